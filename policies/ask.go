@@ -1,0 +1,62 @@
+package policies
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Principal is who asks, as the identity snapshot knows them. It is immutable: make one per snapshot and hand the same
+// pointer to every Ask, because the engine keeps what it derives from a Principal keyed by the pointer.
+type Principal struct {
+	Kind    string   // "Agent" or "User"; any other kind is refused
+	ID      string   // agt_... or usr_...
+	Tenant  string   // the organisation the principal belongs to
+	Owner   string   // for an agent, the user who answers for it
+	Teams   []string // become parents
+	Roles   []string // become parents
+	Labels  []string
+	TalksTo []string // servers the principal is confined to; empty means no confinement
+	Trust   int64    // 0 to 1000
+	Status  string   // "active", "pending", "suspended" or "revoked"
+}
+
+// ToolDef is a tool as the catalogue describes it: a plain value, so that neither side knows the other's types.
+type ToolDef struct {
+	Server      string
+	Name        string
+	Op          string // "call_tool" (the default when empty), "read_resource" or "get_prompt"
+	InputSchema []byte // JSON Schema; what it cannot express in Cedar stays visible in an opaque form
+	ReadOnly    bool
+	Destructive bool
+	Idempotent  bool
+	OpenWorld   bool
+	Sensitivity int64
+	Labels      []string
+}
+
+// PlanFacts is what the intent stage proved about the signed plan this call belongs to. The zero value says: no plan.
+type PlanFacts struct {
+	InPlan        bool
+	ID            string
+	Step          int
+	Steps         int
+	Done          int
+	Expires       time.Time
+	BundleAtIssue string // digest of the bundle in force when the token was issued, hex
+}
+
+// Ask is one question put to policy. It must not be changed between Decide and Covers.
+type Ask struct {
+	Principal *Principal
+	User      string // the user on whose behalf the principal acts
+	Action    string // call_tool, read_resource, get_prompt, list_tools, discover, invoke_model, ...
+	Server    string
+	Tool      string
+	Args      []byte // a checked JSON object (merkle/canon.Check), or nil
+	ArgsKnown bool   // false asks: could this be allowed for some arguments? Used to filter lists
+	Plan      PlanFacts
+	IP        netip.Addr
+	TLS       bool
+	Now       time.Time
+	Labels    []string // put on the call by filters
+}

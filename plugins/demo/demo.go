@@ -1,0 +1,113 @@
+// Package demo is a small, useful MCP server that needs nothing from outside:
+// a notebook, a table of orders, a calculator, an outbox that never sends, a
+// few fixture pages and a timer. Development mode starts it as a child
+// process; tests use it as a real upstream of either protocol era.
+//
+// All state lives in one Server, is bounded, and dies with the process. No
+// tool touches the disk or the network.
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+// Path is where Serve answers.
+const Path = "/mcp"
+
+// Bounds of the listener. The demo serves one gateway on loopback, so they are
+// generous in time and tight in size.
+const (
+	maxBody        = 1 << 20  // bytes of one request; the gateway's own default is the same
+	maxHeader      = 32 << 10 // bytes of one request head
+	headerTimeout  = 10 * time.Second
+	idleTimeout    = 2 * time.Minute
+	sessionTimeout = 10 * time.Minute // a legacy session without requests
+	drainTimeout   = 2 * time.Second
+)
+
+// lastLegacy is the newest protocol version that still has the initialize
+// handshake; versions are dates and compare as strings.
+const lastLegacy = "2025-11-25"
+
+// Serve answers MCP over streamable HTTP at Path until ctx ends, then drains
+// for at most two seconds. It returns nil after an ordered stop.
+func Serve(ctx context.Context, ln net.Listener) error {
+	server := &http.Server{
+		Handler:           Handler(),
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+	}
+	stopped := make(chan error, 1)
+	release := context.AfterFunc(ctx, func() { stopped <- stop(server) })
+	err := server.Serve(ln)
+	if release() {
+		return fmt.Errorf("serve demo: %w", err)
+	}
+	return <-stopped
+}
+
+// stop drains server and then cuts what is left.
+func stop(server *http.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	if err := server.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("stop demo: %w", err)
+	}
+	return server.Close()
+}
+
+// Handler returns the whole server as an http.Handler with fresh state. Both
+// protocol eras are served on the one URL and share that state.
+func Handler() http.Handler {
+	server := newServer()
+	pick := func(*http.Request) *mcp.Server { return server }
+	modern := mcp.NewStreamableHTTPHandler(pick, &mcp.StreamableHTTPOptions{
+		Stateless: true, JSONResponse: true, MaxRequestBodyBytes: maxBody, PropagateRequestCancellation: true,
+	})
+	legacy := mcp.NewStreamableHTTPHandler(pick, &mcp.StreamableHTTPOptions{
+		JSONResponse: true, MaxRequestBodyBytes: maxBody, SessionTimeout: sessionTimeout,
+	})
+	mux := http.NewServeMux()
+	mux.HandleFunc(Path, func(w http.ResponseWriter, r *http.Request) {
+		if isLegacy(r) {
+			legacy.ServeHTTP(w, r)
+			return
+		}
+		modern.ServeHTTP(w, r)
+	})
+	return mux
+}
+
+// isLegacy tells which handler a request belongs to. The library serves the
+// stateless era (2026-07-28) and the session era in separate handlers.
+func isLegacy(r *http.Request) bool {
+	if r.Method != http.MethodPost || r.Header.Get("Mcp-Session-Id") != "" {
+		return true
+	}
+	version := r.Header.Get("Mcp-Protocol-Version")
+	return version <= lastLegacy && r.Header.Get("Mcp-Method") == ""
+}
+
+func newServer() *mcp.Server {
+	server := mcp.NewServer(
+		&mcp.Implementation{Name: "gatewright-demo", Title: "Gatewright demo server", Version: "1"},
+		&mcp.ServerOptions{
+			Instructions: "A sandbox of harmless tools. State is kept in memory and lost when the process ends.",
+			Capabilities: &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{}},
+		})
+	addNotes(server, &notebook{})
+	addTable(server)
+	addCalculate(server)
+	addMail(server, &outbox{})
+	addPages(server)
+	addWait(server)
+	return server
+}

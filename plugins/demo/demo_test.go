@@ -1,0 +1,182 @@
+package demo_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+	"go.uber.org/goleak"
+
+	"github.com/gatewright/gatewright/plugins/demo"
+)
+
+// connect opens a client session of one protocol version against a fresh demo.
+func connect(t *testing.T, version string) *mcp.ClientSession {
+	t.Helper()
+	server := httptest.NewServer(demo.Handler())
+	t.Cleanup(server.Close)
+	client := mcp.NewClient(&mcp.Implementation{Name: "test", Version: "1"}, nil)
+	session, err := client.Connect(t.Context(),
+		&mcp.StreamableClientTransport{Endpoint: server.URL + demo.Path, DisableStandaloneSSE: true},
+		&mcp.ClientSessionOptions{ProtocolVersion: version})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { session.Close() })
+	if got := session.InitializeResult().ProtocolVersion; got != version {
+		t.Fatalf("negotiated %s, want %s", got, version)
+	}
+	return session
+}
+
+// call returns the structured content as compact JSON, or "error: text".
+func call(t *testing.T, s *mcp.ClientSession, name, args string) string {
+	t.Helper()
+	res, err := s.CallTool(t.Context(), &mcp.CallToolParams{Name: name, Arguments: json.RawMessage(args)})
+	if err != nil {
+		return "error: " + err.Error()
+	}
+	if res.IsError {
+		return "error: " + res.Content[0].(*mcp.TextContent).Text
+	}
+	b, err := json.Marshal(res.StructuredContent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func eras(t *testing.T, test func(t *testing.T, s *mcp.ClientSession)) {
+	for _, version := range []string{"2025-06-18", "2025-11-25", "2026-07-28"} {
+		t.Run(version, func(t *testing.T) { test(t, connect(t, version)) })
+	}
+}
+
+func TestArgumentsThatBreakTheSchemaAreRefused(t *testing.T) {
+	s := connect(t, "2026-07-28")
+	for _, c := range []struct{ tool, args string }{
+		{"notes_add", `{"title":"a"}`},
+		{"notes_add", `{"title":"","text":"x"}`},
+		{"notes_add", `{"title":"a","text":"x","extra":1}`},
+		{"notes_add", `{"title":"a","text":"x","tags":["Not Lower"]}`},
+		{"notes_list", `{"limit":0}`},
+		{"notes_search", `{"query":7}`},
+		{"table_query", `{"table":"users"}`},
+		{"table_query", `{"table":"orders","where":[{"column":"password","op":"eq","value":1}]}`},
+		{"table_query", `{"table":"orders","limit":51}`},
+		{"mail_send", `{"to":"nobody","subject":"s","body":"b"}`},
+		{"page_fetch", `{"url":"http://169.254.169.254/latest"}`},
+		{"wait", `{"seconds":31}`},
+		{"wait", `{"seconds":-1}`},
+		{"no_such_tool", `{}`},
+	} {
+		if got := call(t, s, c.tool, c.args); !strings.HasPrefix(got, "error: ") {
+			t.Errorf("%s %s was accepted: %s", c.tool, c.args, got)
+		}
+	}
+}
+
+func TestExpressionsThatAreNotArithmeticAreRefused(t *testing.T) {
+	s := connect(t, "2026-07-28")
+	for _, text := range []string{
+		"1+", "(1", "1)", "1 2", "exec(1)", "sqrt 4", "1..2", "1/0", "sqrt(-1)", "2^9999", "a", "--", "1e5x",
+		strings.Repeat("(", 200) + "1" + strings.Repeat(")", 200), strings.Repeat("-", 400) + "1", strings.Repeat("2^", 200) + "2",
+	} {
+		if got := call(t, s, "calculate", fmt.Sprintf(`{"expression":%q}`, text)); !strings.HasPrefix(got, "error: ") {
+			t.Errorf("%q was accepted: %s", text, got)
+		}
+	}
+}
+
+func TestEveryToolAnswersInEachEra(t *testing.T) {
+	eras(t, func(t *testing.T, s *mcp.ClientSession) {
+		for _, c := range []struct{ tool, args, want string }{
+			{"notes_add", `{"title":"Lamp","text":"buy two"}`, `{"id":1,"tags":[],"text":"buy two","title":"Lamp"}`},
+			{"notes_add", `{"title":"Desk","text":"x","tags":["home"]}`, `{"id":2,"tags":["home"],"text":"x","title":"Desk"}`},
+			{"notes_list", `{"tag":"home"}`, `{"notes":[{"id":2,"tags":["home"],"text":"x","title":"Desk"}],"total":1}`},
+			{"notes_search", `{"query":"LAMP"}`, `{"notes":[{"id":1,"tags":[],"text":"buy two","title":"Lamp"}],"total":1}`},
+			{"table_query", `{"table":"orders","columns":["id"],"where":[{"column":"customer","op":"eq","value":"Ada"},{"column":"cents","op":"gt","value":8000}],"order_by":"id","descending":true}`,
+				`{"rows":[{"id":1010},{"id":1006}],"total":2}`},
+			{"calculate", `{"expression":"(2+3)*4^2 - -1 + sqrt(9) % 2"}`, `{"value":82}`},
+			{"mail_send", `{"to":"a@b.example","subject":"s","body":"b"}`, `{"body":"b","id":1,"subject":"s","to":"a@b.example"}`},
+			{"mail_outbox", `{"to":"a@b.example"}`, `{"mails":[{"body":"b","id":1,"subject":"s","to":"a@b.example"}],"total":1}`},
+			{"page_fetch", `{"url":"https://demo.example/status"}`, `{"text":"All systems are working. Last incident: none this month.","title":"Status","url":"https://demo.example/status"}`},
+			{"wait", `{"seconds":0.01}`, `{"seconds":0.01}`},
+		} {
+			if got := call(t, s, c.tool, c.args); got != c.want {
+				t.Errorf("%s %s\n got %s\nwant %s", c.tool, c.args, got, c.want)
+			}
+		}
+	})
+}
+
+func TestEveryToolIsDescribedAndClosed(t *testing.T) {
+	s := connect(t, "2025-11-25")
+	res, err := s.ListTools(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(res.Tools) != 9 {
+		t.Errorf("%d tools, want 9", len(res.Tools))
+	}
+	for _, tool := range res.Tools {
+		schema, _ := tool.InputSchema.(map[string]any)
+		if schema["additionalProperties"] != false || tool.OutputSchema == nil || len(tool.Description) < 20 ||
+			tool.Annotations.DestructiveHint == nil || tool.Annotations.OpenWorldHint == nil {
+			t.Errorf("%s is not fully described", tool.Name)
+		}
+	}
+}
+
+func TestWaitEndsWhenTheRequestIsCancelled(t *testing.T) {
+	s := connect(t, "2026-07-28")
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := s.CallTool(ctx, &mcp.CallToolParams{Name: "wait", Arguments: json.RawMessage(`{"seconds":30}`)}); err == nil {
+		t.Error("a cancelled wait returned a result")
+	}
+}
+
+func TestServeStopsWhenAsked(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- demo.Serve(ctx, ln) }()
+	body := `{"jsonrpc":"2.0","id":1,"method":"ping"}`
+	req, _ := http.NewRequest(http.MethodPost, "http://"+ln.Addr().String()+demo.Path, bytes.NewReader([]byte(body)))
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept", "application/json, text/event-stream")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	http.DefaultClient.CloseIdleConnections()
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("serve returned %v", err)
+	}
+}
+
+func TestServeReportsAListenerThatBroke(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.Close()
+	if err := demo.Serve(t.Context(), ln); err == nil {
+		t.Error("a closed listener was served")
+	}
+}

@@ -39,6 +39,11 @@ func namesCannotCross(t *testing.T, s store.Store) {
 	equal(t, "ab/t", fmt.Sprintf("%q", keys(t, s, "ab", "t", "")), `["k"]`)
 	equal(t, "a-b/t", fmt.Sprintf("%q", keys(t, s, "a-b", "t", "")), `["k"]`)
 	equal(t, "b/t", len(keys(t, s, "b", "t", "")), 0)
+	// Without the length of the tenant both rows would be a | 0 | x | 1 | 49 times y | rest, for '0' is 48 and '1' is 49.
+	put(t, s, "a", "x1"+strings.Repeat("y", 46), "yyyrest", "of a")
+	put(t, s, "a0x", strings.Repeat("y", 49), "rest", "of a0x")
+	v, _ := get(t, s, "a", "x1"+strings.Repeat("y", 46), "yyyrest")
+	equal(t, "row of a", string(v.Data), "of a")
 }
 
 func invalidNames(t *testing.T, s store.Store) {

@@ -1,0 +1,349 @@
+# Every setting of Gatewright with its default. Loading this file equals loading nothing.
+#
+# Layers, each winning over the one before: defaults, this file, the environment, flags. A variable is
+# named GATEWRIGHT_CFG_ and the setting's path in capitals, levels apart by two underscores:
+# GATEWRIGHT_CFG_LEDGER__SYNC=write, GATEWRIGHT_CFG_SERVER__FILES__URL=https://...; a list is one line
+# with commas. Unknown settings, wrong types and units, and doubles are errors that name their place.
+#
+# Durations carry a unit (ns, us, ms, s, m, h), sizes too (B, KiB, MiB, GiB). Only literal values: nothing
+# in this file is evaluated. Changes need a restart; bundles and certificates are read again on SIGHUP.
+
+# "development": a demo tenant, its keys in DIR/demo.env, a demo MCP server, small segments.
+# "production": none of these, and no plaintext beyond loopback. Danger: development writes working keys
+# to disk.
+mode = "development"
+
+# How long calls in flight may finish after SIGINT or SIGTERM, 0s to 10m. Danger: shorter than
+# upstream.timeout it cuts calls off, and their records then say "unknown".
+shutdown_grace = "15s"
+
+# What the gateway must not lose.
+data {
+  # The data folder, made with mode 0700. Danger: a copy of it holds every key; one gateway at a time.
+  dir = "data"
+
+  # A file of 32 bytes (raw, hex or base64) that wraps the keys in DIR/keys; empty: they lie there
+  # unwrapped, readable by their owner alone. Danger: without it a wrapped folder never opens again.
+  key_file = ""
+
+  # The name of a variable that holds such a key instead of a file.
+  key_env = ""
+}
+
+# The data port: agents call it.
+proxy {
+  # TCP address; port 0 takes a free one.
+  listen = "127.0.0.1:8080"
+
+  # PEM certificate chain and its key, read again on SIGHUP. Empty: plaintext, which production mode
+  # refuses beyond loopback.
+  tls_cert = ""
+  # The key belonging to tls_cert.
+  tls_key = ""
+  # Oldest TLS version spoken, "1.2" or "1.3". Danger: 1.2 allows weaker handshakes.
+  tls_min = "1.3"
+
+  # Addresses or CIDR ranges whose X-Forwarded-For is believed. Danger: whoever can send from one
+  # chooses the source address that quotas and records see.
+  trusted_proxies = []
+
+  # Further names the Host header may carry, without port, besides the listening address and localhost.
+  # Danger: a name somebody else controls reopens DNS rebinding.
+  hosts = []
+
+  # Web origins (https://app.example) whose scripts may call; a request with any other Origin is refused.
+  origins = []
+
+  # Largest request body, 1KiB to 64MiB. It is held in memory whole; tool calls are small.
+  max_body = "1MiB"
+
+  # Largest request line and headers, 4KiB to 256KiB. A token and a step proof fit four times over.
+  max_header = "16KiB"
+
+  # Longest time to read one request, 100ms to 10m: slower senders only hold a connection.
+  read_timeout = "10s"
+
+  # Longest time to write one answer to a slow reader, 100ms to 10m.
+  write_timeout = "30s"
+
+  # How long a kept-alive connection may be silent, 1s to 1h. Above the 60s of common load balancers, so
+  # that they close first.
+  idle_timeout = "75s"
+
+  # Open connections in all. Each may cost max_header and max_body of memory.
+  max_connections = 4096
+
+  # Open connections of one address. Danger: behind a load balancer all share its address; set it to
+  # max_connections there.
+  max_connections_per_ip = 512
+
+  # Deepest nesting of a request's JSON, 4 to 256: deeper is an attack on parsers.
+  json_depth = 32
+
+  # Most values in a request's JSON, 16 to 10000000: what a body of numbers could hold in memory.
+  json_values = 100000
+}
+
+# The control port: people and automation, with admin keys.
+control {
+  # TCP address; port 0 takes a free one. Danger: an admin key changes everything here; keep it off
+  # public networks.
+  listen = "127.0.0.1:8081"
+
+  # PEM certificate chain and its key, read again on SIGHUP; empty: plaintext, as for the data port.
+  tls_cert = ""
+  # The key belonging to tls_cert.
+  tls_key = ""
+  # Oldest TLS version spoken, "1.2" or "1.3". Danger: 1.2 allows weaker handshakes.
+  tls_min = "1.3"
+
+  # Addresses or CIDR ranges whose X-Forwarded-For is believed. Danger: as for the data port.
+  trusted_proxies = []
+
+  # Further names the Host header may carry, without port. Danger: as for the data port.
+  hosts = []
+
+  # Further web origins whose scripts may call. Danger: such a page acts with its visitor's rights.
+  origins = []
+
+  # Largest request body, 1KiB to 64MiB. A policy bundle is the largest thing sent.
+  max_body = "4MiB"
+
+  # Largest request line and headers, 4KiB to 256KiB.
+  max_header = "16KiB"
+
+  # Longest time to read one request, 100ms to 10m.
+  read_timeout = "10s"
+
+  # Longest time to handle a request and write its answer, 1s to 10m: a ledger listing reads disk.
+  write_timeout = "1m"
+
+  # How long a kept-alive connection may be silent, 1s to 1h.
+  idle_timeout = "75s"
+
+  # Open connections in all: people and scrapers, not agents.
+  max_connections = 256
+
+  # Serve /metrics to admin keys and to loopback.
+  metrics = true
+
+  # Serve /debug/pprof to admin keys and to loopback. Danger: a profile shows the process's memory.
+  profiles = false
+}
+
+# The record of what happened: no record, no effect; no record, no reply.
+ledger {
+  # Host part of the log's name in checkpoints and receipts, HOST/ledger/TENANT/INSTANCE. Danger:
+  # changing it starts new logs in every verifier's eyes.
+  origin = "gatewright.local"
+
+  # This gateway's part of that name. Danger: two gateways with one name look like one that forks.
+  instance = "main"
+
+  # "sync": an acknowledged record survives a power cut. "write": it survives the process being killed,
+  # not the machine. Danger: write can lose the last records, and uses counted in them, in a power cut.
+  sync = "sync"
+
+  # Size of one file of the log, 1MiB to 1GiB; "auto" is 64MiB, in development mode 4MiB. Spare ones are
+  # allocated ahead, so that a full disk is known before it is met.
+  segment = "auto"
+
+  # Longest wait for a record to be durable, 10ms to 1m; a later call is refused. Virtual and spinning
+  # disks stall a second while they flush: a shorter wait turns each stall into refused calls. Danger: a
+  # long one lets callers pile up in front of a sick disk.
+  deadline = "2s"
+
+  # Time between signed checkpoints of a log that grew, 100ms to 1h.
+  checkpoint_every = "1s"
+
+  # What a record keeps of a call's arguments. "sealed": encrypted under the subject's key, which can be
+  # erased; replayable. "commit": a salted hash only; replay then answers "not replayable".
+  arguments = "sealed"
+
+  # Put a signed receipt on every answer, refusals too. Without, an answer still names its record.
+  receipts = true
+}
+
+# Plans and the tokens that stand for them.
+intent {
+  # The iss claim of tokens made here. Danger: changing it voids every token given out.
+  issuer = "gatewright"
+
+  # The aud claim demanded. Danger: gateways that share it and an issuer accept each other's tokens, and
+  # each counts uses for itself.
+  audience = "gatewright"
+
+  # A token's lifetime when none is asked for, 1s to 24h.
+  token_ttl = "15m"
+
+  # Longest lifetime given or accepted, 1s to 720h. Danger: a stolen token works that long unless revoked.
+  max_token_ttl = "24h"
+
+  # How long a plan may be worked on, 1s to 720h. Its use counts are kept in memory that long.
+  plan_ttl = "24h"
+
+  # Most steps of a plan, 1 to 4096. 256 make a proof of 8 hashes.
+  max_steps = 256
+
+  # Largest plan as JSON, 1KiB to 4MiB, at most proxy.max_body.
+  max_plan = "256KiB"
+
+  # Most active plans of one agent, 1 to 100000: each is held in memory.
+  max_plans = 1000
+
+  # Clock difference forgiven at nbf and exp, 0s to 1m. Danger: it delays every expiry by that much; keep
+  # clocks right instead.
+  leeway = "5s"
+
+  # Verified tokens remembered, 0 to 1000000 (about 2 KiB each). One that is not costs a signature check
+  # of 50 us on each call.
+  cache_tokens = 10000
+}
+
+# Others whose intent tokens are accepted; none by default. Name: 1 to 63 of a-z, 0-9 and -.
+#
+# issuer "planner" {
+#   # The iss claim of its tokens; required. Danger: it may grant whatever policy then permits.
+#   iss = "https://planner.example"
+#
+#   # A file with its public keys (RFC 7517, Ed25519), read at start; nothing is fetched.
+#   jwks_file = ""
+#
+#   # Or one key: its kid, and
+#   kid = "2026-01"
+#   # the Ed25519 public key, 32 bytes in base64url without padding.
+#   key = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
+# }
+
+# What an organisation may hold; all of it is kept in memory.
+identity {
+  # Organisations in all.
+  max_organisations = 1000
+
+  # Users of one organisation.
+  max_users = 10000
+
+  # Agents of one organisation.
+  max_agents = 10000
+
+  # API keys of one organisation that are not revoked.
+  max_keys = 20000
+
+  # An API key's lifetime when none is asked for, up to 87600h; 0s is no end. Danger: keys without an end
+  # are found in old backups.
+  key_ttl = "0s"
+}
+
+# Token buckets: rate is calls a second, burst how many may come at once. Beyond: 429 with Retry-After.
+quota {
+  # Calls a second of one source address (IPv6: one /64), judged before any key. Danger: agents behind
+  # one NAT share it.
+  source_rate = 1000
+  # Calls of one source address that may come at once.
+  source_burst = 2000
+
+  # Calls a second of one organisation.
+  tenant_rate = 5000
+  # Calls of one organisation that may come at once.
+  tenant_burst = 10000
+
+  # Calls a second of one agent, whatever its keys.
+  agent_rate = 1000
+  # Calls of one agent that may come at once.
+  agent_burst = 2000
+
+  # Buckets kept, about 100 bytes each; when full, the one unused longest is dropped.
+  max_tracked = 100000
+}
+
+# The servers' tools as the gateway last saw them.
+catalogue {
+  # Time between looks at a server's tool list, 1s to 24h.
+  refresh_every = "1m"
+
+  # Servers of one organisation.
+  max_servers = 256
+
+  # Tools of one server.
+  max_tools = 1000
+
+  # Largest definition of one tool, 1KiB to 1MiB: beyond, a schema is an attack on validators.
+  max_schema = "64KiB"
+}
+
+# Calls to HTTP MCP servers.
+upstream {
+  # Longest time to connect, TLS included, 10ms to 1m.
+  connect_timeout = "3s"
+
+  # Longest call, first byte sent to last received, 100ms to 10m. Danger: a call cut off may have had its
+  # effect; its record says "unknown".
+  timeout = "30s"
+
+  # How long an unused connection is kept, 1s to 1h. Below the 60s of common servers, so that none is
+  # used that the server is just closing.
+  idle_timeout = "30s"
+
+  # Largest answer, 1KiB to 256MiB; a larger one is withheld, never cut.
+  max_reply = "4MiB"
+
+  # Largest headers of an answer, 4KiB to 256KiB.
+  max_header = "16KiB"
+
+  # Connections to one server; calls beyond wait within their timeout.
+  max_connections = 256
+
+  # Sessions kept with servers of the older protocol, one for each caller and server.
+  max_sessions = 10000
+
+  # Permit loopback, private and link-local addresses for all servers; better in one server's block.
+  # Danger: a server's name may then point into your network or at a cloud's metadata service.
+  allow_private = false
+}
+
+# MCP servers that calls are forwarded to; none by default. Name: 1 to 63 of a-z, 0-9 and -.
+#
+# server "files" {
+#   # The organisation it belongs to; required.
+#   tenant = "demo"
+#
+#   # Its MCP endpoint, http or https; required.
+#   url = "https://files.example/mcp"
+#
+#   # The protocol it speaks: "modern" (2026-07-28), "legacy" (sessions), or "auto": ask it.
+#   era = "auto"
+#
+#   # Permit a loopback, private or link-local address. Danger: as for upstream.allow_private.
+#   allow_private = false
+#
+#   # The name of the secret in the organisation's vault sent with each call; empty: none.
+#   credential = "files-token"
+#
+#   # The header that carries it; in Authorization it is a bearer token.
+#   header = "Authorization"
+# }
+
+# The organisations' first rules.
+policies {
+  # A folder with a bundle (*.cedar, schema.cedarschema); empty: the built-in one. Danger: it replaces
+  # the built-in rules, it does not add to them.
+  bundle = ""
+}
+
+# The program's own messages on standard error. Calls are in the ledger, not here.
+log {
+  # Least level written: debug, info, warn, error.
+  level = "info"
+
+  # How a message is written, "text" or "json".
+  format = "text"
+}
+
+# What development mode adds.
+demo {
+  # Start the built-in demo MCP server as a child on loopback; production mode never does.
+  server = true
+
+  # How long it may take to be ready, 100ms to 5m.
+  start_timeout = "10s"
+}

@@ -1,0 +1,302 @@
+package config
+
+import "time"
+
+// Config is every setting of a gateway. Field tags: koanf is the name in gateway.hcl, min and max the
+// range allowed (in the setting's own unit), oneof the words allowed, auto that "auto" may stand for a
+// value chosen by the mode. gateway.hcl states each setting again for its reader; a test holds both equal.
+type Config struct {
+	// Mode is "development" (demo tenant, demo.env, small segments) or "production" (none of these; no
+	// plaintext beyond loopback). Default development. Danger: development writes working keys to disk.
+	Mode string `koanf:"mode" oneof:"development,production"`
+	// ShutdownGrace is how long calls in flight may finish after SIGTERM. Default 15s. Danger: a grace
+	// shorter than upstream.timeout cuts calls off; their records then say "unknown".
+	ShutdownGrace time.Duration `koanf:"shutdown_grace" min:"0s" max:"10m"`
+
+	Data      Data              `koanf:"data"`
+	Proxy     Proxy             `koanf:"proxy"`
+	Control   Control           `koanf:"control"`
+	Ledger    Ledger            `koanf:"ledger"`
+	Intent    Intent            `koanf:"intent"`
+	Issuers   map[string]Issuer `koanf:"issuer"`
+	Identity  Identity          `koanf:"identity"`
+	Quota     Quota             `koanf:"quota"`
+	Catalogue Catalogue         `koanf:"catalogue"`
+	Upstream  Upstream          `koanf:"upstream"`
+	Servers   map[string]Server `koanf:"server"`
+	Policies  Policies          `koanf:"policies"`
+	Log       Log               `koanf:"log"`
+	Demo      Demo              `koanf:"demo"`
+
+	// File is the configuration file that was read, empty when there was none.
+	File string `koanf:"-"`
+}
+
+// Data is where the gateway keeps what it must not lose.
+type Data struct {
+	// Dir is the data folder, created with mode 0700. Default "data". Danger: a second gateway on the
+	// same folder is refused; a copy of it holds every key.
+	Dir string `koanf:"dir"`
+	// KeyFile is a file of 32 bytes (raw, hex or base64) that wraps the keys in Dir/keys. Default none:
+	// keys lie there unwrapped. Danger: without this file a wrapped data folder cannot be opened again.
+	KeyFile string `koanf:"key_file"`
+	// KeyEnv is the name of an environment variable holding such a key instead. Default none.
+	KeyEnv string `koanf:"key_env"`
+}
+
+// Proxy is the data port, which agents call.
+type Proxy struct {
+	// Listen is the TCP address; port 0 takes a free one. Default "127.0.0.1:8080".
+	Listen string `koanf:"listen"`
+	// TLSCert and TLSKey are PEM files, read again on SIGHUP. Default none: plaintext, which production
+	// mode refuses beyond loopback.
+	TLSCert string `koanf:"tls_cert"`
+	TLSKey  string `koanf:"tls_key"`
+	// TLSMin is the oldest TLS version spoken. Default "1.3". Danger: 1.2 allows weaker handshakes.
+	TLSMin string `koanf:"tls_min" oneof:"1.2,1.3"`
+	// TrustedProxies are addresses or CIDR ranges whose X-Forwarded-For is believed. Default none.
+	// Danger: whoever can send from such a range chooses the source address that quotas and records see.
+	TrustedProxies []string `koanf:"trusted_proxies"`
+	// Hosts are further names the Host header may carry besides the listening address and localhost
+	// (no port). Default none. Danger: a name an attacker controls reopens DNS rebinding.
+	Hosts []string `koanf:"hosts"`
+	// Origins are web origins ("https://app.example") whose scripts may call. Default none.
+	Origins []string `koanf:"origins"`
+	// MaxBody bounds a request body. Default 1MiB: tool calls are small, and the whole body is held in
+	// memory once per call.
+	MaxBody Size `koanf:"max_body" min:"1KiB" max:"64MiB"`
+	// MaxHeader bounds request line and headers together. Default 16KiB: an intent token and a step
+	// proof fit four times over.
+	MaxHeader Size `koanf:"max_header" min:"4KiB" max:"256KiB"`
+	// ReadTimeout bounds reading one whole request. Default 10s: slower senders only hold a connection.
+	ReadTimeout time.Duration `koanf:"read_timeout" min:"100ms" max:"10m"`
+	// WriteTimeout bounds writing one answer to a slow reader. Default 30s.
+	WriteTimeout time.Duration `koanf:"write_timeout" min:"100ms" max:"10m"`
+	// IdleTimeout is how long a kept-alive connection may stay silent. Default 75s, above the 60s of
+	// common load balancers, so that they and not the gateway close first.
+	IdleTimeout time.Duration `koanf:"idle_timeout" min:"1s" max:"1h"`
+	// MaxConnections bounds open connections. Default 4096, each costing up to MaxHeader and MaxBody.
+	MaxConnections int `koanf:"max_connections" min:"1" max:"1000000"`
+	// MaxConnectionsPerIP bounds those of one address. Default 512. Danger: behind a load balancer all
+	// share its address; set it to max_connections there.
+	MaxConnectionsPerIP int `koanf:"max_connections_per_ip" min:"1" max:"1000000"`
+	// JSONDepth bounds nesting of a request's JSON. Default 32: deeper arguments are attacks on parsers.
+	JSONDepth int `koanf:"json_depth" min:"4" max:"256"`
+	// JSONValues bounds the number of values in it. Default 100000, about a body of max_body in numbers.
+	JSONValues int `koanf:"json_values" min:"16" max:"10000000"`
+}
+
+// Control is the control port, for people and automation.
+type Control struct {
+	// Listen is the TCP address; port 0 takes a free one. Default "127.0.0.1:8081". Danger: whoever
+	// reaches it with an admin key changes everything; keep it off public networks.
+	Listen string `koanf:"listen"`
+	// TLSCert and TLSKey are PEM files, read again on SIGHUP. Default none.
+	TLSCert string `koanf:"tls_cert"`
+	TLSKey  string `koanf:"tls_key"`
+	// TLSMin is the oldest TLS version spoken. Default "1.3".
+	TLSMin string `koanf:"tls_min" oneof:"1.2,1.3"`
+	// TrustedProxies are as in Proxy. Default none.
+	TrustedProxies []string `koanf:"trusted_proxies"`
+	// Hosts are further names the Host header may carry. Default none.
+	Hosts []string `koanf:"hosts"`
+	// Origins are further web origins whose scripts may call. Default none.
+	Origins []string `koanf:"origins"`
+	// MaxBody bounds a request body. Default 4MiB: a policy bundle is the largest thing sent.
+	MaxBody Size `koanf:"max_body" min:"1KiB" max:"64MiB"`
+	// MaxHeader bounds request line and headers together. Default 16KiB.
+	MaxHeader Size `koanf:"max_header" min:"4KiB" max:"256KiB"`
+	// ReadTimeout bounds reading one whole request. Default 10s.
+	ReadTimeout time.Duration `koanf:"read_timeout" min:"100ms" max:"10m"`
+	// WriteTimeout bounds handling and writing one answer. Default 1m: a ledger listing reads disk.
+	WriteTimeout time.Duration `koanf:"write_timeout" min:"1s" max:"10m"`
+	// IdleTimeout is how long a kept-alive connection may stay silent. Default 75s.
+	IdleTimeout time.Duration `koanf:"idle_timeout" min:"1s" max:"1h"`
+	// MaxConnections bounds open connections. Default 256.
+	MaxConnections int `koanf:"max_connections" min:"1" max:"100000"`
+	// Metrics serves /metrics to admin keys and to loopback. Default true.
+	Metrics bool `koanf:"metrics"`
+	// Profiles serves /debug/pprof to admin keys and to loopback. Default false. Danger: a profile shows
+	// command line and memory of the process.
+	Profiles bool `koanf:"profiles"`
+}
+
+// Ledger is the record of what happened.
+type Ledger struct {
+	// Origin is the host part of the log's name in checkpoints and receipts (HOST/ledger/TENANT/INSTANCE).
+	// Default "gatewright.local". Danger: changing it starts new logs for every verifier.
+	Origin string `koanf:"origin"`
+	// Instance is this gateway's part of that name; two gateways must differ. Default "main".
+	Instance string `koanf:"instance"`
+	// Sync is "sync" (an acknowledged record survives a power cut) or "write" (it survives the process
+	// being killed, not the machine). Default sync. Danger: write can lose the last records, and with
+	// them counted uses, in a power cut.
+	Sync string `koanf:"sync" oneof:"sync,write"`
+	// Segment is the size of one file of the log. Default auto: 64MiB, in development 4MiB; two spare
+	// ones are allocated ahead, so that a full disk is known before it is met.
+	Segment Size `koanf:"segment" auto:"true" min:"1MiB" max:"1GiB"`
+	// Deadline is the longest a call waits for its record to be durable; later it is refused. Default 2s:
+	// virtual and spinning disks stall a second while they flush others' writes, and shorter waits would
+	// turn each stall into refused calls. Danger: long ones let callers pile up in front of a sick disk.
+	Deadline time.Duration `koanf:"deadline" min:"10ms" max:"1m"`
+	// CheckpointEvery is the time between signed checkpoints of a log that grew. Default 1s.
+	CheckpointEvery time.Duration `koanf:"checkpoint_every" min:"100ms" max:"1h"`
+	// Arguments is what a record keeps of a call's arguments: "sealed" (encrypted under the subject's
+	// key, erasable, replayable) or "commit" (a salted hash only). Default sealed.
+	Arguments string `koanf:"arguments" oneof:"sealed,commit"`
+	// Receipts adds a signed receipt to every answer, refusals too. Default true; without them an answer
+	// still names its record.
+	Receipts bool `koanf:"receipts"`
+}
+
+// Intent is plans and the tokens that stand for them.
+type Intent struct {
+	// Issuer is the iss claim of tokens made here. Default "gatewright". Danger: changing it voids every
+	// token given out.
+	Issuer string `koanf:"issuer"`
+	// Audience is the aud claim demanded. Default "gatewright". Danger: two gateways that share it and
+	// an issuer accept each other's tokens, each counting uses for itself.
+	Audience string `koanf:"audience"`
+	// TokenTTL is a token's lifetime when none is asked for. Default 15m.
+	TokenTTL time.Duration `koanf:"token_ttl" min:"1s" max:"24h"`
+	// MaxTokenTTL is the longest lifetime given or accepted. Default 24h. Danger: a stolen token works
+	// that long unless revoked.
+	MaxTokenTTL time.Duration `koanf:"max_token_ttl" min:"1s" max:"720h"`
+	// PlanTTL is how long a plan may be worked on. Default 24h; use counts are kept that long.
+	PlanTTL time.Duration `koanf:"plan_ttl" min:"1s" max:"720h"`
+	// MaxSteps bounds a plan's steps. Default 256: a proof of 8 hashes.
+	MaxSteps int `koanf:"max_steps" min:"1" max:"4096"`
+	// MaxPlan bounds a plan's JSON. Default 256KiB.
+	MaxPlan Size `koanf:"max_plan" min:"1KiB" max:"4MiB"`
+	// MaxPlans bounds the plans of one agent that are active at once. Default 1000: each is kept in memory.
+	MaxPlans int `koanf:"max_plans" min:"1" max:"100000"`
+	// Leeway is the clock difference forgiven at nbf and exp. Default 5s. Danger: it lengthens every
+	// token and delays every expiry by that much; keep clocks right instead.
+	Leeway time.Duration `koanf:"leeway" min:"0s" max:"1m"`
+	// CacheTokens is how many verified tokens are remembered. Default 10000, about 20 MiB; one that is
+	// not costs a signature check (50 us) on every call.
+	CacheTokens int `koanf:"cache_tokens" min:"0" max:"1000000"`
+}
+
+// Issuer is somebody else whose intent tokens are accepted: issuer "name" { ... }.
+type Issuer struct {
+	// Issuer is the iss claim of its tokens; required.
+	Issuer string `koanf:"iss"`
+	// JWKSFile is a file with its public keys (RFC 7517, Ed25519 only), read at start. Keys are never
+	// fetched: who answers for an address is not who signs plans.
+	JWKSFile string `koanf:"jwks_file"`
+	// KeyID and Key pin one key instead: the kid, and the Ed25519 public key in base64url.
+	KeyID string `koanf:"kid"`
+	Key   string `koanf:"key"`
+}
+
+// Identity bounds what an organisation may hold; all of it is kept in memory.
+type Identity struct {
+	// MaxOrganisations bounds tenants. Default 1000.
+	MaxOrganisations int `koanf:"max_organisations" min:"1" max:"1000000"`
+	// MaxUsers bounds users of one organisation. Default 10000.
+	MaxUsers int `koanf:"max_users" min:"1" max:"1000000"`
+	// MaxAgents bounds agents of one organisation. Default 10000.
+	MaxAgents int `koanf:"max_agents" min:"1" max:"1000000"`
+	// MaxKeys bounds API keys of one organisation that are not revoked. Default 20000.
+	MaxKeys int `koanf:"max_keys" min:"1" max:"1000000"`
+	// KeyTTL is an API key's lifetime when none is asked for; 0s means no end. Default 0s. Danger: keys
+	// without an end are found in old backups.
+	KeyTTL time.Duration `koanf:"key_ttl" min:"0s" max:"87600h"`
+}
+
+// Quota bounds call rates by token buckets: rate is calls a second, burst how many may come at once.
+// Beyond them a call is answered 429 with Retry-After.
+type Quota struct {
+	// SourceRate and SourceBurst bound one source address (IPv6: one /64), before any key is looked at.
+	// Default 1000 and 2000. Danger: agents behind one NAT share them.
+	SourceRate  float64 `koanf:"source_rate" min:"0.01" max:"1000000"`
+	SourceBurst int     `koanf:"source_burst" min:"1" max:"1000000"`
+	// TenantRate and TenantBurst bound one organisation. Default 5000 and 10000.
+	TenantRate  float64 `koanf:"tenant_rate" min:"0.01" max:"1000000"`
+	TenantBurst int     `koanf:"tenant_burst" min:"1" max:"1000000"`
+	// AgentRate and AgentBurst bound one agent, whatever its keys. Default 1000 and 2000.
+	AgentRate  float64 `koanf:"agent_rate" min:"0.01" max:"1000000"`
+	AgentBurst int     `koanf:"agent_burst" min:"1" max:"1000000"`
+	// MaxTracked bounds the buckets kept. Default 100000, about 10 MiB; when full, the bucket unused
+	// longest is dropped.
+	MaxTracked int `koanf:"max_tracked" min:"1000" max:"10000000"`
+}
+
+// Catalogue is the servers' tools as the gateway last saw them.
+type Catalogue struct {
+	// RefreshEvery is the time between looks at a server's tool list. Default 1m.
+	RefreshEvery time.Duration `koanf:"refresh_every" min:"1s" max:"24h"`
+	// MaxServers bounds servers of one organisation. Default 256.
+	MaxServers int `koanf:"max_servers" min:"1" max:"10000"`
+	// MaxTools bounds tools of one server. Default 1000.
+	MaxTools int `koanf:"max_tools" min:"1" max:"100000"`
+	// MaxSchema bounds one tool's definition. Default 64KiB: beyond, a schema is an attack on validators.
+	MaxSchema Size `koanf:"max_schema" min:"1KiB" max:"1MiB"`
+}
+
+// Upstream is the calls to HTTP MCP servers.
+type Upstream struct {
+	// ConnectTimeout bounds dialing with its TLS handshake. Default 3s.
+	ConnectTimeout time.Duration `koanf:"connect_timeout" min:"10ms" max:"1m"`
+	// Timeout bounds a call, from the first byte sent to the last received. Default 30s. Danger: a call
+	// cut off may have had its effect; its record says "unknown".
+	Timeout time.Duration `koanf:"timeout" min:"100ms" max:"10m"`
+	// IdleTimeout is how long an unused connection is kept. Default 30s, below the 60s of common servers.
+	IdleTimeout time.Duration `koanf:"idle_timeout" min:"1s" max:"1h"`
+	// MaxReply bounds an answer's body; a longer one is withheld, never cut. Default 4MiB.
+	MaxReply Size `koanf:"max_reply" min:"1KiB" max:"256MiB"`
+	// MaxHeader bounds an answer's headers. Default 16KiB.
+	MaxHeader Size `koanf:"max_header" min:"4KiB" max:"256KiB"`
+	// MaxConnections bounds connections to one server. Default 256; calls beyond wait their timeout.
+	MaxConnections int `koanf:"max_connections" min:"1" max:"65535"`
+	// MaxSessions bounds the sessions kept with servers of the older protocol, one per caller and
+	// server. Default 10000.
+	MaxSessions int `koanf:"max_sessions" min:"1" max:"1000000"`
+	// AllowPrivate permits loopback, private and link-local addresses for every server; a server block
+	// may do so for itself. Default false. Danger: a server's name may then resolve to the inside of
+	// your network or to a cloud's metadata service.
+	AllowPrivate bool `koanf:"allow_private"`
+}
+
+// Server is an MCP server calls are forwarded to: server "name" { ... }.
+type Server struct {
+	// Tenant is the organisation it belongs to; required. In development mode "demo" exists.
+	Tenant string `koanf:"tenant"`
+	// URL is its MCP endpoint, http or https, without user info or fragment; required.
+	URL string `koanf:"url"`
+	// Era is the protocol it speaks: "auto" asks it, "modern" is 2026-07-28, "legacy" has sessions.
+	// Default auto.
+	Era string `koanf:"era" oneof:"auto,legacy,modern"`
+	// AllowPrivate permits this server a loopback, private or link-local address. Default false.
+	AllowPrivate bool `koanf:"allow_private"`
+	// Credential is the name of the secret in the tenant's vault sent with each call. Default none.
+	Credential string `koanf:"credential"`
+	// Header is the header that carries it; in Authorization it is sent as a bearer token. Default
+	// "Authorization".
+	Header string `koanf:"header"`
+}
+
+// Policies is where the tenants' first rules come from.
+type Policies struct {
+	// Bundle is a folder with a bundle (*.cedar, schema.cedarschema). Default none: the built-in bundle.
+	// Danger: it replaces the built-in rules, it does not add to them.
+	Bundle string `koanf:"bundle"`
+}
+
+// Log is the program's own messages, on standard error. Calls are in the ledger, not here.
+type Log struct {
+	// Level is the least level written. Default info.
+	Level string `koanf:"level" oneof:"debug,info,warn,error"`
+	// Format is "text" or "json". Default text.
+	Format string `koanf:"format" oneof:"text,json"`
+}
+
+// Demo is what development mode adds.
+type Demo struct {
+	// Server starts the built-in demo MCP server as a child on loopback. Default true; production mode
+	// never does.
+	Server bool `koanf:"server"`
+	// StartTimeout is how long it may take to be ready. Default 10s.
+	StartTimeout time.Duration `koanf:"start_timeout" min:"100ms" max:"5m"`
+}

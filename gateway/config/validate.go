@@ -1,0 +1,325 @@
+package config
+
+import (
+	"cmp"
+	"crypto/ed25519"
+	"encoding/base64"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Validate reports the first setting that is out of its range or does not fit the others, as a *Problem
+// without a place.
+func (c Config) Validate() error {
+	if err := c.validateRanges(); err != nil {
+		return err
+	}
+	checks := []func() error{c.validateData, c.validateProxy, c.validateControl, c.validateLedger, c.validateIntent, c.validateIssuers, c.validateServers}
+	for _, check := range checks {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func problem(path, format string, args ...any) error {
+	return &Problem{Path: path, Text: fmt.Errorf(format, args...).Error()}
+}
+
+// validateRanges holds every setting against its min, max and oneof tags.
+func (c Config) validateRanges() error {
+	root := reflect.ValueOf(c)
+	s := newSchema()
+	for _, set := range s.settings {
+		if set.labelled {
+			continue
+		}
+		if err := set.inRange(set.path(""), root.FieldByIndex(set.index)); err != nil {
+			return err
+		}
+	}
+	for _, name := range keys(s.root.blocks) {
+		b := s.root.blocks[name]
+		if !b.labelled {
+			continue
+		}
+		for _, label := range sortedLabels(root.Field(b.index)) {
+			for _, key := range keys(b.settings) {
+				set := b.settings[key]
+				elem := root.Field(b.index).MapIndex(reflect.ValueOf(label))
+				if err := set.inRange(set.path(label), elem.FieldByIndex(set.index)); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func sortedLabels(m reflect.Value) []string {
+	var list []string
+	for _, k := range m.MapKeys() {
+		list = append(list, k.String())
+	}
+	slices.Sort(list)
+	return list
+}
+
+func (s *setting) inRange(path string, v reflect.Value) error {
+	switch s.kind {
+	case kindText:
+		if len(s.oneof) > 0 && !slices.Contains(s.oneof, v.String()) {
+			text := fmt.Sprintf("%s: want one of %s, have %q", s.label(), strings.Join(s.oneof, ", "), v.String())
+			if best := closest(v.String(), s.oneof); best != "" {
+				text += fmt.Sprintf("; did you mean %q?", best)
+			}
+			return problem(path, "%s", text)
+		}
+	case kindInt, kindDuration, kindSize:
+		return within(s, path, v.Int(), func(t string) int64 { return s.parseBound(t).Int() })
+	case kindFloat:
+		return within(s, path, v.Float(), func(t string) float64 { return s.parseBound(t).Float() })
+	case kindBool, kindList:
+	}
+	return nil
+}
+
+// parseBound reads a min or max tag in the setting's own unit; tags are constants, met by every test.
+func (s *setting) parseBound(text string) reflect.Value {
+	v, err := s.convert(text)
+	if err != nil {
+		panic("config: bound of " + s.label() + ": " + err.Error())
+	}
+	return reflect.ValueOf(v)
+}
+
+func within[N cmp.Ordered](s *setting, path string, n N, bound func(string) N) error {
+	if n < bound(s.min) || n > bound(s.max) {
+		return problem(path, "%s: %s is out of range, allowed is %s to %s", s.label(), s.show(n), s.min, s.max)
+	}
+	return nil
+}
+
+func (s *setting) show(n any) string {
+	v, isInt := n.(int64)
+	switch {
+	case isInt && s.kind == kindDuration:
+		return time.Duration(v).String()
+	case isInt && s.kind == kindSize:
+		return Size(v).String()
+	default:
+		return fmt.Sprint(n)
+	}
+}
+
+func (c Config) validateData() error {
+	switch {
+	case c.Data.Dir == "":
+		return problem("data.dir", "dir in data: a data folder is needed")
+	case c.Data.KeyFile != "" && c.Data.KeyEnv != "":
+		return problem("data.key_env", "key_env in data: key_file is set too; the wrapping key comes from one of them")
+	case strings.ContainsAny(c.Data.KeyEnv, "= "):
+		return problem("data.key_env", "key_env in data: want the name of a variable, not its value")
+	}
+	return nil
+}
+
+func (c Config) validateProxy() error {
+	p := c.Proxy
+	if err := c.port("proxy", p.Listen, p.TLSCert, p.TLSKey); err != nil {
+		return err
+	}
+	if p.MaxConnectionsPerIP > p.MaxConnections {
+		return problem("proxy.max_connections_per_ip", "max_connections_per_ip in proxy: %d is more than max_connections, %d", p.MaxConnectionsPerIP, p.MaxConnections)
+	}
+	return lists("proxy", p.TrustedProxies, p.Hosts, p.Origins)
+}
+
+func (c Config) validateControl() error {
+	p := c.Control
+	if err := c.port("control", p.Listen, p.TLSCert, p.TLSKey); err != nil {
+		return err
+	}
+	if _, port, _ := net.SplitHostPort(p.Listen); port != "0" && p.Listen == c.Proxy.Listen {
+		return problem("control.listen", "listen in control: %s is the data port's address too", p.Listen)
+	}
+	return lists("control", p.TrustedProxies, p.Hosts, p.Origins)
+}
+
+// port checks one listener: its address, its certificate, and that nothing leaves the machine in
+// plaintext in production.
+func (c Config) port(section, listen, cert, key string) error {
+	host, port, err := net.SplitHostPort(listen)
+	n, bad := strconv.Atoi(port)
+	if err != nil || bad != nil || n < 0 || n > 65535 {
+		return problem(section+".listen", "listen in %s: want HOST:PORT, have %q", section, listen)
+	}
+	if (cert == "") != (key == "") {
+		missing := "tls_key"
+		if cert == "" {
+			missing = "tls_cert"
+		}
+		return problem(section+"."+missing, "%s in %s: certificate and key are set together", missing, section)
+	}
+	if c.Mode == "production" && cert == "" && !loopback(host) {
+		return problem(section+".listen", "listen in %s: production mode serves %s only with TLS: set tls_cert and tls_key, or listen on loopback", section, listen)
+	}
+	return nil
+}
+
+// loopback judges the literal address only: any other name could resolve differently tomorrow.
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().IsLoopback()
+}
+
+func lists(section string, proxies, hosts, origins []string) error {
+	for _, s := range proxies {
+		if !isPrefix(s) {
+			return problem(section+".trusted_proxies", "trusted_proxies in %s: want an address or a CIDR range, have %q", section, s)
+		}
+	}
+	for _, s := range hosts {
+		if !isHost(s) {
+			return problem(section+".hosts", "hosts in %s: want a host name or address without port, have %q", section, s)
+		}
+	}
+	for _, s := range origins {
+		u, err := url.Parse(s)
+		if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.Scheme+"://"+u.Host != s {
+			return problem(section+".origins", "origins in %s: want SCHEME://HOST[:PORT] and nothing after it, have %q", section, s)
+		}
+	}
+	return nil
+}
+
+func isPrefix(s string) bool {
+	if p, err := netip.ParsePrefix(s); err == nil {
+		return p.Masked() == p
+	}
+	_, err := netip.ParseAddr(s)
+	return err == nil
+}
+
+// isHost accepts a DNS name (RFC 1123) in lower case, or an IP address.
+func isHost(s string) bool {
+	if _, err := netip.ParseAddr(s); err == nil {
+		return true
+	}
+	if s == "" || len(s) > 253 {
+		return false
+	}
+	for label := range strings.SplitSeq(s, ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		for _, c := range []byte(label) {
+			if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (c Config) validateLedger() error {
+	if !isHost(c.Ledger.Origin) {
+		return problem("ledger.origin", "origin in ledger: want a host name in lower case, have %q", c.Ledger.Origin)
+	}
+	if checkLabel("instance", c.Ledger.Instance) != nil {
+		return problem("ledger.instance", "instance in ledger: want 1 to 63 of a-z, 0-9 and -, have %q", c.Ledger.Instance)
+	}
+	return nil
+}
+
+func (c Config) validateIntent() error {
+	i := c.Intent
+	switch {
+	case i.Issuer == "":
+		return problem("intent.issuer", "issuer in intent: a name is needed")
+	case i.Audience == "":
+		return problem("intent.audience", "audience in intent: a name is needed")
+	case i.TokenTTL > i.MaxTokenTTL:
+		return problem("intent.token_ttl", "token_ttl in intent: %s is longer than max_token_ttl, %s", i.TokenTTL, i.MaxTokenTTL)
+	case int64(i.MaxPlan) > int64(c.Proxy.MaxBody):
+		return problem("intent.max_plan", "max_plan in intent: %s is more than max_body in proxy, %s", i.MaxPlan, c.Proxy.MaxBody)
+	}
+	return nil
+}
+
+func (c Config) validateIssuers() error {
+	seen := map[string]string{c.Intent.Issuer: "this gateway"}
+	for _, name := range keys(c.Issuers) {
+		is, at := c.Issuers[name], "issuer."+name
+		if err := checkLabel("issuer", name); err != nil {
+			return problem(at, "%w", err)
+		}
+		switch {
+		case is.Issuer == "":
+			return problem(at, "issuer %q: iss is required", name)
+		case seen[is.Issuer] != "":
+			return problem(at+".iss", "iss in issuer: %q is already %s", is.Issuer, seen[is.Issuer])
+		case (is.JWKSFile == "") == (is.Key == ""):
+			return problem(at, "issuer %q: set either jwks_file or key", name)
+		case (is.Key == "") != (is.KeyID == ""):
+			return problem(at, "issuer %q: key and kid are set together", name)
+		}
+		if raw, err := base64.RawURLEncoding.DecodeString(is.Key); is.Key != "" && (err != nil || len(raw) != ed25519.PublicKeySize) {
+			return problem(at+".key", "key in issuer: want an Ed25519 public key, 32 bytes in base64url without padding")
+		}
+		seen[is.Issuer] = fmt.Sprintf("issuer %q", name)
+	}
+	return nil
+}
+
+// reservedServers are words that stand for something else where a server's name may stand (/mcp/{server}).
+var reservedServers = []string{"my-servers", "servers", "tools", "tool-metadata", "auto-register"}
+
+func (c Config) validateServers() error {
+	for _, name := range keys(c.Servers) {
+		s, at := c.Servers[name], "server."+name
+		if err := checkLabel("server", name); err != nil {
+			return problem(at, "%w", err)
+		}
+		u, err := url.Parse(s.URL)
+		switch {
+		case slices.Contains(reservedServers, name):
+			return problem(at, "server %q: the name is reserved", name)
+		case s.Tenant == "":
+			return problem(at, "server %q: tenant is required", name)
+		case checkLabel("tenant", s.Tenant) != nil:
+			return problem(at+".tenant", "tenant in server: want 1 to 63 of a-z, 0-9 and -, have %q", s.Tenant)
+		case s.URL == "":
+			return problem(at, "server %q: url is required", name)
+		case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.User != nil || u.Fragment != "":
+			return problem(at+".url", "url in server: want http or https, a host, and no user info or fragment") // not quoted: it may hold a password
+		case !isHeader(s.Header):
+			return problem(at+".header", "header in server: want a header name, have %q", s.Header)
+		}
+	}
+	return nil
+}
+
+// isHeader accepts header names (RFC 9110 token) that may carry a credential; the ones that frame or
+// route a request are not a place for a secret.
+func isHeader(s string) bool {
+	for _, c := range []byte(s) {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+			return false
+		}
+	}
+	reserved := []string{"host", "content-length", "content-type", "transfer-encoding", "connection", "accept", "te", "upgrade", "trailer"}
+	lower := strings.ToLower(s)
+	return s != "" && len(s) <= 64 && !slices.Contains(reserved, lower) && !strings.HasPrefix(lower, "mcp-")
+}

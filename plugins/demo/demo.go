@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"time"
@@ -52,6 +53,20 @@ func Serve(ctx context.Context, ln net.Listener) error {
 		return fmt.Errorf("serve demo: %w", err)
 	}
 	return <-stopped
+}
+
+// Run is the whole life of a demo child process: it takes a free loopback port,
+// announces itself on ready as plugins.Process expects, and serves until ctx
+// ends.
+func Run(ctx context.Context, ready io.Writer) error {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("run demo: %w", err)
+	}
+	if _, err := fmt.Fprintf(ready, "ready http://%s%s\n", ln.Addr(), Path); err != nil {
+		return errors.Join(fmt.Errorf("run demo: announce: %w", err), ln.Close())
+	}
+	return Serve(ctx, ln)
 }
 
 // stop drains server and then cuts what is left.

@@ -1,0 +1,175 @@
+package pipeline
+
+import (
+	"container/list"
+	"crypto/sha256"
+	"sync"
+	"time"
+)
+
+// Answers keeps the answers of calls that carried an Idempotency-Key, so that a retry of the same request gets the first
+// answer again and never has a second effect. It is bounded in entries, bytes and age; what has been dropped is a new
+// request to the line, where a used step refuses it.
+type Answers struct {
+	MaxEntries int           // default 10,000
+	MaxBytes   int           // default 64 MiB of kept replies
+	Keep       time.Duration // default 10 minutes
+
+	mu    sync.Mutex
+	index map[answerKey]*list.Element
+	order list.List // of *answer, oldest first
+	bytes int
+}
+
+type answerKey struct{ tenant, agent, credential, key string }
+
+type answer struct {
+	key     answerKey
+	request [32]byte
+	done    bool
+	expires time.Time
+	reply   Reply
+	denial  *Denial
+	record  string
+	receipt []byte
+	salt    [16]byte
+	size    int
+}
+
+// Kept is how a stage says that this call was answered before. The Line gives the kept answer again.
+type Kept struct{ a *answer }
+
+func (k *Kept) Error() string { return "answered before" }
+
+func (k *Kept) restore(c *Call) {
+	c.Reply, c.Denial, c.Record, c.Salt, c.Kept = k.a.reply, k.a.denial, k.a.record, k.a.salt, true
+	c.Receipt = append(c.Receipt[:0], k.a.receipt...)
+}
+
+// Claim looks the call's key up. It returns nil when the call is the first under its key and now owns it (the Line
+// settles it), *Kept when the same request was answered before, and a refusal when it is still running or differs.
+func (s *Answers) Claim(c *Call, now time.Time) error {
+	k := keyOf(c)
+	sum := requestDigest(c)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expire(now)
+	if e := s.index[k]; e != nil {
+		a := e.Value.(*answer)
+		switch {
+		case a.request != sum:
+			return Deny(RetryMismatch, "")
+		case !a.done:
+			return Deny(InProgress, "")
+		default:
+			return &Kept{a}
+		}
+	}
+	if s.index == nil {
+		s.index = map[answerKey]*list.Element{}
+	}
+	for len(s.index) >= s.maxEntries() && s.dropOldest() {
+	}
+	s.index[k] = s.order.PushBack(&answer{key: k, request: sum, expires: now.Add(s.keep())})
+	c.claimed = s
+	return nil
+}
+
+func keyOf(c *Call) answerKey {
+	return answerKey{c.Caller.Tenant(), c.Caller.Agent(), c.Caller.KeyID(), c.Retry}
+}
+
+// settle keeps the answer of a call that claimed its key. Once a call went out it is answered the same from then on; a
+// refusal before that is not kept, so the caller may mend the cause and try again.
+func (s *Answers) settle(c *Call) {
+	k := keyOf(c)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.index[k]
+	if e == nil {
+		return
+	}
+	a := e.Value.(*answer)
+	if a.done {
+		return
+	}
+	if !c.admitted {
+		s.remove(e)
+		return
+	}
+	a.done, a.denial, a.record, a.salt = true, c.Denial, c.Record, c.Salt
+	a.reply = Reply{Status: c.Reply.Status, Result: clone(c.Reply.Result), Error: clone(c.Reply.Error)}
+	a.receipt = clone(c.Receipt)
+	a.size = len(a.reply.Result) + len(a.reply.Error) + len(a.receipt) + 256
+	s.bytes += a.size
+	for s.bytes > s.maxBytes() && s.dropOldest() {
+	}
+}
+
+func (s *Answers) expire(now time.Time) {
+	for e := s.order.Front(); e != nil; e = s.order.Front() {
+		a := e.Value.(*answer)
+		if now.Before(a.expires) {
+			return
+		}
+		s.remove(e)
+	}
+}
+
+// dropOldest forgets the oldest finished answer; running ones are never forgotten, they are bounded by connections.
+func (s *Answers) dropOldest() bool {
+	for e := s.order.Front(); e != nil; e = e.Next() {
+		if e.Value.(*answer).done {
+			s.remove(e)
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Answers) remove(e *list.Element) {
+	a := e.Value.(*answer)
+	s.order.Remove(e)
+	delete(s.index, a.key)
+	s.bytes -= a.size
+}
+
+// requestDigest is over everything that makes two requests the same.
+func requestDigest(c *Call) [32]byte {
+	h := sha256.New()
+	for _, part := range [][]byte{[]byte(c.Op), []byte(c.Server), []byte(c.Name), c.Args, c.Params, c.Shown.Token, c.Shown.Step} {
+		n := sha256.Sum256(part)
+		h.Write(n[:])
+	}
+	var sum [32]byte
+	h.Sum(sum[:0])
+	return sum
+}
+
+func (s *Answers) keep() time.Duration {
+	if s.Keep > 0 {
+		return s.Keep
+	}
+	return 10 * time.Minute
+}
+
+func (s *Answers) maxEntries() int {
+	if s.MaxEntries > 0 {
+		return s.MaxEntries
+	}
+	return 10_000
+}
+
+func (s *Answers) maxBytes() int {
+	if s.MaxBytes > 0 {
+		return s.MaxBytes
+	}
+	return 64 << 20
+}
+
+func clone(b []byte) []byte {
+	if b == nil {
+		return nil
+	}
+	return append([]byte{}, b...)
+}

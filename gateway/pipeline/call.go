@@ -1,0 +1,127 @@
+// Package pipeline is the line a call walks: the Call itself, the Stages that may refuse it, and the Line that runs
+// them in order, writes the records, lets the call out, and answers.
+//
+// A stage may refuse and none can allow alone. Any error, panic, timeout, unknown state or missing record is a
+// refusal; that rule is written once, in Line.Run, and nowhere else.
+//
+//	dialect -> Call -> stage, stage, ... -> admit (durable record) -> forward -> settle (durable record) -> reply
+package pipeline
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"github.com/gatewright/gatewright/gateway/catalogue"
+	"github.com/gatewright/gatewright/gateway/identity"
+	"github.com/gatewright/gatewright/merkle"
+	"github.com/gatewright/gatewright/merkle/intent"
+	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/policies"
+)
+
+// Call is one request on its way through the line. Each field is written by one party only: the dialect fills the
+// first group, each stage its own field, the Line the last group.
+type Call struct {
+	// Written by the dialect.
+
+	Route      string                             // route template, as "/mcp/{server}"
+	Remote     netip.Addr                         // the client's address, after trusted_proxies
+	TLS        bool                               // whether the client's connection was encrypted
+	Credential []byte                             // API key as shown; never logged, never forwarded
+	Read       func(context.Context, *Call) error // parses the body once the caller is known; fills the next group
+	Retry      string                             // Idempotency-Key, empty when none
+
+	// Written by Read, which belongs to the dialect too.
+
+	Op     string                             // protocol operation, as "tools/call"
+	Action string                             // the policy action it stands for, as "call_tool"
+	Server string                             // upstream name within the tenant, empty for operations on the gateway itself
+	Name   string                             // tool, prompt or resource
+	Args   []byte                             // checked JSON object; nil when the operation takes none
+	Params []byte                             // parameters for the upstream beside Args, raw; owned by the dialect
+	Shown  Shown                              // the plan as the client shows it
+	Plan   bool                               // the operation needs a Grant
+	Answer func(context.Context, *Call) error // the gateway's own answer; nil sends the call upstream
+
+	// Written by the stages, each its own.
+
+	Caller   identity.Caller
+	Tool     *catalogue.Tool
+	Grant    intent.Grant
+	Labels   []string
+	Ask      policies.Ask
+	Decision policies.Decision
+
+	// Written by the Line.
+
+	Started time.Time
+	Reply   Reply
+	Record  string   // id of the record that the caller is told
+	Receipt []byte   // receipt text, empty when receipts are off
+	Salt    [16]byte // opens the request and reply digests of this call's records to the caller
+	Denial  *Denial  // nil when the reply stands
+	Kept    bool     // the reply is the kept answer of an earlier call with the same Idempotency-Key
+
+	admitted bool     // the call went out, or may have
+	claimed  *Answers // set by Claim: where the answer is to be kept
+	stages   []ledger.StageTime
+	rec      ledger.Record
+	ask      []byte // the whole Ask as JSON
+	seal     []byte // plaintext and then sealed bytes of the record's side
+}
+
+// Shown is the plan as the client shows it: a token, and optionally an explicit step with its inclusion proof.
+type Shown struct {
+	Token []byte
+	Step  []byte        // leaf JSON, nil when the gateway is to look the step up
+	Proof []merkle.Hash // inclusion proof of the leaf
+}
+
+// Reply is what came back: exactly one of Result and Error is set.
+type Reply struct {
+	Status int    // the upstream's HTTP status, 0 when the gateway answered itself
+	Result []byte // raw JSON
+	Error  []byte // raw JSON of a JSON-RPC error object
+}
+
+// A Stage looks at a call and lets it pass (nil) or refuses it (an error). A refusal made with Deny reaches the caller
+// under its code; any other error is a fault and reaches the caller only as "internal". A stage writes only its own
+// field of the Call and keeps no reference to it after Check returns.
+type Stage interface {
+	Name() string
+	Check(ctx context.Context, c *Call) error
+}
+
+// A Replier also looks at the reply on its way back. Repliers run in reverse order of the row; a refusal withholds the
+// reply, and the record says so.
+type Replier interface {
+	CheckReply(ctx context.Context, c *Call) error
+}
+
+// Reset makes the call ready for reuse, keeping its buffers.
+func (c *Call) Reset() {
+	stages, ask, seal, receipt, rec := c.stages[:0], c.ask[:0], c.seal[:0], c.Receipt[:0], c.rec
+	policies, after := rec.Policies[:0], rec.After[:0]
+	*c = Call{stages: stages, ask: ask, seal: seal, Receipt: receipt}
+	c.rec.Policies, c.rec.After = policies, after
+}
+
+// BuildAsk states the question that policy answers, from what the gateway would do now. The Line builds it a second
+// time just before it lets the call out and compares, so that nothing can change after it was judged.
+func (c *Call) BuildAsk(done int) policies.Ask {
+	a := policies.Ask{
+		Principal: c.Caller.Principal(), User: c.Caller.User(), Action: c.Action, Server: c.Server, Tool: c.Name,
+		Args: c.Args, ArgsKnown: true, IP: c.Remote, TLS: c.TLS, Now: c.Started, Labels: c.Labels,
+	}
+	if c.Grant.Valid() {
+		a.Plan = policies.PlanFacts{
+			InPlan: true, ID: c.Grant.PlanID(), Step: c.Grant.Step(), Steps: int(c.Grant.PlanSize()), Done: done,
+			Expires: time.Unix(c.Grant.Expires(), 0), BundleAtIssue: c.Grant.PolicyDigest(),
+		}
+	}
+	return a
+}
+
+// StageTimes returns how long each stage took, in the row's order.
+func (c *Call) StageTimes() []ledger.StageTime { return c.stages }

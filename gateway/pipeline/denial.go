@@ -1,0 +1,151 @@
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// Code is the closed list of reasons that a caller may be told. Everything else reaches the caller as Internal.
+type Code string
+
+// The codes that the gateway itself gives. The reasons of package merkle/intent are codes too; Codes lists them all.
+const (
+	Unauthenticated   Code = "unauthenticated"
+	WrongKeyKind      Code = "wrong_key_kind"
+	RateLimited       Code = "rate_limited"
+	Malformed         Code = "malformed"
+	TooLarge          Code = "too_large"
+	HeaderTooLarge    Code = "header_too_large"
+	TooSlow           Code = "too_slow"
+	HostRefused       Code = "host_refused"
+	OriginRefused     Code = "origin_refused"
+	HeaderMismatch    Code = "header_mismatch"
+	Unsupported       Code = "unsupported"
+	MethodNotFound    Code = "method_not_found"
+	MethodNotAllowed  Code = "method_not_allowed"
+	NotFound          Code = "not_found"
+	NotAvailable      Code = "not_available"
+	IntentRequired    Code = "intent_required"
+	IntentInvalid     Code = "intent_invalid"
+	PlanInactive      Code = "plan_inactive"
+	InvalidPlan       Code = "invalid_plan"
+	InvalidArguments  Code = "invalid_arguments"
+	StepUsed          Code = "step_used"
+	StepOrder         Code = "step_order"
+	PolicyDenied      Code = "policy_denied"
+	InProgress        Code = "in_progress"
+	RetryMismatch     Code = "retry_mismatch"
+	ReplyWithheld     Code = "reply_withheld"
+	UpstreamDown      Code = "upstream_unreachable"
+	UpstreamTimeout   Code = "upstream_timeout"
+	UpstreamMalformed Code = "upstream_malformed"
+	UpstreamTooLarge  Code = "upstream_too_large"
+	UpstreamRefused   Code = "upstream_refused"
+	UpstreamBusy      Code = "upstream_busy"
+	AuditUnavailable  Code = "audit_unavailable"
+	Timeout           Code = "timeout"
+	Internal          Code = "internal"
+)
+
+// meaning is what a code says to people: the HTTP status it takes where a status is shown, and what to do about it.
+type meaning struct {
+	status int
+	text   string
+	hint   string
+}
+
+// codes holds every code. A code that is not here is never shown to a caller.
+var codes = map[Code]meaning{
+	Unauthenticated:   {http.StatusUnauthorized, "no valid credential", "send 'Authorization: Bearer ak_...' with a runtime key of this gateway"},
+	WrongKeyKind:      {http.StatusForbidden, "this kind of key does not open this route", "agents use runtime keys on the data port, people use admin keys on the control port"},
+	RateLimited:       {http.StatusTooManyRequests, "rate limit reached", "wait for Retry-After seconds"},
+	Malformed:         {http.StatusBadRequest, "the request is not well formed", "send one JSON-RPC 2.0 message of strict JSON (RFC 8259, no duplicate keys)"},
+	TooLarge:          {http.StatusRequestEntityTooLarge, "the request is too large", "send a smaller body; the bound is proxy.max_body"},
+	HeaderTooLarge:    {http.StatusRequestHeaderFieldsTooLarge, "the request's header is too large", "send less; the bound is proxy.max_header"},
+	TooSlow:           {http.StatusRequestTimeout, "the request did not arrive in time", "send the whole request within proxy.read_timeout"},
+	HostRefused:       {http.StatusMisdirectedRequest, "this Host is not served here", "use the address that the gateway printed, or add the name to proxy.hosts"},
+	OriginRefused:     {http.StatusForbidden, "calls from this web origin are refused", "add the origin to proxy.origins if it is yours"},
+	HeaderMismatch:    {http.StatusBadRequest, "a header contradicts the body", "make the header say what the body says, or leave it out"},
+	Unsupported:       {http.StatusBadRequest, "not supported", "see the list of supported versions in the answer"},
+	MethodNotFound:    {http.StatusNotFound, "no such method", "ask initialize or server/discover what this gateway offers"},
+	MethodNotAllowed:  {http.StatusMethodNotAllowed, "this address does not take this HTTP method", "see the Allow header"},
+	NotFound:          {http.StatusNotFound, "no such thing for this caller", "check the id; what belongs to others is not shown"},
+	NotAvailable:      {http.StatusForbidden, "not available to this caller", "tools/list shows what this key may use"},
+	IntentRequired:    {http.StatusForbidden, "this operation needs a plan", "capture a plan, take a token and send it in the Gatewright-Intent header"},
+	IntentInvalid:     {http.StatusForbidden, "the intent token does not cover this call", "take a token for a plan that has this step"},
+	PlanInactive:      {http.StatusForbidden, "the plan is not active", "capture a new plan"},
+	InvalidPlan:       {http.StatusUnprocessableEntity, "the plan cannot be captured", "mend the step that the message names"},
+	InvalidArguments:  {http.StatusUnprocessableEntity, "the arguments break the tool's schema", "see the tool's inputSchema in tools/list"},
+	StepUsed:          {http.StatusConflict, "every matching step of the plan is used up", "capture a new plan, or allow more uses in the step"},
+	StepOrder:         {http.StatusConflict, "a step that must come first has not been done", "do the earlier steps of the plan first"},
+	PolicyDenied:      {http.StatusForbidden, "policy does not permit this call", "ask the security team, naming the record id"},
+	InProgress:        {http.StatusConflict, "a call with this Idempotency-Key is still running", "wait for its answer and ask again"},
+	RetryMismatch:     {http.StatusUnprocessableEntity, "this Idempotency-Key was used for another request", "use a new Idempotency-Key for a new request"},
+	ReplyWithheld:     {http.StatusForbidden, "the call was made and its reply is withheld", "ask the security team, naming the record id"},
+	UpstreamDown:      {http.StatusBadGateway, "the server behind the gateway cannot be reached", "try again later"},
+	UpstreamTimeout:   {http.StatusGatewayTimeout, "the server behind the gateway did not answer in time", "its effect is unknown; check before trying again"},
+	UpstreamMalformed: {http.StatusBadGateway, "the server behind the gateway gave an answer that is not valid", "tell the server's operator, naming the record id"},
+	UpstreamTooLarge:  {http.StatusBadGateway, "the server's answer is too large", "ask for less; the bound is upstream.max_reply"},
+	UpstreamRefused:   {http.StatusBadGateway, "the server behind the gateway refused the call", "tell the operator, naming the record id"},
+	UpstreamBusy:      {http.StatusServiceUnavailable, "too many calls to this server are running", "try again in a moment"},
+	AuditUnavailable:  {http.StatusServiceUnavailable, "the ledger cannot record this call", "nothing was forwarded unless a record says so; try again later"},
+	Timeout:           {http.StatusServiceUnavailable, "the gateway took too long to judge this call", "nothing was forwarded; try again"},
+	Internal:          {http.StatusInternalServerError, "internal error", "tell the operator, naming the record id"},
+}
+
+// Denial is a refusal that may be told to the caller.
+type Denial struct {
+	Code       Code
+	Message    string        // what was refused, without secrets or values of arguments
+	Hint       string        // what to do about it
+	RetryAfter time.Duration // for RateLimited
+	Reason     string        // for the ledger only: the exact reason where the caller is told less
+	Data       []byte        // protocol-specific JSON for the caller, nil when none
+	Cause      error         // for the log only
+}
+
+// Deny makes a refusal under a code; the message and hint of the code stand unless text is given.
+func Deny(code Code, text string) *Denial {
+	m, ok := codes[code]
+	if !ok {
+		code, m = Internal, codes[Internal]
+	}
+	if text == "" {
+		text = m.text
+	}
+	return &Denial{Code: code, Message: text, Hint: m.hint}
+}
+
+// Error says the code, the message and, for the log, the cause.
+func (d *Denial) Error() string {
+	if d.Cause != nil {
+		return fmt.Sprintf("%s: %s: %v", d.Code, d.Message, d.Cause)
+	}
+	return fmt.Sprintf("%s: %s", d.Code, d.Message)
+}
+
+// Unwrap gives the cause.
+func (d *Denial) Unwrap() error { return d.Cause }
+
+// Status is the HTTP status of the code, for dialects that answer refusals with one.
+func (d *Denial) Status() int { return codes[d.Code].status }
+
+// Because sets the cause and returns the denial.
+func (d *Denial) Because(err error) *Denial { d.Cause = err; return d }
+
+// WithReason sets what the ledger is told and returns the denial.
+func (d *Denial) WithReason(reason string) *Denial { d.Reason = reason; return d }
+
+// Known says whether the code is one that callers may be told.
+func (c Code) Known() bool { _, ok := codes[c]; return ok }
+
+// asDenial finds the refusal in err. Anything that is not a refusal is a fault: the caller learns only "internal".
+func asDenial(err error) *Denial {
+	var d *Denial
+	if errors.As(err, &d) && d != nil && d.Code.Known() {
+		return d
+	}
+	return Deny(Internal, "").Because(err)
+}

@@ -1,0 +1,346 @@
+package pipeline
+
+import (
+	"context"
+	"crypto/cipher"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/gatewright/gatewright/merkle/canon"
+	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/wal"
+)
+
+// Ledger makes facts durable. Each method returns only when the record is as durable as the operator's setting asks;
+// an error means that it may not be, and the Line refuses.
+type Ledger interface {
+	Append(ctx context.Context, r *ledger.Record) (wal.Mark, error)
+	Admit(ctx context.Context, r *ledger.Record, u wal.Use) (wal.Mark, error)
+	Settle(ctx context.Context, r *ledger.Record, receipt []byte) (wal.Mark, []byte, error)
+}
+
+// Subjects gives the key under which a person's or agent's arguments are sealed in the ledger.
+type Subjects interface {
+	Subject(ctx context.Context, tenant, subject string) (cipher.AEAD, error)
+}
+
+// Forwarder takes an admitted call out to where it has its effect and fills c.Reply.
+type Forwarder interface {
+	Forward(ctx context.Context, c *Call) error
+}
+
+// Line is the row of stages with the three acts around them that only it performs: admit, forward, settle. Its fields
+// are set once, before the first Run; Run is safe for concurrent use on different calls.
+type Line struct {
+	Stages    []Stage
+	Ledger    Ledger
+	Subjects  Subjects // nil: the ledger keeps salted commitments of arguments, not the sealed arguments
+	Upstream  Forwarder
+	Strangers *Strangers
+	Progress  func(plan [32]byte) int // how many steps of a plan are done; nil counts none
+	Instance  string
+	Receipts  bool
+	Now       func() time.Time
+	Rand      io.Reader
+	Log       *slog.Logger
+	Limit     time.Duration // how long a call may be judged before it is refused; it does not bound the upstream
+
+	stats Stats
+}
+
+// Stats counts what the line has done since it started.
+type Stats struct {
+	Admitted, Settled, Refused, Strangers, Faults atomic.Uint64
+}
+
+// Stats gives the line's counters.
+func (l *Line) Stats() *Stats { return &l.stats }
+
+// Run takes the call through the line. Afterwards either c.Denial is nil and c.Reply stands, or c.Denial says why not
+// and c.Reply is empty; c.Record and c.Receipt name the record either way, unless nobody is known to have called or
+// the ledger could not record.
+func (l *Line) Run(ctx context.Context, c *Call) {
+	c.Started = l.Now()
+	defer func() {
+		if c.claimed != nil {
+			c.claimed.settle(c)
+		}
+	}()
+	if err := l.check(ctx, c); err != nil {
+		if kept := (*Kept)(nil); errors.As(err, &kept) {
+			kept.restore(c)
+			return
+		}
+		l.refuse(ctx, c, err)
+		return
+	}
+	admitted, err := l.admit(ctx, c)
+	if err != nil {
+		l.refuse(ctx, c, err)
+		return
+	}
+	began := l.Now()
+	err = l.guard("forward", func() error { return l.forward(ctx, c) })
+	if err == nil {
+		err = l.onTheWayBack(ctx, c)
+	}
+	l.settle(context.WithoutCancel(ctx), c, admitted, l.Now().Sub(began), err)
+}
+
+// check runs the row. It stops at the first refusal.
+func (l *Line) check(ctx context.Context, c *Call) error {
+	last := c.Started
+	for _, s := range l.Stages {
+		err := l.guard(s.Name(), func() error { return s.Check(ctx, c) })
+		now := l.Now()
+		c.stages = append(c.stages, ledger.StageTime{Name: s.Name(), Micros: micros(now.Sub(last))})
+		last = now
+		if err != nil {
+			return err
+		}
+		if l.Limit > 0 && now.Sub(c.Started) > l.Limit {
+			return Deny(Timeout, "").WithReason("timeout in " + s.Name())
+		}
+		if err := ctx.Err(); err != nil {
+			return Deny(Timeout, "").Because(err)
+		}
+	}
+	return l.proved(c)
+}
+
+// proved is the last look before anything leaves: what the stages proved must be about exactly this call.
+func (l *Line) proved(c *Call) error {
+	if !c.Caller.Valid() {
+		return Deny(Unauthenticated, "")
+	}
+	if c.Plan && !c.Grant.Valid() {
+		return Deny(IntentRequired, "")
+	}
+	if c.Grant.Valid() {
+		if err := c.Grant.Covers(c.Args); err != nil {
+			return Deny(IntentInvalid, "").Because(err)
+		}
+	}
+	ask := c.BuildAsk(l.done(c))
+	if !c.Decision.Allowed() || !c.Decision.Covers(&ask) {
+		return Deny(PolicyDenied, "").WithReason("decision does not cover the call")
+	}
+	return nil
+}
+
+func (l *Line) done(c *Call) int {
+	if l.Progress == nil || !c.Grant.Valid() {
+		return 0
+	}
+	return c.Ask.Plan.Done
+}
+
+// forward lets the call out, or answers it here when the operation is the gateway's own.
+func (l *Line) forward(ctx context.Context, c *Call) error {
+	var err error
+	if c.Answer != nil {
+		err = c.Answer(ctx, c)
+	} else {
+		err = l.Upstream.Forward(ctx, c)
+	}
+	if err != nil {
+		return err
+	}
+	if (c.Reply.Result == nil) == (c.Reply.Error == nil) {
+		return fmt.Errorf("forward %s: neither a result nor an error came back", c.Op)
+	}
+	return nil
+}
+
+// onTheWayBack lets each stage that looks at replies see this one, last stage first.
+func (l *Line) onTheWayBack(ctx context.Context, c *Call) error {
+	for i := len(l.Stages) - 1; i >= 0; i-- {
+		r, ok := l.Stages[i].(Replier)
+		if !ok {
+			continue
+		}
+		if err := l.guard(l.Stages[i].Name(), func() error { return r.CheckReply(ctx, c) }); err != nil {
+			d := asDenial(err)
+			return &withheld{Deny(ReplyWithheld, "").WithReason(string(d.Code)).Because(err)}
+		}
+	}
+	return nil
+}
+
+// withheld marks a reply that came and may not be given.
+type withheld struct{ denial *Denial }
+
+func (w *withheld) Error() string { return w.denial.Error() }
+func (w *withheld) Unwrap() error { return w.denial }
+
+// guard turns a panic into a fault. The stack goes to the log alone.
+func (l *Line) guard(name string, f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			l.stats.Faults.Add(1)
+			l.Log.Error("panic on the line", "at", name, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			err = fmt.Errorf("%s: panic", name)
+		}
+	}()
+	return f()
+}
+
+// refuse answers a call that may not go out: one record when it is known who called, a bounded count when it is not.
+func (l *Line) refuse(ctx context.Context, c *Call, cause error) {
+	d := l.outward(c, asDenial(cause))
+	c.Denial, c.Reply = d, Reply{}
+	if d.Code == Internal {
+		l.stats.Faults.Add(1)
+		l.Log.Error("call refused by a fault", "op", c.Op, "tenant", c.Caller.Tenant(), "error", cause)
+	}
+	if !c.Caller.Valid() {
+		l.stats.Strangers.Add(1)
+		if l.Strangers != nil {
+			l.Strangers.Note(c.Remote, d.Code, c.Started)
+		}
+		return
+	}
+	l.stats.Refused.Add(1)
+	r, err := l.record(c, ledger.Refused)
+	if err == nil {
+		r.Verdict, r.Code, r.Detail = "deny", string(d.Code), d.Reason
+		err = l.write(context.WithoutCancel(ctx), c, r)
+	}
+	if err != nil {
+		l.Log.Error("refusal not recorded", "op", c.Op, "tenant", c.Caller.Tenant(), "error", err)
+		c.Denial = ledgerDenial(err)
+		c.Record, c.Receipt = "", c.Receipt[:0]
+	}
+}
+
+// write makes a record of the outcome durable and, when receipts are on, keeps its receipt.
+func (l *Line) write(ctx context.Context, c *Call, r *ledger.Record) error {
+	var err error
+	if l.Receipts {
+		_, c.Receipt, err = l.Ledger.Settle(ctx, r, c.Receipt[:0])
+	} else {
+		_, err = l.Ledger.Append(ctx, r)
+	}
+	c.Record = r.ID
+	return err
+}
+
+// outward decides how much the caller is told. To a caller who holds no grant for it, a tool that policy denies and a
+// tool that does not exist look alike; the ledger tells them apart.
+func (l *Line) outward(c *Call, d *Denial) *Denial {
+	if d.Reason == "" {
+		d.Reason = string(d.Code)
+	}
+	if (d.Code == PolicyDenied || d.Code == NotFound) && c.Plan && !c.Grant.Valid() {
+		return Deny(NotAvailable, "").WithReason(d.Reason).Because(d)
+	}
+	return d
+}
+
+// admit counts the use and makes the record that the call is about to go out durable. No record, no effect.
+func (l *Line) admit(ctx context.Context, c *Call) (string, error) {
+	r, err := l.record(c, ledger.Admitted)
+	if err != nil {
+		return "", err
+	}
+	r.Verdict = "allow"
+	if err := l.sealAsk(ctx, c, r); err != nil {
+		return "", err
+	}
+	if c.Grant.Valid() {
+		_, err = l.Ledger.Admit(ctx, r, wal.Use{
+			Plan: c.Grant.PlanRoot(), Step: int32(c.Grant.Step()), Max: c.Grant.Uses(), After: c.Grant.After(), Expires: c.Grant.PlanExpires(),
+		})
+	} else {
+		_, err = l.Ledger.Append(ctx, r)
+	}
+	if err != nil {
+		return "", ledgerDenial(err)
+	}
+	c.admitted = true
+	l.stats.Admitted.Add(1)
+	return r.ID, nil
+}
+
+// settle records what came of an admitted call. No record, no reply.
+func (l *Line) settle(ctx context.Context, c *Call, admitted string, took time.Duration, cause error) {
+	r, err := l.record(c, ledger.Settled)
+	if err == nil {
+		l.outcome(c, r, cause)
+		r.Of, r.Status, r.Micros = admitted, c.Reply.Status, uint64(took.Microseconds())
+		if body := c.Reply.body(); body != nil {
+			r.Reply = saltedDigest(&c.seal, c.Salt, body)
+		}
+		err = l.write(ctx, c, r)
+	}
+	if err != nil {
+		l.Log.Error("outcome not recorded, reply withheld", "op", c.Op, "tenant", c.Caller.Tenant(), "record", admitted, "error", err)
+		c.Denial = ledgerDenial(err)
+		c.Record, c.Receipt = admitted, c.Receipt[:0]
+	} else {
+		l.stats.Settled.Add(1)
+	}
+	if c.Denial != nil {
+		c.Reply = Reply{}
+	}
+}
+
+// outcome fills the record's outcome and sets the caller's refusal where there is one.
+func (l *Line) outcome(c *Call, r *ledger.Record, cause error) {
+	var w *withheld
+	switch {
+	case errors.As(cause, &w):
+		r.Outcome, r.Code, r.Detail = "withheld", string(w.denial.Code), w.denial.Reason
+		c.Denial = w.denial
+	case cause != nil:
+		d := asDenial(cause)
+		r.Outcome, r.Code, r.Detail = "upstream_error", string(d.Code), d.Reason
+		c.Denial = d
+		if d.Code == Internal {
+			l.stats.Faults.Add(1)
+			l.Log.Error("call failed after it was admitted", "op", c.Op, "tenant", c.Caller.Tenant(), "error", cause)
+		}
+	case c.Reply.Error != nil, toolFailed(c.Reply.Result):
+		r.Outcome = "tool_error"
+	default:
+		r.Outcome = "ok"
+	}
+}
+
+// toolFailed says whether a tool reported its own failure (MCP CallToolResult.isError).
+func toolFailed(result []byte) bool {
+	v, ok := canon.Get(result, "isError")
+	return ok && string(v) == "true"
+}
+
+func (r Reply) body() []byte {
+	if r.Result != nil {
+		return r.Result
+	}
+	return r.Error
+}
+
+// ledgerDenial says what a ledger's refusal means to the caller.
+func ledgerDenial(err error) *Denial {
+	switch {
+	case errors.Is(err, wal.ErrUsed):
+		return Deny(StepUsed, "").Because(err)
+	case errors.Is(err, wal.ErrOrder):
+		return Deny(StepOrder, "").Because(err)
+	default:
+		return Deny(AuditUnavailable, "").Because(err)
+	}
+}
+
+func micros(d time.Duration) uint32 {
+	us := d.Microseconds()
+	if us < 0 {
+		return 0
+	}
+	return uint32(min(us, 1<<32-1))
+}

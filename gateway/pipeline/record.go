@@ -1,0 +1,168 @@
+package pipeline
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/gatewright/gatewright/merkle"
+	"github.com/gatewright/gatewright/merkle/canon"
+	"github.com/gatewright/gatewright/merkle/ledger"
+)
+
+// base32 digits of record ids: lower case, without i, l, o and u, in ASCII order so that ids sort by time.
+const digits = "0123456789abcdefghjkmnpqrstvwxyz"
+
+// newID makes a record id from the time in milliseconds (48 bits) and 80 random bits.
+func newID(now time.Time, random []byte) string {
+	var b [16]byte
+	ms := uint64(now.UnixMilli())
+	binary.BigEndian.PutUint64(b[:8], ms<<16)
+	copy(b[6:], random[:10])
+	var out [30]byte
+	copy(out[:], "rec_")
+	hi, lo := binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])
+	for i := len(out) - 1; i >= 4; i-- {
+		out[i] = digits[lo&31]
+		lo = lo>>5 | hi<<59
+		hi >>= 5
+	}
+	return string(out[:])
+}
+
+// record fills the call's record with what is known so far. The record is the call's own and is reused: fill it, write
+// it, and only then ask for the next.
+func (l *Line) record(c *Call, kind ledger.Kind) (*ledger.Record, error) {
+	var random [26]byte
+	if _, err := io.ReadFull(l.Rand, random[:]); err != nil {
+		return nil, fmt.Errorf("make a record id: %w", err)
+	}
+	if kind != ledger.Settled {
+		copy(c.Salt[:], random[10:])
+	}
+	r := &c.rec
+	policies, after, request, ask := r.Policies[:0], r.After[:0], r.Request, r.Ask
+	*r = ledger.Record{
+		ID: newID(l.Now(), random[:10]), Time: l.Now().UnixMicro(), Tenant: c.Caller.Tenant(), Instance: l.Instance, Kind: kind,
+		Agent: c.Caller.Agent(), User: c.Caller.User(), Key: c.Caller.KeyID(), Route: c.Route,
+		Op: c.Op, Server: c.Server, Tool: c.Name, Step: -1, Labels: c.Labels, Bundle: c.Decision.Bundle(),
+	}
+	if c.Remote.IsValid() {
+		r.Addr = c.Remote.String()
+	}
+	if c.Grant.Valid() {
+		r.Plan, r.PlanID, r.Token = c.Grant.PlanRoot(), c.Grant.PlanID(), c.Grant.TokenID()
+		r.Step, r.Uses, r.PlanExpires = int32(c.Grant.Step()), c.Grant.Uses(), c.Grant.PlanExpires()
+		after = append(after, c.Grant.After()...)
+	}
+	r.After = after
+	if kind == ledger.Settled {
+		r.Request, r.Ask, r.Policies = request, ask, policies
+		return r, nil
+	}
+	r.Snapshot = c.Caller.Snapshot()
+	r.Policies = append(policies, c.Decision.Policies()...)
+	r.Stages = c.stages
+	if c.Args != nil {
+		r.Request = saltedDigest(&c.seal, c.Salt, c.Args)
+	}
+	return r, nil
+}
+
+// saltedDigest is SHA-256(salt || b). Without the salt nobody can guess a short argument or reply from its digest; the
+// caller is given the salt beside the receipt.
+func saltedDigest(scratch *[]byte, salt [16]byte, b []byte) merkle.Hash {
+	s := append((*scratch)[:0], salt[:]...)
+	s = append(s, b...)
+	*scratch = s
+	return sha256.Sum256(s)
+}
+
+// sealAsk commits the record to the whole question that policy answered and, when there is a key to seal under, puts
+// the question and the arguments beside the record, so that the decision can be replayed by whoever may open them.
+//
+// Sealed plaintext: argument length (u32, big endian) || arguments || the question as JSON. The record's id is the
+// associated data.
+func (l *Line) sealAsk(ctx context.Context, c *Call, r *ledger.Record) error {
+	c.ask = c.appendAsk(c.ask[:0], r)
+	r.Ask = sha256.Sum256(c.ask)
+	if l.Subjects == nil {
+		return nil
+	}
+	subject := c.Caller.User()
+	if subject == "" {
+		subject = c.Caller.Agent()
+	}
+	aead, err := l.Subjects.Subject(ctx, c.Caller.Tenant(), subject)
+	if err != nil {
+		return Deny(AuditUnavailable, "").Because(fmt.Errorf("seal arguments: %w", err))
+	}
+	n := aead.NonceSize()
+	size := n + 4 + len(c.Args) + len(c.ask)
+	if cap(c.seal) < size+aead.Overhead() {
+		c.seal = make([]byte, 0, size+aead.Overhead()+512)
+	}
+	side := c.seal[:n]
+	if _, err := io.ReadFull(l.Rand, side); err != nil {
+		return Deny(AuditUnavailable, "").Because(fmt.Errorf("make a nonce: %w", err))
+	}
+	plain := binary.BigEndian.AppendUint32(side[n:n:cap(side)], uint32(len(c.Args)))
+	plain = append(plain, c.Args...)
+	plain = append(plain, c.ask...)
+	r.Side = aead.Seal(side, side, plain, []byte(r.ID))
+	return nil
+}
+
+// appendAsk writes the whole question but its arguments, which stand in it as their salted digest, as canonical JSON.
+func (c *Call) appendAsk(b []byte, r *ledger.Record) []byte {
+	a := &c.Ask
+	b = append(b, `{"action":`...)
+	b = canon.AppendString(b, a.Action)
+	b = append(b, `,"addr":`...)
+	b = canon.AppendString(b, r.Addr)
+	b = append(b, `,"agent":`...)
+	b = canon.AppendString(b, r.Agent)
+	b = append(b, `,"labels":[`...)
+	for i, s := range a.Labels {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = canon.AppendString(b, s)
+	}
+	b = append(b, `],"now":`...)
+	b = strconv.AppendInt(b, a.Now.UnixMicro(), 10)
+	if a.Plan.InPlan {
+		b = append(b, `,"plan":{"done":`...)
+		b = strconv.AppendInt(b, int64(a.Plan.Done), 10)
+		b = append(b, `,"id":`...)
+		b = canon.AppendString(b, a.Plan.ID)
+		b = append(b, `,"issued_under":`...)
+		b = canon.AppendString(b, a.Plan.BundleAtIssue)
+		b = append(b, `,"step":`...)
+		b = strconv.AppendInt(b, int64(a.Plan.Step), 10)
+		b = append(b, `,"steps":`...)
+		b = strconv.AppendInt(b, int64(a.Plan.Steps), 10)
+		b = append(b, '}')
+	}
+	b = append(b, `,"principal":"`...)
+	b = hex.AppendEncode(b, r.Snapshot[:])
+	b = append(b, `","request":"`...)
+	b = hex.AppendEncode(b, r.Request[:])
+	b = append(b, `","salt":"`...)
+	b = base64.RawURLEncoding.AppendEncode(b, c.Salt[:])
+	b = append(b, `","server":`...)
+	b = canon.AppendString(b, a.Server)
+	b = append(b, `,"tls":`...)
+	b = strconv.AppendBool(b, a.TLS)
+	b = append(b, `,"tool":`...)
+	b = canon.AppendString(b, a.Tool)
+	b = append(b, `,"user":`...)
+	b = canon.AppendString(b, a.User)
+	return append(b, '}')
+}

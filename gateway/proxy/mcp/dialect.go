@@ -1,0 +1,101 @@
+// Package mcp is the Model Context Protocol on the data port: bytes to pipeline.Call and back, for both eras on one
+// address (the handshake protocols up to 2025-11-25, and the stateless 2026-07-28). It judges nothing; each operation
+// walks the line.
+package mcp
+
+import (
+	"context"
+	"strings"
+	"sync"
+
+	"github.com/gatewright/gatewright/gateway/catalogue"
+	"github.com/gatewright/gatewright/gateway/pipeline"
+	"github.com/gatewright/gatewright/gateway/proxy"
+	"github.com/gatewright/gatewright/merkle/canon"
+	"github.com/gatewright/gatewright/policies"
+)
+
+// Catalogue is what the dialect reads of a tenant's servers and tools.
+type Catalogue interface {
+	Servers(tenant string) []catalogue.Server
+	Tools(tenant, server string) []*catalogue.Tool
+	Lookup(tenant, server, tool string) (*catalogue.Tool, bool)
+}
+
+// Engines gives the policy engine in force for a tenant.
+type Engines interface {
+	For(tenant string) *policies.Engine
+}
+
+// Dialect serves /mcp and /mcp/{server}.
+type Dialect struct {
+	Line      *pipeline.Line
+	Catalogue Catalogue
+	Policies  Engines
+	Version   string       // of the gateway, told to clients
+	JSON      canon.Limits // bounds of a message
+
+	pool     sync.Pool
+	bindings bindings
+}
+
+// Protocol versions, newest first. The first is the stateless era, the rest the era of the handshake.
+const (
+	modernVersion = "2026-07-28"
+	latestLegacy  = "2025-11-25"
+)
+
+var legacyVersions = []string{latestLegacy, "2025-06-18", "2025-03-26", "2024-11-05"}
+
+// exchange is one message on its way, reused from call to call.
+type exchange struct {
+	d      *Dialect
+	x      *proxy.Exchange
+	call   pipeline.Call
+	server string // from the path; empty on /mcp
+	out    []byte
+
+	id     []byte // raw JSON: a string or an integer; nil on a notification
+	method string
+	params []byte
+	modern bool
+	body   bool // the message was read far enough to be answered as JSON-RPC
+
+	read   func(context.Context, *pipeline.Call) error
+	answer func(context.Context, *pipeline.Call) error
+}
+
+func (d *Dialect) get() *exchange {
+	if e, ok := d.pool.Get().(*exchange); ok {
+		return e
+	}
+	e := &exchange{d: d}
+	e.read = e.readMessage
+	e.answer = e.answerHere
+	return e
+}
+
+func (d *Dialect) put(e *exchange) {
+	e.call.Reset()
+	*e = exchange{d: d, call: e.call, out: e.out[:0], read: e.read, answer: e.answer}
+	d.pool.Put(e)
+}
+
+// Serve answers one HTTP request.
+func (d *Dialect) Serve(x *proxy.Exchange) {
+	e := d.get()
+	defer d.put(e)
+	e.x = x
+	c := &e.call
+	c.Remote, c.TLS, c.Credential, c.Read = x.Remote, x.IsTLS(), x.Head.Credential(), e.read
+	c.Retry = string(x.Head.Retry)
+	c.Route = "/mcp"
+	if rest, ok := strings.CutPrefix(x.Path, "/mcp/"); ok && rest != "" {
+		c.Route, e.server = "/mcp/{server}", strings.TrimSuffix(rest, "/")
+	}
+	d.Line.Run(context.Background(), c)
+	e.write()
+}
+
+// deny makes a refusal that the caller is told with a JSON-RPC code of its own.
+func deny(code pipeline.Code, text string) *pipeline.Denial { return pipeline.Deny(code, text) }

@@ -1,0 +1,151 @@
+package mcp
+
+import (
+	"bytes"
+	"encoding/base64"
+	"strings"
+
+	"github.com/gatewright/gatewright/gateway/pipeline"
+	"github.com/gatewright/gatewright/merkle/canon"
+)
+
+// operation names what the message asks for in the line's terms.
+func (e *exchange) operation(c *pipeline.Call) error {
+	c.Op = e.method
+	switch e.method {
+	case "tools/call":
+		return e.callTool(c)
+	case "tools/list":
+		c.Action, c.Server, c.Answer = "list_tools", e.server, e.answer
+		return e.knownServer(c)
+	case "server/discover":
+		if e.modern {
+			c.Action, c.Answer = "discover", e.answer
+			return e.knownServer(c)
+		}
+	case "initialize", "ping":
+		if !e.modern {
+			c.Action, c.Answer = "discover", e.answer
+			return e.knownServer(c)
+		}
+	case "notifications/initialized", "notifications/cancelled", "notifications/roots/list_changed", "notifications/progress":
+		c.Action, c.Answer = "discover", e.answer
+		return nil
+	}
+	return deny(pipeline.MethodNotFound, "no such method in this protocol version").WithReason("method_not_found")
+}
+
+// knownServer refuses a path that names a server the tenant does not have.
+func (e *exchange) knownServer(c *pipeline.Call) error {
+	if e.server == "" {
+		return nil
+	}
+	for _, s := range e.d.Catalogue.Servers(c.Caller.Tenant()) {
+		if s.Name == e.server {
+			return nil
+		}
+	}
+	return deny(pipeline.NotFound, "no such server for this caller").WithReason("unknown_server")
+}
+
+// callTool reads params.name and params.arguments of tools/call.
+func (e *exchange) callTool(c *pipeline.Call) error {
+	c.Action, c.Plan = "call_tool", true
+	rawName, ok := canon.Get(e.params, "name")
+	if e.params == nil || !ok {
+		return deny(pipeline.Malformed, `"params.name" is missing`)
+	}
+	name, err := stringOf(rawName, `"params.name"`)
+	if err != nil {
+		return err
+	}
+	if name == "" || len(name) > maxName {
+		return deny(pipeline.Malformed, `"params.name" must have 1 to 1,024 bytes`)
+	}
+	c.Args = []byte("{}")
+	if args, ok := canon.Get(e.params, "arguments"); ok {
+		if canon.KindOf(args) != '{' {
+			return deny(pipeline.Malformed, `"params.arguments" must be an object`)
+		}
+		c.Args = args
+	}
+	c.Server, c.Name = e.resolve(c.Caller.Tenant(), name)
+	c.Params = e.carried()
+	if err := e.mirrored(name); err != nil {
+		return err
+	}
+	return e.mirroredParams(c)
+}
+
+// resolve finds the server that a tool's name on this path means. On /mcp a name carries its server before "__" when
+// there are several. What cannot be resolved keeps its name and no server, and is unknown to the stages.
+func (e *exchange) resolve(tenant, name string) (server, tool string) {
+	if e.server != "" {
+		return e.server, name
+	}
+	servers := e.d.Catalogue.Servers(tenant)
+	if len(servers) == 1 {
+		if _, ok := e.d.Catalogue.Lookup(tenant, servers[0].Name, name); ok {
+			return servers[0].Name, name
+		}
+	}
+	if before, after, ok := strings.Cut(name, "__"); ok {
+		return before, after
+	}
+	if len(servers) == 1 {
+		return servers[0].Name, name
+	}
+	return "", name
+}
+
+// mirrored holds Mcp-Name against the body. Modern clients must send it; a value that is not plain ASCII comes in
+// base64 (MCP 2026-07-28, transports).
+func (e *exchange) mirrored(name string) error {
+	h := e.x.Head.Name
+	if h == nil {
+		if e.modern {
+			return mismatch("Mcp-Name is missing")
+		}
+		return nil
+	}
+	v, ok := headerValue(h)
+	if !ok || v != name {
+		return mismatch("Mcp-Name does not say what the body's params.name says")
+	}
+	return nil
+}
+
+// headerValue undoes the base64 form "=?base64?...?=" of a header value.
+func headerValue(b []byte) (string, bool) {
+	if in, ok := bytes.CutPrefix(b, []byte("=?base64?")); ok {
+		if in, ok = bytes.CutSuffix(in, []byte("?=")); ok {
+			out, err := base64.StdEncoding.Strict().DecodeString(string(in))
+			return string(out), err == nil
+		}
+	}
+	return string(b), true
+}
+
+// traceKeys are the keys of the client's _meta that are carried to the upstream. The rest concerns this hop, or nobody
+// judged it.
+var traceKeys = map[string]bool{"traceparent": true, "tracestate": true, "baggage": true}
+
+// carried is the _meta members that go upstream, as `"k":v,...`; nil when there are none.
+func (e *exchange) carried() []byte {
+	raw, ok := canon.Get(e.params, "_meta")
+	if !ok {
+		return nil
+	}
+	var out []byte
+	_ = canon.Each(raw, func(key, value []byte) error {
+		if traceKeys[string(key)] && canon.KindOf(value) == '"' && len(value) <= 1024 {
+			if out != nil {
+				out = append(out, ',')
+			}
+			out = canon.AppendString(out, string(key))
+			out = append(append(out, ':'), value...)
+		}
+		return nil
+	})
+	return out
+}

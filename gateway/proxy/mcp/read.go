@@ -1,0 +1,265 @@
+package mcp
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/gatewright/gatewright/gateway/pipeline"
+	"github.com/gatewright/gatewright/merkle"
+	"github.com/gatewright/gatewright/merkle/canon"
+)
+
+// Bounds of what is small by nature. Larger is a mistake or an attack.
+const (
+	maxID     = 256  // bytes of a request id
+	maxMethod = 128  // bytes of a method name
+	maxName   = 1024 // bytes of a tool name or resource URI
+	maxProof  = 32   // hashes of an inclusion proof: a tree of 2^32 leaves
+	maxRetry  = 255  // bytes of an Idempotency-Key
+)
+
+// readMessage parses the body, once, into the call. It is called by the line when it is known who calls.
+func (e *exchange) readMessage(_ context.Context, c *pipeline.Call) error {
+	x := e.x
+	if !x.IsPost() {
+		x.Response.Header.Set("Allow", "POST")
+		return deny(pipeline.MethodNotAllowed, "MCP messages are sent with POST; this gateway opens no streams yet")
+	}
+	if err := e.checkTenant(c); err != nil {
+		return err
+	}
+	if t, _, _ := bytes.Cut(x.Head.ContentType, []byte(";")); !strings.EqualFold(string(bytes.TrimSpace(t)), "application/json") {
+		return deny(pipeline.Unsupported, "Content-Type must be application/json")
+	}
+	if len(x.Head.Retry) > maxRetry {
+		return deny(pipeline.Malformed, fmt.Sprintf("Idempotency-Key is longer than %d bytes", maxRetry))
+	}
+	body := x.Request.Body()
+	if err := canon.Check(body, e.d.JSON); err != nil {
+		return deny(pipeline.Malformed, err.Error()).WithReason("malformed_json")
+	}
+	if err := e.envelope(body); err != nil {
+		return err
+	}
+	e.body = true
+	meta, err := e.meta()
+	if err != nil {
+		return err
+	}
+	if err := e.era(meta); err != nil {
+		return err
+	}
+	if err := e.shown(c, meta); err != nil {
+		return err
+	}
+	return e.operation(c)
+}
+
+// checkTenant lets X-Organization-Id only repeat what the credential says.
+func (e *exchange) checkTenant(c *pipeline.Call) error {
+	if o := e.x.Head.Organization; o != nil && string(o) != c.Caller.Tenant() {
+		return deny(pipeline.NotFound, "X-Organization-Id is not an organisation of this credential").WithReason("other_tenant")
+	}
+	return nil
+}
+
+// envelope reads the JSON-RPC 2.0 members. The message is checked JSON.
+func (e *exchange) envelope(body []byte) error {
+	if canon.KindOf(bytes.TrimSpace(body)) != '{' {
+		return deny(pipeline.Malformed, "send one JSON-RPC message, not a batch")
+	}
+	var version, method []byte
+	id := []byte(nil)
+	var fault error
+	err := canon.Each(body, func(key, value []byte) error {
+		switch string(key) {
+		case "jsonrpc":
+			version = value
+		case "id":
+			id = value
+		case "method":
+			method = value
+		case "params":
+			e.params = value
+		case "result", "error":
+			fault = deny(pipeline.Malformed, "this gateway asked nothing, so there is nothing to answer")
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read the envelope: %w", err)
+	}
+	switch {
+	case fault != nil:
+		return fault
+	case string(version) != `"2.0"`:
+		return deny(pipeline.Malformed, `"jsonrpc" must be "2.0"`)
+	case id != nil && !validID(id):
+		return deny(pipeline.Malformed, `"id" must be a string or an integer of at most 256 bytes`)
+	case canon.KindOf(method) != '"' || len(method) > maxMethod:
+		return deny(pipeline.Malformed, `"method" must be a string`)
+	case e.params != nil && canon.KindOf(e.params) != '{':
+		return deny(pipeline.Malformed, `"params" must be an object`)
+	}
+	e.id = id
+	m, err := canon.Unquote(method)
+	if err != nil {
+		return fmt.Errorf("read the method: %w", err)
+	}
+	e.method = m
+	if (id == nil) != strings.HasPrefix(m, "notifications/") {
+		return deny(pipeline.Malformed, "a request has an id and a notification has none")
+	}
+	return nil
+}
+
+func validID(id []byte) bool {
+	if len(id) > maxID {
+		return false
+	}
+	switch canon.KindOf(id) {
+	case '"':
+		return true
+	case '0':
+		return !bytes.ContainsAny(id, ".eE")
+	}
+	return false
+}
+
+// meta is what params._meta says that concerns the gateway.
+type meta struct {
+	version string // io.modelcontextprotocol/protocolVersion
+	caps    bool   // io.modelcontextprotocol/clientCapabilities is an object
+	intent  []byte // gatewright/intent, raw string contents
+}
+
+func (e *exchange) meta() (meta, error) {
+	var m meta
+	raw, ok := canon.Get(e.params, "_meta")
+	if e.params == nil || !ok {
+		return m, nil
+	}
+	if canon.KindOf(raw) != '{' {
+		return m, deny(pipeline.Malformed, `"_meta" must be an object`)
+	}
+	err := canon.Each(raw, func(key, value []byte) error {
+		switch string(key) {
+		case "io.modelcontextprotocol/protocolVersion":
+			s, err := stringOf(value, "_meta protocolVersion")
+			m.version = s
+			return err
+		case "io.modelcontextprotocol/clientCapabilities":
+			m.caps = canon.KindOf(value) == '{'
+		case "gatewright/intent":
+			s, err := stringOf(value, "_meta gatewright/intent")
+			m.intent = []byte(s)
+			return err
+		}
+		return nil
+	})
+	return m, err
+}
+
+func stringOf(value []byte, what string) (string, error) {
+	if canon.KindOf(value) != '"' {
+		return "", deny(pipeline.Malformed, what+" must be a string")
+	}
+	s, err := canon.Unquote(value)
+	if err != nil {
+		return "", fmt.Errorf("read %s: %w", what, err)
+	}
+	return s, nil
+}
+
+// era settles which protocol the message speaks and holds the headers against the body (MCP 2026-07-28, transports).
+func (e *exchange) era(m meta) error {
+	h := &e.x.Head
+	header := string(h.ProtocolVersion)
+	e.modern = m.version != "" || header >= modernVersion
+	if h.Method != nil && string(h.Method) != e.method {
+		return mismatch("Mcp-Method does not say what the body's method says")
+	}
+	if !e.modern {
+		if header != "" && !slices.Contains(legacyVersions, header) {
+			return e.unsupported(header)
+		}
+		return nil
+	}
+	switch {
+	case m.version == "":
+		return mismatch("the body's _meta must carry io.modelcontextprotocol/protocolVersion")
+	case header != m.version:
+		return mismatch("MCP-Protocol-Version does not say what the body's _meta says")
+	case header != modernVersion:
+		return e.unsupported(header)
+	case h.Method == nil:
+		return mismatch("Mcp-Method is missing")
+	case e.id != nil && !m.caps:
+		return deny(pipeline.Malformed, "the body's _meta must carry io.modelcontextprotocol/clientCapabilities")
+	}
+	return nil
+}
+
+func mismatch(text string) *pipeline.Denial { return deny(pipeline.HeaderMismatch, text) }
+
+func (e *exchange) unsupported(version string) error {
+	d := deny(pipeline.Unsupported, "unsupported protocol version").WithReason("protocol_version")
+	b := append([]byte(nil), `{"supported":["`+modernVersion+`"`...)
+	for _, v := range legacyVersions {
+		b = append(b, `,"`+v+`"`...)
+	}
+	b = append(b, `],"requested":`...)
+	b = canon.AppendString(b, version)
+	d.Data = append(b, '}')
+	return d
+}
+
+// shown takes the plan as the client shows it. The header and _meta may both carry the token when they agree.
+func (e *exchange) shown(c *pipeline.Call, m meta) error {
+	h := &e.x.Head
+	c.Shown.Token = h.Intent
+	if m.intent != nil {
+		if h.Intent != nil && !bytes.Equal(h.Intent, m.intent) {
+			return mismatch("Gatewright-Intent does not say what _meta gatewright/intent says")
+		}
+		c.Shown.Token = m.intent
+	}
+	if h.Step == nil && h.Proof == nil {
+		return nil
+	}
+	if h.Step == nil || len(c.Shown.Token) == 0 {
+		return deny(pipeline.Malformed, "Gatewright-Proof comes with Gatewright-Step and Gatewright-Intent")
+	}
+	step, err := base64.RawURLEncoding.Strict().AppendDecode(nil, h.Step)
+	if err != nil {
+		return deny(pipeline.Malformed, "Gatewright-Step must be base64url without padding")
+	}
+	proof, err := proofOf(h.Proof)
+	if err != nil {
+		return deny(pipeline.Malformed, "Gatewright-Proof must be base64url without padding of whole 32-byte hashes")
+	}
+	c.Shown.Step, c.Shown.Proof = step, proof
+	return nil
+}
+
+var errProof = errors.New("not whole hashes")
+
+func proofOf(text []byte) ([]merkle.Hash, error) {
+	b, err := base64.RawURLEncoding.Strict().AppendDecode(nil, text)
+	if err != nil {
+		return nil, fmt.Errorf("decode the proof: %w", err)
+	}
+	if len(b)%32 != 0 || len(b) > 32*maxProof {
+		return nil, errProof
+	}
+	out := make([]merkle.Hash, len(b)/32)
+	for i := range out {
+		copy(out[i][:], b[i*32:])
+	}
+	return out, nil
+}

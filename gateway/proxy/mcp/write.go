@@ -1,0 +1,203 @@
+package mcp
+
+import (
+	"bytes"
+	"net/http"
+	"strconv"
+
+	"github.com/gatewright/gatewright/gateway/pipeline"
+	"github.com/gatewright/gatewright/merkle/canon"
+)
+
+// JSON-RPC error codes: those of JSON-RPC 2.0 and MCP where they name the case, and one of our own for a refusal and
+// one for a fault of the server behind the gateway.
+const (
+	rpcParse          = -32700
+	rpcInvalidRequest = -32600
+	rpcNoMethod       = -32601
+	rpcInvalidParams  = -32602
+	rpcInternal       = -32603
+	rpcRefused        = -32003
+	rpcUpstream       = -32010
+	rpcHeaderMismatch = -32020
+	rpcVersion        = -32022
+)
+
+// write turns the finished call into the HTTP answer.
+func (e *exchange) write() {
+	c := &e.call
+	e.x.SetRecord(c)
+	if c.Denial != nil {
+		e.refuse(c.Denial)
+		return
+	}
+	if e.id == nil {
+		e.x.SetStatusCode(http.StatusAccepted)
+		return
+	}
+	b := append(e.out[:0], `{"jsonrpc":"2.0","id":`...)
+	b = append(b, e.id...)
+	if c.Reply.Error != nil {
+		b = append(b, `,"error":`...)
+		b = append(b, c.Reply.Error...)
+	} else {
+		b = append(b, `,"result":`...)
+		b = e.appendResult(b, c.Reply.Result)
+	}
+	e.out = append(b, '}')
+	e.x.JSON(http.StatusOK, e.out)
+}
+
+// appendResult writes the result with our one key in its _meta, and, to a modern client, with what that era asks of
+// every result. The reply's digest in the record was taken before.
+func (e *exchange) appendResult(b, result []byte) []byte {
+	b = append(b, '{')
+	start := len(b)
+	oldMeta, hasMeta := canon.Get(result, "_meta")
+	_, hasType := canon.Get(result, "resultType")
+	if len(e.call.Receipt) > 0 || e.modern || hasMeta {
+		b = append(b, `"_meta":{`...)
+		b = e.appendMeta(b, oldMeta)
+		b = append(b, '}')
+	}
+	if e.modern {
+		b = comma(b, start)
+		b = append(b, `"resultType":"complete"`...)
+	}
+	if hasMeta || hasType {
+		b = appendMembers(b, start, result, func(key string) bool { return key != "_meta" && key != "resultType" })
+	} else if inner := bytes.TrimSpace(result[1 : len(result)-1]); len(inner) > 0 {
+		b = append(comma(b, start), inner...)
+	}
+	return append(b, '}')
+}
+
+// appendMeta writes the members of the upstream's _meta, which are left as they are but for the keys that are ours.
+func (e *exchange) appendMeta(b, old []byte) []byte {
+	start := len(b)
+	if canon.KindOf(old) == '{' {
+		b = appendMembers(b, start, old, func(key string) bool {
+			return key != "gatewright/receipt" && (!e.modern || key != "io.modelcontextprotocol/serverInfo")
+		})
+	}
+	if len(e.call.Receipt) > 0 {
+		b = append(comma(b, start), `"gatewright/receipt":"`...)
+		b = append(b, e.call.Receipt...)
+		b = append(b, '"')
+	}
+	if e.modern {
+		b = append(comma(b, start), `"io.modelcontextprotocol/serverInfo":`...)
+		b = e.d.appendServerInfo(b)
+	}
+	return b
+}
+
+// comma separates a member from those written since start.
+func comma(b []byte, start int) []byte {
+	if len(b) > start {
+		return append(b, ',')
+	}
+	return b
+}
+
+// appendMembers writes the wanted members of a checked object, raw.
+func appendMembers(b []byte, start int, object []byte, want func(key string) bool) []byte {
+	_ = canon.Each(object, func(key, value []byte) error {
+		if want(string(key)) {
+			b = canon.AppendString(comma(b, start), string(key))
+			b = append(append(b, ':'), value...)
+		}
+		return nil
+	})
+	return b
+}
+
+// refuse answers a refusal. What concerns HTTP (who calls, how often, how it is framed, whether the ledger stands) has
+// its HTTP status; a judged call that is refused is a JSON-RPC error under 200, which every stock client shows to its
+// user with the message.
+func (e *exchange) refuse(d *pipeline.Denial) {
+	e.x.RefusalHead(d, e.call.Record)
+	status, code := e.rpc(d)
+	id := e.id
+	if id == nil {
+		id = []byte("null")
+		if status == http.StatusOK {
+			status = d.Status()
+		}
+	}
+	b := append(e.out[:0], `{"jsonrpc":"2.0","id":`...)
+	b = append(b, id...)
+	b = append(b, `,"error":{"code":`...)
+	b = strconv.AppendInt(b, int64(code), 10)
+	b = append(b, `,"message":`...)
+	b = canon.AppendString(b, message(d, e.call.Record))
+	b = append(b, `,"data":`...)
+	b = e.appendData(b, d)
+	e.out = append(b, "}}"...)
+	e.x.JSON(status, e.out)
+}
+
+// message puts the reason and the record id into the text, since many clients show nothing else.
+func message(d *pipeline.Denial, record string) string {
+	text := d.Message + " [" + string(d.Code)
+	if record != "" {
+		text += " " + record
+	}
+	return text + "]. " + d.Hint
+}
+
+func (e *exchange) appendData(b []byte, d *pipeline.Denial) []byte {
+	if d.Data != nil {
+		return append(b, d.Data...)
+	}
+	b = append(b, `{"reason":`...)
+	b = canon.AppendString(b, string(d.Code))
+	b = append(b, `,"hint":`...)
+	b = canon.AppendString(b, d.Hint)
+	if e.call.Record != "" {
+		b = append(b, `,"record":`...)
+		b = canon.AppendString(b, e.call.Record)
+	}
+	if len(e.call.Receipt) > 0 {
+		b = append(b, `,"gatewright/receipt":"`...)
+		b = append(b, e.call.Receipt...)
+		b = append(b, '"')
+	}
+	return append(b, '}')
+}
+
+// rpc gives the HTTP status and the JSON-RPC code of a refusal.
+func (e *exchange) rpc(d *pipeline.Denial) (status, code int) {
+	switch d.Code {
+	case pipeline.Unauthenticated, pipeline.WrongKeyKind, pipeline.RateLimited, pipeline.TooLarge, pipeline.MethodNotAllowed,
+		pipeline.AuditUnavailable, pipeline.Timeout:
+		return d.Status(), rpcRefused
+	case pipeline.Malformed:
+		if e.body {
+			return d.Status(), rpcInvalidParams
+		}
+		if d.Reason == "malformed_json" {
+			return d.Status(), rpcParse
+		}
+		return d.Status(), rpcInvalidRequest
+	case pipeline.HeaderMismatch:
+		return d.Status(), rpcHeaderMismatch
+	case pipeline.Unsupported:
+		if d.Data != nil {
+			return d.Status(), rpcVersion
+		}
+		return http.StatusUnsupportedMediaType, rpcInvalidRequest
+	case pipeline.MethodNotFound:
+		if e.modern {
+			return d.Status(), rpcNoMethod
+		}
+		return http.StatusOK, rpcNoMethod
+	case pipeline.InvalidArguments:
+		return http.StatusOK, rpcInvalidParams
+	case pipeline.UpstreamDown, pipeline.UpstreamTimeout, pipeline.UpstreamMalformed, pipeline.UpstreamTooLarge, pipeline.UpstreamRefused, pipeline.UpstreamBusy:
+		return http.StatusOK, rpcUpstream
+	case pipeline.Internal:
+		return http.StatusOK, rpcInternal
+	}
+	return http.StatusOK, rpcRefused
+}

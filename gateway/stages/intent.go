@@ -1,0 +1,111 @@
+package stages
+
+import (
+	"context"
+	"errors"
+
+	"github.com/gatewright/gatewright/gateway/catalogue"
+	"github.com/gatewright/gatewright/gateway/pipeline"
+	"github.com/gatewright/gatewright/merkle"
+	"github.com/gatewright/gatewright/merkle/intent"
+)
+
+// Tools finds a tool of a tenant. What belongs to another tenant is not found.
+type Tools interface {
+	Lookup(tenant, server, tool string) (*catalogue.Tool, bool)
+}
+
+// Plans gives the plan that a token's root names, when this gateway holds it, and why it may not be used, when it may
+// not.
+type Plans interface {
+	Held(tenant string, root merkle.Hash) (h *intent.Held, active bool, ok bool)
+}
+
+// Intent proves that the call is a step of a signed plan: token, expiry, revocation, plan state, and the Merkle proof
+// of operation, server, tool and argument constraints. Arguments that break the tool's own schema are refused here too,
+// before policy sees them.
+type Intent struct {
+	Verifier *intent.Verifier
+	Plans    Plans
+	Tools    Tools
+	Used     func(plan merkle.Hash, step int32) uint32
+}
+
+// Name is "intent".
+func (Intent) Name() string { return "intent" }
+
+// Check fills c.Tool and c.Grant. An operation that needs no plan still has its token judged when one is shown: a bad
+// token is never ignored.
+func (s Intent) Check(_ context.Context, c *pipeline.Call) error {
+	if len(c.Shown.Token) == 0 && c.Plan {
+		return pipeline.Deny(pipeline.IntentRequired, "")
+	}
+	var tok *intent.Token
+	if len(c.Shown.Token) > 0 {
+		var err error
+		if tok, err = s.Verifier.Token(c.Shown.Token, c.Started); err != nil {
+			return refused(err)
+		}
+	}
+	if c.Answer != nil {
+		return nil
+	}
+	tool, ok := s.Tools.Lookup(c.Caller.Tenant(), c.Server, c.Name)
+	if ok {
+		c.Tool = tool
+	}
+	if tok != nil && c.Plan {
+		if err := s.grant(c, tok); err != nil {
+			return err
+		}
+	}
+	if !ok {
+		return pipeline.Deny(pipeline.NotFound, "").WithReason("unknown_tool")
+	}
+	if err := tool.CheckArgs(c.Args); err != nil {
+		return pipeline.Deny(pipeline.InvalidArguments, "the arguments break the tool's schema: "+err.Error())
+	}
+	return nil
+}
+
+func (s Intent) grant(c *pipeline.Call, tok *intent.Token) error {
+	who := intent.Bearer{Tenant: c.Caller.Tenant(), User: c.Caller.User(), Agent: c.Caller.Agent(), KeyID: c.Caller.KeyID()}
+	req := intent.Request{Op: c.Op, Server: c.Server, Tool: c.Name, Args: c.Args}
+	if c.Tool != nil {
+		req.Schema = c.Tool.SchemaHash
+	}
+	held, active, ok := s.Plans.Held(c.Caller.Tenant(), tok.PlanRoot())
+	if ok && !active {
+		return pipeline.Deny(pipeline.PlanInactive, "")
+	}
+	var err error
+	switch {
+	case c.Shown.Step != nil:
+		c.Grant, err = s.Verifier.GrantLeaf(tok, who, req, c.Shown.Step, c.Shown.Proof, c.Started)
+	case ok:
+		used := func(i int) uint32 { return s.Used(tok.PlanRoot(), int32(i)) }
+		c.Grant, err = s.Verifier.GrantHeld(tok, who, req, held, used, c.Started)
+	default:
+		return pipeline.Deny(pipeline.IntentInvalid, "this gateway does not hold the token's plan: send the step and its proof").WithReason("plan_not_held")
+	}
+	if err != nil {
+		return refused(err)
+	}
+	return nil
+}
+
+// refused tells the reason of an intent error under its own code where that is one a caller may be told.
+func refused(err error) error {
+	var e *intent.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	d := pipeline.Deny(pipeline.IntentInvalid, e.Msg).WithReason(string(e.Reason))
+	if code := pipeline.Code(e.Reason); code.Known() {
+		d = pipeline.Deny(code, e.Msg).WithReason(string(e.Reason))
+	}
+	if e.Hint != "" {
+		d.Hint = e.Hint
+	}
+	return d.Because(err)
+}

@@ -1,0 +1,115 @@
+package stages
+
+import (
+	"context"
+	"fmt"
+	"hash/maphash"
+	"math"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/gatewright/gatewright/gateway/pipeline"
+)
+
+// Limiter is a bounded set of GCRA rate limits (generic cell rate algorithm, ITU-T I.371), one per key. A nil Limiter
+// limits nothing.
+type Limiter struct {
+	emission time.Duration // time between two calls at the sustained rate
+	burst    time.Duration // how far ahead of the rate a key may run
+	seed     maphash.Seed
+	shards   [64]limiterShard
+}
+
+type limiterShard struct {
+	mu  sync.Mutex
+	tat map[uint64]int64 // theoretical arrival time, unix nanoseconds
+	_   [40]byte         // keeps shards on cache lines of their own
+}
+
+// maxKeysPerShard bounds memory: 64 x 4,096 keys. A full shard first drops keys that are idle; when none is, it drops
+// them all, which for a moment is as if each had just come.
+const maxKeysPerShard = 4096
+
+// NewLimiter allows rate calls a second with bursts of up to burst calls. A rate of 0 or less gives nil: no limit.
+func NewLimiter(rate float64, burst int) *Limiter {
+	if rate <= 0 || math.IsNaN(rate) {
+		return nil
+	}
+	e := time.Duration(float64(time.Second) / rate)
+	return &Limiter{emission: max(e, 1), burst: max(e, 1) * time.Duration(max(burst, 1)-1), seed: maphash.MakeSeed()}
+}
+
+// Allow counts one call of the key. When the limit is reached it counts nothing and says how long to wait.
+func (l *Limiter) Allow(key string, now time.Time) (wait time.Duration, ok bool) {
+	if l == nil {
+		return 0, true
+	}
+	h := maphash.String(l.seed, key)
+	s := &l.shards[h%uint64(len(l.shards))]
+	t := now.UnixNano()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	tat := max(s.tat[h], t)
+	if ahead := time.Duration(tat - t); ahead > l.burst {
+		return ahead - l.burst, false
+	}
+	if s.tat == nil || len(s.tat) >= maxKeysPerShard {
+		s.makeRoom(t)
+	}
+	s.tat[h] = tat + int64(l.emission)
+	return 0, true
+}
+
+func (s *limiterShard) makeRoom(now int64) {
+	if s.tat == nil {
+		s.tat = map[uint64]int64{}
+		return
+	}
+	for k, tat := range s.tat {
+		if tat <= now {
+			delete(s.tat, k)
+		}
+	}
+	if len(s.tat) >= maxKeysPerShard {
+		clear(s.tat)
+	}
+}
+
+// Quota bounds how fast a tenant and an agent may call.
+type Quota struct {
+	Tenants, Agents *Limiter
+}
+
+// Name is "quota".
+func (Quota) Name() string { return "quota" }
+
+// Check counts the call against its agent and then its tenant, so that one agent over its limit does not use up the
+// tenant's.
+func (q Quota) Check(_ context.Context, c *pipeline.Call) error {
+	if wait, ok := q.Agents.Allow(c.Caller.KeyID(), c.Started); !ok {
+		return limited("agent", wait)
+	}
+	if wait, ok := q.Tenants.Allow(c.Caller.Tenant(), c.Started); !ok {
+		return limited("tenant", wait)
+	}
+	return nil
+}
+
+func limited(what string, wait time.Duration) error {
+	d := pipeline.Deny(pipeline.RateLimited, fmt.Sprintf("rate limit of this %s reached", what))
+	d.RetryAfter = max(wait, time.Second)
+	return d.WithReason("rate_limited " + what)
+}
+
+// sourceKey counts an IPv6 client by its /64, since that is what one client is given.
+func sourceKey(a netip.Addr) string {
+	a = a.Unmap()
+	if a.Is6() {
+		if p, err := a.WithZone("").Prefix(64); err == nil {
+			a = p.Addr()
+		}
+	}
+	b := a.As16()
+	return string(b[:])
+}

@@ -1,0 +1,43 @@
+package stages
+
+import (
+	"context"
+	"errors"
+
+	"github.com/gatewright/gatewright/gateway/pipeline"
+)
+
+// Read has the dialect parse the body, strictly and once. It comes after identify, so that a caller without a valid
+// credential is told nothing but that, whatever the body says.
+type Read struct{}
+
+// Name is "read".
+func (Read) Name() string { return "read" }
+
+// Check fills the fields of the call that the body determines.
+func (Read) Check(ctx context.Context, c *pipeline.Call) error {
+	if c.Read == nil {
+		return errors.New("read: the dialect gave no reader")
+	}
+	if err := c.Read(ctx, c); err != nil {
+		return err
+	}
+	if c.Op == "" || c.Action == "" {
+		return errors.New("read: the dialect named no operation")
+	}
+	return nil
+}
+
+// Retry gives the kept answer to a retry that carries the Idempotency-Key of an answered call.
+type Retry struct{ Answers *pipeline.Answers }
+
+// Name is "retry".
+func (Retry) Name() string { return "retry" }
+
+// Check claims the key, or ends the walk with the kept answer.
+func (s Retry) Check(_ context.Context, c *pipeline.Call) error {
+	if c.Retry == "" {
+		return nil
+	}
+	return s.Answers.Claim(c, c.Started)
+}

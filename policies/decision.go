@@ -1,27 +1,64 @@
 package policies
 
-import "github.com/gatewright/gatewright/merkle"
+import (
+	cedar "github.com/cedar-policy/cedar-go"
 
-// Decision is the answer to one Ask. Only Engine.Decide makes one that allows; the zero value refuses.
+	"github.com/gatewright/gatewright/merkle"
+)
+
+// Decision is the answer to one Ask. Only Engine.Decide makes one that allows; the zero value refuses and covers nothing.
 type Decision struct {
+	engine  *Engine
 	allowed bool
 	print   uint64
-	bundle  merkle.Hash
-	reasons []*rule
+	reasons []cedar.DiagnosticReason
 	errors  []string
 }
 
-// Allowed reports whether the call may go on.
+// Allowed reports whether the call may go on. For an Ask with ArgsKnown false it only says that some call could.
 func (d Decision) Allowed() bool { return d.allowed }
 
-// Policies names the policies that determined the answer, each as "file.cedar:line id".
-func (d Decision) Policies() []string { return nil }
+// Policies names the policies that determined the answer, each as "file.cedar:line id", in the order of the bundle. None
+// means that no policy permitted, or that the engine refused before it asked them: Errors tells.
+func (d Decision) Policies() []string {
+	if len(d.reasons) == 1 {
+		if r := d.engine.byLabel[string(d.reasons[0].PolicyID)]; r != nil {
+			return r.single[:1:1]
+		}
+	}
+	var out []string
+	for _, r := range d.reasons {
+		out = append(out, string(r.PolicyID))
+	}
+	return out
+}
+
+// Annotations gives the annotations of the policies of Policies, in the same order: @reason is meant for the caller.
+func (d Decision) Annotations() []map[string]string {
+	var out []map[string]string
+	for _, reason := range d.reasons {
+		out = append(out, d.engine.byLabel[string(reason.PolicyID)].annotations())
+	}
+	return out
+}
 
 // Errors lists what could not be evaluated, whether or not it changed the answer.
 func (d Decision) Errors() []string { return d.errors }
 
 // Bundle is the digest of the bundle that answered.
-func (d Decision) Bundle() merkle.Hash { return d.bundle }
+func (d Decision) Bundle() merkle.Hash {
+	if d.engine == nil {
+		return merkle.Hash{}
+	}
+	return d.engine.digest
+}
 
-// Covers reports whether this decision was made for exactly this Ask. A Decision made by another process never covers.
-func (d Decision) Covers(a *Ask) bool { return false }
+// Covers reports whether this decision answers exactly this Ask: every field, the principal's contents and the argument
+// bytes included. A Decision made by another engine or process covers nothing.
+func (d Decision) Covers(a *Ask) bool {
+	if d.engine == nil || a == nil || a.Principal == nil {
+		return false
+	}
+	seed := d.engine.seed
+	return printAsk(seed, a, printPrincipal(seed, a.Principal)) == d.print
+}

@@ -1,12 +1,285 @@
 package policies
 
-type rule struct{}
+import (
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"slices"
+
+	cedar "github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/types"
+	"github.com/cedar-policy/cedar-go/x/exp/schema/validate"
+
+	"github.com/gatewright/gatewright/merkle"
+)
+
+// Sizes of an engine's caches, as powers of two. Filled, they hold about 20 MiB; what does not fit is rebuilt in a few
+// microseconds.
+const (
+	callerBits    = 10
+	targetBits    = 10
+	candidateBits = 14
+	contextBits   = 8
+)
+
+// maxTools bounds a tenant's catalogue: each tool is an action in the schema.
+const maxTools = 20_000
 
 // Engine answers Asks under one compiled bundle. It is immutable and safe for concurrent use; nil refuses everything.
-type Engine struct{}
+type Engine struct {
+	digest  merkle.Hash
+	seed    maphash.Seed
+	words   *vocabulary
+	rules   []*rule
+	byLabel map[string]*rule
+	index   *index
+	tools   map[targetKey]*target
+	skipped []string
 
-// Compile parses, validates and indexes a bundle against the tools a tenant can reach.
-func Compile(b *Bundle, tools []ToolDef) (*Engine, error) { return &Engine{}, nil }
+	callers    *cache[*Principal, *caller]
+	targets    *cache[targetKey, *target]
+	candidates *cache[candidateKey, *candidates]
+	contexts   *cache[facts, types.Record]
+}
 
-// Decide answers the Ask. Any fault refuses.
-func (e *Engine) Decide(a *Ask) Decision { return Decision{} }
+type candidateKey struct {
+	caller  *caller
+	target  *target
+	unknown bool
+}
+
+// Compile parses, validates and indexes a bundle against the tools a tenant can reach. What is wrong with the bundle comes
+// back as Problems, each with its place and a hint. What is wrong with a tool only leaves that tool out: see Skipped.
+func Compile(b *Bundle, tools []ToolDef) (e *Engine, err error) {
+	if b == nil || len(b.files) == 0 {
+		return nil, errors.New("compile policies: no bundle")
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			e, err = nil, fmt.Errorf("compile policies: internal fault: %v", r)
+		}
+	}()
+	if e, err = compile(b, tools); err != nil {
+		return nil, fmt.Errorf("compile policies: %w", err)
+	}
+	return e, nil
+}
+
+func compile(b *Bundle, defs []ToolDef) (*Engine, error) {
+	if len(defs) > maxTools {
+		return nil, fmt.Errorf("%d tools; at most %d", len(defs), maxTools)
+	}
+	words, err := newVocabulary(b)
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{digest: b.digest, seed: maphash.MakeSeed(), words: words, byLabel: map[string]*rule{}, tools: map[targetKey]*target{}}
+	tools := e.takeTools(defs)
+	if err := words.addTools(tools); err != nil {
+		return nil, err
+	}
+	rules, problems := parseRules(b)
+	check := checker{words: words, tools: tools, validators: map[string]*validate.Validator{}}
+	for _, r := range rules {
+		r.full.reads = readsOf(r.ast())
+		r.maybe = maybeVariant(r)
+		problems = append(problems, check.check(r)...)
+		e.byLabel[r.label] = r
+	}
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	e.rules, e.index = rules, newIndex(rules)
+	for _, t := range tools {
+		e.tools[t.key] = e.newTarget(t.action, t.entity, t.input)
+	}
+	e.callers = newCache[*Principal, *caller](callerBits)
+	e.targets = newCache[targetKey, *target](targetBits)
+	e.candidates = newCache[candidateKey, *candidates](candidateBits)
+	e.contexts = newCache[facts, types.Record](contextBits)
+	return e, nil
+}
+
+// takeTools prepares the definitions. Of tools whose names run into each other none is taken: a server must not be able
+// to name a tool so that rules for another's apply to it.
+func (e *Engine) takeTools(defs []ToolDef) []*tool {
+	var tools []*tool
+	names := map[types.EntityUID]int{}
+	for _, d := range defs {
+		t, err := newTool(d)
+		if err != nil {
+			e.skipped = append(e.skipped, fmt.Sprintf("%s/%s: %v", d.Server, d.Name, err))
+			continue
+		}
+		names[t.action]++
+		names[t.entity.UID]++
+		tools = append(tools, t)
+	}
+	return slices.DeleteFunc(tools, func(t *tool) bool {
+		_, taken := e.words.fixed.Actions[t.action]
+		clash := taken || names[t.action] > 1 || names[t.entity.UID] > 1
+		if clash {
+			e.skipped = append(e.skipped, fmt.Sprintf("%s/%s: the name is ambiguous beside another tool's", t.key.server, t.key.name))
+		}
+		return clash
+	})
+}
+
+func (e *Engine) newTarget(action types.EntityUID, resource types.Entity, input *shape) *target {
+	groups := e.words.parents[action]
+	t := &target{resource: resource, input: input}
+	t.action = types.Entity{UID: action, Parents: types.NewEntityUIDSet(groups...)}
+	t.buckets = e.index.fitting(keysOf(action, groups), keysOf(resource.UID, resource.Parents.Slice()))
+	return t
+}
+
+// Digest is the digest of the compiled bundle.
+func (e *Engine) Digest() merkle.Hash {
+	if e == nil {
+		return merkle.Hash{}
+	}
+	return e.digest
+}
+
+// Skipped says which tools were left out, and why. Calls of them are refused.
+func (e *Engine) Skipped() []string { return slices.Clone(e.skipped) }
+
+// Len is the number of policies.
+func (e *Engine) Len() int { return len(e.rules) }
+
+// Decide answers the Ask. Any fault refuses: no engine, an unknown action, tool or principal, an argument that a policy
+// reads and cannot see, a forbid that cannot be evaluated, a panic.
+func (e *Engine) Decide(a *Ask) (d Decision) {
+	if e == nil {
+		return Decision{}
+	}
+	if a == nil || a.Principal == nil {
+		return Decision{engine: e, errors: []string{"no principal"}}
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			d = Decision{engine: e, print: d.print, errors: []string{fmt.Sprintf("policy engine fault: %v", r)}}
+		}
+	}()
+	principal := printPrincipal(e.seed, a.Principal)
+	d = Decision{engine: e, print: printAsk(e.seed, a, principal)}
+	if err := e.decide(a, principal, &d); err != nil {
+		d.allowed, d.errors = false, append(d.errors, err.Error())
+	}
+	return d
+}
+
+func (e *Engine) decide(a *Ask, principal uint64, d *Decision) error {
+	who := e.caller(a.Principal, principal)
+	if who.err != nil {
+		return who.err
+	}
+	t, err := e.target(a)
+	if err != nil {
+		return err
+	}
+	key := candidateKey{who, t, !a.ArgsKnown}
+	c := e.candidates.get(key, func() *candidates { return gather(view{who, t}, key.unknown) })
+	ctx, err := e.context(a, c)
+	if err != nil {
+		return err
+	}
+	answer, diag := cedar.Authorize(c, &c.view, cedar.Request{
+		Principal: who.entity.UID, Action: t.action.UID, Resource: t.resource.UID, Context: ctx,
+	})
+	d.reasons = diag.Reasons
+	d.allowed = bool(answer)
+	if len(diag.Errors) > 0 {
+		e.blame(d, diag.Errors)
+	}
+	return nil
+}
+
+// blame reports evaluation errors. Cedar passes over a policy that fails; a forbid that fails must refuse instead, or an
+// attribute somebody forgot would open the gate.
+func (e *Engine) blame(d *Decision, errs []cedar.DiagnosticError) {
+	var forbids []cedar.DiagnosticReason
+	for _, x := range errs {
+		d.errors = append(d.errors, string(x.PolicyID)+": "+x.Message)
+		if r := e.byLabel[string(x.PolicyID)]; r == nil || r.forbid {
+			forbids = append(forbids, cedar.DiagnosticReason{PolicyID: x.PolicyID, Position: x.Position})
+		}
+	}
+	if len(forbids) == 0 {
+		return
+	}
+	if d.allowed {
+		d.allowed, d.reasons = false, nil
+	}
+	d.reasons = append(d.reasons, forbids...)
+}
+
+// caller finds or builds the entity of a principal. The print guards against a Principal that was changed in place.
+func (e *Engine) caller(p *Principal, print uint64) *caller {
+	c := e.callers.get(p, func() *caller { return newCaller(p, print) })
+	if c.print == print {
+		return c
+	}
+	c = newCaller(p, print)
+	e.callers.put(p, c)
+	return c
+}
+
+// target finds what the Ask is about. Tools must be known; other resources need no more than their name.
+func (e *Engine) target(a *Ask) (*target, error) {
+	if !a.ArgsKnown && a.Args != nil {
+		return nil, errors.New("arguments are given but said to be unknown")
+	}
+	key := targetKey{action: a.Action, server: a.Server, name: a.Tool}
+	if t := e.tools[key]; t != nil {
+		return t, nil
+	}
+	kinds := e.words.resourceTypes(a.Action)
+	if kinds == nil {
+		return nil, fmt.Errorf("unknown action %q", a.Action)
+	}
+	switch {
+	case kinds[0] == "Tool":
+		return nil, fmt.Errorf("tool %q of server %q is not known to policy", a.Tool, a.Server)
+	case kinds[0] == "Server":
+		return e.place(a), nil
+	case a.Server == "" || a.Tool == "":
+		return nil, fmt.Errorf("%s without a server or a name", a.Action)
+	case kinds[0] == "Prompt" && len(a.Args) > 2: // longer than {}
+		return nil, fmt.Errorf("prompt %q of server %q is not known to policy and has arguments", a.Tool, a.Server)
+	}
+	return e.targets.get(key, func() *target {
+		return e.newTarget(actionUID(a.Action), resourceEntity(kinds[0], a.Server, a.Tool), &shape{kind: kindRecord})
+	}), nil
+}
+
+// place is the target of an action on a server, or on all of the caller's organization.
+func (e *Engine) place(a *Ask) *target {
+	key := targetKey{action: a.Action, server: a.Server}
+	uid := types.NewEntityUID("Server", types.String(a.Server))
+	if a.Server == "" {
+		key.organization = a.Principal.Tenant
+		uid = types.NewEntityUID("Organization", types.String(a.Principal.Tenant))
+	}
+	return e.targets.get(key, func() *target {
+		return e.newTarget(actionUID(a.Action), types.Entity{UID: uid}, nil)
+	})
+}
+
+// context builds what the candidates read, and no more.
+func (e *Engine) context(a *Ask, c *candidates) (types.Record, error) {
+	f, err := newFacts(a, c.reads.fields, c.view.caller.trust)
+	if err != nil {
+		return types.Record{}, err
+	}
+	if f.keepable(len(a.Labels)) {
+		return e.contexts.get(f, func() types.Record { return types.NewRecord(f.base(nil)) }), nil
+	}
+	ctx := f.base(a.Labels)
+	if c.view.target.input != nil && f.fields&(readInput|readNulls|readUndeclared) != 0 {
+		if err := addInput(ctx, a.Args, c.view.target.input, c.reads); err != nil {
+			return types.Record{}, err
+		}
+	}
+	return types.NewRecord(ctx), nil
+}

@@ -1,0 +1,212 @@
+package policies
+
+import (
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/cedar-policy/cedar-go/types"
+
+	"github.com/gatewright/gatewright/merkle/canon"
+)
+
+// facts is the part of an Ask that a context is made of, reduced to what the candidates read. Equal facts make equal
+// contexts, so a context without a clock, labels or arguments is built once and kept.
+type facts struct {
+	fields field
+	trust  int64
+	user   string
+	plan   PlanFacts
+	ip     netip.Addr
+	tls    bool
+	now    int64 // ms since 1970
+}
+
+var (
+	errNoAddress = errors.New("a policy reads the caller's address, which is unknown")
+	errNoClock   = errors.New("a policy reads the time, which is unknown")
+)
+
+// newFacts reduces an Ask. What a policy reads must be known.
+func newFacts(a *Ask, fields field, trust int64) (facts, error) {
+	f := facts{fields: fields}
+	if fields&readTrust != 0 {
+		f.trust = trust
+	}
+	if fields&readUser != 0 {
+		f.user = a.User
+	}
+	if fields&readIP != 0 {
+		if !a.IP.IsValid() {
+			return f, errNoAddress
+		}
+		f.ip = a.IP.Unmap().WithZone("")
+	}
+	f.tls = fields&readTLS != 0 && a.TLS
+	if fields&readNow != 0 {
+		if a.Now.IsZero() {
+			return f, errNoClock
+		}
+		f.now = a.Now.UnixMilli()
+	}
+	if fields&readPlan != 0 {
+		f.plan = planRead(&a.Plan, fields)
+	}
+	return f, nil
+}
+
+// planRead keeps what is read of the plan, in a form that compares equal when it is equal.
+func planRead(p *PlanFacts, fields field) (out PlanFacts) {
+	out.InPlan = fields&readInPlan != 0 && p.InPlan
+	if fields&readPlanID != 0 {
+		out.ID = p.ID
+	}
+	if fields&readStep != 0 {
+		out.Step = p.Step
+	}
+	if fields&readSteps != 0 {
+		out.Steps = p.Steps
+	}
+	if fields&readDone != 0 {
+		out.Done = p.Done
+	}
+	if fields&readIssued != 0 {
+		out.BundleAtIssue = p.BundleAtIssue
+	}
+	if fields&readExpires != 0 && !p.Expires.IsZero() {
+		out.Expires = time.UnixMilli(p.Expires.UnixMilli()).UTC()
+	}
+	return out
+}
+
+// keepable says that a context of these facts is worth a slot: it has nothing that changes with every call.
+func (f *facts) keepable(labels int) bool {
+	return f.fields&(readNow|readInput|readNulls|readUndeclared) == 0 && (labels == 0 || f.fields&readLabels == 0)
+}
+
+// base gives the attributes every context may have.
+func (f *facts) base(labels []string) types.RecordMap {
+	ctx := types.RecordMap{}
+	put := func(bit field, into types.RecordMap, name types.String, v types.Value) {
+		if f.fields&bit != 0 {
+			into[name] = v
+		}
+	}
+	put(readNow, ctx, "now", types.NewDatetimeFromMillis(f.now))
+	put(readTrust, ctx, "trust", types.Long(f.trust))
+	if f.user != "" {
+		put(readUser, ctx, "onBehalfOf", types.NewEntityUID("User", types.String(f.user)))
+	}
+	if f.fields&readNet != 0 {
+		net := types.RecordMap{}
+		if f.ip.IsValid() {
+			put(readIP, net, "ip", types.IPAddr(netip.PrefixFrom(f.ip, f.ip.BitLen())))
+		}
+		put(readTLS, net, "tls", types.Boolean(f.tls))
+		ctx["net"] = types.NewRecord(net)
+	}
+	if f.fields&readLabels != 0 {
+		ctx["filters"] = types.NewRecord(types.RecordMap{"labels": stringSet(labels)})
+	}
+	if f.fields&readPlan != 0 {
+		plan := types.RecordMap{}
+		put(readInPlan, plan, "inPlan", types.Boolean(f.plan.InPlan))
+		put(readPlanID, plan, "id", types.String(f.plan.ID))
+		put(readStep, plan, "step", types.Long(f.plan.Step))
+		put(readSteps, plan, "steps", types.Long(f.plan.Steps))
+		put(readDone, plan, "stepsDone", types.Long(f.plan.Done))
+		put(readIssued, plan, "bundleAtIssue", types.String(f.plan.BundleAtIssue))
+		if f.fields&readExpires != 0 {
+			plan["expires"] = expiry(f.plan.Expires)
+		}
+		ctx["plan"] = types.NewRecord(plan)
+	}
+	return ctx
+}
+
+// expiry shows a plan without an end as one that ended at the epoch.
+func expiry(t time.Time) types.Datetime {
+	if t.IsZero() {
+		return types.NewDatetimeFromMillis(0)
+	}
+	return types.NewDatetimeFromMillis(t.UnixMilli())
+}
+
+// addInput adds what the candidates read of the arguments.
+func addInput(ctx types.RecordMap, args []byte, s *shape, r reads) error {
+	in := inputReader{shape: s, reads: r, input: types.RecordMap{}}
+	if len(args) > 0 {
+		if canon.KindOf(args) != '{' {
+			return errNotObject
+		}
+		if err := canon.Each(args, in.member); err != nil {
+			return err
+		}
+	}
+	if r.fields&readInput != 0 {
+		ctx["input"] = types.NewRecord(in.input)
+	}
+	if r.fields&readNulls != 0 {
+		ctx["inputNulls"] = types.NewSet(in.reader.nulls...)
+	}
+	if r.fields&readUndeclared != 0 {
+		return in.undeclared(ctx)
+	}
+	return nil
+}
+
+// inputReader walks the arguments of one call.
+type inputReader struct {
+	shape  *shape
+	reads  reads
+	reader reader
+	input  types.RecordMap
+	names  []types.Value
+	extra  []byte // the undeclared members, as they came, with commas between
+}
+
+// member takes one top-level argument if somebody reads it.
+func (in *inputReader) member(key, value []byte) error {
+	m := in.shape.member(string(key))
+	if m == nil {
+		if in.reads.fields&readUndeclared != 0 {
+			in.names = append(in.names, types.String(key))
+			if in.extra != nil {
+				in.extra = append(in.extra, ',')
+			}
+			in.extra = append(append(canon.AppendString(in.extra, string(key)), ':'), value...)
+		}
+		return nil
+	}
+	if !in.reads.wants(m.name) {
+		return nil
+	}
+	in.reader.path = append(in.reader.path[:0], m.name)
+	return in.reader.member(in.input, m, value)
+}
+
+// wants reports whether an argument is read. inputNulls needs them all.
+func (r *reads) wants(name string) bool {
+	if r.whole || r.fields&readNulls != 0 {
+		return true
+	}
+	for _, p := range r.params {
+		if p == name {
+			return true
+		}
+	}
+	return false
+}
+
+func (in *inputReader) undeclared(ctx types.RecordMap) error {
+	object := append(append([]byte{'{'}, in.extra...), '}')
+	text, err := canon.AppendCanonical(nil, object, canon.DefaultLimits())
+	if err != nil {
+		return err
+	}
+	ctx["undeclared"] = types.NewRecord(types.RecordMap{
+		"names": types.NewSet(in.names...),
+		"text":  types.String(text),
+	})
+	return nil
+}

@@ -1,0 +1,151 @@
+package policies
+
+import (
+	"iter"
+	"slices"
+
+	cedar "github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/types"
+	"github.com/cedar-policy/cedar-go/x/exp/ast"
+)
+
+// scopeKey is what one scope of a policy asks for: everything (zero), a type (no id), or an entity and what is in it.
+//
+// The index answers with every policy whose three scopes could hold. It may answer with more, never with less: scopes are
+// evaluated again with the rest of the policy, and since ==, in and is cannot fail, a policy left out has a false scope
+// and no error. So decision, reasons and errors are those of the full scan.
+type scopeKey struct {
+	typ    types.EntityType
+	id     types.String
+	entity bool
+}
+
+func entityKey(u types.EntityUID) scopeKey { return scopeKey{typ: u.Type, id: u.ID, entity: true} }
+
+// keysOf lists every key under which a policy matching this entity may stand.
+func keysOf(u types.EntityUID, ancestors []types.EntityUID) []scopeKey {
+	keys := []scopeKey{{}, {typ: u.Type}, entityKey(u)}
+	for _, a := range ancestors {
+		keys = append(keys, entityKey(a))
+	}
+	return keys
+}
+
+// scopeKeys gives the keys a scope node stands under.
+func scopeKeys(n ast.IsScopeNode) []scopeKey {
+	switch s := n.(type) {
+	case ast.ScopeTypeEq:
+		return []scopeKey{entityKey(s.Entity)}
+	case ast.ScopeTypeIn:
+		return []scopeKey{entityKey(s.Entity)}
+	case ast.ScopeTypeIsIn:
+		return []scopeKey{entityKey(s.Entity)}
+	case ast.ScopeTypeIs:
+		return []scopeKey{{typ: s.Type}}
+	case ast.ScopeTypeInSet:
+		keys := make([]scopeKey, 0, len(s.Entities))
+		for _, e := range s.Entities {
+			keys = append(keys, entityKey(e))
+		}
+		return keys
+	default:
+		return []scopeKey{{}}
+	}
+}
+
+// index finds the policies whose scopes fit: first by action and resource, which a tool fixes once, then by principal.
+type index struct {
+	buckets map[bucketKey]bucket
+}
+
+type bucketKey struct{ action, resource scopeKey }
+
+type bucket map[scopeKey][]*rule
+
+func newIndex(rules []*rule) *index {
+	x := &index{buckets: map[bucketKey]bucket{}}
+	for _, r := range rules {
+		p := r.ast()
+		for _, action := range scopeKeys(p.Action) {
+			for _, resource := range scopeKeys(p.Resource) {
+				x.add(bucketKey{action, resource}, scopeKeys(p.Principal), r)
+			}
+		}
+	}
+	return x
+}
+
+func (x *index) add(at bucketKey, principals []scopeKey, r *rule) {
+	b := x.buckets[at]
+	if b == nil {
+		b = bucket{}
+		x.buckets[at] = b
+	}
+	for _, k := range principals {
+		b[k] = append(b[k], r)
+	}
+}
+
+// fitting lists the buckets for one action and resource.
+func (x *index) fitting(action, resource []scopeKey) []bucket {
+	var out []bucket
+	for _, a := range action {
+		for _, r := range resource {
+			if b := x.buckets[bucketKey{a, r}]; b != nil {
+				out = append(out, b)
+			}
+		}
+	}
+	return out
+}
+
+// candidates is what can decide one caller's call of one target: made once, used until it falls out of the cache.
+type candidates struct {
+	view  view
+	reads reads
+	seq   iter.Seq2[cedar.PolicyID, *cedar.Policy]
+	count int
+}
+
+// All gives the policies to cedar-go.
+func (c *candidates) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] { return c.seq }
+
+var _ cedar.PolicyIterator = (*candidates)(nil)
+
+// gather collects the candidates, in the order of the bundle, each once. unknown selects the variants for lists.
+func gather(v view, unknown bool) *candidates {
+	var rules []*rule
+	for _, b := range v.target.buckets {
+		for _, k := range v.caller.keys {
+			rules = append(rules, b[k]...)
+		}
+	}
+	slices.SortFunc(rules, func(a, b *rule) int { return a.order - b.order })
+	rules = slices.Compact(rules)
+	c := &candidates{view: v}
+	type entry struct {
+		id     cedar.PolicyID
+		policy *cedar.Policy
+	}
+	var list []entry
+	for _, r := range rules {
+		form := &r.full
+		if unknown {
+			form = r.maybe
+		}
+		if form == nil {
+			continue
+		}
+		c.reads = c.reads.union(form.reads)
+		list = append(list, entry{cedar.PolicyID(r.label), form.policy})
+	}
+	c.count = len(list)
+	c.seq = func(yield func(cedar.PolicyID, *cedar.Policy) bool) {
+		for i := range list {
+			if !yield(list[i].id, list[i].policy) {
+				return
+			}
+		}
+	}
+	return c
+}

@@ -1,0 +1,233 @@
+package policies
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	cedar "github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/x/exp/ast"
+)
+
+// Bounds of policy text. cedar-go parses and evaluates by recursion; a Go stack that overflows kills the process, so
+// nesting and the size of one policy are bounded before it sees the text.
+const (
+	maxPolicies    = 50_000
+	maxPolicyBytes = 64 << 10
+	maxNesting     = 64 // open brackets of any kind
+)
+
+// rule is one policy of a bundle, parsed, with everything a decision needs to know about it.
+type rule struct {
+	order  int    // position in the bundle, the order in which decisions list policies
+	label  string // "file.cedar:line id"
+	single []string
+	id     string
+	file   string
+	line   int
+	text   string // source, from its first annotation to its semicolon
+	forbid bool
+
+	full  variant  // for a call whose arguments are known
+	maybe *variant // for a list, arguments unknown; nil when it cannot matter then
+}
+
+// variant is a policy in a form that can be evaluated, with what its conditions read from the context.
+type variant struct {
+	policy *cedar.Policy
+	reads  reads
+}
+
+func (r *rule) ast() *ast.Policy { return (*ast.Policy)(r.full.policy.AST()) }
+
+func (r *rule) annotations() map[string]string {
+	out := map[string]string{}
+	for _, a := range r.ast().Annotations {
+		out[string(a.Key)] = string(a.Value)
+	}
+	return out
+}
+
+// problem reports msg at the place of word inside the policy, or at its head when word is not found there.
+func (r *rule) problem(word, msg, hint string) Problem {
+	pos := r.ast().Position
+	p := Problem{File: r.file, Line: pos.Line, Column: pos.Column, Policy: r.id, Msg: msg, Hint: hint}
+	at := findWord(r.text, word)
+	if at < 0 {
+		return p
+	}
+	before := r.text[:at]
+	if n := strings.Count(before, "\n"); n > 0 {
+		p.Line += n
+		p.Column = 1 + utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:])
+	} else {
+		p.Column += utf8.RuneCountInString(before)
+	}
+	return p
+}
+
+// findWord finds the last whole-word occurrence of word: a name that is wrong stands in a condition more often than in
+// an annotation above it.
+func findWord(text, word string) int {
+	if word == "" {
+		return -1
+	}
+	for end := len(text); end > 0; {
+		at := strings.LastIndex(text[:end], word)
+		if at < 0 {
+			return -1
+		}
+		before, after := byteAt(text, at-1), byteAt(text, at+len(word))
+		if !isWordByte(before) && !isWordByte(after) {
+			return at
+		}
+		end = at + len(word) - 1
+	}
+	return -1
+}
+
+func byteAt(s string, i int) byte {
+	if i < 0 || i >= len(s) {
+		return 0
+	}
+	return s[i]
+}
+
+func isWordByte(c byte) bool {
+	return c == '_' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+}
+
+// parseRules parses every policy file of the bundle, in the order of the names.
+func parseRules(b *Bundle) ([]*rule, Problems) {
+	var rules []*rule
+	var problems Problems
+	ids := map[string]*rule{}
+	for _, name := range b.names {
+		if !strings.HasSuffix(name, ".cedar") {
+			continue
+		}
+		found, ps := parseFile(name, string(b.files[name]))
+		problems = append(problems, ps...)
+		for _, r := range found {
+			if first, dup := ids[r.id]; dup {
+				problems = append(problems, r.problem(r.id, "the id is taken by "+first.label, "ids are unique in a bundle"))
+				continue
+			}
+			ids[r.id] = r
+			r.order = len(rules)
+			rules = append(rules, r)
+		}
+	}
+	if len(rules) > maxPolicies {
+		problems = append(problems, Problem{File: rules[maxPolicies].file, Msg: fmt.Sprintf("more than %d policies", maxPolicies)})
+	}
+	return rules, problems
+}
+
+func parseFile(name, text string) (rules []*rule, problems Problems) {
+	if p := checkText(name, text); p != nil {
+		return nil, Problems{*p}
+	}
+	list, err := cedar.NewPolicyListFromBytes(name, []byte(text))
+	if err != nil {
+		return nil, Problems{parseProblem(name, err)}
+	}
+	for i, p := range list {
+		end := len(text)
+		if i+1 < len(list) {
+			end = list[i+1].Position().Offset
+		}
+		r := newRule(name, i, p, strings.TrimRight(text[p.Position().Offset:end], " \t\r\n"))
+		if r.annotations()["mode"] != "" {
+			problems = append(problems, r.problem("mode", "@mode is not supported: every policy is enforced", ""))
+		}
+		rules = append(rules, r)
+	}
+	return rules, problems
+}
+
+func newRule(file string, i int, p *cedar.Policy, text string) *rule {
+	r := &rule{file: file, line: p.Position().Line, text: text, full: variant{policy: p}}
+	r.forbid = p.Effect() == cedar.Forbid
+	r.id = r.annotations()["id"]
+	if r.id == "" {
+		r.id = file + "#" + strconv.Itoa(i)
+	}
+	r.label = file + ":" + strconv.Itoa(r.line) + " " + r.id
+	r.single = []string{r.label}
+	return r
+}
+
+// parsePosition finds where cedar-go says that parsing stopped.
+var parsePosition = regexp.MustCompile(`<input>:(\d+):(\d+)`)
+
+func parseProblem(file string, err error) Problem {
+	p := Problem{File: file, Msg: err.Error()}
+	if m := parsePosition.FindStringSubmatch(p.Msg); m != nil {
+		p.Line, _ = strconv.Atoi(m[1])
+		p.Column, _ = strconv.Atoi(m[2])
+		p.Msg = strings.TrimSpace(strings.Replace(p.Msg, "at "+m[0], "at", 1))
+	}
+	p.Hint = "a policy is: @id(\"name\") permit|forbid (principal, action, resource) when { ... };"
+	return p
+}
+
+// checkText bounds nesting and the size of each policy in one pass that knows strings and comments.
+func checkText(name, text string) *Problem {
+	if !utf8.ValidString(text) {
+		return &Problem{File: name, Msg: "not valid UTF-8"}
+	}
+	depth, start, line, lineStart := 0, 0, 1, 0
+	fail := func(i int, msg string) *Problem {
+		return &Problem{File: name, Line: line, Column: 1 + utf8.RuneCountInString(text[lineStart:i]), Msg: msg}
+	}
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '\n':
+			line, lineStart = line+1, i+1
+		case '"':
+			i = endOfString(text, i)
+		case '/':
+			i = endOfComment(text, i)
+		case '(', '{', '[':
+			if depth++; depth > maxNesting {
+				return fail(i, fmt.Sprintf("more than %d brackets open at once", maxNesting))
+			}
+		case ')', '}', ']':
+			depth = max(0, depth-1)
+		case ';':
+			start, depth = i+1, 0
+		}
+		if i-start > maxPolicyBytes {
+			return fail(min(i, len(text)), fmt.Sprintf("one policy is longer than %d bytes", maxPolicyBytes))
+		}
+	}
+	return nil
+}
+
+// endOfString returns the index of the closing quote of the string that opens at i. Line feeds inside strings are an
+// error in Cedar, so the line count stays right for every text that parses.
+func endOfString(text string, i int) int {
+	for i++; i < len(text) && text[i] != '"' && text[i] != '\n'; i++ {
+		if text[i] == '\\' {
+			i++
+		}
+	}
+	if byteAt(text, i) == '\n' {
+		return i - 1
+	}
+	return min(i, len(text)-1)
+}
+
+// endOfComment returns the last index of a comment that opens at i, before its line feed, or i when none opens there.
+func endOfComment(text string, i int) int {
+	if byteAt(text, i+1) != '/' {
+		return i
+	}
+	if n := strings.IndexByte(text[i:], '\n'); n > 0 {
+		return i + n - 1
+	}
+	return len(text) - 1
+}

@@ -1,0 +1,291 @@
+package policies
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/cedar-policy/cedar-go/types"
+	"github.com/cedar-policy/cedar-go/x/exp/ast"
+	schemaast "github.com/cedar-policy/cedar-go/x/exp/schema/ast"
+	"github.com/cedar-policy/cedar-go/x/exp/schema/resolved"
+	"github.com/cedar-policy/cedar-go/x/exp/schema/validate"
+)
+
+// checker validates the policies of one bundle. The validator's cost per policy grows with the actions in its schema, and
+// there is an action per tool; so each policy is checked against the smallest schema that gives the same verdict, and
+// policies that need the same one share it.
+type checker struct {
+	words      *vocabulary
+	tools      []*tool
+	validators map[string]*validate.Validator
+}
+
+// check validates one rule strictly and reports what is wrong at its place.
+func (c *checker) check(r *rule) Problems {
+	problems := reach(r)
+	err := c.validator(r).Policy(r.id, r.ast())
+	if err == nil {
+		return problems
+	}
+	for _, e := range flatten(err) {
+		problems = append(problems, c.explain(r, e))
+	}
+	return problems
+}
+
+func flatten(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // errors.Join's own shape
+	if !ok {
+		return []error{err}
+	}
+	var out []error
+	for _, e := range joined.Unwrap() {
+		out = append(out, flatten(e)...)
+	}
+	return out
+}
+
+// validator picks the schema for a rule.
+func (c *checker) validator(r *rule) *validate.Validator {
+	scope := scopeActions(r.ast())
+	eq, single := r.ast().Action.(ast.ScopeTypeEq)
+	switch {
+	case mentionsAction(r.ast()):
+		return c.cached("full", func(map[types.EntityUID]resolved.Action) {}, c.words.full.Actions)
+	case single:
+		only := c.pick(append(c.words.parents[eq.Entity], eq.Entity))
+		return c.cached("== "+eq.Entity.String(), func(map[types.EntityUID]resolved.Action) {}, only)
+	}
+	key := fmt.Sprint("in ", scope, "\x00")
+	var distinct []*tool
+	if r.full.reads.fields&readInput != 0 {
+		key += fmt.Sprint(r.full.reads.whole, "\x00", strings.Join(r.full.reads.params, "\x00"))
+		if v, ok := c.validators[key]; ok {
+			return v
+		}
+		distinct = c.distinct(r.full.reads)
+	}
+	return c.cached(key, func(actions map[types.EntityUID]resolved.Action) {
+		for _, t := range distinct {
+			maps.Copy(actions, c.pick([]types.EntityUID{t.action}))
+		}
+		maps.Copy(actions, c.pick(scope))
+	}, c.words.fixed.Actions)
+}
+
+// cached makes the validator of a key, over base and what more adds.
+func (c *checker) cached(key string, more func(map[types.EntityUID]resolved.Action), base map[types.EntityUID]resolved.Action) *validate.Validator {
+	if v, ok := c.validators[key]; ok {
+		return v
+	}
+	s := *c.words.full
+	s.Actions = maps.Clone(base)
+	more(s.Actions)
+	v := validate.New(&s, validate.WithStrict())
+	c.validators[key] = v
+	return v
+}
+
+func (c *checker) pick(uids []types.EntityUID) map[types.EntityUID]resolved.Action {
+	out := map[types.EntityUID]resolved.Action{}
+	for _, u := range uids {
+		if a, ok := c.words.full.Actions[u]; ok {
+			out[u] = a
+		}
+	}
+	return out
+}
+
+// distinct gives one tool for each way in which the arguments that are read can be typed. Tools that agree on those types
+// cannot differ in the verdict.
+func (c *checker) distinct(r reads) []*tool {
+	seen := map[string]bool{}
+	var out []*tool
+	for _, t := range c.tools {
+		sig := t.op + "\x00"
+		if r.whole {
+			sig += t.input.signature()
+		}
+		for _, name := range r.params {
+			if m := t.input.member(name); m != nil {
+				sig += fmt.Sprint(m.required && !m.nullable, m.shape.signature())
+			}
+			sig += ";"
+		}
+		if !seen[sig] {
+			seen[sig] = true
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// scopeActions lists the actions a policy's scope names.
+func scopeActions(p *ast.Policy) []types.EntityUID {
+	switch s := p.Action.(type) {
+	case ast.ScopeTypeEq:
+		return []types.EntityUID{s.Entity}
+	case ast.ScopeTypeIn:
+		return []types.EntityUID{s.Entity}
+	case ast.ScopeTypeInSet:
+		return s.Entities
+	}
+	return nil
+}
+
+// mentionsAction reports whether a condition names an action, whose place in the hierarchy then matters.
+func mentionsAction(p *ast.Policy) bool {
+	found := false
+	for _, c := range p.Conditions {
+		ast.Inspect(ast.NewNode(c.Body), func(n ast.IsNode) bool {
+			if v, ok := n.(ast.NodeValue); ok {
+				uid, isEntity := v.Value.(types.EntityUID)
+				_, isSet := v.Value.(types.Set)
+				found = found || isSet || isEntity && uid.Type == "Action"
+			}
+			return !found
+		})
+	}
+	return found
+}
+
+// reach refuses conditions that look into entities the engine does not load. Cedar would call them absent, and a forbid
+// that asks for the teams of context.onBehalfOf would silently never match.
+func reach(r *rule) (problems Problems) {
+	refuse := func(n ast.IsNode) {
+		if word, name := foreign(n); name != "" {
+			problems = append(problems, r.problem(word, name+" can only be compared: its attributes and groups are not known here",
+				"use == or principal's own attributes and groups"))
+		}
+	}
+	for _, c := range r.ast().Conditions {
+		ast.Inspect(ast.NewNode(c.Body), func(n ast.IsNode) bool {
+			switch v := n.(type) {
+			case ast.NodeTypeAccess:
+				refuse(v.Arg)
+			case ast.NodeTypeHas:
+				refuse(v.Arg)
+			case ast.NodeTypeHasTag:
+				refuse(v.Left)
+			case ast.NodeTypeGetTag:
+				refuse(v.Left)
+			case ast.NodeTypeIn:
+				refuse(v.Left)
+			case ast.NodeTypeIsIn:
+				refuse(v.Left)
+			}
+			return true
+		})
+	}
+	return problems
+}
+
+// foreign names an entity that is neither the caller, the action nor the resource; "" for anything else.
+func foreign(n ast.IsNode) (word, name string) {
+	if v, ok := n.(ast.NodeValue); ok {
+		if uid, ok := v.Value.(types.EntityUID); ok && uid.Type != "Action" {
+			return string(uid.ID), uid.String()
+		}
+	}
+	if _, has := n.(ast.NodeTypeHas); has {
+		return "", ""
+	}
+	root, path := chain(n)
+	switch {
+	case len(path) != 1:
+	case root == "principal" && path[0] == "owner":
+		return "owner", "principal.owner"
+	case root == "context" && path[0] == "onBehalfOf":
+		return "onBehalfOf", "context.onBehalfOf"
+	}
+	return "", ""
+}
+
+var (
+	quotedName = regexp.MustCompile("`([^`]+)`")
+	actionName = regexp.MustCompile(`Action::"([^"]*)"`)
+)
+
+// explain turns a validator message into a problem with a place and a hint.
+func (c *checker) explain(r *rule, err error) Problem {
+	msg := strings.TrimPrefix(err.Error(), fmt.Sprintf("for policy `%s`, ", r.id))
+	word, hint := "", ""
+	if m := quotedName.FindStringSubmatch(msg); m != nil {
+		word = m[1]
+	}
+	switch {
+	case strings.HasPrefix(msg, "unrecognized action"):
+		if m := actionName.FindStringSubmatch(msg); m != nil {
+			word = m[1]
+		}
+		hint = didYouMean(word, c.actionNames())
+	case strings.HasPrefix(msg, "unrecognized entity type"):
+		hint = didYouMean(word, c.typeNames())
+	case strings.HasPrefix(msg, "attribute"):
+		word = word[strings.LastIndexByte(word, '.')+1:]
+		hint = didYouMean(word, c.attributeNames())
+	case strings.Contains(msg, "optional attribute"):
+		word = word[strings.LastIndexByte(word, '.')+1:]
+		hint = "it may be absent: ask `has " + word + "` first"
+	case strings.Contains(msg, "applicable action"):
+		word, hint = "", "no action goes with this principal and this resource: check the three against each other"
+	case strings.Contains(msg, "impossible"):
+		hint = "the condition can never hold"
+	}
+	return r.problem(word, msg, hint)
+}
+
+func didYouMean(word string, names []string) string {
+	if c := closest(word, names); c != "" {
+		return "did you mean " + c + "?"
+	}
+	return ""
+}
+
+func (c *checker) actionNames() (names []string) {
+	for uid := range c.words.full.Actions {
+		names = append(names, string(uid.ID))
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (c *checker) typeNames() (names []string) {
+	for n := range c.words.full.Entities {
+		names = append(names, string(n))
+	}
+	for n := range c.words.full.Enums {
+		names = append(names, string(n))
+	}
+	slices.Sort(names)
+	return names
+}
+
+// attributeNames lists every attribute of the base schema and every argument of every tool.
+func (c *checker) attributeNames() (names []string) {
+	for _, e := range c.words.base.Entities {
+		names = appendKeys(names, e.Shape)
+	}
+	for _, t := range c.words.base.CommonTypes {
+		if rec, ok := t.Type.(schemaast.RecordType); ok {
+			names = appendKeys(names, rec)
+		}
+	}
+	for _, t := range c.tools {
+		for _, m := range t.input.fields {
+			names = append(names, m.name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func appendKeys(names []string, rec schemaast.RecordType) []string {
+	for k := range rec {
+		names = append(names, string(k))
+	}
+	return names
+}

@@ -1,0 +1,54 @@
+package identity
+
+import "errors"
+
+// ErrUnauthenticated is what every refusal of Authenticate is, and all that a caller may be told.
+var ErrUnauthenticated = errors.New("unauthenticated")
+
+// Reason is why a key was refused, for the ledger and never for the caller.
+type Reason string
+
+// The closed list.
+const (
+	KeyMalformed   Reason = "key_malformed"
+	KeyUnknown     Reason = "key_unknown"
+	KeyWrong       Reason = "key_wrong" // the id is known, the secret is not its own
+	KeyExpired     Reason = "key_expired"
+	KeyRevoked     Reason = "key_revoked"
+	AgentInactive  Reason = "agent_inactive"
+	UserInactive   Reason = "user_inactive"
+	OwnerInactive  Reason = "owner_inactive"
+	OrgInactive    Reason = "organisation_inactive"
+	StateUncertain Reason = "state_uncertain" // a commit failed and could not be read back yet
+)
+
+// Refusal is the error of Authenticate. Its text is internal too.
+type Refusal struct{ Reason Reason }
+
+// Error names the reason.
+func (r *Refusal) Error() string { return "unauthenticated: " + string(r.Reason) }
+
+// Is makes every Refusal an ErrUnauthenticated.
+func (r *Refusal) Is(target error) bool { return target == ErrUnauthenticated }
+
+// ReasonOf is the reason in an error of Authenticate, empty when there is none.
+func ReasonOf(err error) Reason {
+	if r, ok := errors.AsType[*Refusal](err); ok {
+		return r.Reason
+	}
+	return ""
+}
+
+// One value each, so that refusing allocates nothing.
+var (
+	refusedMalformed = &Refusal{KeyMalformed}
+	refusedUnknown   = &Refusal{KeyUnknown}
+	refusedWrong     = &Refusal{KeyWrong}
+	refusedExpired   = &Refusal{KeyExpired}
+	refusedRevoked   = &Refusal{KeyRevoked}
+	refusedAgent     = &Refusal{AgentInactive}
+	refusedUser      = &Refusal{UserInactive}
+	refusedOwner     = &Refusal{OwnerInactive}
+	refusedOrg       = &Refusal{OrgInactive}
+	refusedUncertain = &Refusal{StateUncertain}
+)

@@ -1,0 +1,4 @@
+package upstream
+
+// Permitted is the judgement of the dial guard.
+var Permitted = permitted

@@ -1,0 +1,238 @@
+package upstream
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+type peerKey struct{ tenant, name string }
+
+// peer is what is known of one upstream. A changed URL or permission makes a
+// new peer, so that no connection or session outlives what allowed it.
+type peer struct {
+	name         string
+	url          string
+	allowPrivate bool
+	address      address
+	static       []byte // see staticHead
+	pool         *pool
+	health       health
+	sessions     sessions
+
+	era     atomic.Uint32 // era; unknownEra until found out
+	finding chan struct{} // holds one: who finds out the era
+}
+
+// peer returns the peer for t, made new when t says something else than before.
+func (c *Client) peer(t *Target) (*peer, *Error) {
+	key := peerKey{t.Tenant, t.Name}
+	c.mu.RLock()
+	p, closed := c.peers[key], c.closed
+	c.mu.RUnlock()
+	if p != nil && p.url == t.URL && p.allowPrivate == t.AllowPrivate && !closed {
+		return p, nil
+	}
+	return c.newPeer(key, t)
+}
+
+func (c *Client) newPeer(key peerKey, t *Target) (*peer, *Error) {
+	a, fail := parseAddress(t.URL)
+	if fail != nil {
+		return nil, fail
+	}
+	p := &peer{
+		name: t.Name, url: t.URL, allowPrivate: t.AllowPrivate, address: a, static: staticHead("POST", a),
+		pool: newPool(c.config.MaxConnections), finding: make(chan struct{}, 1),
+	}
+	p.health.failures, p.health.openFor = c.config.Failures, c.config.OpenFor
+	p.sessions.max, p.sessions.byPrincipal = c.config.MaxSessions, map[string]*session{}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old := c.peers[key]
+	switch {
+	case c.closed:
+		return nil, fault(Busy, "the gateway is shutting down")
+	case old != nil && old.url == t.URL && old.allowPrivate == t.AllowPrivate:
+		return old, nil // another call was faster
+	case old == nil && len(c.peers) >= c.config.MaxUpstreams:
+		return nil, fault(Busy, "too many upstreams are known")
+	}
+	if old != nil {
+		old.pool.expire(c.now(), 0, true)
+	}
+	c.peers[key] = p
+	return p, nil
+}
+
+// health is a circuit breaker. Closed it admits all; after a number of failures
+// in a row it opens and refuses for a while; then it admits one probe at a
+// time until one succeeds.
+type health struct {
+	failures int
+	openFor  time.Duration
+
+	mu      sync.Mutex // guards what follows
+	inRow   int
+	until   time.Time // the circuit is open until then
+	probing bool
+	calls   uint64
+	failed  uint64
+	last    Kind
+}
+
+func (h *health) admit(now time.Time) *Error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.calls++
+	if h.inRow < h.failures {
+		return nil
+	}
+	if now.Before(h.until) || h.probing {
+		return fault(CircuitOpen, "it failed too often lately; not tried")
+	}
+	h.probing = true
+	return nil
+}
+
+// record counts an exchange. Only what tells about the upstream counts: a
+// caller that leaves, or a queue of our own, does not.
+func (h *health) record(fail *Error, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.probing = false
+	if fail == nil {
+		h.inRow = 0
+		return
+	}
+	h.failed++
+	h.last = fail.Kind
+	if !fail.blamesUpstream() {
+		return
+	}
+	if h.inRow++; h.inRow >= h.failures {
+		h.until = now.Add(h.openFor)
+	}
+}
+
+func (e *Error) blamesUpstream() bool {
+	switch e.Kind {
+	case Unreachable, Timeout, Malformed:
+		return true
+	case Status:
+		return e.Code >= 500
+	}
+	return false
+}
+
+// Stats is a snapshot of one upstream's health.
+type Stats struct {
+	Era         string // "unknown", "legacy" or "modern"
+	Open        bool   // the circuit refuses
+	InRow       int    // failures in a row
+	Calls       uint64
+	Failed      uint64
+	LastFailure Kind // "" when there was none
+	Connections int  // in use
+	Idle        int
+	Sessions    int
+}
+
+// Health returns what is known of a server; ok is false when it was never
+// called.
+func (c *Client) Health(tenant, name string) (s Stats, ok bool) {
+	c.mu.RLock()
+	p := c.peers[peerKey{tenant, name}]
+	c.mu.RUnlock()
+	if p == nil {
+		return Stats{}, false
+	}
+	s.Era = era(p.era.Load()).String()
+	s.Connections, s.Idle = p.pool.counts()
+	s.Sessions = p.sessions.count()
+	h := &p.health
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s.Open = h.inRow >= h.failures && c.now().Before(h.until)
+	s.InRow, s.Calls, s.Failed, s.LastFailure = h.inRow, h.calls, h.failed, h.last
+	return s, true
+}
+
+// era is a generation of the protocol.
+type era uint32
+
+const (
+	unknownEra era = iota
+	legacyEra
+	modernEra
+)
+
+func (e era) String() string { return [...]string{"unknown", "legacy", "modern"}[e] }
+
+// forgetEra makes the next call find out the era again.
+func (p *peer) forgetEra(was era) bool {
+	return p.era.CompareAndSwap(uint32(was), uint32(unknownEra))
+}
+
+// era returns the upstream's era: as configured, as found out before, or by
+// asking. It asks the modern way first (server/discover); an upstream that does
+// not know it is initialized the older way, and only success is remembered.
+func (c *Client) era(ctx context.Context, p *peer, t *Target, principal string) (era, *Error) {
+	switch t.Era {
+	case "legacy":
+		return legacyEra, nil
+	case "modern":
+		return modernEra, nil
+	case "", "auto":
+	default:
+		return unknownEra, fault(Invalid, "the era is not one of auto, legacy, modern")
+	}
+	if e := era(p.era.Load()); e != unknownEra {
+		return e, nil
+	}
+	select {
+	case p.finding <- struct{}{}:
+		defer func() { <-p.finding }()
+	case <-ctx.Done():
+		return unknownEra, canceled(ctx)
+	}
+	if e := era(p.era.Load()); e != unknownEra {
+		return e, nil
+	}
+	e, fail := c.findEra(ctx, p, t, principal)
+	if fail != nil {
+		fail.Sent = false // the request itself was not
+		return unknownEra, fail
+	}
+	p.era.Store(uint32(e))
+	return e, nil
+}
+
+func (c *Client) findEra(ctx context.Context, p *peer, t *Target, principal string) (era, *Error) {
+	var reply Reply
+	fail := c.exchange(ctx, p, t, &Request{Method: "server/discover", Principal: principal}, &modernSession, &reply)
+	if fail == nil && reply.Result != nil && offers(reply.Result, "supportedVersions", modernVersion) {
+		return modernEra, nil
+	}
+	if fail != nil && !fail.allowsLegacy() {
+		return unknownEra, fail
+	}
+	if _, fail := c.session(ctx, p, t, principal); fail != nil {
+		return unknownEra, fail
+	}
+	return legacyEra, nil
+}
+
+// allowsLegacy says whether a failed server/discover may come from a server of
+// the older era. One that is down, far away or refuses the credential would not
+// answer initialize either.
+func (e *Error) allowsLegacy() bool {
+	switch e.Kind {
+	case Malformed:
+		return true
+	case Status:
+		return e.Code != 401 && e.Code != 403 && e.Code != 429
+	}
+	return false
+}

@@ -80,8 +80,8 @@ func Check(b []byte, l Limits) error {
 		return &SyntaxError{Offset: len(b), Kind: KindSize, Msg: "document is too long"}
 	}
 	var inline [inlineKeys]key
-	s := scanner{b: b, values: l.Values, depth: min(l.Depth, maxDepth), keys: inline[:0]}
-	if !s.document() {
+	s := scanner{b: b, values: l.Values, depth: min(l.Depth, maxDepth)}
+	if !s.document(inline[:0]) {
 		e := s.err
 		return &e
 	}

@@ -1,10 +1,6 @@
 package canon
 
-import (
-	"bytes"
-	"encoding/binary"
-	"math/bits"
-)
+import "bytes"
 
 // The functions of this file read documents that Check has accepted. They find the ends of values and validate nothing;
 // on other input they return ErrShape or nonsense, but never panic and never read outside it.
@@ -202,23 +198,19 @@ func skipContainer(b []byte, i int) int {
 
 // skipString returns the position behind the string whose content starts at i, or -1, and whether it has escapes.
 func skipString(b []byte, i int) (end int, escaped bool) {
-	for i < len(b) {
-		if len(b)-i >= 8 {
-			m := special(binary.LittleEndian.Uint64(b[i:]))
-			if m == 0 {
-				i += 8
-				continue
-			}
-			i += bits.TrailingZeros64(m) >> 3
+	for {
+		i, _ = run(b, i)
+		if i >= len(b) {
+			return -1, false
 		}
 		switch b[i] {
 		case '"':
 			return i + 1, escaped
 		case '\\':
 			escaped = true
+			i += 2
+		default:
 			i++
 		}
-		i++
 	}
-	return -1, false
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"hash/maphash"
+	"math/bits"
 )
 
 // Finding two equal keys. Up to pairwise keys of an object are compared with each other by a cheap fingerprint, which is
@@ -28,10 +29,9 @@ func (k key) escaped() bool { return k.end&escapedBit != 0 }
 
 func (s *scanner) raw(k key) []byte { return s.b[k.start : k.end&^escapedBit] }
 
-// keySet is the keys of one open object: s.keys from base on, and above pairwise keys a table of their positions.
-type keySet struct {
-	base  int
-	slots []uint32 // position in the object + 1, or 0; open addressing, at most half full
+// keyTable holds the positions of an object's keys, once it has more than pairwise. The zero value is no table.
+type keyTable struct {
+	slots []uint32 // position + 1, or 0; a power of two of them, open addressing, at most half full
 }
 
 // hasher is a random hash function, seeded when it is first needed.
@@ -47,32 +47,39 @@ func (h *hasher) ready() maphash.Seed {
 	return h.seed
 }
 
-// addKey adds the key with the content b[start:end] and reports false when the object has it already.
-func (s *scanner) addKey(seen *keySet, start, end int, escaped bool) bool {
-	k := key{start: uint32(start), end: uint32(end)}
+// key reads the key whose content starts at i, and returns it with the position behind its closing quote.
+func (s *scanner) key(i int) (key, int) {
+	if b := s.b; len(b)-i >= 8 {
+		// Most keys have less than eight bytes, end in the first word, and are their own fingerprint.
+		x := binary.LittleEndian.Uint64(b[i:])
+		if m := special(x); m != 0 {
+			shift := bits.TrailingZeros64(m) &^ 7
+			n := shift >> 3
+			if x &= 1<<shift - 1; b[i+n] == '"' && x&highs == 0 {
+				return key{print: x | uint64(n)<<56, start: uint32(i), end: uint32(i + n)}, i + n + 1
+			}
+		}
+	}
+	end, escaped := s.str(i)
+	if end < 0 {
+		return key{}, -1
+	}
+	k := key{start: uint32(i), end: uint32(end - 1)}
 	if escaped {
 		k.end |= escapedBit
 	}
-	keys := s.keys[seen.base:]
-	if len(keys) >= pairwise {
-		return s.addHashed(seen, k)
-	}
 	k.print = s.fingerprint(k)
-	for i := range keys {
-		if keys[i].print == k.print && s.same(keys[i], k) {
-			return false
-		}
-	}
-	s.keys = append(s.keys, k)
-	return true
+	return k, end
 }
 
-// dropKeys forgets the keys of an object that has ended.
-func (s *scanner) dropKeys(seen *keySet) {
-	s.keys = s.keys[:seen.base]
-	if cap(seen.slots) > cap(s.spare) {
-		s.spare = seen.slots
+// contains reports whether k is among keys.
+func (s *scanner) contains(keys []key, k key) bool {
+	for i := range keys {
+		if keys[i].print == k.print && s.same(keys[i], k) {
+			return true
+		}
 	}
+	return false
 }
 
 // fingerprint returns a word that is equal for equal keys and mostly different otherwise.
@@ -127,29 +134,26 @@ func (s *scanner) same(a, b key) bool {
 	return bytes.Equal(appendUnescaped(bufA[:0], s.raw(a)), appendUnescaped(bufB[:0], s.raw(b)))
 }
 
-// addHashed is addKey for an object with many keys.
-func (s *scanner) addHashed(seen *keySet, k key) bool {
-	if seen.slots == nil {
-		keys := s.keys[seen.base:]
+// insert notes k, which the caller appends to keys, in the table and reports false when keys has it already. It gives k, and
+// on the first call all keys, a fingerprint that cannot be foreseen.
+func (s *scanner) insert(t *keyTable, keys []key, k *key) bool {
+	if t.slots == nil {
 		for i := range keys {
 			keys[i].print = s.seededPrint(keys[i])
 		}
-		s.rehash(seen, 4*pairwise)
 	}
-	k.print = s.seededPrint(k)
-	keys := s.keys[seen.base:]
-	mask := uint64(len(seen.slots) - 1)
+	if 2*(len(keys)+1) > len(t.slots) {
+		s.grow(t, keys)
+	}
+	k.print = s.seededPrint(*k)
+	mask := uint64(len(t.slots) - 1)
 	i := k.print & mask
-	for ; seen.slots[i] != 0; i = (i + 1) & mask {
-		if old := keys[seen.slots[i]-1]; old.print == k.print && s.same(old, k) {
+	for ; t.slots[i] != 0; i = (i + 1) & mask {
+		if old := keys[t.slots[i]-1]; old.print == k.print && s.same(old, *k) {
 			return false
 		}
 	}
-	seen.slots[i] = uint32(len(keys) + 1)
-	s.keys = append(s.keys, k)
-	if 2*(len(keys)+1) > len(seen.slots) {
-		s.rehash(seen, 2*len(seen.slots))
-	}
+	t.slots[i] = uint32(len(keys) + 1)
 	return true
 }
 
@@ -163,26 +167,33 @@ func (s *scanner) seededPrint(k key) uint64 {
 	return maphash.Bytes(s.hash.ready(), b)
 }
 
-// rehash gives the set a table of at least n slots, reusing that of a finished object. Clearing is bounded by the new
-// size, not by what an earlier object needed.
-func (s *scanner) rehash(seen *keySet, n int) {
-	size := 1
-	for size < n {
+// grow gives the table at least twice the slots, reusing those of a finished object. Clearing is bounded by the new size,
+// not by what an earlier object needed.
+func (s *scanner) grow(t *keyTable, keys []key) {
+	size := 128 // the first power of two that pairwise keys fill to less than a quarter
+	for size < 4*len(keys) {
 		size *= 2
 	}
 	if old := s.spare; cap(old) >= size {
 		s.spare = nil
-		seen.slots = old[:size]
-		clear(seen.slots)
+		t.slots = old[:size]
+		clear(t.slots)
 	} else {
-		seen.slots = make([]uint32, size)
+		t.slots = make([]uint32, size)
 	}
 	mask := uint64(size - 1)
-	for pos, k := range s.keys[seen.base:] {
+	for pos, k := range keys {
 		i := k.print & mask
-		for seen.slots[i] != 0 {
+		for t.slots[i] != 0 {
 			i = (i + 1) & mask
 		}
-		seen.slots[i] = uint32(pos + 1)
+		t.slots[i] = uint32(pos + 1)
+	}
+}
+
+// release keeps the table of an object that has ended for the next one.
+func (s *scanner) release(t keyTable) {
+	if cap(t.slots) > cap(s.spare) {
+		s.spare = t.slots
 	}
 }

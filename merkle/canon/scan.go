@@ -12,18 +12,22 @@ type scanner struct {
 	b      []byte
 	values int // how many more values are allowed
 	depth  int // how many containers may be open
-	keys   []key
 	hash   hasher
-	spare  []uint32 // slots of a finished key set, for the next one
+	spare  []uint32 // slots of a finished key table, for the next one
 	err    SyntaxError
 }
 
+// fail notes an error. It stays out of line to keep the paths that pass short.
+//
+//go:noinline
 func (s *scanner) fail(kind Kind, at int, msg string) int {
 	s.err = SyntaxError{Offset: at, Kind: kind, Msg: msg}
 	return -1
 }
 
 // unexpected notes that the text at i is not what the grammar wants there.
+//
+//go:noinline
 func (s *scanner) unexpected(i int, msg string) int {
 	if i >= len(s.b) {
 		return s.fail(KindSyntax, len(s.b), "document is cut short")
@@ -31,9 +35,11 @@ func (s *scanner) unexpected(i int, msg string) int {
 	return s.fail(KindSyntax, i, msg)
 }
 
-func (s *scanner) document() bool {
+// document checks the whole text. free is memory for the keys of open objects: it is handed down by value, each object
+// appending behind those that enclose it, and so stays on the stack of Check.
+func (s *scanner) document(free []key) bool {
 	i := space(s.b, 0)
-	i = s.value(i, 0)
+	i = s.value(i, 0, free)
 	if i < 0 {
 		return false
 	}
@@ -59,7 +65,7 @@ func blanks(b []byte, i int) int {
 }
 
 // value checks the value that starts at i inside depth open containers.
-func (s *scanner) value(i, depth int) int {
+func (s *scanner) value(i, depth int, free []key) int {
 	if i >= len(s.b) {
 		return s.unexpected(i, "")
 	}
@@ -71,9 +77,9 @@ func (s *scanner) value(i, depth int) int {
 		end, _ := s.str(i + 1)
 		return end
 	case '{':
-		return s.object(i, depth)
+		return s.object(i, depth, free)
 	case '[':
-		return s.array(i, depth)
+		return s.array(i, depth, free)
 	case 't':
 		return s.literal(i, "true")
 	case 'f':
@@ -95,7 +101,7 @@ func (s *scanner) literal(i int, word string) int {
 	return i + len(word)
 }
 
-func (s *scanner) array(i, depth int) int {
+func (s *scanner) array(i, depth int, free []key) int {
 	if depth >= s.depth {
 		return s.fail(KindDepth, i, "document is nested too deeply")
 	}
@@ -104,7 +110,7 @@ func (s *scanner) array(i, depth int) int {
 		return i + 1
 	}
 	for {
-		if i = s.value(i, depth+1); i < 0 {
+		if i = s.value(i, depth+1, free); i < 0 {
 			return -1
 		}
 		i = space(s.b, i)
@@ -119,7 +125,7 @@ func (s *scanner) array(i, depth int) int {
 	}
 }
 
-func (s *scanner) object(i, depth int) int {
+func (s *scanner) object(i, depth int, free []key) int {
 	if depth >= s.depth {
 		return s.fail(KindDepth, i, "document is nested too deeply")
 	}
@@ -128,23 +134,25 @@ func (s *scanner) object(i, depth int) int {
 	if i < len(b) && b[i] == '}' {
 		return i + 1
 	}
-	seen := keySet{base: len(s.keys)}
+	keys := free[:0]
+	var table keyTable
 	for {
 		if i >= len(b) || b[i] != '"' {
 			return s.unexpected(i, "a key is expected")
 		}
-		end, escaped := s.str(i + 1)
+		k, end := s.key(i + 1)
 		if end < 0 {
 			return -1
 		}
-		if !s.addKey(&seen, i+1, end-1, escaped) {
+		if len(keys) < pairwise && s.contains(keys, k) || len(keys) >= pairwise && !s.insert(&table, keys, &k) {
 			return s.fail(KindDuplicate, i, "object has this key twice")
 		}
+		keys = append(keys, k)
 		i = space(b, end)
 		if i >= len(b) || b[i] != ':' {
 			return s.unexpected(i, "a colon is expected")
 		}
-		if i = s.value(space(b, i+1), depth+1); i < 0 {
+		if i = s.value(space(b, i+1), depth+1, keys[len(keys):]); i < 0 {
 			return -1
 		}
 		i = space(b, i)
@@ -152,7 +160,7 @@ func (s *scanner) object(i, depth int) int {
 		case i < len(b) && b[i] == ',':
 			i = space(b, i+1)
 		case i < len(b) && b[i] == '}':
-			s.dropKeys(&seen)
+			s.release(table)
 			return i + 1
 		default:
 			return s.unexpected(i, "a comma or } is expected")
@@ -167,35 +175,65 @@ const (
 )
 
 // special sets the high bit of each byte of x that ends a run of plain string content: a quote, a backslash or a control
-// character. A borrow can set false bits, but only above the lowest true one, which is the one that counts.
+// character. Flipping bit 1 brings the quote (0x22) next to the control characters and moves blank and ! above it, so that
+// one subtraction finds both. A borrow can set false bits, but only above the lowest true one, which is the one that counts.
 func special(x uint64) uint64 {
-	quote := x ^ ('"' * ones)
-	slash := x ^ ('\\' * ones)
-	return ((quote-ones)&^quote | (slash-ones)&^slash | (x-' '*ones)&^x) & highs
+	below := (x ^ 0x02*ones) - 0x21*ones
+	slash := (x ^ '\\'*ones) - ones
+	return (below | slash) &^ x & highs
+}
+
+// run returns the position of the first byte from i on that ends a run of plain string content, or len(b). The high bits of
+// seen tell whether the run has bytes outside ASCII.
+func run(b []byte, i int) (end int, seen uint64) {
+	long := i + 24 // where it pays to look at four words at a time
+	for len(b)-i >= 8 {
+		x := binary.LittleEndian.Uint64(b[i:])
+		if m := special(x); m != 0 {
+			n := bits.TrailingZeros64(m)
+			return i + n>>3, seen | x&(1<<(n&^7)-1)
+		}
+		seen |= x
+		if i += 8; i == long {
+			i, seen = leap(b, i, seen)
+		}
+	}
+	for ; i < len(b) && b[i] != '"' && b[i] != '\\' && b[i] >= ' '; i++ {
+		seen |= uint64(b[i])
+	}
+	return i, seen
+}
+
+// leap skips blocks of plain string content.
+func leap(b []byte, i int, seen uint64) (int, uint64) {
+	for ; len(b)-i >= 32; i += 32 {
+		w := b[i : i+32]
+		x0, x1 := binary.LittleEndian.Uint64(w), binary.LittleEndian.Uint64(w[8:])
+		x2, x3 := binary.LittleEndian.Uint64(w[16:]), binary.LittleEndian.Uint64(w[24:])
+		if special(x0)|special(x1)|special(x2)|special(x3) != 0 {
+			break
+		}
+		seen |= x0 | x1 | x2 | x3
+	}
+	return i, seen
 }
 
 // str checks the string whose content starts at i. It returns the position behind the closing quote, and whether the
 // content has escapes.
 func (s *scanner) str(i int) (end int, escaped bool) {
-	b, start := s.b, i
-	var seen uint64 // all bytes or-ed together; may include some behind the string, which only costs a needless check
+	end, seen := run(s.b, i)
+	if end < len(s.b) && s.b[end] == '"' && seen&highs == 0 {
+		return end + 1, false
+	}
+	return s.richStr(i, end, seen)
+}
+
+// richStr is str for a string that is not plain ASCII, which its content from start to i, with the bits seen, is.
+func (s *scanner) richStr(start, i int, seen uint64) (end int, escaped bool) {
+	b := s.b
 	for {
-		var m uint64
-		for ; len(b)-i >= 8; i += 8 {
-			x := binary.LittleEndian.Uint64(b[i:])
-			seen |= x
-			if m = special(x); m != 0 {
-				i += bits.TrailingZeros64(m) >> 3
-				break
-			}
-		}
-		if m == 0 {
-			for ; i < len(b) && b[i] != '"' && b[i] != '\\' && b[i] >= ' '; i++ {
-				seen |= uint64(b[i])
-			}
-			if i >= len(b) {
-				return s.unexpected(i, ""), false
-			}
+		if i >= len(b) {
+			return s.unexpected(i, ""), false
 		}
 		switch b[i] {
 		case '"':
@@ -211,6 +249,9 @@ func (s *scanner) str(i int) (end int, escaped bool) {
 		default:
 			return s.fail(KindSyntax, i, "a control character must be escaped"), false
 		}
+		var more uint64
+		i, more = run(b, i)
+		seen |= more
 	}
 }
 

@@ -1,0 +1,162 @@
+package ledger
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/gatewright/gatewright/merkle"
+)
+
+// Checkpoint is the state of one tenant's tree at one instance. Its signed form is a C2SP
+// tlog-checkpoint in a C2SP signed note, so tools from elsewhere read it. The key that signs is
+// named after the instance's own log and not after each tenant's: one pinned key covers them all.
+type Checkpoint struct {
+	Origin string // HOST/ledger/TENANT/INSTANCE
+	Size   uint64
+	Root   merkle.Hash
+}
+
+const (
+	// maxNote bounds a signed checkpoint in bytes: room for a hundred cosignatures.
+	maxNote = 32 << 10
+	// sigPrefix starts a signature line: em dash, space.
+	sigPrefix = "\u2014 "
+)
+
+// ErrCheckpoint is a checkpoint that is malformed or that no pinned key signed.
+var ErrCheckpoint = errors.New("checkpoint is not valid")
+
+// Origin names the log of one tenant at one instance of host.
+func Origin(host, tenant, instance string) string {
+	return host + "/ledger/" + tenant + "/" + instance
+}
+
+// Body is the text that is signed.
+func (c Checkpoint) Body() []byte {
+	b := append([]byte(c.Origin), '\n')
+	b = strconv.AppendUint(b, c.Size, 10)
+	b = append(b, '\n')
+	b = base64.StdEncoding.AppendEncode(b, c.Root[:])
+	return append(b, '\n')
+}
+
+// Sign returns the signed note. Signers is the list of keys that sign, so that keys can overlap.
+func (c Checkpoint) Sign(signers ...Signer) []byte {
+	body := c.Body()
+	out := append(bytes.Clone(body), '\n')
+	for _, s := range signers {
+		raw := binary.BigEndian.AppendUint32(nil, s.Public.Hash)
+		raw = append(raw, ed25519.Sign(s.Private, body)...)
+		out = append(out, sigPrefix+s.Public.Name+" "...)
+		out = base64.StdEncoding.AppendEncode(out, raw)
+		out = append(out, '\n')
+	}
+	return out
+}
+
+// Signer is a named Ed25519 key pair.
+type Signer struct {
+	Public  VerifierKey
+	Private ed25519.PrivateKey
+}
+
+// NewSigner names a private key.
+func NewSigner(name string, key ed25519.PrivateKey) (Signer, error) {
+	if len(key) != ed25519.PrivateKeySize {
+		return Signer{}, fmt.Errorf("%w: %d bytes", ErrKey, len(key))
+	}
+	pub, err := NewVerifierKey(name, key.Public().(ed25519.PublicKey))
+	return Signer{Public: pub, Private: key}, err
+}
+
+// OpenCheckpoint reads a signed note and returns the checkpoint when a pinned key signed it. As the
+// note format demands, signatures of keys that are not pinned are passed over, and one that fails
+// under a pinned key refuses the note.
+func OpenCheckpoint(signed []byte, keys VerifierKeys) (Checkpoint, error) {
+	body, sigs, err := splitNote(signed)
+	if err != nil {
+		return Checkpoint{}, err
+	}
+	good := false
+	for line := range strings.Lines(string(sigs)) {
+		name, raw, err := signatureLine(line)
+		if err != nil {
+			return Checkpoint{}, err
+		}
+		hash := binary.BigEndian.Uint32(raw)
+		switch {
+		case !keys.pinned(name, hash):
+		case keys.verify(name, hash, body, raw[4:]):
+			good = true
+		default:
+			return Checkpoint{}, fmt.Errorf("%w: the signature of %q is wrong", ErrCheckpoint, clip(name))
+		}
+	}
+	if !good {
+		return Checkpoint{}, fmt.Errorf("%w: no pinned key signed it", ErrCheckpoint)
+	}
+	return parseBody(body)
+}
+
+// ReadCheckpoint reads a signed note without checking who signed it.
+func ReadCheckpoint(signed []byte) (Checkpoint, error) {
+	body, _, err := splitNote(signed)
+	if err != nil {
+		return Checkpoint{}, err
+	}
+	return parseBody(body)
+}
+
+func (ks VerifierKeys) pinned(name string, hash uint32) bool {
+	for i := range ks {
+		if ks[i].Hash == hash && ks[i].Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// splitNote cuts a note at its last empty line: text that is signed, signature lines.
+func splitNote(signed []byte) (body, sigs []byte, err error) {
+	i := bytes.LastIndex(signed, []byte("\n\n"))
+	if len(signed) > maxNote || i < 0 || !bytes.HasSuffix(signed, []byte("\n")) || i+2 == len(signed) {
+		return nil, nil, fmt.Errorf("%w: not a signed note", ErrCheckpoint)
+	}
+	return signed[:i+1], signed[i+2:], nil
+}
+
+func signatureLine(line string) (name string, raw []byte, err error) {
+	rest, dash := strings.CutPrefix(strings.TrimSuffix(line, "\n"), sigPrefix)
+	name, enc, ok := strings.Cut(rest, " ")
+	// The decoder would pass over a carriage return.
+	if !dash || !ok || !validKeyName(name) || strings.ContainsRune(enc, '\r') {
+		return "", nil, fmt.Errorf("%w: malformed signature line", ErrCheckpoint)
+	}
+	raw, err = base64.StdEncoding.Strict().DecodeString(enc)
+	if err != nil || len(raw) < 5 {
+		return "", nil, fmt.Errorf("%w: malformed signature", ErrCheckpoint)
+	}
+	return name, raw, nil
+}
+
+func parseBody(body []byte) (Checkpoint, error) {
+	lines := strings.Split(string(body), "\n")
+	if len(lines) < 4 || lines[0] == "" {
+		return Checkpoint{}, fmt.Errorf("%w: malformed body", ErrCheckpoint)
+	}
+	size, err := strconv.ParseUint(lines[1], 10, 63)
+	if err != nil || strconv.FormatUint(size, 10) != lines[1] {
+		return Checkpoint{}, fmt.Errorf("%w: malformed size", ErrCheckpoint)
+	}
+	root, err := base64.StdEncoding.Strict().DecodeString(lines[2])
+	if err != nil || len(root) != merkle.HashSize {
+		return Checkpoint{}, fmt.Errorf("%w: malformed root", ErrCheckpoint)
+	}
+	return Checkpoint{Origin: lines[0], Size: size, Root: merkle.Hash(root)}, nil
+}

@@ -1,0 +1,253 @@
+// Package wal is the durable ledger: one write-ahead log for all tenants of an instance, with a
+// chain MAC and an RFC 6962 tree for each. One goroutine writes, so that one fdatasync serves all
+// callers that wait, and a second signs one receipt root per batch.
+//
+// A call that returns without an error is in the log for good. A call that returns an error is a
+// refusal; after ErrDeadline and ErrPoisoned its record may be in the log all the same, never
+// acknowledged: an admitted record of that kind gets a settled one with outcome unknown.
+//
+// The log locks nothing: the caller keeps other processes out of the folder.
+package wal
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gatewright/gatewright/merkle"
+	"github.com/gatewright/gatewright/merkle/ledger"
+)
+
+// Options is what a log needs from outside.
+type Options struct {
+	Config
+	Dir      string // the ledger's own folder
+	Instance string // name of this gateway: [a-z0-9][a-z0-9-]{0,62}
+	Origin   string // HOST in the origins of checkpoints and receipts
+	Signer   ed25519.PrivateKey
+	// ChainKeyFile holds the running chain key k_e, replaced in each epoch. RootKeyFile receives k_0 once,
+	// when the log is made. Move it off the machine: who holds it can check every chain MAC, and forge
+	// them too. Without it the trees, signatures and CRCs are still checked.
+	ChainKeyFile, RootKeyFile string
+	// WrapKey and UnwrapKey, when set, encrypt the content of both files.
+	WrapKey, UnwrapKey func([]byte) ([]byte, error)
+	Now                func() time.Time // safe for concurrent use
+	Rand               io.Reader        // safe for concurrent use
+	// Followers get every event in the order of the log, first the history, then what is new. They run
+	// one after another in a goroutine of their own; a slow one is served from the disk later and
+	// never holds a commit up. The slice is valid during the call only.
+	Followers []func([]Event)
+	FS        FS // nil: the operating system's
+	// CutLastBatch lets Open cut a torn last batch even if valid frames of the same batch follow the bad
+	// place, as a power cut can leave it. Danger: damage to acknowledged records of the last batch looks the same.
+	CutLastBatch bool
+}
+
+func (o *Options) check() error {
+	switch {
+	case o.Dir == "" || o.ChainKeyFile == "" || o.RootKeyFile == "":
+		return errors.New("folder and key files must be named")
+	case !ledger.ValidTenant(o.Instance) || o.Instance == ledger.InstanceTenant:
+		return fmt.Errorf("instance %q: want [a-z0-9][a-z0-9-]{0,62}", o.Instance)
+	case o.Now == nil || o.Rand == nil:
+		return errors.New("clock and randomness must be given")
+	}
+	return o.Validate()
+}
+
+// Mark is where a record stands: its index in the tenant's tree and its leaf there.
+type Mark struct {
+	Tenant string
+	Index  uint64
+	Leaf   merkle.Hash
+}
+
+// Log is an open ledger. It is safe for concurrent use.
+type Log struct {
+	opt    Options
+	signer ledger.Signer
+	boot   uint64
+	uses   *uses
+	spare  *spare
+	follow *follower
+
+	mu      sync.Mutex // guards the lists of waiting items and closing
+	queue   []*item    // to be written
+	taken   []*item    // being written
+	signq   []*item    // written, to be signed
+	signing []*item    // being signed
+	closing bool
+	wake    chan struct{}
+	sign    chan struct{}
+
+	state sync.Mutex // held for a whole commit: what it guards is durable when it is free
+	w     writer
+	plain []*item // the writer's own scratch
+
+	view        sync.RWMutex // guards what readers see, which is durable
+	tenants     map[string]*shelf
+	names       []string
+	checkpoints signedNotes
+	stats       Stats
+
+	generation atomic.Uint64
+	poison     atomic.Pointer[error]
+	items      sync.Pool
+	batches    sync.Pool
+
+	stop      chan struct{} // closed when closing begins
+	written   chan struct{} // closed when the writer has ended
+	signed    chan struct{} // closed when the signer has ended
+	wg        sync.WaitGroup
+	closeErr  error
+	torn      *CorruptError // what recovery found, for the record of it
+	tornBytes int64
+	last      lastFrame
+	once      sync.Once
+}
+
+// Stats are counts since the log was opened, and its state now.
+type Stats struct {
+	Records, Batches, Signatures uint64
+	Queue                        int // records that wait
+	Open                         int // admitted and not settled
+	Plans                        int // plans whose uses are counted
+	Tenants                      int
+	Boot, Segment                uint64
+	Ready                        bool  // accepts records and has a segment to go on with
+	Err                          error // why it is not ready
+	Behind                       bool  // followers read from the disk
+	Follow                       error // why followers could not be served from the disk
+	Checkpoint                   error // why the last checkpoint could not be written
+}
+
+// Open reads the whole log, checks it, and makes it ready to append. It refuses a log that is
+// damaged, cut behind a signed checkpoint, or of a newer version.
+func Open(ctx context.Context, opt Options) (*Log, error) {
+	if opt.FS == nil {
+		opt.FS = osFS{}
+	}
+	if err := opt.check(); err != nil {
+		return nil, fmt.Errorf("open ledger: %w", err)
+	}
+	signer, err := ledger.NewSigner(ledger.Origin(opt.Origin, ledger.InstanceTenant, opt.Instance), opt.Signer)
+	if err != nil {
+		return nil, fmt.Errorf("open ledger: %w", err)
+	}
+	l := &Log{
+		opt: opt, signer: signer, uses: newUses(), tenants: map[string]*shelf{},
+		wake: make(chan struct{}, 1), sign: make(chan struct{}, 1),
+		stop: make(chan struct{}), written: make(chan struct{}), signed: make(chan struct{}),
+	}
+	l.items.New = func() any { return &item{done: make(chan struct{}, 1)} }
+	l.batches.New = func() any { return new(batch) }
+	if err := l.recover(ctx); err != nil {
+		return nil, fmt.Errorf("open ledger: %w", err)
+	}
+	l.start()
+	if err := l.settleLeftovers(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open ledger: %w", err), l.Close(ctx))
+	}
+	return l, nil
+}
+
+func (l *Log) start() {
+	kick(l.spare.wake)
+	l.wg.Add(6)
+	for _, run := range []func(){l.runWriter, l.runSigner, l.runWatch, l.runSpare, l.runFollow, l.runCheckpoints} {
+		go func() {
+			defer l.wg.Done()
+			run()
+		}()
+	}
+}
+
+// VerifierKey is the public key that receipts and checkpoints verify under.
+func (l *Log) VerifierKey() ledger.VerifierKey { return l.signer.Public }
+
+// Boot counts the starts of this log.
+func (l *Log) Boot() uint64 { return l.boot }
+
+// Size returns the number of durable records of a tenant.
+func (l *Log) Size(tenant string) uint64 {
+	l.view.RLock()
+	defer l.view.RUnlock()
+	if s := l.tenants[tenant]; s != nil {
+		return s.size
+	}
+	return 0
+}
+
+// Tenants returns the tenants that have records, in order of their first.
+func (l *Log) Tenants() []string {
+	l.view.RLock()
+	defer l.view.RUnlock()
+	return append([]string(nil), l.names...)
+}
+
+// Stats returns a snapshot.
+func (l *Log) Stats() Stats {
+	l.view.RLock()
+	s := l.stats
+	s.Tenants = len(l.names)
+	l.view.RUnlock()
+	l.mu.Lock()
+	s.Queue = len(l.queue) + len(l.taken)
+	closing := l.closing
+	l.mu.Unlock()
+	l.uses.mu.RLock()
+	s.Open, s.Plans = len(l.uses.open), len(l.uses.plans)
+	l.uses.mu.RUnlock()
+	s.Boot, s.Behind = l.boot, l.follow.behind()
+	switch p := l.poison.Load(); {
+	case closing:
+		s.Err = ErrClosed
+	case p != nil:
+		s.Err = *p
+	default:
+		s.Err = l.spare.failed()
+	}
+	s.Ready = s.Err == nil
+	return s
+}
+
+// Close refuses new records, writes and signs what waits, signs last checkpoints and ends all
+// goroutines. It returns early with ctx's error when the disk does not answer.
+func (l *Log) Close(ctx context.Context) error {
+	l.once.Do(func() {
+		l.mu.Lock()
+		l.closing = true
+		l.mu.Unlock()
+		close(l.stop)
+	})
+	done := make(chan struct{})
+	go func() {
+		l.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return l.closeErr
+	case <-ctx.Done():
+		return fmt.Errorf("close ledger: %w", context.Cause(ctx))
+	}
+}
+
+// fail poisons the log. The first cause stays.
+func (l *Log) fail(cause error) error {
+	err := fmt.Errorf("%w: %w", ErrPoisoned, cause)
+	l.poison.CompareAndSwap(nil, &err)
+	return *l.poison.Load()
+}
+
+func (l *Log) poisoned() error {
+	if p := l.poison.Load(); p != nil {
+		return *p
+	}
+	return nil
+}

@@ -1,0 +1,258 @@
+package wal
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/gatewright/gatewright/merkle/ledger"
+)
+
+// leftoverBatch bounds the settled records that are written at once for calls of an earlier boot.
+const leftoverBatch = 1024
+
+// recover reads the log, starts a new boot and leaves the writer at the end of the data.
+func (l *Log) recover(ctx context.Context) error {
+	o := &l.opt
+	pins, err := readPins(o.FS, o.Dir, ledger.VerifierKeys{l.signer.Public}, o.Instance)
+	if err != nil {
+		return err
+	}
+	boot, err := readBoot(o.FS, o.Dir)
+	if err != nil {
+		return err
+	}
+	numbers, err := segmentNumbers(o.FS, o.Dir)
+	if err != nil {
+		return err
+	}
+	if len(numbers) == 0 && (boot > 0 || len(pins) > 0) {
+		return &CorruptError{Reason: "all segments are missing", kind: ErrTruncated}
+	}
+	key, err := o.openKey(len(numbers) == 0)
+	if err != nil {
+		return err
+	}
+	r := &replay{
+		fs: o.FS, dir: o.Dir, key: key, keys: true, instance: o.Instance, uses: l.uses, pins: pins.checkpoints(),
+		cutLast: o.CutLastBatch,
+		record: func(c *chain, _ *frame, _ *ledger.Record, at place) error {
+			l.shelve(c.name, at)
+			return nil
+		},
+	}
+	if err := r.run(ctx); err != nil {
+		return err
+	}
+	if r.boot > boot {
+		return fmt.Errorf("%w: boot %d is recorded, the boot file says %d", ErrCorrupt, r.boot, boot)
+	}
+	l.checkpoints = pins
+	return l.resume(r, len(numbers), boot+1)
+}
+
+// resume opens the segment that is written next and makes the new boot durable.
+func (l *Log) resume(r *replay, segments int, boot uint64) error {
+	at, t := r.tail.at, &r.tail
+	l.follow, l.spare = newFollower(at), newSpare()
+	l.w = writer{
+		segment: at.segment, off: at.off, dirty: t.dirty, prevEnd: t.prevEnd,
+		chains: r.byName, count: uint32(len(r.chains)),
+	}
+	l.torn, l.tornBytes, l.last = t.torn, t.dirty-at.off, r.last
+	if err := l.pastKey(r.key, t.header); err != nil {
+		return err
+	}
+	key, ok := r.key.at(l.w.segment)
+	if !ok {
+		return fmt.Errorf("%w: it is of epoch %d, the log ends in %d", ErrKeys, r.key.epoch, l.w.segment)
+	}
+	l.w.key, l.w.seed = key, frameSeed(l.w.segment)
+	if err := l.openTail(); err != nil {
+		return err
+	}
+	l.spare.want = l.w.segment + 1
+	if int(l.w.segment)+2 == segments {
+		l.adoptSpare()
+	}
+	if key.epoch != r.key.epoch {
+		l.spare.key = &key
+	}
+	l.boot = boot
+	l.stats.Segment = l.w.segment
+	return writeBoot(l.opt.FS, l.opt.Dir, boot)
+}
+
+// pastKey goes on to the next segment when the key of the last one is already gone: the process died
+// between storing the next key and the first record under it.
+func (l *Log) pastKey(k chainKey, header bool) error {
+	w := &l.w
+	if !header || k.epoch != w.segment+1 {
+		return nil
+	}
+	if w.dirty > w.off {
+		f, err := l.opt.FS.Open(segmentName(l.opt.Dir, w.segment), os.O_RDWR)
+		if err != nil {
+			return err
+		}
+		err = fillZero(f, w.off, w.dirty)
+		if err == nil {
+			err = f.Sync()
+		}
+		if err = errors.Join(err, f.Close()); err != nil {
+			return fmt.Errorf("cut segment %d: %w", w.segment, err)
+		}
+	}
+	w.segment, w.prevEnd, w.off, w.dirty = w.segment+1, w.off, 0, 0
+	return nil
+}
+
+// openTail opens the segment to write. One that holds nothing may be half made and is made anew.
+func (l *Log) openTail() error {
+	w, o := &l.w, &l.opt
+	f, err := o.FS.Open(segmentName(o.Dir, w.segment), os.O_RDWR)
+	if err == nil {
+		w.file = f
+		w.size, err = f.Size()
+		if err != nil || w.off > 0 || w.dirty > 0 || w.size == o.SegmentBytes {
+			return err
+		}
+		if err := f.Close(); err != nil {
+			return err
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	w.size = o.SegmentBytes
+	w.file, err = makeSegment(o.FS, o.Dir, w.segment, w.size)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	return nil
+}
+
+// adoptSpare keeps a next segment that is all zero and of the right size.
+func (l *Log) adoptSpare() {
+	f, err := l.opt.FS.Open(segmentName(l.opt.Dir, l.spare.want), os.O_RDWR)
+	if err != nil {
+		return // it will be made anew
+	}
+	if n, err := f.Size(); err != nil || n != l.opt.SegmentBytes {
+		_ = f.Close() // nothing was written to it
+		return
+	}
+	l.spare.file = f
+}
+
+// settleLeftovers writes what the start has to say: what an interrupted write lost, and that the
+// calls an earlier boot left open have an unknown outcome.
+func (l *Log) settleLeftovers(ctx context.Context) error {
+	var records []ledger.Record
+	if l.torn != nil {
+		body, err := json.Marshal(map[string]any{
+			"bytes": l.tornBytes, "mac": hex.EncodeToString(l.last.mac[:]), "offset": l.torn.Offset,
+			"segment": l.torn.Segment, "seq": l.last.seq, "tenant": l.last.tenant,
+		})
+		if err != nil {
+			return err
+		}
+		records = append(records, ledger.Record{
+			Tenant: ledger.InstanceTenant, Kind: ledger.Recovery, Step: -1, Code: "torn_tail",
+			Detail: "an interrupted write was cut; nothing in it was acknowledged", Body: body,
+		})
+	}
+	records = append(records, l.leftovers()...)
+	for part := range slices.Chunk(records, leftoverBatch) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := l.appendOwn(part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Log) leftovers() []ledger.Record {
+	names := make([]string, len(l.w.chains))
+	for name, c := range l.w.chains {
+		names[c.number] = name
+	}
+	l.uses.mu.RLock()
+	defer l.uses.mu.RUnlock()
+	var out []ledger.Record
+	for id, call := range l.uses.open {
+		out = append(out, unknownOutcome(names[call.tenant], "rec_"+string(id[:]), "restart"))
+	}
+	slices.SortFunc(out, func(a, b ledger.Record) int { // ids sort by time
+		if a.Of < b.Of {
+			return -1
+		}
+		return 1
+	})
+	return out
+}
+
+// appendOwn writes the log's own records and waits for them without a deadline.
+func (l *Log) appendOwn(records []ledger.Record) error {
+	items := make([]*item, len(records))
+	for i := range records {
+		it := &item{done: make(chan struct{}, 1), own: true}
+		if err := l.seal(&records[i], it); err != nil {
+			return err
+		}
+		it.state.Store(neverExpires<<1 | 1)
+		items[i] = it
+	}
+	for _, it := range items {
+		if err := l.enqueue(it); err != nil {
+			return err
+		}
+	}
+	var err error
+	for _, it := range items {
+		<-it.done
+		err = errors.Join(err, it.err)
+	}
+	return err
+}
+
+// bootForm is the boot file: version, count of starts, CRC.
+const bootForm = "gatewright/boot/v1 %d"
+
+func bootName(dir string) string { return filepath.Join(dir, walDir, "boot") }
+
+func bootText(boot uint64) []byte {
+	s := fmt.Sprintf(bootForm, boot)
+	return fmt.Appendf(nil, "%s %08x\n", s, crc32.Checksum([]byte(s), castagnoli))
+}
+
+// readBoot returns how often the log was opened, 0 for a new one.
+func readBoot(disk FS, dir string) (uint64, error) {
+	b, err := readSmall(disk, bootName(dir), keyFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read boot file: %w", err)
+	}
+	var boot uint64
+	if _, err := fmt.Sscanf(string(b), bootForm, &boot); err != nil || string(bootText(boot)) != string(b) {
+		return 0, fmt.Errorf("%w: boot file is damaged", ErrCorrupt)
+	}
+	return boot, nil
+}
+
+func writeBoot(disk FS, dir string, boot uint64) error {
+	if err := replaceFile(disk, bootName(dir), bootText(boot)); err != nil {
+		return fmt.Errorf("write boot file: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,388 @@
+package wal
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"os"
+	"path/filepath"
+
+	"github.com/gatewright/gatewright/merkle"
+	"github.com/gatewright/gatewright/merkle/ledger"
+)
+
+// maxTenants bounds the chains of one instance: each costs about 3 KiB of memory.
+const maxTenants = 1 << 16
+
+// chain is one tenant's line of records: its tree and its MAC.
+type chain struct {
+	number uint32
+	name   string
+	front  merkle.Frontier
+	mac    [macBytes]byte // of the last record
+	sum    hash.Hash      // MAC state of epoch; nil when that key is not known
+	epoch  uint64
+	buf    [2*32 + 12]byte // what the MAC covers
+
+	pinned *ledger.Checkpoint // what was signed for this tenant; nil once met
+}
+
+// seal computes the MAC of the record that comes next.
+func (c *chain) seal(k *chainKey, leaf *merkle.Hash) {
+	if c.sum == nil || c.epoch != k.epoch {
+		c.sum, c.epoch = k.tenant(c.name), k.epoch
+	}
+	b := c.buf[:0]
+	b = append(b, c.mac[:]...)
+	b = append(b, leaf[:]...)
+	b = binary.BigEndian.AppendUint64(b, c.front.Size())
+	b = binary.BigEndian.AppendUint32(b, c.number)
+	c.sum.Reset()
+	c.sum.Write(b)
+	c.sum.Sum(c.mac[:0])
+}
+
+// place is a byte in the log.
+type place struct {
+	segment uint64
+	off     int64
+}
+
+// replay reads a whole log front to back and checks everything that can be checked with the keys at
+// hand. Opening and offline verification are the same walk.
+type replay struct {
+	fs   FS
+	dir  string
+	key  chainKey // earliest epoch whose key is known
+	keys bool     // key is set
+
+	instance string // expected; taken from the first header when empty
+	pins     map[string]*ledger.Checkpoint
+	chains   []*chain
+	byName   map[string]*chain
+	uses     *uses
+	cutLast  bool                                                       // damage that only the last batch shows is taken as an interrupted write
+	record   func(c *chain, f *frame, r *ledger.Record, at place) error // may be nil
+	progress func(bytes int64)                                          // may be nil
+
+	records   uint64
+	unchecked uint64 // records whose chain MAC could not be checked for want of a key
+	unknown   uint64 // records of a kind of a newer version
+	boot      uint64 // highest seen
+	clock     int64  // highest time seen, unix microseconds
+	last      lastFrame
+	tail      tail
+}
+
+type lastFrame struct {
+	tenant string
+	seq    uint64
+	mac    [macBytes]byte
+}
+
+// tail is where the log ends.
+type tail struct {
+	at      place // where the next frame goes
+	dirty   int64 // end of the bytes of an interrupted write, 0 when clean
+	prevEnd int64 // end of data in the segment before
+	header  bool  // the segment has its header
+	spare   uint64
+	torn    *CorruptError
+}
+
+// run walks the log. It stops at the first bad place with a *CorruptError, or ErrVersion.
+func (r *replay) run(ctx context.Context) error {
+	numbers, err := segmentNumbers(r.fs, r.dir)
+	if err != nil {
+		return err
+	}
+	r.byName = map[string]*chain{}
+	if r.uses == nil {
+		r.uses = newUses()
+	}
+	for _, n := range numbers {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := r.segment(ctx, n); err != nil {
+			return err
+		}
+	}
+	return r.covered()
+}
+
+// covered refuses a log that lacks records a checkpoint was signed for.
+func (r *replay) covered() error {
+	for tenant, p := range r.pins {
+		c := r.byName[tenant]
+		if c != nil && c.pinned == nil {
+			continue
+		}
+		bad := &CorruptError{Segment: r.tail.at.segment, Offset: r.tail.at.off, Tenant: tenant, kind: ErrTruncated}
+		if c != nil {
+			bad.Seq = c.front.Size()
+		}
+		bad.Reason = fmt.Sprintf("%d records are there, %d were signed", bad.Seq, p.Size)
+		return bad
+	}
+	return nil
+}
+
+func (r *replay) segment(ctx context.Context, number uint64) error {
+	f, err := r.fs.Open(segmentName(r.dir, number), os.O_RDONLY)
+	if err != nil {
+		return fmt.Errorf("open segment %d: %w", number, err)
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return fmt.Errorf("open segment %d: %w", number, err)
+	}
+	w := &window{f: f, size: size}
+	first, err := w.firstUsed(0)
+	if err != nil {
+		return fmt.Errorf("read segment %d: %w", number, err)
+	}
+	if first < 0 { // a spare, whole or half made
+		r.tail.spare = number
+		return nil
+	}
+	if err := r.startSegment(w, number); err != nil {
+		return err
+	}
+	if !r.tail.header { // its header was torn, and so is all behind it
+		return nil
+	}
+	return r.frames(ctx, w, number)
+}
+
+// startSegment checks that a segment may follow what was read, and its header.
+func (r *replay) startSegment(w *window, number uint64) error {
+	bad := func(reason string) error { return &CorruptError{Segment: number, Reason: reason} }
+	if r.tail.torn != nil {
+		r.tail.torn.Torn = false
+		return r.tail.torn // data follow the bad place
+	}
+	if r.tail.header && number != r.tail.at.segment+1 || !r.tail.header && number != 0 {
+		return bad("an empty segment stands before it")
+	}
+	prevEnd := r.tail.at.off
+	b, err := w.at(0, int(min(headerBytes, w.size)))
+	if err != nil {
+		return fmt.Errorf("read segment %d: %w", number, err)
+	}
+	h, err := parseHeader(b)
+	if errors.Is(err, ErrVersion) {
+		return err
+	}
+	if err != nil {
+		r.tail = tail{at: place{number, 0}, prevEnd: prevEnd}
+		return r.tear(w, number, 0, headerBytes, err.Error())
+	}
+	if r.instance == "" {
+		r.instance = h.instance
+	}
+	switch {
+	case h.number != number || h.epoch != number:
+		return bad("header is of another segment")
+	case h.size != uint64(w.size):
+		return bad(fmt.Sprintf("file has %d bytes, made with %d", w.size, h.size))
+	case h.instance != r.instance:
+		return bad(fmt.Sprintf("header is of instance %q", h.instance))
+	case number > 0 && h.prevEnd != uint64(prevEnd):
+		return bad(fmt.Sprintf("the segment before ended at %d, not at %d", h.prevEnd, prevEnd))
+	case h.boot < r.boot:
+		return bad("boot went back")
+	}
+	if k, ok := r.epochKey(number); ok && k.header(b[:headerMAC]) != [macBytes]byte(b[headerMAC:headerCRC]) {
+		return bad("header MAC does not match")
+	}
+	r.boot = h.boot
+	r.tail = tail{at: place{number, headerBytes}, prevEnd: prevEnd, header: true}
+	return nil
+}
+
+func (r *replay) epochKey(epoch uint64) (chainKey, bool) {
+	if !r.keys {
+		return chainKey{}, false
+	}
+	return r.key.at(epoch)
+}
+
+func (r *replay) frames(ctx context.Context, w *window, number uint64) error {
+	seed := frameSeed(number)
+	key, known := r.epochKey(number)
+	for n := 0; ; n++ {
+		off := r.tail.at.off
+		if n%1024 == 0 {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			r.report(number, off)
+		}
+		f, size, err := frameAt(w, off, seed)
+		switch {
+		case err == nil:
+		case errors.Is(err, errEnd):
+			return r.end(w, number, off)
+		case errors.Is(err, errFlags):
+			return fmt.Errorf("%w: segment %d, offset %d: %w", ErrVersion, number, off, err)
+		case errors.Is(err, errFrame):
+			return r.tear(w, number, off, off+1, err.Error())
+		default:
+			return fmt.Errorf("read segment %d: %w", number, err)
+		}
+		if err := r.frame(&f, place{number, off}, &key, known); err != nil {
+			return err
+		}
+		r.tail.at.off += int64(size)
+	}
+}
+
+func (r *replay) report(number uint64, off int64) {
+	if r.progress != nil {
+		r.progress(int64(number)<<32 | off)
+	}
+}
+
+// end checks that nothing but zeros follows the last frame.
+func (r *replay) end(w *window, number uint64, off int64) error {
+	used, err := w.firstUsed(off)
+	if err != nil {
+		return fmt.Errorf("read segment %d: %w", number, err)
+	}
+	if used < 0 {
+		return nil
+	}
+	return r.tear(w, number, off, off+1, "bytes after the end of data")
+}
+
+// tear judges a bad place: damage when a valid frame follows, an interrupted write when none does.
+func (r *replay) tear(w *window, number uint64, off, from int64, reason string) error {
+	bad := &CorruptError{Segment: number, Offset: off, Tenant: r.last.tenant, Seq: r.last.seq + 1, Reason: reason}
+	if r.last.tenant == "" {
+		bad.Seq = 0
+	}
+	found, later, err := validAfter(w, from, frameSeed(number))
+	if err != nil {
+		return fmt.Errorf("read segment %d: %w", number, err)
+	}
+	if bad.Cut = found && !later; found && !(bad.Cut && r.cutLast) {
+		return bad
+	}
+	bad.Torn = true
+	dirty, err := w.lastUsed(off)
+	if err != nil {
+		return fmt.Errorf("read segment %d: %w", number, err)
+	}
+	r.tail.torn, r.tail.dirty = bad, dirty
+	return nil
+}
+
+// validAfter looks for a valid frame at any byte from off on, and for one that starts a batch.
+func validAfter(w *window, off int64, seed uint32) (found, batch bool, err error) {
+	for off < w.size && !batch {
+		next, err := w.firstUsed(off)
+		if err != nil || next < 0 {
+			return found, batch, err
+		}
+		// A length is four bytes and its first is zero for any frame: a frame may start 3 bytes before.
+		stop := min(next+4, w.size)
+		for off = max(off, next-3); off < stop; off++ {
+			f, size, err := frameAt(w, off, seed)
+			switch {
+			case err == nil:
+				found = true
+				batch = batch || f.flags&flagBatch != 0
+				off += int64(size) - 1
+			case errors.Is(err, errFrame) || errors.Is(err, errEnd) || errors.Is(err, errFlags):
+			default:
+				return found, batch, err
+			}
+		}
+	}
+	return found, batch, nil
+}
+
+// frame checks one frame against its chain and takes it up.
+func (r *replay) frame(f *frame, at place, key *chainKey, known bool) error {
+	bad := &CorruptError{Segment: at.segment, Offset: at.off, Seq: f.seq}
+	rec, err := ledger.ParseRecord(f.leaf)
+	if err != nil {
+		bad.Reason = err.Error()
+		return bad
+	}
+	bad.Tenant = rec.Tenant
+	c, reason := r.chainOf(f, &rec)
+	if c == nil {
+		bad.Reason = reason
+		return bad
+	}
+	leaf := merkle.LeafHash(f.leaf)
+	if known {
+		c.seal(key, &leaf)
+		if [macBytes]byte(f.mac) != c.mac {
+			bad.Reason = "chain MAC does not match"
+			return bad
+		}
+	} else {
+		r.unchecked++
+		copy(c.mac[:], f.mac)
+	}
+	c.front.Append(leaf)
+	if p := c.pinned; p != nil && p.Size == c.front.Size() {
+		if p.Root != c.front.Root() {
+			bad.Reason = "tree differs from the signed checkpoint"
+			return bad
+		}
+		c.pinned = nil
+	}
+	r.take(c, f, &rec)
+	if r.record != nil {
+		return r.record(c, f, &rec, at)
+	}
+	return nil
+}
+
+func (r *replay) take(c *chain, f *frame, rec *ledger.Record) {
+	r.records++
+	if rec.Kind == ledger.Unknown {
+		r.unknown++
+	}
+	r.boot = max(r.boot, rec.Boot)
+	r.clock = max(r.clock, rec.Time)
+	r.last = lastFrame{tenant: c.name, seq: f.seq, mac: c.mac}
+	r.uses.replay(c.number, rec)
+}
+
+// chainOf finds the frame's chain. The first record of a number names its tenant.
+func (r *replay) chainOf(f *frame, rec *ledger.Record) (*chain, string) {
+	n := uint32(len(r.chains))
+	switch {
+	case f.tenant > n || n >= maxTenants:
+		return nil, fmt.Sprintf("tenant number %d was never introduced", f.tenant)
+	case rec.Instance != r.instance:
+		return nil, fmt.Sprintf("record is of instance %q", rec.Instance)
+	case f.tenant == n:
+		if r.byName[rec.Tenant] != nil {
+			return nil, "tenant has two numbers"
+		}
+		c := &chain{number: n, name: rec.Tenant}
+		c.pinned = r.pins[rec.Tenant]
+		r.chains = append(r.chains, c)
+		r.byName[rec.Tenant] = c
+	}
+	c := r.chains[f.tenant]
+	if c.name != rec.Tenant {
+		return nil, "tenant number is of " + c.name
+	}
+	if f.seq != c.front.Size() {
+		return nil, fmt.Sprintf("seq %d was expected", c.front.Size())
+	}
+	return c, ""
+}
+
+// checkpointName is where a tenant's latest signed checkpoint lies.
+func checkpointName(dir, tenant string) string { return filepath.Join(dir, tenant, "checkpoint") }

@@ -5,38 +5,86 @@ import (
 	"sync/atomic"
 )
 
-// cache is a fixed number of slots, each holding the last value that fell into it. It never grows, takes no lock and
-// answers only for the exact key; losing an entry costs a rebuild, nothing else.
+// ways is the number of places an entry may stand in. One would let two busy callers push each other out forever.
+const ways = 4
+
+// cache keeps what is costly to build and cheap to lose. It holds at most 1<<maxBits entries and starts small, since every
+// tenant has its own; it takes no lock on reading and answers only for the exact key. Two callers may build the same value
+// at once: both values are good.
 type cache[K comparable, V any] struct {
-	seed  maphash.Seed
-	slots []atomic.Pointer[cached[K, V]]
+	seed    maphash.Seed
+	maxBits int
+	table   atomic.Pointer[cacheTable[K, V]]
 }
 
-type cached[K comparable, V any] struct {
+type cacheTable[K comparable, V any] struct {
+	slots     []atomic.Pointer[cacheEntry[K, V]]
+	displaced atomic.Uint64 // entries pushed out since this table was made
+}
+
+type cacheEntry[K comparable, V any] struct {
 	key   K
 	value V
 }
 
-// newCache makes a cache of 1<<bits slots.
-func newCache[K comparable, V any](bits int) *cache[K, V] {
-	return &cache[K, V]{seed: maphash.MakeSeed(), slots: make([]atomic.Pointer[cached[K, V]], 1<<bits)}
+// minBits is the size of an empty cache: 64 entries, 512 bytes.
+const minBits = 6
+
+func newCache[K comparable, V any](maxBits int) *cache[K, V] {
+	c := &cache[K, V]{seed: maphash.MakeSeed(), maxBits: maxBits}
+	c.table.Store(newCacheTable[K, V](1 << min(minBits, maxBits)))
+	return c
 }
 
-func (c *cache[K, V]) slot(key K) *atomic.Pointer[cached[K, V]] {
-	return &c.slots[maphash.Comparable(c.seed, key)&uint64(len(c.slots)-1)]
+func newCacheTable[K comparable, V any](size int) *cacheTable[K, V] {
+	return &cacheTable[K, V]{slots: make([]atomic.Pointer[cacheEntry[K, V]], size)}
 }
 
-// get returns the value of key, made by build when it is not there. Two callers may build the same value at once; both
-// values are good.
-func (c *cache[K, V]) get(key K, build func() V) V {
-	s := c.slot(key)
-	if e := s.Load(); e != nil && e.key == key {
-		return e.value
+// set gives the places of a key.
+func (c *cache[K, V]) set(t *cacheTable[K, V], key K) []atomic.Pointer[cacheEntry[K, V]] {
+	first := maphash.Comparable(c.seed, key) & uint64(len(t.slots)-1) &^ (ways - 1)
+	return t.slots[first : first+ways]
+}
+
+func (c *cache[K, V]) get(key K) (v V, ok bool) {
+	set := c.set(c.table.Load(), key)
+	for i := range set {
+		if e := set[i].Load(); e != nil && e.key == key {
+			return e.value, true
+		}
 	}
-	e := &cached[K, V]{key: key, value: build()}
-	s.Store(e)
-	return e.value
+	return v, false
 }
 
-// put replaces whatever stands in the key's slot.
-func (c *cache[K, V]) put(key K, value V) { c.slot(key).Store(&cached[K, V]{key: key, value: value}) }
+// put stores the value and returns it. It takes the key's own place, else a free one, else another's.
+func (c *cache[K, V]) put(key K, value V) V {
+	t := c.table.Load()
+	set := c.set(t, key)
+	e := &cacheEntry[K, V]{key: key, value: value}
+	at := -1
+	for i := range set {
+		old := set[i].Load()
+		if old != nil && old.key == key {
+			at = i
+			break
+		}
+		if old == nil && at < 0 {
+			at = i
+		}
+	}
+	if at < 0 {
+		n := t.displaced.Add(1)
+		at = int(n % ways) //nolint:gosec // below ways
+		c.grow(t, n)
+	}
+	set[at].Store(e)
+	return value
+}
+
+// grow doubles a table that has lost a quarter of its size. The new one starts empty: its entries come back as they are
+// asked for.
+func (c *cache[K, V]) grow(t *cacheTable[K, V], displaced uint64) {
+	if size := len(t.slots); size < 1<<c.maxBits && displaced > uint64(size/4) {
+		c.table.CompareAndSwap(t, newCacheTable[K, V](size*2))
+	}
+}

@@ -13,12 +13,12 @@ import (
 	"github.com/gatewright/gatewright/merkle"
 )
 
-// Sizes of an engine's caches, as powers of two. Filled, they hold about 20 MiB; what does not fit is rebuilt in a few
-// microseconds.
+// The most an engine's caches may hold, as powers of two. Filled, they take about 40 MiB; what does not fit is rebuilt in
+// some ten microseconds.
 const (
-	callerBits    = 10
+	callerBits    = 12
 	targetBits    = 10
-	candidateBits = 14
+	candidateBits = 15
 	contextBits   = 8
 )
 
@@ -81,7 +81,7 @@ func compile(b *Bundle, defs []ToolDef) (*Engine, error) {
 	rules, problems := parseRules(b)
 	check := checker{words: words, tools: tools, validators: map[string]*validate.Validator{}}
 	for _, r := range rules {
-		r.full.reads = readsOf(r.ast())
+		r.full = newVariant(r.full.policy)
 		r.maybe = maybeVariant(r)
 		problems = append(problems, check.check(r)...)
 		e.byLabel[r.label] = r
@@ -179,14 +179,15 @@ func (e *Engine) decide(a *Ask, principal uint64, d *Decision) error {
 		return err
 	}
 	key := candidateKey{who, t, !a.ArgsKnown}
-	c := e.candidates.get(key, func() *candidates { return gather(view{who, t}, key.unknown) })
+	c, ok := e.candidates.get(key)
+	if !ok {
+		c = e.candidates.put(key, gather(view{who, t}, key.unknown))
+	}
 	ctx, err := e.context(a, c)
 	if err != nil {
 		return err
 	}
-	answer, diag := cedar.Authorize(c, &c.view, cedar.Request{
-		Principal: who.entity.UID, Action: t.action.UID, Resource: t.resource.UID, Context: ctx,
-	})
+	answer, diag := cedar.Authorize(c, &c.view, c.view.request(ctx))
 	d.reasons = diag.Reasons
 	d.allowed = bool(answer)
 	if len(diag.Errors) > 0 {
@@ -216,13 +217,10 @@ func (e *Engine) blame(d *Decision, errs []cedar.DiagnosticError) {
 
 // caller finds or builds the entity of a principal. The print guards against a Principal that was changed in place.
 func (e *Engine) caller(p *Principal, print uint64) *caller {
-	c := e.callers.get(p, func() *caller { return newCaller(p, print) })
-	if c.print == print {
+	if c, ok := e.callers.get(p); ok && c.print == print {
 		return c
 	}
-	c = newCaller(p, print)
-	e.callers.put(p, c)
-	return c
+	return e.callers.put(p, newCaller(p, print))
 }
 
 // target finds what the Ask is about. Tools must be known; other resources need no more than their name.
@@ -248,9 +246,11 @@ func (e *Engine) target(a *Ask) (*target, error) {
 	case kinds[0] == "Prompt" && len(a.Args) > 2: // longer than {}
 		return nil, fmt.Errorf("prompt %q of server %q is not known to policy and has arguments", a.Tool, a.Server)
 	}
-	return e.targets.get(key, func() *target {
-		return e.newTarget(actionUID(a.Action), resourceEntity(kinds[0], a.Server, a.Tool), &shape{kind: kindRecord})
-	}), nil
+	if t, ok := e.targets.get(key); ok {
+		return t, nil
+	}
+	resource := resourceEntity(kinds[0], a.Server, a.Tool)
+	return e.targets.put(key, e.newTarget(actionUID(a.Action), resource, &shape{kind: kindRecord})), nil
 }
 
 // place is the target of an action on a server, or on all of the caller's organization.
@@ -261,9 +261,10 @@ func (e *Engine) place(a *Ask) *target {
 		key.organization = a.Principal.Tenant
 		uid = types.NewEntityUID("Organization", types.String(a.Principal.Tenant))
 	}
-	return e.targets.get(key, func() *target {
-		return e.newTarget(actionUID(a.Action), types.Entity{UID: uid}, nil)
-	})
+	if t, ok := e.targets.get(key); ok {
+		return t
+	}
+	return e.targets.put(key, e.newTarget(actionUID(a.Action), types.Entity{UID: uid}, nil))
 }
 
 // context builds what the candidates read, and no more.
@@ -273,7 +274,10 @@ func (e *Engine) context(a *Ask, c *candidates) (types.Record, error) {
 		return types.Record{}, err
 	}
 	if f.keepable(len(a.Labels)) {
-		return e.contexts.get(f, func() types.Record { return types.NewRecord(f.base(nil)) }), nil
+		if ctx, ok := e.contexts.get(f); ok {
+			return ctx, nil
+		}
+		return e.contexts.put(f, types.NewRecord(f.base(nil))), nil
 	}
 	ctx := f.base(a.Labels)
 	if c.view.target.input != nil && f.fields&(readInput|readNulls|readUndeclared) != 0 {

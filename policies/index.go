@@ -112,7 +112,8 @@ func (c *candidates) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] { return c.s
 
 var _ cedar.PolicyIterator = (*candidates)(nil)
 
-// gather collects the candidates, in the order of the bundle, each once. unknown selects the variants for lists.
+// gather collects the candidates whose guards hold, in the order of the bundle, each once. unknown selects the variants
+// for lists.
 func gather(v view, unknown bool) *candidates {
 	var rules []*rule
 	for _, b := range v.target.buckets {
@@ -133,7 +134,7 @@ func gather(v view, unknown bool) *candidates {
 		if unknown {
 			form = r.maybe
 		}
-		if form == nil {
+		if form == nil || !c.view.passes(form.guard) {
 			continue
 		}
 		c.reads = c.reads.union(form.reads)

@@ -31,8 +31,8 @@ func maybeVariant(r *rule) *variant {
 		}
 		out.Conditions[i] = c
 	}
-	p := cedar.NewPolicyFromAST((*publicast.Policy)(&out))
-	return &variant{policy: p, reads: readsOf(&out)}
+	v := newVariant(cedar.NewPolicyFromAST((*publicast.Policy)(&out)))
+	return &v
 }
 
 // bound replaces what depends on unknowns: the result is implied by n if upper, and implies n if not.

@@ -7,89 +7,63 @@ import (
 	"time"
 )
 
-// printer hashes the contents of an Ask under a key that never leaves the process. Every string and list goes in with
-// its length, so that two different Asks never write the same bytes.
-type printer struct{ h maphash.Hash }
+// printer writes the contents of an Ask in a form that two different Asks never share: every string and list goes in with
+// its length. The print is a hash of it under a key that never leaves the process.
+type printer []byte
 
-func (p *printer) num(n int64) {
-	var b [8]byte
-	binary.LittleEndian.PutUint64(b[:], uint64(n)) //nolint:gosec // bits, not a value
-	_, _ = p.h.Write(b[:])                         // never fails
+// printSize holds an Ask of the usual size without growing on to the heap.
+const printSize = 768
+
+func (p printer) num(n int64) printer {
+	return binary.LittleEndian.AppendUint64(p, uint64(n)) //nolint:gosec // bits, not a value
 }
 
-func (p *printer) str(s string) {
-	p.num(int64(len(s)))
-	_, _ = p.h.WriteString(s)
-}
+func (p printer) str(s string) printer { return append(p.num(int64(len(s))), s...) }
 
-func (p *printer) list(l []string) {
-	p.num(int64(len(l)))
+func (p printer) list(l []string) printer {
+	p = p.num(int64(len(l)))
 	for _, s := range l {
-		p.str(s)
+		p = p.str(s)
 	}
+	return p
 }
 
-func (p *printer) bool(b bool) {
+func (p printer) bool(b bool) printer {
 	if b {
-		p.num(1)
-	} else {
-		p.num(0)
+		return append(p, 1)
 	}
+	return append(p, 0)
 }
 
 // time is the instant: the same moment in another zone is the same fact.
-func (p *printer) time(t time.Time) {
-	p.num(t.Unix())
-	p.num(int64(t.Nanosecond()))
+func (p printer) time(t time.Time) printer {
+	return p.num(t.Unix()).num(int64(t.Nanosecond()))
 }
 
-func (p *printer) addr(a netip.Addr) {
+func (p printer) addr(a netip.Addr) printer {
 	b := a.As16()
-	p.num(int64(a.BitLen())) // tells 1.2.3.4 from ::ffff:1.2.3.4, and both from none
-	_, _ = p.h.Write(b[:])
-	p.str(a.Zone())
+	// The length tells 1.2.3.4 from ::ffff:1.2.3.4, and both from none.
+	return append(p.num(int64(a.BitLen())), b[:]...).str(a.Zone())
 }
 
 // printPrincipal hashes everything a principal holds.
 func printPrincipal(seed maphash.Seed, who *Principal) uint64 {
-	var p printer
-	p.h.SetSeed(seed)
-	p.str(who.Kind)
-	p.str(who.ID)
-	p.str(who.Tenant)
-	p.str(who.Owner)
-	p.list(who.Teams)
-	p.list(who.Roles)
-	p.list(who.Labels)
-	p.list(who.TalksTo)
-	p.num(who.Trust)
-	p.str(who.Status)
-	return p.h.Sum64()
+	p := printer(make([]byte, 0, printSize))
+	p = p.str(who.Kind).str(who.ID).str(who.Tenant).str(who.Owner)
+	p = p.list(who.Teams).list(who.Roles).list(who.Labels).list(who.TalksTo)
+	p = p.num(who.Trust).str(who.Status)
+	return maphash.Bytes(seed, p)
 }
 
-// printAsk hashes everything an Ask holds, given the print of its principal.
+// printAsk hashes everything an Ask holds, given the print of its principal. The arguments, which may be large, go in by
+// their own hash under the same key.
 func printAsk(seed maphash.Seed, a *Ask, principal uint64) uint64 {
-	var p printer
-	p.h.SetSeed(seed)
-	p.num(int64(principal)) //nolint:gosec // bits, not a value
-	p.str(a.User)
-	p.str(a.Action)
-	p.str(a.Server)
-	p.str(a.Tool)
-	p.bool(a.Args == nil)
-	p.num(int64(len(a.Args)))
-	_, _ = p.h.Write(a.Args)
-	p.bool(a.ArgsKnown)
-	p.bool(a.Plan.InPlan)
-	p.str(a.Plan.ID)
-	p.num(int64(a.Plan.Step))
-	p.num(int64(a.Plan.Steps))
-	p.num(int64(a.Plan.Done))
-	p.time(a.Plan.Expires)
-	p.str(a.Plan.BundleAtIssue)
-	p.addr(a.IP)
-	p.bool(a.TLS)
-	p.time(a.Now)
-	p.list(a.Labels)
-	return p.h.Sum64()
+	p := printer(make([]byte, 0, printSize))
+	p = p.num(int64(principal)).str(a.User).str(a.Action).str(a.Server).str(a.Tool) //nolint:gosec // bits, not a value
+	p = p.bool(a.Args == nil).num(int64(len(a.Args)))
+	p = p.num(int64(maphash.Bytes(seed, a.Args))).bool(a.ArgsKnown) //nolint:gosec // bits, not a value
+	p = p.bool(a.Plan.InPlan).str(a.Plan.ID).num(int64(a.Plan.Step)).num(int64(a.Plan.Steps)).num(int64(a.Plan.Done))
+	p = p.time(a.Plan.Expires).str(a.Plan.BundleAtIssue)
+	p = p.addr(a.IP).bool(a.TLS).time(a.Now).list(a.Labels)
+	return maphash.Bytes(seed, p)
 }

@@ -37,7 +37,13 @@ type rule struct {
 // variant is a policy in a form that can be evaluated, with what its conditions read from the context.
 type variant struct {
 	policy *cedar.Policy
+	guard  *cedar.Policy
 	reads  reads
+}
+
+func newVariant(p *cedar.Policy) variant {
+	tree := (*ast.Policy)(p.AST())
+	return variant{policy: p, guard: guardOf(tree), reads: readsOf(tree)}
 }
 
 func (r *rule) ast() *ast.Policy { return (*ast.Policy)(r.full.policy.AST()) }

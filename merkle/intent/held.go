@@ -1,6 +1,7 @@
 package intent
 
 import (
+	"bytes"
 	"strconv"
 
 	"github.com/gatewright/gatewright/merkle"
@@ -80,10 +81,15 @@ func (h *Held) find(req *Request, used func(index int) uint32) (*step, error) {
 	defer a.release()
 	var miss mismatch
 	var spent, changed bool
+	canonical := h.isExact(candidates, a.raw)
 	for _, i := range candidates {
 		s := &h.steps[i]
 		if s.schema != req.Schema {
 			changed = true
+			continue
+		}
+		// Canonical arguments fit an exact step byte for byte or not at all.
+		if canonical && s.args.exact != nil && !bytes.Equal(a.raw, s.args.exact) {
 			continue
 		}
 		if m := s.args.match(a, false); !m.fits() {
@@ -106,6 +112,18 @@ func (h *Held) find(req *Request, used func(index int) uint32) (*step, error) {
 		return nil, errSchemaChanged()
 	}
 	return nil, errTool()
+}
+
+// isExact tells whether raw is the canonical form of the only arguments one of the candidates allows.
+// It saves taking the arguments apart for the other candidates, and the one it found either is
+// granted or was used up, so nothing about the others' mismatch needs to be known.
+func (h *Held) isExact(candidates []int32, raw []byte) bool {
+	for _, i := range candidates {
+		if e := h.steps[i].args.exact; e != nil && bytes.Equal(raw, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // fits checks one known step against the request.

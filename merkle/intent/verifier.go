@@ -165,6 +165,7 @@ func (t *Token) recheck() error {
 	epoch := r.epoch.Load() // before the look-up: a revocation in between is looked for again
 	if err := r.check(&t.claims); err != nil {
 		t.by.tokens.drop(t.raw)
+		t.by.refused.put(t.raw, &refusal{err: err, pinned: t.pinned}) // showing it again costs no signature check
 		return err
 	}
 	t.epoch.Store(epoch)
@@ -214,7 +215,7 @@ func forgetAt(until time.Time) int64 {
 	return until.Unix() + revokedMargin
 }
 
-func (r *revocations) check(c *Claims) error {
+func (r *revocations) check(c *Claims) *Error {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if _, ok := r.tokens[c.ID]; ok {

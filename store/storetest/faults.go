@@ -70,7 +70,7 @@ func functionErrorTakesNoFault(t *testing.T, f *Faulty) {
 }
 
 func viewFails(t *testing.T, f *Faulty) {
-	f.Next(Unread)
+	f.FailViews(1)
 	nothing := func(store.Txn) error { return nil }
 	want(t, f.View(t.Context(), "a", nothing), ErrInjected)
 	must(t, f.View(t.Context(), "a", nothing))

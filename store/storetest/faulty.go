@@ -21,7 +21,6 @@ const (
 	None      Fault = iota // as the engine does it
 	Failed                 // nothing is written, and the caller is told so
 	Persisted              // everything is written, and the caller is told that it failed
-	Unread                 // a View that fails before it reads; skipped over by commits
 )
 
 // Faulty wraps an engine and breaks commits on demand.
@@ -30,6 +29,7 @@ type Faulty struct {
 
 	mu     sync.Mutex
 	script []Fault
+	views  int // how many of the next views fail
 	choose func(commit int) Fault
 	done   int
 }
@@ -46,6 +46,13 @@ func (f *Faulty) Next(faults ...Fault) {
 	f.script = faults
 }
 
+// FailViews makes the next n views fail.
+func (f *Faulty) FailViews(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.views = n
+}
+
 // Choose asks choose about every commit, counted from 0, once the script is empty. It must be safe to call again.
 func (f *Faulty) Choose(choose func(commit int) Fault) {
 	f.mu.Lock()
@@ -60,24 +67,15 @@ func (f *Faulty) Commits() int {
 	return f.done
 }
 
-func (f *Faulty) take(view bool) Fault {
+func (f *Faulty) take() Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if view {
-		if len(f.script) > 0 && f.script[0] == Unread {
-			f.script = f.script[1:]
-			return Unread
-		}
-		return None
-	}
 	n := f.done
 	f.done++
-	for len(f.script) > 0 {
+	if len(f.script) > 0 {
 		next := f.script[0]
 		f.script = f.script[1:]
-		if next != Unread {
-			return next
-		}
+		return next
 	}
 	if f.choose != nil {
 		return f.choose(n)
@@ -85,9 +83,15 @@ func (f *Faulty) take(view bool) Fault {
 	return None
 }
 
-// View passes through unless the script says Unread.
+// View fails before it reads as often as FailViews said.
 func (f *Faulty) View(ctx context.Context, tenant string, fn func(store.Txn) error) error {
-	if f.take(true) == Unread {
+	f.mu.Lock()
+	fail := f.views > 0
+	if fail {
+		f.views--
+	}
+	f.mu.Unlock()
+	if fail {
 		return fmt.Errorf("view: %w", ErrInjected)
 	}
 	return f.inner.View(ctx, tenant, fn)
@@ -101,7 +105,7 @@ func (f *Faulty) Update(ctx context.Context, tenant string, fn func(store.Txn) e
 			return err
 		}
 		if !taken {
-			fault, taken = f.take(false), true
+			fault, taken = f.take(), true
 		}
 		if fault == Failed {
 			return fmt.Errorf("update: %w", ErrInjected)
@@ -116,7 +120,7 @@ func (f *Faulty) Update(ctx context.Context, tenant string, fn func(store.Txn) e
 
 // Consume breaks like a commit.
 func (f *Faulty) Consume(ctx context.Context, tenant, key string, max uint64) (uint64, error) {
-	fault := f.take(false)
+	fault := f.take()
 	if fault == Failed {
 		return 0, fmt.Errorf("consume: %w", ErrInjected)
 	}

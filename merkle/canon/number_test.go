@@ -1,6 +1,7 @@
 package canon_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"math/big"
@@ -59,7 +60,7 @@ func TestNumbersThatADoubleKeepsPassInAnySpelling(t *testing.T) {
 func passes(text string) bool {
 	exact, ok := new(big.Rat).SetString(text)
 	f, err := strconv.ParseFloat(text, 64)
-	if !ok || err != nil {
+	if !ok || err != nil || !json.Valid([]byte(text)) {
 		return false
 	}
 	short, ok := new(big.Rat).SetString(strconv.FormatFloat(f, 'e', -1, 64))

@@ -1,0 +1,225 @@
+// Package cli is the command line of gatewright: it reads arguments and environment, does one thing, and
+// says how it went in an exit code.
+//
+// Commands that talk to a gateway use the Go client and nothing else; those that verify (verify, ledger
+// verify) open no connection at all. What a script needs goes to standard output, everything meant for
+// people to standard error. An error is one line and, where something can be done about it, a hint line.
+// The package is the only door to kong.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	gatewright "github.com/gatewright/gatewright/gateway/sdk/go"
+)
+
+// Exit codes.
+const (
+	exitDone        = 0
+	exitRefused     = 1 // refused, failed, or not verified
+	exitUsage       = 2 // the command line, a file or a variable is at fault
+	exitUnreachable = 3 // no gateway answered
+)
+
+// Runner is what the program does that is not this package's: the wiring of a gateway.
+type Runner struct {
+	// Serve runs a gateway until ctx ends. An error may carry an exit code of its own (ExitCode() int).
+	Serve func(ctx context.Context, o ServeOptions) error
+	// DemoServer runs the built-in demo MCP server of a gateway in development mode. It is started as a
+	// child by a hidden verb and tells its address on stdout.
+	DemoServer func(ctx context.Context, stdout, stderr io.Writer) error
+	// Getenv reads the environment; nil is os.Getenv.
+	Getenv func(string) string
+}
+
+// ServeOptions are the flags of serve. Empty means not given.
+type ServeOptions struct {
+	Config  string // --config FILE
+	Data    string // --data DIR
+	Listen  string // --listen ADDR
+	Control string // --control ADDR
+	Stdout  io.Writer
+	Stderr  io.Writer
+}
+
+// commands is the whole tree. serve is what happens without a command.
+type commands struct {
+	Serve      serveCmd   `cmd:"" default:"withargs" help:"Run the gateway (the default)."`
+	Plan       planCmd    `cmd:"" help:"Capture a plan: what the agent may do."`
+	Token      tokenCmd   `cmd:"" help:"Take a token for a captured plan."`
+	Call       callCmd    `cmd:"" help:"Call a tool, showing a token."`
+	Verify     verifyCmd  `cmd:"" help:"Verify a receipt offline."`
+	Ledger     ledgerCmd  `cmd:"" help:"Look after a ledger."`
+	Agent      agentCmd   `cmd:"" help:"Manage agents and their keys (control port)."`
+	Version    versionCmd `cmd:"" help:"Print the version."`
+	DemoServer demoCmd    `cmd:"" hidden:"" name:"demo-server" help:"Run the built-in demo MCP server."`
+}
+
+// shell is what a command may touch.
+type shell struct {
+	ctx    context.Context //nolint:containedctx // lives as long as the one command
+	in     io.Reader
+	out    io.Writer
+	err    io.Writer
+	getenv func(string) string
+	runner Runner
+}
+
+// Main runs one command and returns the exit code. It ends early on SIGINT and SIGTERM.
+func Main(args []string, stdin io.Reader, stdout, stderr io.Writer, r Runner) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return Run(ctx, args, stdin, stdout, stderr, r)
+}
+
+// Run is Main under a context of the caller's.
+func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, r Runner) int {
+	sh := &shell{ctx: ctx, in: stdin, out: stdout, err: stderr, getenv: r.Getenv, runner: r}
+	if sh.getenv == nil {
+		sh.getenv = os.Getenv
+	}
+	err := sh.run(args)
+	if err == nil {
+		return exitDone
+	}
+	return sh.report(err)
+}
+
+// helped ends parsing after kong printed a help text.
+type helped struct{}
+
+func (sh *shell) run(args []string) (err error) {
+	var c commands
+	parser, err := kong.New(&c, kong.Name("gatewright"), kong.Description("The gate that AI agents pass to reach tools."),
+		kong.Writers(sh.out, sh.err), kong.Exit(func(int) { panic(helped{}) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))
+	if err != nil {
+		return fmt.Errorf("build the command line: %w", err)
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			if _, ok := p.(helped); !ok {
+				panic(p)
+			}
+			err = nil
+		}
+	}()
+	if len(args) > 0 && args[0] == "help" { // what people type who have not met --help
+		args = append(append([]string{}, args[1:]...), "--help")
+	}
+	k, err := parser.Parse(args)
+	if err != nil {
+		return &usageError{text: err.Error(), hint: "gatewright --help lists commands and flags"}
+	}
+	return k.Run(sh)
+}
+
+// usageError is a mistake on the command line, in a file named there or in a variable.
+type usageError struct{ text, hint string }
+
+func (e *usageError) Error() string { return e.text }
+
+func usage(hint, format string, args ...any) error {
+	return &usageError{text: fmt.Sprintf(format, args...), hint: hint}
+}
+
+// hinted is any other error with something to do about it.
+type hinted struct {
+	error
+	hint string
+}
+
+func (h *hinted) Unwrap() error { return h.error }
+
+// report writes an error with its hint and returns the exit code for it.
+func (sh *shell) report(err error) int {
+	code, hint := exitRefused, ""
+	var (
+		use   *usageError
+		ref   *gatewright.Error
+		h     *hinted
+		coded interface{ ExitCode() int }
+	)
+	switch {
+	case errors.As(err, &coded):
+		code = coded.ExitCode()
+	case errors.As(err, &use):
+		code, hint = exitUsage, use.hint
+	case errors.As(err, &ref):
+		hint = ref.Hint
+		if hint == "" {
+			hint = "the ledger holds the reason under the record id"
+		}
+	case errors.Is(err, gatewright.ErrUnreachable):
+		code, hint = exitUnreachable, "is the gateway running, and is the address right (GATEWRIGHT_URL, GATEWRIGHT_CONTROL_URL)?"
+	case errors.Is(err, gatewright.ErrAnswer):
+		code, hint = exitUnreachable, "does the address belong to a gateway (GATEWRIGHT_URL: data port, GATEWRIGHT_CONTROL_URL: control port)?"
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		hint = "the command was interrupted; what it asked for may have happened"
+	}
+	if errors.As(err, &h) {
+		hint = h.hint
+	}
+	fmt.Fprintf(sh.err, "gatewright: %s\n", oneLine(err.Error()))
+	if hint != "" {
+		fmt.Fprintf(sh.err, "hint: %s\n", oneLine(hint))
+	}
+	return code
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+type serveCmd struct {
+	Config  string `help:"Configuration file (default: gateway.hcl in the working directory, if there is one)." placeholder:"FILE"`
+	Data    string `help:"Data folder." placeholder:"DIR"`
+	Listen  string `help:"Address of the data port; port 0 takes a free one." placeholder:"ADDR"`
+	Control string `help:"Address of the control port; port 0 takes a free one." placeholder:"ADDR"`
+}
+
+// Run serves until the context ends.
+func (c *serveCmd) Run(sh *shell) error {
+	if sh.runner.Serve == nil {
+		return errors.New("serve: this build has no gateway in it")
+	}
+	return sh.runner.Serve(sh.ctx, ServeOptions{Config: c.Config, Data: c.Data, Listen: c.Listen, Control: c.Control, Stdout: sh.out, Stderr: sh.err})
+}
+
+type demoCmd struct{}
+
+// Run serves the demo tools until the context ends.
+func (demoCmd) Run(sh *shell) error {
+	if sh.runner.DemoServer == nil {
+		return errors.New("demo-server: this build has no demo server in it")
+	}
+	return sh.runner.DemoServer(sh.ctx, sh.out, sh.err)
+}
+
+type versionCmd struct{}
+
+// Run prints name, version, revision and Go version on one line.
+func (versionCmd) Run(sh *shell) error {
+	version, revision, goVersion := "devel", "", ""
+	if info, ok := debug.ReadBuildInfo(); ok {
+		goVersion = info.GoVersion
+		if info.Main.Version != "" && info.Main.Version != "(devel)" {
+			version = info.Main.Version
+		}
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				revision = " " + s.Value
+			}
+		}
+	}
+	_, err := fmt.Fprintf(sh.out, "gatewright %s%s %s\n", version, revision, goVersion)
+	return err
+}

@@ -23,6 +23,7 @@ type conn struct {
 	used   time.Time
 	probe  probe // looks for bytes or an end without reading
 	answer responseHead
+	reader bodyReader
 
 	watch watched // what the watcher needs
 }
@@ -265,6 +266,6 @@ func (r *bodyReader) drain(limit int64) bool {
 
 // reusable says whether the connection can carry another exchange: the answer
 // was read to its end, nothing follows it, and neither side asked to close.
-func (c *conn) reusable(r *bodyReader) bool {
-	return r.done && !c.answer.close && c.in.Buffered() == 0
+func (c *conn) reusable() bool {
+	return c.reader.done && !c.answer.close && c.in.Buffered() == 0
 }

@@ -82,17 +82,18 @@ func (cn *conn) compose(static []byte, id uint64, t *Target, r *Request, s *sess
 // returns the connection.
 func (c *Client) carry(ctx context.Context, p *peer, cn *conn, id uint64, r *Request, s *session, reply *Reply) *Error {
 	c.watch.add(cn, ctx, c.now().Add(c.config.Timeout))
-	var body bodyReader
-	fail := c.converse(cn, &body, id, r, s, reply)
+	body := &cn.reader
+	*body = bodyReader{}
+	fail := c.converse(cn, body, id, r, s, reply)
 	cause := c.watch.remove(cn)
 	switch {
 	case cause != nil && fail != nil:
 		fail = cause
 		p.pool.give(cn, false, c.now())
 	case fail == nil && cause == nil && cn.answer.media == eventMedia && !body.done:
-		go c.finish(p, cn, body) // the answer is whole; the stream's end is still to come
+		go c.finish(p, cn) // the answer is whole; the stream's end is still to come
 	default:
-		p.pool.give(cn, fail == nil && cause == nil && cn.reusable(&body), c.now())
+		p.pool.give(cn, fail == nil && cause == nil && cn.reusable(), c.now())
 	}
 	if fail != nil {
 		fail.Sent = true
@@ -105,9 +106,9 @@ const finishWithin = 100 * time.Millisecond
 
 // finish waits shortly for the end of a stream, so that its connection can be
 // used again.
-func (c *Client) finish(p *peer, cn *conn, body bodyReader) {
-	fit := cn.net.SetReadDeadline(time.Now().Add(finishWithin)) == nil && body.drain(4<<10) &&
-		cn.reusable(&body) && cn.net.SetReadDeadline(time.Time{}) == nil
+func (c *Client) finish(p *peer, cn *conn) {
+	fit := cn.net.SetReadDeadline(time.Now().Add(finishWithin)) == nil && cn.reader.drain(4<<10) &&
+		cn.reusable() && cn.net.SetReadDeadline(time.Time{}) == nil
 	p.pool.give(cn, fit, c.now())
 }
 

@@ -1,6 +1,7 @@
 package canon_test
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -160,6 +161,26 @@ func TestTextOutsideTheGrammarIsRefused(t *testing.T) {
 	}
 	for _, body := range []string{"1 2", "{}{}", "[] ]", "null,", "\"a\"b", "{}\x00", "1\xff", "truefalse", "1a", "0x10", "1_000"} {
 		refused(t, body, canon.KindTrailing)
+	}
+}
+
+func TestABadByteIsFoundAtEveryPlaceOfAString(t *testing.T) {
+	for _, n := range []int{1, 7, 8, 9, 100, 131} {
+		for at := range n {
+			text := bytes.Repeat([]byte("a"), n)
+			for bad, want := range map[byte]canon.Kind{0xff: canon.KindUTF8, 0x1f: canon.KindSyntax, 0: canon.KindSyntax, '\\': canon.KindSyntax, '!': "", ' ': "", '#': "", 0x7f: ""} {
+				text[at] = bad
+				for _, body := range []string{`"` + string(text) + `"`, `{"` + string(text) + `":"and some text behind"}`} {
+					if bad == '\\' && at == n-1 {
+						continue // it escapes the quote
+					}
+					got := kindOf(t, canon.Check([]byte(body), canon.DefaultLimits()))
+					if got != want {
+						t.Fatalf("%#x at %d of %d in %q: %q, want %q", bad, at, n, body, got, want)
+					}
+				}
+			}
+		}
 	}
 }
 

@@ -126,24 +126,26 @@ func TestManyLargeObjectsInOneDocumentKeepTheirKeysApart(t *testing.T) {
 
 func TestTextThatIsNotUnicodeIsRefused(t *testing.T) {
 	for body, want := range map[string]canon.Kind{
-		"\"\xff\"":                     canon.KindUTF8,
-		"\"\xc0\xaf\"":                 canon.KindUTF8, // overlong /
-		"\"\xed\xa0\x80\"":             canon.KindUTF8, // a surrogate in UTF-8
-		"\"\xf4\x90\x80\x80\"":         canon.KindUTF8, // above U+10FFFF
-		"\"0123456789abcdef\xe2\x82\"": canon.KindUTF8, // cut short
-		"{\"\xff\":1}":                 canon.KindUTF8,
-		"{\"\\n\xff\":1}":              canon.KindUTF8,
-		`"\ud800"`:                     canon.KindSurrogate,
-		`"\udc00"`:                     canon.KindSurrogate,
-		`"\ud800\ud800"`:               canon.KindSurrogate,
-		`"\udc00\ud800"`:               canon.KindSurrogate,
-		`"\ud800\n23456"`:              canon.KindSurrogate,
-		`"\ud83dx\ude00"`:              canon.KindSurrogate,
-		`{"\ud83d":1}`:                 canon.KindSurrogate,
-		"\xef\xbb\xbf{}":               canon.KindSyntax,
-		"\xff\xfe{\x00}\x00":           canon.KindSyntax,
-		`"` + "\uffff\U0010ffff" + `"`: "",
-		`"\u0000\uffff"`:               "",
+		"\"\xff\"":                      canon.KindUTF8,
+		"\"\xc0\xaf\"":                  canon.KindUTF8, // overlong /
+		"\"\xed\xa0\x80\"":              canon.KindUTF8, // a surrogate in UTF-8
+		"\"\xf4\x90\x80\x80\"":          canon.KindUTF8, // above U+10FFFF
+		"\"0123456789abcdef\xe2\x82\"":  canon.KindUTF8, // cut short
+		"{\"\xff\":1}":                  canon.KindUTF8,
+		"{\"\\n\xff\":1}":               canon.KindUTF8,
+		`"\ud800"`:                      canon.KindSurrogate,
+		`"\udc00"`:                      canon.KindSurrogate,
+		`"\ud800\ud800"`:                canon.KindSurrogate,
+		`"\udc00\ud800"`:                canon.KindSurrogate,
+		`"\ud800\n23456"`:               canon.KindSurrogate,
+		`"\ud83dx\ude00"`:               canon.KindSurrogate,
+		`"\ud83d\nde00"`:                canon.KindSurrogate,
+		"{\"\xff\":\"a word follows\"}": canon.KindUTF8,
+		`{"\ud83d":1}`:                  canon.KindSurrogate,
+		"\xef\xbb\xbf{}":                canon.KindSyntax,
+		"\xff\xfe{\x00}\x00":            canon.KindSyntax,
+		`"` + "\uffff\U0010ffff" + `"`:  "",
+		`"\u0000\uffff"`:                "",
 	} {
 		refused(t, body, want)
 	}

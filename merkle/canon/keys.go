@@ -72,14 +72,14 @@ func (s *scanner) key(i int) (key, int) {
 	return k, end
 }
 
-// contains reports whether k is among keys.
-func (s *scanner) contains(keys []key, k key) bool {
+// isNew reports whether k is not among keys.
+func (s *scanner) isNew(keys []key, k key) bool {
 	for i := range keys {
 		if keys[i].print == k.print && s.same(keys[i], k) {
-			return true
+			return false
 		}
 	}
-	return false
+	return true
 }
 
 // fingerprint returns a word that is equal for equal keys and mostly different otherwise.

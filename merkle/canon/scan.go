@@ -72,10 +72,11 @@ func (s *scanner) value(i, depth int, free []key) int {
 	if s.values--; s.values < 0 {
 		return s.fail(KindValues, i, "document has too many values")
 	}
-	switch c := s.b[i]; c {
-	case '"':
+	if s.b[i] == '"' { // most values; the switch below is a jump that is harder to foresee
 		end, _ := s.str(i + 1)
 		return end
+	}
+	switch s.b[i] {
 	case '{':
 		return s.object(i, depth, free)
 	case '[':
@@ -144,7 +145,7 @@ func (s *scanner) object(i, depth int, free []key) int {
 		if end < 0 {
 			return -1
 		}
-		if len(keys) < pairwise && s.contains(keys, k) || len(keys) >= pairwise && !s.insert(&table, keys, &k) {
+		if len(keys) < pairwise && !s.isNew(keys, k) || len(keys) >= pairwise && !s.insert(&table, keys, &k) {
 			return s.fail(KindDuplicate, i, "object has this key twice")
 		}
 		keys = append(keys, k)
@@ -178,9 +179,14 @@ const (
 // character. Flipping bit 1 brings the quote (0x22) next to the control characters and moves blank and ! above it, so that
 // one subtraction finds both. A borrow can set false bits, but only above the lowest true one, which is the one that counts.
 func special(x uint64) uint64 {
+	return loose(x) & highs
+}
+
+// loose is special with other bits set besides the high ones.
+func loose(x uint64) uint64 {
 	below := (x ^ 0x02*ones) - 0x21*ones
 	slash := (x ^ '\\'*ones) - ones
-	return (below | slash) &^ x & highs
+	return (below | slash) &^ x
 }
 
 // run returns the position of the first byte from i on that ends a run of plain string content, or len(b). The high bits of
@@ -210,7 +216,7 @@ func leap(b []byte, i int, seen uint64) (int, uint64) {
 		w := b[i : i+32]
 		x0, x1 := binary.LittleEndian.Uint64(w), binary.LittleEndian.Uint64(w[8:])
 		x2, x3 := binary.LittleEndian.Uint64(w[16:]), binary.LittleEndian.Uint64(w[24:])
-		if special(x0)|special(x1)|special(x2)|special(x3) != 0 {
+		if (loose(x0)|loose(x1)|loose(x2)|loose(x3))&highs != 0 {
 			break
 		}
 		seen |= x0 | x1 | x2 | x3

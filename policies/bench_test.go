@@ -34,8 +34,8 @@ func BenchmarkSHA256(b *testing.B) {
 }
 
 // manyPolicies writes a bundle of n policies in the mix a gateway meets: a few rules for everybody, most for one team and
-// one tool, some that read arguments.
-func manyPolicies(n int) string {
+// one tool; if arguments, a fifth of them read those.
+func manyPolicies(n int, arguments bool) string {
 	var b strings.Builder
 	b.WriteString(`forbid (principal, action, resource) unless { principal.status == Status::"active" };` + "\n")
 	b.WriteString(`permit (principal, action in Action::"call_tool", resource) when { context.plan.inPlan };` + "\n")
@@ -45,7 +45,11 @@ func manyPolicies(n int) string {
 		case 0:
 			fmt.Fprintf(&b, `permit (principal == Agent::"agt_%d", action, resource in Server::"s%d") when { principal.trust > 100 };`, i, tool%10)
 		case 1:
-			fmt.Fprintf(&b, `forbid (principal in Team::"t%d", action == Action::"s%d___tool%d", resource) when { context.input.amount > 500 };`, i/5, tool%10, tool)
+			condition := "context.plan.stepsDone > 500"
+			if arguments {
+				condition = "context.input.amount > 500"
+			}
+			fmt.Fprintf(&b, `forbid (principal in Team::"t%d", action == Action::"s%d___tool%d", resource) when { %s };`, i/5, tool%10, tool, condition)
 		default:
 			fmt.Fprintf(&b, `permit (principal in Team::"t%d", action == Action::"s%d___tool%d", resource == Tool::"s%d/tool%d") when { context.plan.inPlan && context.trust >= 10 };`,
 				i/5, tool%10, tool, tool%10, tool)
@@ -64,9 +68,16 @@ func manyTools(n int) []policies.ToolDef {
 	return tools
 }
 
-func BenchmarkDecide(b *testing.B) {
+// BenchmarkDecide is a decision whose context is at hand: nothing reads the arguments.
+func BenchmarkDecide(b *testing.B) { benchmarkDecide(b, false) }
+
+// BenchmarkDecideJSON also builds, for some of the calls, the argument that a forbid reads.
+func BenchmarkDecideJSON(b *testing.B) { benchmarkDecide(b, true) }
+
+func benchmarkDecide(b *testing.B, arguments bool) {
+	b.Helper()
 	for _, n := range []int{10, 50, 100, 1_000, 10_000} {
-		e, err := policies.Compile(bundle(b, manyPolicies(n)), manyTools(200))
+		e, err := policies.Compile(bundle(b, manyPolicies(n, arguments)), manyTools(200))
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -115,7 +126,7 @@ func BenchmarkDecideArguments(b *testing.B) {
 
 // BenchmarkList asks of 200 tools, one after the other, whether they are to be shown.
 func BenchmarkList(b *testing.B) {
-	e, err := policies.Compile(bundle(b, manyPolicies(1_000)), manyTools(200))
+	e, err := policies.Compile(bundle(b, manyPolicies(1_000, true)), manyTools(200))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -141,7 +152,7 @@ var serverNames, toolNames = func() (s, t []string) {
 
 func BenchmarkCompile(b *testing.B) {
 	for _, n := range []int{100, 1_000, 10_000} {
-		src, tools := bundle(b, manyPolicies(n)), manyTools(200)
+		src, tools := bundle(b, manyPolicies(n, true)), manyTools(200)
 		b.Run(fmt.Sprintf("policies=%d", n), func(b *testing.B) {
 			for b.Loop() {
 				if _, err := policies.Compile(src, tools); err != nil {

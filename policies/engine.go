@@ -202,7 +202,7 @@ func (e *Engine) blame(d *Decision, errs []cedar.DiagnosticError) {
 	var forbids []cedar.DiagnosticReason
 	for _, x := range errs {
 		d.errors = append(d.errors, string(x.PolicyID)+": "+x.Message)
-		if r := e.byLabel[string(x.PolicyID)]; r == nil || r.forbid {
+		if e.byLabel[string(x.PolicyID)].forbid {
 			forbids = append(forbids, cedar.DiagnosticReason{PolicyID: x.PolicyID, Position: x.Position})
 		}
 	}
@@ -213,6 +213,9 @@ func (e *Engine) blame(d *Decision, errs []cedar.DiagnosticError) {
 		d.allowed, d.reasons = false, nil
 	}
 	d.reasons = append(d.reasons, forbids...)
+	slices.SortFunc(d.reasons, func(a, b cedar.DiagnosticReason) int {
+		return e.byLabel[string(a.PolicyID)].order - e.byLabel[string(b.PolicyID)].order
+	})
 }
 
 // caller finds or builds the entity of a principal. The print guards against a Principal that was changed in place.

@@ -25,15 +25,73 @@ type checker struct {
 
 // check validates one rule strictly and reports what is wrong at its place.
 func (c *checker) check(r *rule) Problems {
-	problems := reach(r)
+	problems := append(reach(r), c.enums(r)...)
 	err := c.validator(r).Policy(r.id, r.ast())
 	if err == nil {
 		return problems
 	}
+	type place struct {
+		line, column int
+		hint         string
+	}
+	seen := map[place]bool{}
 	for _, e := range flatten(err) {
-		problems = append(problems, c.explain(r, e))
+		// The validator repeats itself for every kind of principal and every tool; the first is enough.
+		p := c.explain(r, e)
+		if at := (place{p.Line, p.Column, p.Hint}); !seen[at] {
+			seen[at] = true
+			problems = append(problems, p)
+		}
 	}
 	return problems
+}
+
+// enums refuses values that an enumeration does not have, which cedar-go lets pass: a slip in a forbid would make it a
+// rule that never matches.
+func (c *checker) enums(r *rule) (problems Problems) {
+	literals(r.ast(), func(uid types.EntityUID) {
+		enum, ok := c.words.full.Enums[uid.Type]
+		if !ok || slices.Contains(enum.Values, uid) {
+			return
+		}
+		names := make([]string, len(enum.Values))
+		for i, v := range enum.Values {
+			names[i] = string(v.ID)
+		}
+		hint := didYouMean(string(uid.ID), names)
+		if hint == "" {
+			hint = "one of " + strings.Join(names, ", ")
+		}
+		problems = append(problems, r.problem(string(uid.ID), fmt.Sprintf("%s is not a value of its enumeration", uid), hint))
+	})
+	return problems
+}
+
+// literals calls fn for every entity a condition names.
+func literals(p *ast.Policy, fn func(types.EntityUID)) {
+	for _, c := range p.Conditions {
+		ast.Inspect(ast.NewNode(c.Body), func(n ast.IsNode) bool {
+			if v, ok := n.(ast.NodeValue); ok {
+				eachEntity(v.Value, fn)
+			}
+			return true
+		})
+	}
+}
+
+func eachEntity(v types.Value, fn func(types.EntityUID)) {
+	switch x := v.(type) {
+	case types.EntityUID:
+		fn(x)
+	case types.Set:
+		for e := range x.All() {
+			eachEntity(e, fn)
+		}
+	case types.Record:
+		for e := range x.Values() {
+			eachEntity(e, fn)
+		}
+	}
 }
 
 func flatten(err error) []error {
@@ -139,16 +197,7 @@ func scopeActions(p *ast.Policy) []types.EntityUID {
 // mentionsAction reports whether a condition names an action, whose place in the hierarchy then matters.
 func mentionsAction(p *ast.Policy) bool {
 	found := false
-	for _, c := range p.Conditions {
-		ast.Inspect(ast.NewNode(c.Body), func(n ast.IsNode) bool {
-			if v, ok := n.(ast.NodeValue); ok {
-				uid, isEntity := v.Value.(types.EntityUID)
-				_, isSet := v.Value.(types.Set)
-				found = found || isSet || isEntity && uid.Type == "Action"
-			}
-			return !found
-		})
-	}
+	literals(p, func(uid types.EntityUID) { found = found || uid.Type == "Action" })
 	return found
 }
 
@@ -232,8 +281,6 @@ func (c *checker) explain(r *rule, err error) Problem {
 		hint = "it may be absent: ask `has " + word + "` first"
 	case strings.Contains(msg, "applicable action"):
 		word, hint = "", "no action goes with this principal and this resource: check the three against each other"
-	case strings.Contains(msg, "impossible"):
-		hint = "the condition can never hold"
 	}
 	return r.problem(word, msg, hint)
 }

@@ -87,7 +87,10 @@ func (r *reader) set(raw []byte, s *shape) (types.Value, error) {
 		elems = append(elems, e)
 		return err
 	})
-	return types.NewSet(elems...), err
+	if err != nil {
+		return nil, err
+	}
+	return types.NewSet(elems...), nil
 }
 
 func (r *reader) record(raw []byte, s *shape) (types.Value, error) {
@@ -101,7 +104,10 @@ func (r *reader) record(raw []byte, s *shape) (types.Value, error) {
 		}
 		return r.member(rec, m, v)
 	})
-	return types.NewRecord(rec), err
+	if err != nil {
+		return nil, err
+	}
+	return types.NewRecord(rec), nil
 }
 
 // member converts one member of an object into rec. A null where null is allowed leaves the attribute absent and is

@@ -1,0 +1,88 @@
+package policies_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/gatewright/gatewright/merkle/canon"
+	"github.com/gatewright/gatewright/policies"
+)
+
+// FuzzBundle feeds policy and schema text to the loader. Whatever compiles must decide without a fault, and a bundle that
+// only forbids must not allow.
+func FuzzBundle(f *testing.F) {
+	for _, name := range policies.Default().Files() {
+		data, _ := policies.Default().File(name)
+		f.Add(string(data), "")
+	}
+	f.Add(allowAll, "entity Region enum [\"eu\"];")
+	f.Add(`forbid (principal, action == Action::"mail___send", resource) when { context.input has any && context.input.any.text like "*" };`, "")
+	f.Add("permit(principal,action,resource)when{((((((((((true", "entity A;")
+	f.Add(`@id("`+"\xff", "type T = {")
+	f.Fuzz(func(t *testing.T, policy, schema string) {
+		files := fstest.MapFS{"p.cedar": {Data: []byte(policy)}}
+		if schema != "" {
+			files["schema.cedarschema"] = &fstest.MapFile{Data: []byte(schema)}
+		}
+		b, err := policies.LoadBundle(files)
+		if err != nil {
+			return
+		}
+		e, err := policies.Compile(b, demoTools())
+		if err != nil {
+			if strings.Contains(err.Error(), "internal fault") {
+				t.Fatal(err)
+			}
+			return
+		}
+		for _, a := range []*policies.Ask{call("mail", "send", `{"to":"x","any":[1]}`), call("db", "drop", `{"table":"t"}`), listing("mail", "send")} {
+			d := e.Decide(a)
+			if strings.Contains(strings.Join(d.Errors(), ""), "fault") {
+				t.Fatalf("%q: %q", policy, d.Errors())
+			}
+			if d.Allowed() && !strings.Contains(policy, "permit") {
+				t.Fatalf("%q allows", policy)
+			}
+		}
+	})
+}
+
+// FuzzInput feeds arguments to a tool whose every parameter a forbid reads. Nothing gets past that forbid.
+func FuzzInput(f *testing.F) {
+	for _, args := range []string{`{}`, `{"to":"x"}`, `{"to":"bad"}`, `{"to":"x","copies":9007199254740991,"price":0.1}`, `{"to":"x","any":{"a":[1,2,{"b":null}]}}`,
+		`{"to":"x","note":null,"extra":1e-7}`, `{"to":"x","meta":{"dept":"","level":-0}}`, `{"to":"x","mixed":[[],{},""],"pair":[]}`, `{"\u0074o":"bad"}`, `[]`, `{"to":"x","tags":[1]}`} {
+		f.Add([]byte(args))
+	}
+	every := ""
+	for _, p := range []string{"copies", "urgent", "price", "tags", "meta", "mode", "note", "any", "mixed", "pair", "free", "either"} {
+		every += " || context.input has " + p + " && context.input == context.input && false"
+	}
+	strict := compile(f, allowAll+`forbid (principal, action == Action::"mail___send", resource) when { context.input.to == "bad" || !context.undeclared.names.isEmpty() || context.inputNulls.contains("/x")`+every+` };`)
+	narrow := compile(f, allowAll+`forbid (principal, action == Action::"mail___send", resource) when { context.input.to == "bad" };`)
+	f.Fuzz(func(t *testing.T, args []byte) {
+		if canon.Check(args, canon.DefaultLimits()) != nil {
+			return
+		}
+		a := call("mail", "send", string(args))
+		for _, e := range []*policies.Engine{strict, narrow} {
+			d := e.Decide(a)
+			if strings.Contains(strings.Join(d.Errors(), ""), "fault") {
+				t.Fatalf("%s: %q", args, d.Errors())
+			}
+			if !d.Allowed() {
+				continue
+			}
+			to, ok := canon.Get(args, "to")
+			if text, err := canon.Unquote(to); !ok || err != nil || text == "bad" {
+				t.Fatalf("%s gets past the forbid", args)
+			}
+			if e == strict && bytes.Contains(args, []byte(`"extra":`)) && canon.KindOf(args) == '{' {
+				if _, has := canon.Get(args, "extra"); has {
+					t.Fatalf("%s: an undeclared argument gets past", args)
+				}
+			}
+		}
+	})
+}

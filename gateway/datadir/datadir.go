@@ -2,7 +2,6 @@
 //
 //	DIR/VERSION     layout version; a newer one is refused, an older one migrated after a backup
 //	DIR/LOCK        held with flock while a gateway runs
-//	DIR/instance    the instance's name in ledger origins
 //	DIR/keys/       0600 files, wrapped by the operator's key when one is set
 //	DIR/store/      Badger, encrypted
 //	DIR/ledger/     segments and checkpoints
@@ -130,7 +129,9 @@ func (d *Dir) Close() error {
 }
 
 // Join names a path in the folder.
-func (d *Dir) Join(parts ...string) string { return filepath.Join(append([]string{d.Path}, parts...)...) }
+func (d *Dir) Join(parts ...string) string {
+	return filepath.Join(append([]string{d.Path}, parts...)...)
+}
 
 // keyForm begins a key file; what follows is "raw" or "sealed" and base64.
 const keyForm = "gatewright/key/v1"
@@ -206,30 +207,6 @@ func (d *Dir) Unwrap(text []byte) ([]byte, error) {
 	return nil, ErrKey
 }
 
-// Instance is the name of this instance, made at random in a new folder.
-func (d *Dir) Instance() (string, error) {
-	b, err := os.ReadFile(d.Join("instance"))
-	if err == nil {
-		name := strings.TrimSpace(string(b))
-		if name == "" || len(name) > 64 || strings.ContainsAny(name, "/+ \n") {
-			return "", fmt.Errorf("the data folder's instance file is damaged: %w", ErrVersion)
-		}
-		return name, nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("read the instance's name: %w", err)
-	}
-	if !d.fresh {
-		return "", fmt.Errorf("the data folder's instance file is missing: %w", ErrVersion)
-	}
-	var r [4]byte
-	if _, err := io.ReadFull(d.rand, r[:]); err != nil {
-		return "", fmt.Errorf("name the instance: %w", err)
-	}
-	name := "gw-" + hex.EncodeToString(r[:])
-	return name, d.write("instance", []byte(name+"\n"), 0o600)
-}
-
 // WriteFile puts a file in place whole or not at all, and durably: temporary file, sync, rename, sync of the folder.
 func (d *Dir) WriteFile(name string, b []byte, mode fs.FileMode) error { return d.write(name, b, mode) }
 
@@ -262,8 +239,11 @@ func syncDir(path string) error {
 }
 
 // ReadWrapKey reads the operator's key of 32 bytes from a file's or an environment variable's text: 64 hex digits or
-// base64. Empty text means no key.
+// base64, or the bytes themselves. Empty text means no key.
 func ReadWrapKey(text string) ([]byte, error) {
+	if len(text) == 32 {
+		return []byte(text), nil
+	}
 	text = strings.TrimSpace(text)
 	if text == "" {
 		return nil, nil

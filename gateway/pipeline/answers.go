@@ -137,7 +137,7 @@ func (s *Answers) remove(e *list.Element) {
 // requestDigest is over everything that makes two requests the same.
 func requestDigest(c *Call) [32]byte {
 	h := sha256.New()
-	for _, part := range [][]byte{[]byte(c.Op), []byte(c.Server), []byte(c.Name), c.Args, c.Params, c.Shown.Token, c.Shown.Step} {
+	for _, part := range [][]byte{[]byte(c.Op), []byte(c.Server), []byte(c.Name), c.Args, c.Meta, c.Shown.Token, c.Shown.Step} {
 		n := sha256.Sum256(part)
 		h.Write(n[:])
 	}

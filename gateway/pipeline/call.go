@@ -39,7 +39,7 @@ type Call struct {
 	Server string                             // upstream name within the tenant, empty for operations on the gateway itself
 	Name   string                             // tool, prompt or resource
 	Args   []byte                             // checked JSON object; nil when the operation takes none
-	Params []byte                             // parameters for the upstream beside Args, raw; owned by the dialect
+	Meta   []byte                             // _meta object to carry upstream; nil when there is none
 	Shown  Shown                              // the plan as the client shows it
 	Plan   bool                               // the operation needs a Grant
 	Answer func(context.Context, *Call) error // the gateway's own answer; nil sends the call upstream
@@ -74,7 +74,7 @@ type Call struct {
 // Shown is the plan as the client shows it: a token, and optionally an explicit step with its inclusion proof.
 type Shown struct {
 	Token []byte
-	Step  []byte        // leaf JSON, nil when the gateway is to look the step up
+	Step  []byte        // base64url of the leaf's JSON, nil when the gateway is to look the step up
 	Proof []merkle.Hash // inclusion proof of the leaf
 }
 
@@ -117,7 +117,7 @@ func (c *Call) BuildAsk(done int) policies.Ask {
 	if c.Grant.Valid() {
 		a.Plan = policies.PlanFacts{
 			InPlan: true, ID: c.Grant.PlanID(), Step: c.Grant.Step(), Steps: int(c.Grant.PlanSize()), Done: done,
-			Expires: time.Unix(c.Grant.Expires(), 0), BundleAtIssue: c.Grant.PolicyDigest(),
+			Expires: time.Unix(c.Grant.Expires(), 0), BundleAtIssue: c.Grant.PolicyDigest().String(),
 		}
 	}
 	return a

@@ -9,47 +9,29 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"time"
 
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/canon"
 	"github.com/gatewright/gatewright/merkle/ledger"
 )
 
-// base32 digits of record ids: lower case, without i, l, o and u, in ASCII order so that ids sort by time.
-const digits = "0123456789abcdefghjkmnpqrstvwxyz"
-
-// newID makes a record id from the time in milliseconds (48 bits) and 80 random bits.
-func newID(now time.Time, random []byte) string {
-	var b [16]byte
-	ms := uint64(now.UnixMilli())
-	binary.BigEndian.PutUint64(b[:8], ms<<16)
-	copy(b[6:], random[:10])
-	var out [30]byte
-	copy(out[:], "rec_")
-	hi, lo := binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])
-	for i := len(out) - 1; i >= 4; i-- {
-		out[i] = digits[lo&31]
-		lo = lo>>5 | hi<<59
-		hi >>= 5
-	}
-	return string(out[:])
-}
-
 // record fills the call's record with what is known so far. The record is the call's own and is reused: fill it, write
 // it, and only then ask for the next.
 func (l *Line) record(c *Call, kind ledger.Kind) (*ledger.Record, error) {
-	var random [26]byte
-	if _, err := io.ReadFull(l.Rand, random[:]); err != nil {
+	now := l.Now()
+	id, err := ledger.NewID(now, l.Rand)
+	if err != nil {
 		return nil, fmt.Errorf("make a record id: %w", err)
 	}
 	if kind != ledger.Settled {
-		copy(c.Salt[:], random[10:])
+		if _, err := io.ReadFull(l.Rand, c.Salt[:]); err != nil {
+			return nil, fmt.Errorf("make a salt: %w", err)
+		}
 	}
 	r := &c.rec
 	policies, after, request, ask := r.Policies[:0], r.After[:0], r.Request, r.Ask
 	*r = ledger.Record{
-		ID: newID(l.Now(), random[:10]), Time: l.Now().UnixMicro(), Tenant: c.Caller.Tenant(), Instance: l.Instance, Kind: kind,
+		ID: id, Time: now.UnixMicro(), Tenant: c.Caller.Tenant(), Instance: l.Instance, Kind: kind,
 		Agent: c.Caller.Agent(), User: c.Caller.User(), Key: c.Caller.KeyID(), Route: c.Route,
 		Op: c.Op, Server: c.Server, Tool: c.Name, Step: -1, Labels: c.Labels, Bundle: c.Decision.Bundle(),
 	}

@@ -81,7 +81,7 @@ func (s Intent) grant(c *pipeline.Call, tok *intent.Token) error {
 	var err error
 	switch {
 	case c.Shown.Step != nil:
-		c.Grant, err = s.Verifier.GrantLeaf(tok, who, req, c.Shown.Step, c.Shown.Proof, c.Started)
+		c.Grant, err = s.leaf(tok, who, req, c)
 	case ok:
 		used := func(i int) uint32 { return s.Used(tok.PlanRoot(), int32(i)) }
 		c.Grant, err = s.Verifier.GrantHeld(tok, who, req, held, used, c.Started)
@@ -92,6 +92,16 @@ func (s Intent) grant(c *pipeline.Call, tok *intent.Token) error {
 		return refused(err)
 	}
 	return nil
+}
+
+// leaf grants a step that the client shows itself, with its proof. When the gateway holds the plan too, its state was
+// judged before.
+func (s Intent) leaf(tok *intent.Token, who intent.Bearer, req intent.Request, c *pipeline.Call) (intent.Grant, error) {
+	l, err := s.Verifier.Leaf(c.Shown.Step)
+	if err != nil {
+		return intent.Grant{}, err
+	}
+	return s.Verifier.GrantLeaf(tok, who, req, l, c.Shown.Proof, c.Started)
 }
 
 // refused tells the reason of an intent error under its own code where that is one a caller may be told.

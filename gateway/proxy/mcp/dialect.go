@@ -11,6 +11,7 @@ import (
 	"github.com/gatewright/gatewright/gateway/catalogue"
 	"github.com/gatewright/gatewright/gateway/pipeline"
 	"github.com/gatewright/gatewright/gateway/proxy"
+	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/canon"
 	"github.com/gatewright/gatewright/policies"
 )
@@ -54,6 +55,7 @@ type exchange struct {
 	call   pipeline.Call
 	server string // from the path; empty on /mcp
 	out    []byte
+	proof  []merkle.Hash
 
 	id     []byte // raw JSON: a string or an integer; nil on a notification
 	method string
@@ -77,7 +79,7 @@ func (d *Dialect) get() *exchange {
 
 func (d *Dialect) put(e *exchange) {
 	e.call.Reset()
-	*e = exchange{d: d, call: e.call, out: e.out[:0], read: e.read, answer: e.answer}
+	*e = exchange{d: d, call: e.call, out: e.out[:0], proof: e.proof[:0], read: e.read, answer: e.answer}
 	d.pool.Put(e)
 }
 

@@ -70,7 +70,7 @@ func (e *exchange) callTool(c *pipeline.Call) error {
 		c.Args = args
 	}
 	c.Server, c.Name = e.resolve(c.Caller.Tenant(), name)
-	c.Params = e.carried()
+	c.Meta = e.carried()
 	if err := e.mirrored(name); err != nil {
 		return err
 	}
@@ -130,7 +130,7 @@ func headerValue(b []byte) (string, bool) {
 // judged it.
 var traceKeys = map[string]bool{"traceparent": true, "tracestate": true, "baggage": true}
 
-// carried is the _meta members that go upstream, as `"k":v,...`; nil when there are none.
+// carried is the _meta object that goes upstream; nil when nothing of it does.
 func (e *exchange) carried() []byte {
 	raw, ok := canon.Get(e.params, "_meta")
 	if !ok {
@@ -139,7 +139,9 @@ func (e *exchange) carried() []byte {
 	var out []byte
 	_ = canon.Each(raw, func(key, value []byte) error {
 		if traceKeys[string(key)] && canon.KindOf(value) == '"' && len(value) <= 1024 {
-			if out != nil {
+			if out == nil {
+				out = append(out, '{')
+			} else {
 				out = append(out, ',')
 			}
 			out = canon.AppendString(out, string(key))
@@ -147,5 +149,8 @@ func (e *exchange) carried() []byte {
 		}
 		return nil
 	})
+	if out != nil {
+		out = append(out, '}')
+	}
 	return out
 }

@@ -3,15 +3,13 @@ package mcp
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/gatewright/gatewright/gateway/pipeline"
-	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/canon"
+	"github.com/gatewright/gatewright/merkle/intent"
 )
 
 // Bounds of what is small by nature. Larger is a mistake or an attack.
@@ -19,7 +17,6 @@ const (
 	maxID     = 256  // bytes of a request id
 	maxMethod = 128  // bytes of a method name
 	maxName   = 1024 // bytes of a tool name or resource URI
-	maxProof  = 32   // hashes of an inclusion proof: a tree of 2^32 leaves
 	maxRetry  = 255  // bytes of an Idempotency-Key
 )
 
@@ -235,31 +232,11 @@ func (e *exchange) shown(c *pipeline.Call, m meta) error {
 	if h.Step == nil || len(c.Shown.Token) == 0 {
 		return deny(pipeline.Malformed, "Gatewright-Proof comes with Gatewright-Step and Gatewright-Intent")
 	}
-	step, err := base64.RawURLEncoding.Strict().AppendDecode(nil, h.Step)
+	proof, err := intent.AppendProof(e.proof[:0], h.Proof)
 	if err != nil {
-		return deny(pipeline.Malformed, "Gatewright-Step must be base64url without padding")
+		return deny(pipeline.Malformed, "Gatewright-Proof must be base64url without padding of whole 32-byte hashes").Because(err)
 	}
-	proof, err := proofOf(h.Proof)
-	if err != nil {
-		return deny(pipeline.Malformed, "Gatewright-Proof must be base64url without padding of whole 32-byte hashes")
-	}
-	c.Shown.Step, c.Shown.Proof = step, proof
+	e.proof = proof
+	c.Shown.Step, c.Shown.Proof = h.Step, proof
 	return nil
-}
-
-var errProof = errors.New("not whole hashes")
-
-func proofOf(text []byte) ([]merkle.Hash, error) {
-	b, err := base64.RawURLEncoding.Strict().AppendDecode(nil, text)
-	if err != nil {
-		return nil, fmt.Errorf("decode the proof: %w", err)
-	}
-	if len(b)%32 != 0 || len(b) > 32*maxProof {
-		return nil, errProof
-	}
-	out := make([]merkle.Hash, len(b)/32)
-	for i := range out {
-		copy(out[i][:], b[i*32:])
-	}
-	return out, nil
 }

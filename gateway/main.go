@@ -1,0 +1,38 @@
+// Command gatewright is the gate that AI agents pass to reach tools and models. Without a command it serves.
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/gatewright/gatewright/gateway/cli"
+	"github.com/gatewright/gatewright/gateway/server"
+	"github.com/gatewright/gatewright/plugins/demo"
+)
+
+func main() {
+	os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, cli.Runner{Serve: serve, DemoServer: demoServer}))
+}
+
+// serve runs a gateway until ctx ends.
+func serve(ctx context.Context, o cli.ServeOptions) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program: %w", err)
+	}
+	conf, err := server.Load(o.Config, o.Data, o.Listen, o.Control, os.Environ())
+	if err != nil {
+		return err
+	}
+	return server.Run(ctx, server.Options{
+		Config: conf, Version: cli.Version(), Self: []string{self}, Out: o.Stdout,
+		Log: server.Logger(conf.Log, o.Stderr), Now: time.Now, Rand: rand.Reader,
+	})
+}
+
+// demoServer is the child that development mode starts of this same binary.
+func demoServer(ctx context.Context, stdout, _ io.Writer) error { return demo.Run(ctx, stdout) }

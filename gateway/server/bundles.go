@@ -1,0 +1,106 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+
+	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/policies"
+)
+
+// bundles keeps each tenant's engine compiled from its bundle and its tools. A bundle or a tool list that does not
+// compile leaves the last good engine in force and raises an alarm in the log; a tenant that never had one is refused
+// everything.
+type bundles struct {
+	folder string // bundle folder for every tenant; empty: the embedded default
+	tools  func(tenant string) []policies.ToolDef
+	record func(ctx context.Context, tenant string, body []byte, b *policies.Bundle) error
+	log    *slog.Logger
+
+	engines policies.Set
+
+	// mu serializes loading and compiling.
+	mu      sync.Mutex
+	current map[string]*policies.Bundle
+}
+
+// read loads the bundle anew.
+func (b *bundles) read() (*policies.Bundle, error) {
+	if b.folder == "" {
+		return policies.Default(), nil
+	}
+	out, err := policies.LoadBundle(os.DirFS(b.folder))
+	if err != nil {
+		return nil, fmt.Errorf("load bundle %s: %w", b.folder, err)
+	}
+	return out, nil
+}
+
+// Current is the bundle in force for a tenant.
+func (b *bundles) Current(tenant string) (*policies.Bundle, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p, ok := b.current[tenant]
+	return p, ok
+}
+
+// Reload reads the bundle again and puts it in force when it compiles. The change is a ledger record, written first.
+func (b *bundles) Reload(ctx context.Context, tenant string) (*policies.Bundle, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	next, err := b.read()
+	if err != nil {
+		return nil, err
+	}
+	e, err := policies.Compile(next, b.tools(tenant))
+	if err != nil {
+		return nil, fmt.Errorf("compile bundle: %w", err)
+	}
+	old := b.current[tenant]
+	if old == nil || old.Digest() != next.Digest() {
+		if err := b.announce(ctx, tenant, old, next); err != nil {
+			return nil, err
+		}
+	}
+	b.engines.Swap(tenant, e)
+	b.current[tenant] = next
+	return next, nil
+}
+
+func (b *bundles) announce(ctx context.Context, tenant string, old, next *policies.Bundle) error {
+	body := map[string]any{"files": next.Files(), "digest": next.Digest().String()}
+	if old != nil {
+		body["replaces"] = old.Digest().String()
+	}
+	text, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("describe the bundle: %w", err)
+	}
+	return b.record(ctx, tenant, text, next)
+}
+
+// retool compiles the tenant's bundle against its tools as they are now.
+func (b *bundles) retool(tenant string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := b.current[tenant]
+	if p == nil {
+		return
+	}
+	e, err := policies.Compile(p, b.tools(tenant))
+	if err != nil {
+		b.log.Error("policies do not compile against the tools as they are now; the last good ones stay in force", "tenant", tenant, "error", err)
+		return
+	}
+	b.engines.Swap(tenant, e)
+}
+
+// recordBundle writes that a bundle came into force.
+func (g *Gateway) recordBundle(ctx context.Context, tenant string, body []byte, b *policies.Bundle) error {
+	r := &ledger.Record{Tenant: tenant, Kind: ledger.Bundle, Step: -1, Bundle: b.Digest(), Verdict: "allow", Body: body}
+	return g.write(ctx, r)
+}

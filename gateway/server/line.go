@@ -1,0 +1,100 @@
+package server
+
+import (
+	"context"
+	"net/netip"
+
+	"github.com/gatewright/gatewright/gateway/pipeline"
+	"github.com/gatewright/gatewright/gateway/proxy"
+	"github.com/gatewright/gatewright/gateway/proxy/mcp"
+	"github.com/gatewright/gatewright/gateway/proxy/native"
+	"github.com/gatewright/gatewright/gateway/stages"
+	"github.com/gatewright/gatewright/merkle"
+	"github.com/gatewright/gatewright/merkle/canon"
+	"github.com/gatewright/gatewright/merkle/intent"
+	"github.com/gatewright/gatewright/policies"
+)
+
+// buildLine puts the stages in their row. The order is a security property: configuration tunes stages and never
+// reorders or removes them.
+func (g *Gateway) buildLine(context.Context) error {
+	q := g.o.Config.Quota
+	g.strange = &pipeline.Strangers{}
+	g.line = &pipeline.Line{
+		Stages: []pipeline.Stage{
+			stages.Identify{Directory: g.people, Sources: stages.NewLimiter(q.SourceRate, q.SourceBurst)},
+			stages.Quota{Tenants: stages.NewLimiter(q.TenantRate, q.TenantBurst), Agents: stages.NewLimiter(q.AgentRate, q.AgentBurst)},
+			stages.Read{},
+			stages.Retry{Answers: &pipeline.Answers{}},
+			stages.Intent{Verifier: g.verifier, Plans: heldPlans{g}, Tools: g.tools, Used: g.ledger.Used},
+			// filter: the tenant's WASM filters stand here
+			stages.Decide{Policies: &g.bundles.engines, Done: g.ledger.Done},
+		},
+		Ledger:    g.ledger,
+		Upstream:  stages.Forward{Client: g.client, Servers: servers{g}, Secrets: g.vault},
+		Strangers: g.strange,
+		Instance:  g.o.Config.Ledger.Instance,
+		Receipts:  g.o.Config.Ledger.Receipts,
+		Now:       g.o.Now,
+		Rand:      g.o.Rand,
+		Log:       g.o.Log,
+		Limit:     g.o.Config.Proxy.ReadTimeout,
+	}
+	if g.o.Config.Ledger.Arguments == "sealed" {
+		g.line.Subjects = g.vault
+	}
+	return g.buildProxy()
+}
+
+// buildProxy gives each first path segment of the data port its dialect.
+func (g *Gateway) buildProxy() error {
+	c := g.o.Config.Proxy
+	trusted, err := prefixes(c.TrustedProxies)
+	if err != nil {
+		return err
+	}
+	limits := canon.Limits{Bytes: int(c.MaxBody), Depth: c.JSONDepth, Values: c.JSONValues}
+	routes := map[string]proxy.Route{
+		"mcp":         &mcp.Dialect{Line: g.line, Catalogue: g.tools, Policies: &g.bundles.engines, Version: g.o.Version, JSON: limits},
+		"api":         &native.Dialect{Line: g.line, Plans: g.plans, JSON: limits},
+		".well-known": &native.Keys{Version: g.o.Version, LedgerKeys: []string{g.VerifierKey().String()}, JWKS: g.jwks},
+	}
+	g.proxy = proxy.New(proxy.Config{
+		MaxBody: int(c.MaxBody), MaxHeader: int(c.MaxHeader),
+		ReadTimeout: c.ReadTimeout, WriteTimeout: c.WriteTimeout, IdleTimeout: c.IdleTimeout,
+		MaxConns: c.MaxConnections, MaxConnsPerIP: c.MaxConnectionsPerIP,
+		TrustedProxies: trusted, Hosts: c.Hosts, Origins: c.Origins,
+	}, g.line, routes, g.ready, g.o.Log)
+	return nil
+}
+
+func (g *Gateway) jwks() []byte { return g.issuers.JWKS(g.o.Config.Intent.Issuer) }
+
+// heldPlans narrows the register of plans to what the intent stage asks.
+type heldPlans struct{ g *Gateway }
+
+// Held finds the plan by its root.
+func (h heldPlans) Held(tenant string, root merkle.Hash) (*intent.Held, bool, bool) {
+	held, state, ok := h.g.plans.Held(tenant, root)
+	return held, state.Active(), ok
+}
+
+// prefixes reads addresses and ranges; an address alone is the range of itself.
+func prefixes(texts []string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, t := range texts {
+		if a, err := netip.ParseAddr(t); err == nil {
+			out = append(out, netip.PrefixFrom(a, a.BitLen()))
+			continue
+		}
+		p, err := netip.ParsePrefix(t)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// defs are the tools of a tenant as policy sees them.
+func (g *Gateway) defs(tenant string) []policies.ToolDef { return g.tools.Defs(tenant) }

@@ -1,0 +1,216 @@
+package server
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"github.com/gatewright/gatewright/gateway/datadir"
+	"github.com/gatewright/gatewright/gateway/identity"
+	"github.com/gatewright/gatewright/gateway/identity/vault"
+	"github.com/gatewright/gatewright/gateway/plans"
+	"github.com/gatewright/gatewright/merkle/intent"
+	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/wal"
+	"github.com/gatewright/gatewright/store/badger"
+)
+
+// keys are what the gateway signs, seals and recognizes with. Each has one use.
+type keys struct {
+	store  []byte             // Badger at rest
+	pepper []byte             // API keys are kept as HMACs under it
+	vault  []byte             // wraps the keys of upstream secrets and of subjects
+	ledger ed25519.PrivateKey // receipts and checkpoints
+	intent ed25519.PrivateKey // intent tokens
+}
+
+// intentKeyID names the first key that signs tokens. A rotation adds keys beside it.
+const intentKeyID = "intent-1"
+
+// openData takes the data folder.
+func (g *Gateway) openData(context.Context) error {
+	c := g.o.Config.Data
+	text := ""
+	if c.KeyEnv != "" {
+		text = os.Getenv(c.KeyEnv)
+		if text == "" {
+			return fmt.Errorf("data.key_env names %s, which is not set", c.KeyEnv)
+		}
+	}
+	if c.KeyFile != "" {
+		b, err := os.ReadFile(c.KeyFile)
+		if err != nil {
+			return fmt.Errorf("read data.key_file: %w", err)
+		}
+		text = string(b)
+	}
+	wrap, err := datadir.ReadWrapKey(text)
+	if err != nil {
+		return err
+	}
+	if wrap == nil && text != "" {
+		return fmt.Errorf("the wrapping key is empty: %w", datadir.ErrKey)
+	}
+	g.dir, err = datadir.Open(c.Dir, wrap, g.o.Rand)
+	return err
+}
+
+func (g *Gateway) openKeys(context.Context) error {
+	var err error
+	load := func(name string, n int) []byte {
+		if err != nil {
+			return nil
+		}
+		var k []byte
+		k, err = g.dir.Key(name, n)
+		return k
+	}
+	k := &keys{store: load("store", 32), pepper: load("pepper", 32), vault: load("vault", 32)}
+	signer, issuer := load("ledger", ed25519.SeedSize), load(intentKeyID, ed25519.SeedSize)
+	if err != nil {
+		return err
+	}
+	k.ledger, k.intent = ed25519.NewKeyFromSeed(signer), ed25519.NewKeyFromSeed(issuer)
+	g.keys = k
+	return nil
+}
+
+func (g *Gateway) openStore(context.Context) error {
+	var err error
+	g.store, err = badger.Open(badger.Options{Dir: g.dir.Join("store"), Key: g.keys.store, Logger: g.o.Log})
+	return err
+}
+
+// openPorts takes the addresses early: a port that is taken is a plain error before anything else is started.
+func (g *Gateway) openPorts(ctx context.Context) error {
+	var lc net.ListenConfig
+	var err error
+	if g.data, err = lc.Listen(ctx, "tcp", g.o.Config.Proxy.Listen); err != nil {
+		return fmt.Errorf("open the data port %s: %w (choose another with --listen)", g.o.Config.Proxy.Listen, err)
+	}
+	if g.admin, err = lc.Listen(ctx, "tcp", g.o.Config.Control.Listen); err != nil {
+		return fmt.Errorf("open the control port %s: %w (choose another with --control)", g.o.Config.Control.Listen, err)
+	}
+	return nil
+}
+
+func (g *Gateway) openIdentity(ctx context.Context) error {
+	c := g.o.Config.Identity
+	var err error
+	g.people, err = identity.Open(ctx, identity.Config{
+		MaxOrganisations: c.MaxOrganisations, MaxUsers: c.MaxUsers, MaxAgents: c.MaxAgents, MaxKeys: c.MaxKeys, KeyTTL: c.KeyTTL,
+	}, g.store, g.keys.pepper, g.o.Now, g.o.Rand)
+	if err != nil {
+		return err
+	}
+	g.vault, err = vault.Open(ctx, g.store, g.keys.vault, g.o.Rand)
+	return err
+}
+
+// openLedger opens the ledger and, on it, the register of plans. The register follows the ledger, whose history is
+// told to it once it stands.
+func (g *Gateway) openLedger(ctx context.Context) error {
+	if err := g.openVerifier(); err != nil {
+		return err
+	}
+	c := g.o.Config.Ledger
+	standing := make(chan struct{})
+	follow := func(events []wal.Event) {
+		<-standing
+		if g.plans != nil {
+			g.plans.Follow(events)
+		}
+	}
+	wc := wal.DefaultConfig()
+	wc.Sync, wc.SegmentBytes, wc.Deadline, wc.Checkpoint = c.Sync, int64(c.Segment), c.Deadline, c.CheckpointEvery
+	var err error
+	g.ledger, err = wal.Open(ctx, wal.Options{
+		Config: wc, Dir: g.dir.Join("ledger"), Instance: c.Instance, Origin: c.Origin, Signer: g.keys.ledger,
+		ChainKeyFile: g.dir.Join("keys", "ledger.chain"), RootKeyFile: g.dir.Join("keys", "ledger.k0"),
+		WrapKey: g.dir.Wrap, UnwrapKey: g.dir.Unwrap,
+		Now: g.o.Now, Rand: g.o.Rand, Followers: []func([]wal.Event){follow},
+	})
+	if err != nil {
+		close(standing)
+		return err
+	}
+	err = g.openPlans(ctx)
+	close(standing)
+	return errors.Join(err, g.publishKey())
+}
+
+// publishKey writes the key that receipts are verified with where people and scripts find it.
+func (g *Gateway) publishKey() error {
+	text := "# Receipts and checkpoints of this gateway verify under this key (C2SP signed-note form).\n" + g.VerifierKey().String() + "\n"
+	return g.dir.WriteFile("keys/ledger.pub", []byte(text), 0o644)
+}
+
+// openVerifier pins the issuers whose tokens are believed: this gateway's own key, and those of the configuration.
+func (g *Gateway) openVerifier() error {
+	c := g.o.Config
+	g.issuers = intent.NewKeys()
+	if err := g.issuers.Add(c.Intent.Issuer, intentKeyID, g.keys.intent.Public().(ed25519.PublicKey), time.Time{}); err != nil {
+		return fmt.Errorf("pin the gateway's own key: %w", err)
+	}
+	for name, i := range c.Issuers {
+		if err := g.pin(i.Issuer, i.JWKSFile, i.KeyID, i.Key); err != nil {
+			return fmt.Errorf("issuer %q: %w", name, err)
+		}
+	}
+	g.verifier = intent.NewVerifier(intent.VerifierConfig{
+		Audience: c.Intent.Audience, Keys: g.issuers, CacheEntries: c.Intent.CacheTokens,
+		Leeway: c.Intent.Leeway, MaxLifetime: c.Intent.MaxTokenTTL,
+	})
+	return nil
+}
+
+func (g *Gateway) pin(issuer, jwksFile, kid, key string) error {
+	if issuer == g.o.Config.Intent.Issuer {
+		return errors.New("this is the gateway's own iss; give it another")
+	}
+	if jwksFile != "" {
+		b, err := os.ReadFile(jwksFile)
+		if err != nil {
+			return fmt.Errorf("read jwks_file: %w", err)
+		}
+		return g.issuers.AddJWKS(issuer, b)
+	}
+	pub, err := base64.RawURLEncoding.DecodeString(key)
+	if err != nil || len(pub) != ed25519.PublicKeySize {
+		return errors.New("key is not a base64url Ed25519 public key")
+	}
+	return g.issuers.Add(issuer, kid, pub, time.Time{})
+}
+
+func (g *Gateway) openPlans(ctx context.Context) error {
+	c := g.o.Config.Intent
+	pc := plans.DefaultConfig()
+	pc.Audience, pc.TokenTTL, pc.MaxTokenTTL, pc.PlanTTL = c.Audience, c.TokenTTL, c.MaxTokenTTL, c.PlanTTL
+	pc.MaxSteps, pc.MaxPlan, pc.MaxPlans = c.MaxSteps, int(c.MaxPlan), c.MaxPlans
+	var err error
+	g.plans, err = plans.Open(ctx, pc, plans.Deps{
+		Store: g.store, Ledger: g.ledger, Verifier: g.verifier,
+		Signer: intent.Signer{Issuer: c.Issuer, KeyID: intentKeyID, Key: g.keys.intent},
+		Tools:  planTools{g}, Policy: g.policyDigest, Now: g.o.Now, Rand: g.o.Rand,
+	})
+	return err
+}
+
+// write makes a record of the gateway's own doing durable.
+func (g *Gateway) write(ctx context.Context, r *ledger.Record) error {
+	r.Instance = g.o.Config.Ledger.Instance
+	id, err := ledger.NewID(g.o.Now(), g.o.Rand)
+	if err != nil {
+		return fmt.Errorf("make a record id: %w", err)
+	}
+	r.ID, r.Time = id, g.o.Now().UnixMicro()
+	if _, err := g.ledger.Append(ctx, r); err != nil {
+		return fmt.Errorf("record: %w", err)
+	}
+	return nil
+}

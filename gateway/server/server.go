@@ -1,0 +1,233 @@
+// Package server is the gateway put together: it opens the data folder, builds every part, puts the stages in their
+// row, and serves both ports until it is told to stop. What a part does is written in the part.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/gatewright/gatewright/gateway/catalogue"
+	"github.com/gatewright/gatewright/gateway/config"
+	"github.com/gatewright/gatewright/gateway/control"
+	"github.com/gatewright/gatewright/gateway/datadir"
+	"github.com/gatewright/gatewright/gateway/identity"
+	"github.com/gatewright/gatewright/gateway/identity/vault"
+	"github.com/gatewright/gatewright/gateway/pipeline"
+	"github.com/gatewright/gatewright/gateway/plans"
+	"github.com/gatewright/gatewright/gateway/proxy"
+	"github.com/gatewright/gatewright/gateway/upstream"
+	"github.com/gatewright/gatewright/merkle/intent"
+	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/wal"
+	"github.com/gatewright/gatewright/store/badger"
+)
+
+// Options is what a gateway needs beside its configuration.
+type Options struct {
+	Config  config.Config
+	Version string
+	Self    []string  // the command that starts this binary, for the children it starts of itself
+	Out     io.Writer // what people and scripts read: where it serves, and the ready line
+	Log     *slog.Logger
+	Now     func() time.Time
+	Rand    io.Reader
+}
+
+// Gateway is a running gateway.
+type Gateway struct {
+	o       Options
+	dir     *datadir.Dir
+	store   *badger.Store
+	ledger  *wal.Log
+	people  *identity.Directory
+	vault   *vault.Vault
+	tools   *catalogue.Catalogue
+	plans   *plans.Register
+	client  *upstream.Client
+	bundles *bundles
+	keys    *keys
+	line    *pipeline.Line
+	proxy   *proxy.Server
+	control *control.API
+
+	verifier *intent.Verifier
+	issuers  *intent.Keys
+	strange  *pipeline.Strangers
+	certs    []*control.Certificate
+	web      *http.Server
+	demo     *demoServer
+	data     net.Listener
+	admin    net.Listener
+	draining atomic.Bool
+}
+
+// Run starts a gateway, says where it serves, and serves until ctx ends; then it lets running calls finish and closes
+// everything. It returns nil after a clean stop.
+func Run(ctx context.Context, o Options) error {
+	g, err := Start(ctx, o)
+	if err != nil {
+		return err
+	}
+	g.announce()
+	err = g.serve(ctx)
+	return errors.Join(err, g.Close())
+}
+
+// Start builds a gateway up to its open ports without serving them yet. Whatever fails, what was opened before is
+// closed again.
+func Start(ctx context.Context, o Options) (*Gateway, error) {
+	g := &Gateway{o: o}
+	steps := []struct {
+		what string
+		do   func(context.Context) error
+	}{
+		{"data folder", g.openData}, {"keys", g.openKeys}, {"store", g.openStore}, {"ports", g.openPorts},
+		{"identity", g.openIdentity}, {"ledger and plans", g.openLedger}, {"catalogue", g.openCatalogue},
+		{"policies", g.openPolicies}, {"line", g.buildLine}, {"control", g.buildControl}, {"first tenant", g.firstTenant},
+	}
+	for _, s := range steps {
+		if err := s.do(ctx); err != nil {
+			return nil, errors.Join(fmt.Errorf("%s: %w", s.what, err), g.Close())
+		}
+	}
+	if err := g.dir.Ready(); err != nil {
+		return nil, errors.Join(err, g.Close())
+	}
+	return g, nil
+}
+
+// Line is the line that calls walk, for those who measure it.
+func (g *Gateway) Line() *pipeline.Line { return g.line }
+
+// URL is where the data port serves.
+func (g *Gateway) URL() string { return scheme(g.o.Config.Proxy.TLSCert) + g.data.Addr().String() }
+
+// ControlURL is where the control port serves.
+func (g *Gateway) ControlURL() string {
+	return scheme(g.o.Config.Control.TLSCert) + g.admin.Addr().String()
+}
+
+// VerifierKey is the key that receipts and checkpoints are verified with.
+func (g *Gateway) VerifierKey() ledger.VerifierKey { return g.ledger.VerifierKey() }
+
+func scheme(cert string) string {
+	if cert != "" {
+		return "https://"
+	}
+	return "http://"
+}
+
+// Serve answers both ports until ctx ends.
+func (g *Gateway) Serve(ctx context.Context) error { return g.serve(ctx) }
+
+func (g *Gateway) serve(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	failed := make(chan error, 2)
+	dataTLS, adminTLS, err := g.tls()
+	if err != nil {
+		return err
+	}
+	go func() { failed <- g.proxy.Serve(g.data, dataTLS) }()
+	go func() {
+		ln := g.admin
+		if adminTLS != nil {
+			ln = tlsListener(ln, adminTLS)
+		}
+		err := g.web.Serve(limit(ln, g.o.Config.Control.MaxConnections))
+		if errors.Is(err, http.ErrServerClosed) {
+			err = nil
+		}
+		failed <- err
+	}()
+	go g.housekeeping(ctx)
+	select {
+	case err = <-failed:
+	case <-ctx.Done():
+	}
+	return errors.Join(err, g.drain())
+}
+
+// drain stops taking calls and waits for those that run, at most the grace of the configuration.
+func (g *Gateway) drain() error {
+	g.draining.Store(true)
+	ctx, cancel := context.WithTimeout(context.Background(), g.o.Config.ShutdownGrace)
+	defer cancel()
+	return errors.Join(g.proxy.Shutdown(ctx), g.web.Shutdown(ctx))
+}
+
+// housekeeping does what follows the calls and never stands in their way.
+func (g *Gateway) housekeeping(ctx context.Context) {
+	flush := time.NewTicker(strangersEvery)
+	refresh := time.NewTicker(g.o.Config.Catalogue.RefreshEvery)
+	defer flush.Stop()
+	defer refresh.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-flush.C:
+			if err := g.strange.Flush(ctx, g.line); err != nil {
+				g.o.Log.Error("strangers' refusals not recorded, kept for the next try", "error", err)
+			}
+			if err := g.people.Heal(ctx); err != nil {
+				g.o.Log.Error("identity snapshot not certain", "error", err)
+			}
+		case <-refresh.C:
+			g.refreshTools(ctx)
+		}
+	}
+}
+
+// strangersEvery is how often refusals of unknown callers are written: often enough to follow an attack, seldom enough
+// that a flood costs one record per source and period.
+const strangersEvery = 10 * time.Second
+
+// ready says why the gateway cannot serve, or nil.
+func (g *Gateway) ready() error {
+	if g.draining.Load() {
+		return errors.New("draining")
+	}
+	return g.ledger.Ready()
+}
+
+// Close closes what Start opened, in reverse. It may be called on a gateway that never served.
+func (g *Gateway) Close() error {
+	var errs []error
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if g.strange != nil && g.line != nil {
+		errs = append(errs, g.strange.Flush(ctx, g.line))
+	}
+	if g.demo != nil {
+		errs = append(errs, g.demo.stop())
+	}
+	if g.client != nil {
+		g.client.Close()
+	}
+	if g.plans != nil {
+		g.plans.Close()
+	}
+	if g.ledger != nil {
+		errs = append(errs, g.ledger.Close(ctx))
+	}
+	for _, ln := range []net.Listener{g.data, g.admin} {
+		if ln != nil {
+			_ = ln.Close() // closed already when it served
+		}
+	}
+	if g.store != nil {
+		errs = append(errs, g.store.Close())
+	}
+	if g.dir != nil {
+		errs = append(errs, g.dir.Close())
+	}
+	return errors.Join(errs...)
+}

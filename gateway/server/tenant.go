@@ -1,0 +1,170 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/gatewright/gatewright/gateway/catalogue"
+	"github.com/gatewright/gatewright/gateway/identity"
+	"github.com/gatewright/gatewright/plugins"
+)
+
+// demoTenant is the tenant that development mode makes, and demoServerName its built-in server.
+const (
+	demoTenant     = "demo"
+	demoServerName = "demo"
+)
+
+// demoServer is the built-in MCP server as a child process.
+type demoServer struct{ process *plugins.Process }
+
+func (d *demoServer) stop() error { return d.process.Stop() }
+
+// firstTenant makes what is there before anybody can manage the gateway: in development the tenant "demo" with an
+// agent, working keys and the demo server; in production the gateway's own admin, whose key is shown once.
+func (g *Gateway) firstTenant(ctx context.Context) error {
+	if g.o.Config.Mode == "production" {
+		return g.firstAdmin(ctx)
+	}
+	seeded, err := g.people.Bootstrap(ctx, demoTenant, identity.Seed{
+		OrgName: "Demo", Admin: "Demo admin", Agent: "demo-agent", Mode: identity.Test, Reissue: true,
+	})
+	if err != nil {
+		return err
+	}
+	if err := g.openTenants(ctx); err != nil {
+		return err
+	}
+	if g.o.Config.Demo.Server {
+		if err := g.startDemo(ctx); err != nil {
+			return err
+		}
+	}
+	return g.writeDemoEnv(seeded)
+}
+
+func (g *Gateway) firstAdmin(ctx context.Context) error {
+	seeded, err := g.people.Bootstrap(ctx, identity.Own, identity.Seed{OrgName: "Gateway", Admin: "First admin", Mode: identity.Live})
+	if err != nil {
+		return err
+	}
+	if seeded.AdminKey != "" {
+		fmt.Fprintf(g.o.Out, "first admin key, shown this once: %s\n", seeded.AdminKey)
+	}
+	return g.openTenants(ctx)
+}
+
+// openTenants puts a bundle in force for every tenant there is, and reads its servers' tools.
+func (g *Gateway) openTenants(ctx context.Context) error {
+	if err := g.configuredServers(ctx); err != nil {
+		return err
+	}
+	orgs, err := g.people.Orgs(ctx)
+	if err != nil {
+		return fmt.Errorf("list organisations: %w", err)
+	}
+	for _, o := range orgs {
+		if _, err := g.bundles.Reload(ctx, o.Tenant); err != nil {
+			return fmt.Errorf("policies of %s: %w", o.Tenant, err)
+		}
+	}
+	g.refreshTools(ctx)
+	return nil
+}
+
+// configuredServers puts the servers of the configuration into the catalogue. A tenant that does not exist is an error:
+// most likely its name is misspelt.
+func (g *Gateway) configuredServers(ctx context.Context) error {
+	for name, s := range g.o.Config.Servers {
+		if _, err := g.people.Org(ctx, s.Tenant); err != nil {
+			return fmt.Errorf("server %q: tenant %q: %w", name, s.Tenant, err)
+		}
+		server := catalogue.Server{
+			Tenant: s.Tenant, Name: name, URL: s.URL, Era: s.Era, AllowPrivate: s.AllowPrivate || g.o.Config.Upstream.AllowPrivate,
+			Credential: s.Credential, Header: s.Header, Enabled: true,
+		}
+		if err := g.putServer(ctx, server); err != nil {
+			return fmt.Errorf("server %q: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func (g *Gateway) putServer(ctx context.Context, s catalogue.Server) error {
+	err := g.tools.AddServer(ctx, s)
+	if errors.Is(err, catalogue.ErrExists) {
+		err = g.tools.UpdateServer(ctx, s)
+	}
+	return err
+}
+
+// startDemo starts the demo server and, each time it comes up, tells the catalogue where.
+func (g *Gateway) startDemo(ctx context.Context) error {
+	var mu sync.Mutex
+	place := func(url string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		s := catalogue.Server{Tenant: demoTenant, Name: demoServerName, URL: url, Era: "auto", AllowPrivate: true, Enabled: true}
+		if err := g.putServer(context.WithoutCancel(ctx), s); err != nil {
+			return err
+		}
+		return g.tools.Refresh(context.WithoutCancel(ctx), demoTenant, demoServerName)
+	}
+	pc := plugins.DefaultConfig()
+	pc.ReadyTimeout = g.o.Config.Demo.StartTimeout
+	p, err := plugins.Start(ctx, plugins.Options{
+		Config:  pc,
+		Command: plugins.Command{Name: "demo server", Path: g.o.Self[0], Args: append(append([]string(nil), g.o.Self[1:]...), "demo-server")},
+		Logger:  g.o.Log, Now: g.o.Now,
+		OnReady: func(url string) {
+			go func() {
+				if err := place(url); err != nil {
+					g.o.Log.Error("the demo server's tools cannot be read", "error", err)
+				}
+			}()
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("start the demo server: %w", err)
+	}
+	g.demo = &demoServer{p}
+	url, ok := p.URL()
+	if !ok {
+		return errors.New("start the demo server: it ended at once")
+	}
+	return place(url)
+}
+
+// writeDemoEnv writes what a client needs to try the gateway, for the owner's eyes only, before the ready line.
+func (g *Gateway) writeDemoEnv(s identity.Seeded) error {
+	var b strings.Builder
+	for _, v := range [][2]string{
+		{"GATEWRIGHT_URL", g.URL()}, {"GATEWRIGHT_CONTROL_URL", g.ControlURL()},
+		{"GATEWRIGHT_API_KEY", s.RuntimeKey}, {"GATEWRIGHT_ADMIN_KEY", s.AdminKey},
+		{"BACKEND_ENDPOINT", g.URL()}, {"PROXY_ENDPOINT", g.URL()}, {"IAP_ENDPOINT", g.URL()},
+		{"ARMORIQ_API_KEY", s.RuntimeKey}, {"USER_ID", s.User.ID}, {"AGENT_ID", s.Agent.ID},
+	} {
+		fmt.Fprintf(&b, "export %s=%s\n", v[0], v[1])
+	}
+	return g.dir.WriteFile("demo.env", []byte(b.String()), 0o600)
+}
+
+// announce tells people where the gateway serves and scripts that it does: the last line is the contract.
+func (g *Gateway) announce() {
+	if g.o.Config.Mode == "development" {
+		env := g.dir.Join("demo.env")
+		fmt.Fprintf(g.o.Out, `Gatewright %s, development mode: a demo tenant with working keys. Try it from another terminal:
+
+  . %s
+  gatewright plan --tool demo/notes_search --arg query=coffee   # declare what you will do; prints the plan's id
+  export GATEWRIGHT_INTENT=$(gatewright token PLAN_ID)
+  gatewright call demo/notes_search --arg query=coffee          # allowed: it is the plan's step
+  gatewright call demo/notes_search --arg query=salaries        # refused: it is not
+
+`, g.o.Version, env)
+	}
+	fmt.Fprintf(g.o.Out, "gatewright ready listen=%s control=%s\n", g.URL(), g.ControlURL())
+}

@@ -1,0 +1,66 @@
+package stages
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/gatewright/gatewright/gateway/pipeline"
+	"github.com/gatewright/gatewright/gateway/upstream"
+	"github.com/gatewright/gatewright/merkle/canon"
+)
+
+// Upstreams carries a request to a server and brings its answer back.
+type Upstreams interface {
+	Call(ctx context.Context, t *upstream.Target, r *upstream.Request, reply *upstream.Reply) error
+}
+
+// Targets finds where a tenant's server is and how the gateway proves itself to it.
+type Targets interface {
+	Target(tenant, server string) (*upstream.Target, bool)
+}
+
+// Forward takes an admitted call to its server. What goes out is built here anew: the name and the very argument bytes
+// that were judged, trace context, and the gateway's own credential. Nothing of the client's header travels.
+type Forward struct {
+	Client  Upstreams
+	Servers Targets
+}
+
+// Forward fills c.Reply.
+func (s Forward) Forward(ctx context.Context, c *pipeline.Call) error {
+	t, ok := s.Servers.Target(c.Caller.Tenant(), c.Server)
+	if !ok {
+		return pipeline.Deny(pipeline.UpstreamDown, "the server was removed while the call was under way")
+	}
+	req := upstream.Request{Method: c.Op, Name: c.Name, Arguments: c.Args, Meta: c.Meta,
+		Principal: c.Caller.Agent() + "/" + c.Caller.KeyID()}
+	var reply upstream.Reply
+	if err := s.Client.Call(ctx, t, &req, &reply); err != nil {
+		return upstreamDenial(err)
+	}
+	if kind, ok := canon.Get(reply.Result, "resultType"); reply.Result != nil && ok && string(kind) != `"complete"` {
+		return pipeline.Deny(pipeline.UpstreamRefused, "the server asks for input that this gateway does not carry")
+	}
+	c.Reply = pipeline.Reply{Status: reply.Status, Result: reply.Result, Error: reply.Error}
+	return nil
+}
+
+// upstreamCodes gives each kind of upstream failure the code that the caller is told.
+var upstreamCodes = map[upstream.Kind]pipeline.Code{
+	upstream.Unreachable: pipeline.UpstreamDown, upstream.Timeout: pipeline.UpstreamTimeout, upstream.TooLarge: pipeline.UpstreamTooLarge,
+	upstream.Malformed: pipeline.UpstreamMalformed, upstream.Redirect: pipeline.UpstreamRefused, upstream.BlockedAddress: pipeline.UpstreamDown,
+	upstream.Status: pipeline.UpstreamRefused, upstream.Canceled: pipeline.UpstreamTimeout, upstream.CircuitOpen: pipeline.UpstreamDown, upstream.Busy: pipeline.UpstreamBusy,
+}
+
+func upstreamDenial(err error) error {
+	var e *upstream.Error
+	if !errors.As(err, &e) {
+		return fmt.Errorf("call upstream: %w", err)
+	}
+	code, ok := upstreamCodes[e.Kind]
+	if !ok {
+		return fmt.Errorf("call upstream: %w", err)
+	}
+	return pipeline.Deny(code, "").WithReason(string(e.Kind) + ": " + e.Detail).Because(err)
+}

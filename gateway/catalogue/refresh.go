@@ -1,0 +1,170 @@
+package catalogue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Health says how the last listings of a server's tools went.
+type Health struct {
+	LastTry  time.Time
+	LastGood time.Time // zero: never
+	Failures int       // in a row
+	Err      string    // of the last try; "" when it went well
+	Tools    int       // usable ones known now
+	Unusable int
+	Skipped  int // definitions of the last good listing that could not even be shown
+}
+
+// healthBox guards the Health of one server.
+type healthBox struct {
+	mu sync.Mutex
+	h  Health
+}
+
+// Health returns how a server's listings went.
+func (c *Catalogue) Health(tenant, server string) (Health, bool) {
+	e := (*c.snapshot.Load())[tenant][server]
+	if e == nil {
+		return Health{}, false
+	}
+	e.health.mu.Lock()
+	h := e.health.h
+	e.health.mu.Unlock()
+	h.Tools, h.Unusable = len(e.tools), len(e.list)-len(e.tools)
+	return h, true
+}
+
+// Refresh lists a server's tools and shows them, or keeps the last good ones
+// and says why. Listeners hear of it only when something changed.
+func (c *Catalogue) Refresh(ctx context.Context, tenant, server string) error {
+	e := (*c.snapshot.Load())[tenant][server]
+	if e == nil {
+		return ErrUnknown
+	}
+	if !e.server.Enabled {
+		return fmt.Errorf("refresh %s: the server is disabled", server)
+	}
+	list, skipped, err := c.list(ctx, &e.server)
+	e.health.note(c.now(), skipped, err)
+	if err != nil {
+		return fmt.Errorf("refresh %s: %w", server, err)
+	}
+	changed, err := c.show(tenant, e, list)
+	if changed {
+		c.notify(tenant)
+	}
+	return err
+}
+
+func (b *healthBox) note(now time.Time, skipped int, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.h.LastTry = now
+	if err != nil {
+		b.h.Failures++
+		b.h.Err = err.Error()
+		return
+	}
+	b.h = Health{LastTry: now, LastGood: now, Skipped: skipped}
+}
+
+// list asks the server and reads every definition, sorted by name.
+func (c *Catalogue) list(ctx context.Context, s *Server) (list []*Tool, skipped int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, c.config.RefreshTimeout)
+	defer cancel()
+	raw, err := c.lister.ListTools(ctx, *s)
+	if err != nil {
+		return nil, 0, err
+	}
+	if len(raw) > c.config.MaxTools {
+		return nil, 0, fmt.Errorf("the server offers more than %d tools", c.config.MaxTools)
+	}
+	for _, r := range raw {
+		t, err := parseTool(s, slices.Clone(r), c.config)
+		if err != nil {
+			skipped++
+			continue
+		}
+		list = append(list, t)
+	}
+	slices.SortStableFunc(list, func(a, b *Tool) int { return strings.Compare(a.Name, b.Name) })
+	for i := range list {
+		if i > 0 && list[i].Name == list[i-1].Name {
+			// Which of them a call would reach is the server's secret.
+			list[i].Unusable, list[i-1].Unusable = listedTwice, listedTwice
+		}
+	}
+	return list, skipped, nil
+}
+
+const listedTwice = "the server lists two tools of this name"
+
+// errMoved: the server was changed while its tools were being listed.
+var errMoved = errors.New("the server was changed meanwhile")
+
+// show puts a list into the snapshot, unless the server it came from is no
+// longer what is configured.
+func (c *Catalogue) show(tenant string, from *entry, list []*Tool) (changed bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := (*c.snapshot.Load())[tenant][from.server.Name]
+	if now == nil || !now.server.Equal(from.server) {
+		return false, fmt.Errorf("refresh %s: %w", from.server.Name, errMoved)
+	}
+	if slices.EqualFunc(now.list, list, func(a, b *Tool) bool { return a.DefinitionHash == b.DefinitionHash && a.Unusable == b.Unusable }) {
+		return false, nil
+	}
+	next := &entry{server: now.server, health: now.health}
+	next.offer(list)
+	c.swap(tenant, func(entries map[string]*entry) { entries[from.server.Name] = next })
+	return true, nil
+}
+
+// refreshers is how many servers RefreshAll asks at a time.
+const refreshers = 8
+
+// RefreshAll refreshes every enabled server of every tenant and returns how
+// many failed; Health tells which and why.
+func (c *Catalogue) RefreshAll(ctx context.Context) (failed int) {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	slots := make(chan struct{}, refreshers)
+	for tenant, entries := range *c.snapshot.Load() {
+		for name, e := range entries {
+			if !e.server.Enabled {
+				continue
+			}
+			slots <- struct{}{}
+			wg.Go(func() {
+				defer func() { <-slots }()
+				if err := c.Refresh(ctx, tenant, name); err != nil {
+					mu.Lock()
+					failed++
+					mu.Unlock()
+				}
+			})
+		}
+	}
+	wg.Wait()
+	return failed
+}
+
+// Run refreshes all servers every RefreshEvery until ctx ends.
+func (c *Catalogue) Run(ctx context.Context) {
+	tick := time.NewTicker(c.config.RefreshEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			c.RefreshAll(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
+}

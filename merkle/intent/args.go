@@ -42,6 +42,9 @@ func ConstArgs(values map[string]json.RawMessage) Args {
 	return a
 }
 
+// MarshalJSON writes the constraint as it stands in a leaf, but not always in canonical order.
+func (a Args) MarshalJSON() ([]byte, error) { return a.appendJSON(nil), nil }
+
 func (a *Args) appendJSON(dst []byte) []byte {
 	dst = append(dst, `{"additional":`...)
 	dst = strconv.AppendBool(dst, a.Additional)

@@ -1,6 +1,7 @@
 package intent
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -40,16 +41,17 @@ func ParseDraft(b []byte, lim Limits) (Plan, error) {
 	return p, nil
 }
 
-// ParsePlan reads the canonical form AppendJSON writes, byte for byte: a stored plan that reads back
-// differently was changed.
+// ParsePlan reads what AppendJSON writes, in any spelling of the same canonical form: JSON on its way to
+// a client may be spaced or escaped anew, and hashes are always taken of the canonical form.
 func ParsePlan(b []byte) (*Plan, error) {
 	lim := hardLimits()
-	if err := canon.Check(b, wholePlan()); err != nil {
+	canonical, err := canon.AppendCanonical(nil, b, wholePlan())
+	if err != nil {
 		return nil, invalid("", fmt.Sprintf("stored plan is not strict JSON: %v", err), "")
 	}
 	var p Plan
 	typ := ""
-	err := members(b, "", func(key string, v []byte, at string) error {
+	err = members(canonical, "", func(key string, v []byte, at string) error {
 		switch key {
 		case "agent":
 			return readText(&p.Agent, v, at, maxName)
@@ -79,8 +81,8 @@ func ParsePlan(b []byte) (*Plan, error) {
 	if err := p.check(); err != nil {
 		return nil, err
 	}
-	if string(p.AppendJSON(nil)) != string(b) {
-		return nil, invalid("", "stored plan is not in canonical form", "")
+	if !bytes.Equal(p.AppendJSON(nil), canonical) {
+		return nil, invalid("", "stored plan does not read back as it was written", "")
 	}
 	return &p, nil
 }

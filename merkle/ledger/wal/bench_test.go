@@ -1,0 +1,130 @@
+package wal_test
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gatewright/gatewright/merkle"
+	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/wal"
+)
+
+// cpuTime is user and system time of the process so far.
+func cpuTime() time.Duration {
+	var r syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &r) != nil {
+		return 0
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}
+
+// reportCPU adds the process's CPU time per operation, in microseconds.
+func reportCPU(b *testing.B, from time.Duration) {
+	b.ReportMetric(float64((cpuTime()-from).Nanoseconds())/1e3/float64(b.N), "cpu-us/op")
+}
+
+// BenchmarkSeal is what a record costs without the hand-over: encode, leaf, MAC, tree, frame.
+func BenchmarkSeal(b *testing.B) {
+	s := wal.NewSealer()
+	r := record("acme", ledger.Admitted)
+	r.ID, r.Time, r.Plan, r.Step, r.Uses = "rec_00000000000000000000000000", 1_800_000_000_000_000, plan("p"), 1, 1
+	b.ReportAllocs()
+	from := cpuTime()
+	for b.Loop() {
+		if err := s.Seal(r); err != nil {
+			b.Fatal(err)
+		}
+	}
+	reportCPU(b, from)
+	b.ReportMetric(float64(len(r.AppendJSON(nil))), "leaf-bytes")
+}
+
+func BenchmarkSHA256Of1KiB(b *testing.B) {
+	data := make([]byte, 1024)
+	from := cpuTime()
+	for b.Loop() {
+		merkle.LeafHash(data)
+	}
+	reportCPU(b, from)
+}
+
+// BenchmarkCall is the ledger's whole part in a call: an admitted record, then a settled one with its
+// receipt. Between them a call rests 1 ms when rest is set, as an upstream would make it.
+func BenchmarkCall(b *testing.B) {
+	for _, mode := range []string{wal.SyncWrite, wal.SyncDisk} {
+		for _, signed := range []bool{false, true} {
+			for _, n := range []int{1, 16, 64, 256} {
+				b.Run(fmt.Sprintf("%s/receipts=%v/inflight=%d", mode, signed, n), func(b *testing.B) {
+					benchCalls(b, mode, signed, n)
+				})
+			}
+		}
+	}
+}
+
+// BenchmarkIdle is the same load without a ledger: what to subtract.
+func BenchmarkIdle(b *testing.B) {
+	for _, n := range []int{1, 16, 64, 256} {
+		b.Run(fmt.Sprintf("inflight=%d", n), func(b *testing.B) {
+			spread(b, n, func(*caller) { time.Sleep(time.Millisecond) })
+		})
+	}
+}
+
+type caller struct {
+	admitted, settled *ledger.Record
+	of                []byte
+	receipt           []byte
+}
+
+func spread(b *testing.B, n int, call func(*caller)) {
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	var wg sync.WaitGroup
+	b.ReportAllocs()
+	b.ResetTimer()
+	from := cpuTime()
+	for range n {
+		wg.Go(func() {
+			c := &caller{admitted: record("acme", ledger.Admitted), settled: record("acme", ledger.Settled)}
+			for left.Add(-1) >= 0 {
+				call(c)
+			}
+		})
+	}
+	wg.Wait()
+	reportCPU(b, from)
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "calls/s")
+}
+
+func benchCalls(b *testing.B, mode string, signed bool, n int) {
+	o := options(b.TempDir())
+	o.Sync, o.SegmentBytes = mode, 64<<20
+	l := open(b, o)
+	u := use("bench", 0, 0)
+	spread(b, n, func(c *caller) {
+		c.admitted.ID, c.settled.ID = "", ""
+		if _, err := l.Admit(b.Context(), c.admitted, u); err != nil {
+			b.Error(err)
+			return
+		}
+		time.Sleep(time.Millisecond)
+		c.settled.Of, c.settled.Outcome = c.admitted.ID, ledger.OutcomeOK
+		var err error
+		if signed {
+			_, c.receipt, err = l.Settle(b.Context(), c.settled, c.receipt[:0])
+		} else {
+			_, err = l.Append(b.Context(), c.settled)
+		}
+		if err != nil {
+			b.Error(err)
+		}
+	})
+	s := l.Stats()
+	b.ReportMetric(float64(s.Records)/float64(max(s.Batches, 1)), "rec/batch")
+	b.ReportMetric(float64(b.N)/float64(max(s.Signatures, 1)), "rec/sig")
+}

@@ -1,0 +1,395 @@
+package wal_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/wal"
+)
+
+var errDisk = errors.New("input/output error")
+
+// fault is one failing operation: on files whose path ends so, from the n-th time on, once or always.
+type fault struct {
+	op       string // write, sync, open, rename, remove, syncdir
+	suffix   string
+	skip     int
+	persists bool // the operation happens and then reports a failure
+	short    bool // half of a write happens
+	err      error
+	always   bool
+}
+
+// faultFS is the real disk with one fault.
+type faultFS struct {
+	wal.FS
+	mu    sync.Mutex
+	fault *fault
+	hits  int
+	stall chan struct{} // when set, sync waits for it
+}
+
+func newFaultFS() *faultFS { return &faultFS{FS: wal.OSFS()} }
+
+func (f *faultFS) arm(x *fault) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fault, f.hits = x, 0
+}
+
+func (f *faultFS) hit(op, name string) *fault {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	x := f.fault
+	if x == nil || x.op != op || !strings.HasSuffix(name, x.suffix) {
+		return nil
+	}
+	if x.skip > 0 {
+		x.skip--
+		return nil
+	}
+	if f.hits++; f.hits > 1 && !x.always {
+		return nil
+	}
+	return x
+}
+
+func (f *faultFS) do(op, name string, fn func() error) error {
+	if x := f.hit(op, name); x != nil {
+		if x.persists {
+			_ = fn() // and reports a failure all the same
+		}
+		return x.err
+	}
+	return fn()
+}
+
+func (f *faultFS) Open(name string, flag int) (wal.File, error) {
+	if flag&os.O_CREATE != 0 {
+		if x := f.hit("open", name); x != nil {
+			return nil, x.err
+		}
+	}
+	file, err := f.FS.Open(name, flag)
+	if err != nil {
+		return nil, err
+	}
+	return &faultFile{File: file, fs: f, name: name}, nil
+}
+
+func (f *faultFS) Rename(from, to string) error {
+	return f.do("rename", to, func() error { return f.FS.Rename(from, to) })
+}
+
+func (f *faultFS) SyncDir(dir string) error {
+	return f.do("syncdir", dir, func() error { return f.FS.SyncDir(dir) })
+}
+
+type faultFile struct {
+	wal.File
+	fs   *faultFS
+	name string
+}
+
+func (f *faultFile) WriteAt(b []byte, off int64) (int, error) {
+	x := f.fs.hit("write", f.name)
+	switch {
+	case x == nil:
+		return f.File.WriteAt(b, off)
+	case x.persists:
+		_, _ = f.File.WriteAt(b, off)
+	case x.short:
+		_, _ = f.File.WriteAt(b[:len(b)/2], off)
+	}
+	return 0, x.err
+}
+
+func (f *faultFile) Sync() error {
+	f.fs.mu.Lock()
+	stall := f.fs.stall
+	f.fs.mu.Unlock()
+	if stall != nil {
+		<-stall
+	}
+	return f.fs.do("sync", f.name, f.File.Sync)
+}
+
+// A fault at a write point poisons the log. Nothing that was refused is relied on: after the restart it
+// is either absent or an admitted record with an unknown outcome, and what was acknowledged stands.
+func TestDiskErrorsPoisonTheLogAndLoseNothing(t *testing.T) {
+	for _, op := range []string{"write", "sync"} {
+		for _, flavor := range []string{"failed", "failed but persisted", "half"} {
+			if op == "sync" && flavor == "half" {
+				continue
+			}
+			for skip := range 3 {
+				t.Run(fmt.Sprintf("%s/%s/after %d", op, flavor, skip), func(t *testing.T) {
+					x := &fault{op: op, suffix: "000.segment", skip: skip, err: errDisk, persists: flavor == "failed but persisted", short: flavor == "half"}
+					poisonOnce(t, x)
+				})
+			}
+		}
+	}
+}
+
+func poisonOnce(t *testing.T, x *fault) {
+	dir, fs := t.TempDir(), newFaultFS()
+	o := options(dir)
+	o.FS = fs
+	l := open(t, o)
+	admit(t, l, "acme", use("before", 0, 1))
+	fs.arm(x)
+	good := map[string]bool{}
+	var failed error
+	for i := 0; failed == nil && i < 10; i++ {
+		name := fmt.Sprint("p", i)
+		if _, failed = l.Admit(t.Context(), record("acme", ledger.Admitted), use(name, 0, 1)); failed == nil {
+			good[name] = true
+		}
+	}
+	if !errors.Is(failed, wal.ErrPoisoned) || !errors.Is(failed, errDisk) {
+		t.Fatal("not poisoned:", failed)
+	}
+	if _, err := l.Append(t.Context(), record("acme", ledger.Admin)); !errors.Is(err, wal.ErrPoisoned) {
+		t.Fatal("a poisoned log wrote on:", err)
+	}
+	if s := l.Stats(); s.Ready || !errors.Is(s.Err, wal.ErrPoisoned) {
+		t.Fatalf("%+v", s)
+	}
+	size := l.Size("acme")
+	shut(t, l)
+	fs.arm(nil)
+	l = open(t, o)
+	if l.Size("acme") < size {
+		t.Fatal("records are gone")
+	}
+	for name := range good {
+		if l.Used(plan(name), 0) != 1 {
+			t.Fatal(name, "was acknowledged and is lost")
+		}
+	}
+	if l.Stats().Open != 0 {
+		t.Fatal("calls are still open")
+	}
+	shut(t, l)
+	mustVerify(t, o)
+}
+
+func TestAFullDiskIsKnownBeforeARecordIsAtStake(t *testing.T) {
+	fs := newFaultFS()
+	o := options(t.TempDir())
+	o.FS = fs
+	fs.arm(&fault{op: "write", suffix: "001.segment", err: syscall.ENOSPC, always: true})
+	l := open(t, o)
+	var opened []string
+	var err error
+	for i := 0; err == nil; i++ {
+		r := record("acme", ledger.Admitted)
+		if _, err = l.Admit(t.Context(), r, use(fmt.Sprint("p", i), 0, 1)); err == nil {
+			opened = append(opened, r.ID)
+		}
+	}
+	if !errors.Is(err, wal.ErrFull) || !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	if s := l.Stats(); s.Ready {
+		t.Fatal("ready with a full disk")
+	}
+	if n := l.Used(plan(fmt.Sprint("p", len(opened))), 0); n != 0 {
+		t.Fatal("a refused use was counted")
+	}
+	if _, err := l.Append(t.Context(), record("acme", ledger.Admin)); !errors.Is(err, wal.ErrFull) {
+		t.Fatal(err)
+	}
+	settle(t, l, "acme", opened[0], ledger.OutcomeOK) // the reserve is for what was let through
+	shut(t, l)
+	mustVerify(t, o)
+
+	fs.arm(nil) // somebody made room
+	l = open(t, o)
+	admit(t, l, "acme", use("again", 0, 1))
+	shut(t, l)
+	if rep := mustVerify(t, o); rep.Segments < 2 {
+		t.Fatalf("%+v", rep)
+	}
+}
+
+func TestFaultsWhileASegmentIsPreparedAreRefusalsOnly(t *testing.T) {
+	for _, x := range []fault{
+		{op: "open", suffix: "001.segment", err: errDisk},
+		{op: "write", suffix: "001.segment", err: errDisk},
+		{op: "write", suffix: "001.segment", err: errDisk, persists: true},
+		{op: "write", suffix: "001.segment", err: errDisk, short: true},
+		{op: "sync", suffix: "001.segment", err: errDisk},
+		{op: "sync", suffix: "001.segment", err: errDisk, persists: true},
+	} {
+		x.always = true
+		fs := newFaultFS()
+		o := options(t.TempDir())
+		o.FS, o.SegmentBytes = fs, 8<<10
+		fs.arm(&x)
+		l := open(t, o)
+		var err error
+		n := uint64(0)
+		for ; err == nil; n++ {
+			_, err = l.Append(t.Context(), record("acme", ledger.Admin))
+		}
+		if !errors.Is(err, wal.ErrFull) || !errors.Is(err, errDisk) {
+			t.Fatalf("%+v: %v", x, err)
+		}
+		shut(t, l)
+		fs.arm(nil)
+		l = open(t, o)
+		if l.Size("acme") != n-1 {
+			t.Fatalf("%+v: %d records, %d acknowledged", x, l.Size("acme"), n-1)
+		}
+		shut(t, l)
+		mustVerify(t, o)
+	}
+}
+
+func TestFaultsAtTheFirstStartLeaveALogThatOpensLater(t *testing.T) {
+	for _, op := range []string{"open", "write", "sync", "rename", "syncdir"} {
+		for _, suffix := range []string{"root", "root.tmp", "chain", "chain.tmp", "000.segment", "boot", "boot.tmp", "_wal", "keys"} {
+			for _, persists := range []bool{false, true} {
+				fs := newFaultFS()
+				o := options(t.TempDir())
+				o.FS = fs
+				fs.arm(&fault{op: op, suffix: suffix, err: errDisk, persists: persists})
+				if l, err := wal.Open(t.Context(), o); err == nil {
+					if fs.hits > 0 {
+						t.Fatal(op, suffix, "was passed over")
+					}
+					shut(t, l)
+					continue
+				} else if !errors.Is(err, errDisk) {
+					t.Fatal(op, suffix, err)
+				}
+				fs.arm(nil)
+				l := open(t, o)
+				admit(t, l, "acme", use("p", 0, 1))
+				shut(t, l)
+				mustVerify(t, o)
+			}
+		}
+	}
+}
+
+func TestACheckpointThatCannotBeWrittenIsReportedAndTriedAgain(t *testing.T) {
+	for _, op := range []string{"open", "write", "sync", "rename"} {
+		for _, persists := range []bool{false, true} {
+			fs := newFaultFS()
+			o := options(t.TempDir())
+			o.FS = fs
+			l := open(t, o)
+			admit(t, l, "acme", use("p", 0, 1))
+			suffix := "checkpoint.tmp"
+			if op == "rename" {
+				suffix = "checkpoint"
+			}
+			fs.arm(&fault{op: op, suffix: suffix, err: errDisk, persists: persists})
+			if err := l.CheckpointNow(); !errors.Is(err, errDisk) {
+				t.Fatal(op, err)
+			}
+			if err := l.CheckpointNow(); err != nil {
+				t.Fatal(op, err)
+			}
+			text, err := l.Checkpoint("acme")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if cp, err := ledger.OpenCheckpoint(text, pinned(t)); err != nil || cp.Size != 1 || cp.Origin != "gate.example/ledger/acme/gw-1" {
+				t.Fatal(cp, err)
+			}
+			shut(t, l)
+			mustVerify(t, o)
+		}
+	}
+}
+
+func TestNothingIsSignedThatIsNotDurable(t *testing.T) {
+	fs := newFaultFS()
+	o := options(t.TempDir())
+	o.FS, o.Sync = fs, wal.SyncWrite
+	l := open(t, o)
+	admit(t, l, "acme", use("p", 0, 1)) // in the system's memory only
+	fs.arm(&fault{op: "sync", suffix: ".segment", err: errDisk, always: true})
+	if err := l.CheckpointNow(); !errors.Is(err, wal.ErrPoisoned) {
+		t.Fatal(err)
+	}
+	if _, err := l.Checkpoint("acme"); !errors.Is(err, wal.ErrTenant) {
+		t.Fatal("a tree was signed that the disk may lose:", err)
+	}
+	if _, err := os.Stat(filepath.Join(o.Dir, "acme", "checkpoint")); !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+}
+
+func TestACommitPastItsDeadlineIsARefusalAndItsOutcomeUnknown(t *testing.T) {
+	fs := newFaultFS()
+	o := options(t.TempDir())
+	o.FS, o.Deadline = fs, 20*time.Millisecond
+	l := open(t, o)
+	stall := make(chan struct{})
+	fs.mu.Lock()
+	fs.stall = stall
+	fs.mu.Unlock()
+	late := record("acme", ledger.Admitted)
+	if _, err := l.Admit(t.Context(), late, use("p", 0, 1)); !errors.Is(err, wal.ErrDeadline) {
+		t.Fatal(err)
+	}
+	queued := record("acme", ledger.Admitted)
+	if _, err := l.Admit(t.Context(), queued, use("q", 0, 1)); !errors.Is(err, wal.ErrDeadline) {
+		t.Fatal(err)
+	}
+	fs.mu.Lock()
+	fs.stall = nil
+	fs.mu.Unlock()
+	close(stall)
+	shut(t, l)
+	o.Deadline = 10 * time.Second
+	l = open(t, o)
+	all, err := l.Scan(t.Context(), "acme", 0, 10)
+	if err != nil || len(all) != 2 {
+		t.Fatal(len(all), err)
+	}
+	r, err := all[1].Record()
+	if err != nil || r.Of != late.ID || r.Outcome != ledger.OutcomeUnknown || r.Code != "deadline" {
+		t.Fatalf("%+v %v", r, err)
+	}
+	if l.Used(plan("p"), 0) != 1 || l.Used(plan("q"), 0) != 0 {
+		t.Fatal("a use written is spent, one that only waited is not")
+	}
+}
+
+func TestAFullQueueRefuses(t *testing.T) {
+	fs := newFaultFS()
+	o := options(t.TempDir())
+	o.FS, o.QueueRecords = fs, 2
+	l := open(t, o)
+	stall := make(chan struct{})
+	fs.mu.Lock()
+	fs.stall = stall
+	fs.mu.Unlock()
+	var wg sync.WaitGroup
+	errs := make(chan error, 16)
+	for range 16 {
+		wg.Go(func() {
+			_, err := l.Append(t.Context(), record("acme", ledger.Admin))
+			errs <- err
+		})
+	}
+	if err := <-errs; !errors.Is(err, wal.ErrBusy) {
+		t.Error(err)
+	}
+	close(stall)
+	wg.Wait()
+}

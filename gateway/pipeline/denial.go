@@ -120,6 +120,9 @@ func Deny(code Code, text string) *Denial {
 
 // Error says the code, the message and, for the log, the cause.
 func (d *Denial) Error() string {
+	if d == nil {
+		return "nil denial"
+	}
 	if d.Cause != nil {
 		return fmt.Sprintf("%s: %s: %v", d.Code, d.Message, d.Cause)
 	}
@@ -127,7 +130,12 @@ func (d *Denial) Error() string {
 }
 
 // Unwrap gives the cause.
-func (d *Denial) Unwrap() error { return d.Cause }
+func (d *Denial) Unwrap() error {
+	if d == nil {
+		return nil
+	}
+	return d.Cause
+}
 
 // Status is the HTTP status of the code, for dialects that answer refusals with one.
 func (d *Denial) Status() int { return codes[d.Code].status }

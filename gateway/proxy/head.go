@@ -56,8 +56,8 @@ func parseHead(r *fasthttp.RequestHeader, h *Head) error {
 			return fmt.Errorf("%w: a header line is folded", ErrFraming)
 		}
 		colon := bytes.IndexByte(line, ':')
-		if colon <= 0 || line[colon-1] == ' ' || line[colon-1] == '\t' {
-			return fmt.Errorf("%w: a header line has no name", ErrFraming)
+		if colon <= 0 || !isToken(line[:colon]) {
+			return fmt.Errorf("%w: a header line has no valid name", ErrFraming)
 		}
 		name, value := line[:colon], bytes.Trim(line[colon+1:], " \t")
 		switch {
@@ -177,6 +177,24 @@ func equal(b []byte, want string) bool {
 	}
 	return true
 }
+
+// isToken says whether b is a field name as RFC 9110 5.6.2 has it.
+func isToken(b []byte) bool {
+	for _, c := range b {
+		if c >= 0x80 || !tchar[c] {
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
+// tchar are the bytes of a token.
+var tchar = func() (t [128]bool) {
+	for _, c := range "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" {
+		t[c] = true
+	}
+	return t
+}()
 
 // Credential gives the API key that the request shows: a bearer token or an X-API-Key header, and both only when they
 // agree.

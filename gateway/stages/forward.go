@@ -35,6 +35,9 @@ func (s Forward) Forward(ctx context.Context, c *pipeline.Call) error {
 	}
 	req := upstream.Request{Method: c.Op, Name: c.Name, Arguments: c.Args, Meta: c.Meta,
 		Principal: c.Caller.Agent() + "/" + c.Caller.KeyID()}
+	if c.Tool != nil && c.Tool.Mirrors() {
+		req.Mirror = func(add func(name, value string)) { c.Tool.Mirror(c.Args, add) }
+	}
 	var reply upstream.Reply
 	if err := s.Client.Call(ctx, t, &req, &reply); err != nil {
 		return upstreamDenial(err)

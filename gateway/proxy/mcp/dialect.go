@@ -36,8 +36,7 @@ type Dialect struct {
 	Version   string       // of the gateway, told to clients
 	JSON      canon.Limits // bounds of a message
 
-	pool     sync.Pool
-	bindings bindings
+	pool sync.Pool
 }
 
 // Protocol versions, newest first. The first is the stateless era, the rest the era of the handshake.

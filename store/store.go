@@ -55,11 +55,11 @@ type Store interface {
 	// After an error of the commit itself the writes may or may not be there; only a read can tell.
 	Update(ctx context.Context, tenant string, fn func(Txn) error) error
 
-	// Consume raises the tenant's counter key by one unless it stands at max already, and returns how often it has been
+	// Consume raises the tenant's counter key by one unless it stands at limit already, and returns how often it has been
 	// consumed. It is atomic and durable when it returns nil. At the maximum it returns ErrExhausted and the count;
-	// max 0 allows nothing. Counters are never released and share no names with rows. After any other error the
+	// limit 0 allows nothing. Counters are never released and share no names with rows. After any other error the
 	// use may have been spent: callers treat it as spent.
-	Consume(ctx context.Context, tenant, key string, max uint64) (uint64, error)
+	Consume(ctx context.Context, tenant, key string, limit uint64) (uint64, error)
 
 	// Close waits for running transactions and releases the engine. Later calls return ErrClosed; a second Close is nil.
 	Close() error

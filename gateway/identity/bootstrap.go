@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-
-	"github.com/gatewright/gatewright/store"
 )
 
 // Seed is what a gateway needs before anybody can manage it.
@@ -111,6 +109,3 @@ func (d *Directory) seedKey(ctx context.Context, tenant string, seed Seed, n New
 	_, text, err := d.CreateKey(ctx, tenant, n)
 	return text, err
 }
-
-// Own is the tenant whose admins look after the gateway itself.
-const Own = store.Instance

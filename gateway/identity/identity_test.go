@@ -214,8 +214,8 @@ func TestAPendingAgentIsRefused(t *testing.T) {
 
 func TestAnExpiredKeyIsRefused(t *testing.T) {
 	h, ctx := build(t), t.Context()
-	new := identity.NewKey{Kind: identity.Runtime, Agent: h.acme.agent.ID, Name: "k", Expires: start.Add(time.Hour)}
-	key, text, err := h.CreateKey(ctx, "acme", new)
+	asked := identity.NewKey{Kind: identity.Runtime, Agent: h.acme.agent.ID, Name: "k", Expires: start.Add(time.Hour)}
+	key, text, err := h.CreateKey(ctx, "acme", asked)
 	h.must(err)
 	h.now = key.Expires.Add(-time.Nanosecond)
 	h.accepted(text)
@@ -224,8 +224,8 @@ func TestAnExpiredKeyIsRefused(t *testing.T) {
 	h.reopen()
 	h.refused(text, identity.KeyExpired)
 	for _, at := range []time.Time{h.now, h.now.Add(-time.Second), h.now.AddDate(11, 0, 0)} {
-		new.Expires = at
-		_, _, err := h.CreateKey(ctx, "acme", new)
+		asked.Expires = at
+		_, _, err := h.CreateKey(ctx, "acme", asked)
 		h.want(err, identity.ErrInvalid)
 	}
 }

@@ -160,7 +160,7 @@ func (s *Store) attempt(ctx context.Context, tenant string, lock sync.Locker, fn
 }
 
 // Consume raises a counter in a transaction of its own.
-func (s *Store) Consume(ctx context.Context, tenant, key string, max uint64) (uint64, error) {
+func (s *Store) Consume(ctx context.Context, tenant, key string, limit uint64) (uint64, error) {
 	if err := store.CheckKey(key); err != nil {
 		return 0, fmt.Errorf("consume: %w", err)
 	}
@@ -171,7 +171,7 @@ func (s *Store) Consume(ctx context.Context, tenant, key string, max uint64) (ui
 		if err != nil {
 			return err
 		}
-		if count >= max {
+		if count >= limit {
 			return store.ErrExhausted
 		}
 		count++

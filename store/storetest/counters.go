@@ -41,11 +41,11 @@ func countersApart(t *testing.T, s store.Store) {
 }
 
 func racingConsumers(t *testing.T, s store.Store) {
-	const consumers, max = 64, 10
+	const consumers, uses = 64, 10
 	var won, lost atomic.Int64
 	together(consumers, func(int) {
-		switch n, err := s.Consume(t.Context(), "a", "k", max); {
-		case err == nil && n >= 1 && n <= max:
+		switch n, err := s.Consume(t.Context(), "a", "k", uses); {
+		case err == nil && n >= 1 && n <= uses:
 			won.Add(1)
 		case errors.Is(err, store.ErrExhausted):
 			lost.Add(1)
@@ -53,8 +53,8 @@ func racingConsumers(t *testing.T, s store.Store) {
 			t.Errorf("count %d, error %v", n, err)
 		}
 	})
-	equal(t, "won", won.Load(), max)
-	equal(t, "lost", lost.Load(), consumers-max)
+	equal(t, "won", won.Load(), uses)
+	equal(t, "lost", lost.Load(), consumers-uses)
 }
 
 type rowV1 struct{ Name string }

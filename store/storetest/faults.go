@@ -77,11 +77,11 @@ func viewFails(t *testing.T, f *Faulty) {
 }
 
 func usesUnderFaults(t *testing.T, f *Faulty) {
-	const consumers, max = 64, 12
+	const consumers, uses = 64, 12
 	f.Choose(func(commit int) Fault { return Fault(commit % 3) }) // None, Failed, Persisted in turn
 	var won, doubtful atomic.Int64
 	together(consumers, func(int) {
-		_, err := f.Consume(t.Context(), "a", "k", max)
+		_, err := f.Consume(t.Context(), "a", "k", uses)
 		if err == nil {
 			won.Add(1)
 		} else if errors.Is(err, ErrInjected) {
@@ -89,10 +89,10 @@ func usesUnderFaults(t *testing.T, f *Faulty) {
 		}
 	})
 	f.Choose(nil)
-	n, err := f.Consume(t.Context(), "a", "k", max)
+	n, err := f.Consume(t.Context(), "a", "k", uses)
 	want(t, err, store.ErrExhausted)
-	equal(t, "count", n, max)
-	if won.Load() > max || won.Load()+doubtful.Load() < max {
-		t.Fatalf("%d won and %d in doubt of %d", won.Load(), doubtful.Load(), max)
+	equal(t, "count", n, uses)
+	if won.Load() > uses || won.Load()+doubtful.Load() < uses {
+		t.Fatalf("%d won and %d in doubt of %d", won.Load(), doubtful.Load(), uses)
 	}
 }

@@ -119,12 +119,12 @@ func (f *Faulty) Update(ctx context.Context, tenant string, fn func(store.Txn) e
 }
 
 // Consume breaks like a commit.
-func (f *Faulty) Consume(ctx context.Context, tenant, key string, max uint64) (uint64, error) {
+func (f *Faulty) Consume(ctx context.Context, tenant, key string, limit uint64) (uint64, error) {
 	fault := f.take()
 	if fault == Failed {
 		return 0, fmt.Errorf("consume: %w", ErrInjected)
 	}
-	n, err := f.inner.Consume(ctx, tenant, key, max)
+	n, err := f.inner.Consume(ctx, tenant, key, limit)
 	if err == nil && fault == Persisted {
 		return 0, fmt.Errorf("consume: %w", ErrInjected)
 	}

@@ -65,7 +65,7 @@ func (m *Memory) Update(ctx context.Context, tenant string, fn func(store.Txn) e
 }
 
 // Consume raises a counter.
-func (m *Memory) Consume(ctx context.Context, tenant, key string, max uint64) (uint64, error) {
+func (m *Memory) Consume(ctx context.Context, tenant, key string, limit uint64) (uint64, error) {
 	m.writer.Lock()
 	defer m.writer.Unlock()
 	if err := m.enter(ctx, tenant); err != nil {
@@ -75,7 +75,7 @@ func (m *Memory) Consume(ctx context.Context, tenant, key string, max uint64) (u
 		return 0, fmt.Errorf("consume: %w", err)
 	}
 	old, id := m.state.Load(), name{tenant: tenant, key: key}
-	if n := old.counts[id]; n >= max {
+	if n := old.counts[id]; n >= limit {
 		return n, store.ErrExhausted
 	}
 	counts := maps.Clone(old.counts)

@@ -79,10 +79,10 @@ func (s stubborn) Update(ctx context.Context, tenant string, fn func(store.Txn) 
 	return err
 }
 
-func (s stubborn) Consume(ctx context.Context, tenant, key string, max uint64) (uint64, error) {
-	n, err := s.Store.Consume(ctx, tenant, key, max)
+func (s stubborn) Consume(ctx context.Context, tenant, key string, limit uint64) (uint64, error) {
+	n, err := s.Store.Consume(ctx, tenant, key, limit)
 	for errors.Is(err, ErrInjected) {
-		n, err = s.Store.Consume(ctx, tenant, key, max)
+		n, err = s.Store.Consume(ctx, tenant, key, limit)
 	}
 	return n, err
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"text/tabwriter"
 
@@ -41,10 +42,11 @@ func (c *ledgerVerifyCmd) Run(sh *shell) error {
 			fmt.Fprintf(sh.err, "read %d MiB\n", n>>20)
 		}
 	}
-	rep, err := wal.Verify(sh.ctx, filepath.Join(c.Data, "ledger"), o)
-	if err != nil && rep.Bad == nil && (errors.Is(err, wal.ErrKeys) || rep.Segments == 0) && !errors.Is(err, wal.ErrCorrupt) && !errors.Is(err, wal.ErrTruncated) {
-		return &hinted{err, "--data is the folder that holds keys and ledger; --k0 the key exported when it was made"}
+	dir := filepath.Join(c.Data, "ledger")
+	if _, err := os.Stat(dir); err != nil {
+		return usage("--data is the folder that holds keys and ledger", "no ledger: %v", err)
 	}
+	rep, err := wal.Verify(sh.ctx, dir, o)
 	if c.JSON {
 		if jsonErr := sh.json(map[string]any{"verified": err == nil, "report": rep}); jsonErr != nil {
 			return jsonErr
@@ -53,6 +55,9 @@ func (c *ledgerVerifyCmd) Run(sh *shell) error {
 		sh.showReport(&rep, err == nil)
 	}
 	if err != nil {
+		if errors.Is(err, wal.ErrKeys) {
+			return &hinted{err, "--k0 is the key exported when this very ledger was made"}
+		}
 		return &hinted{err, "a ledger in use may end in a record that is being written: stop the gateway and verify again; otherwise keep the folder as it is"}
 	}
 	return nil

@@ -1,0 +1,239 @@
+package plans
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/gatewright/gatewright/merkle"
+	"github.com/gatewright/gatewright/merkle/canon"
+	"github.com/gatewright/gatewright/merkle/intent"
+	"github.com/gatewright/gatewright/merkle/ledger"
+)
+
+// callTool is the one operation whose target has an input schema.
+const callTool = "tools/call"
+
+// Owner is the agent that asks, as its credential proved it.
+type Owner struct {
+	Tenant, User, Agent, KeyID string
+}
+
+func (o Owner) check() error {
+	if o.User == "" || o.Agent == "" || o.KeyID == "" || !ledger.ValidTenant(o.Tenant) || o.Tenant == ledger.InstanceTenant {
+		return fmt.Errorf("%w: plans belong to an agent of an organisation", ErrForbidden)
+	}
+	return nil
+}
+
+// Captured is a plan as its agent sees it. Plan is the sealed plan: with it a client checks what was
+// captured, and makes its own proofs.
+type Captured struct {
+	ID      string          `json:"id"`
+	Root    merkle.Hash     `json:"root"`
+	Hash    merkle.Hash     `json:"hash"`
+	Size    int             `json:"size"`
+	State   State           `json:"state"`
+	Expires time.Time       `json:"expires"`
+	Steps   []Step          `json:"steps"`
+	Plan    json.RawMessage `json:"plan"`
+}
+
+// Step is one step of a plan and how far it has come.
+type Step struct {
+	Index  int         `json:"index"`
+	Op     string      `json:"op"`
+	Server string      `json:"server"`
+	Tool   string      `json:"tool"`
+	Args   intent.Args `json:"args"`
+	Uses   uint32      `json:"uses"`
+	After  []int       `json:"after"`
+	Used   uint32      `json:"used"`
+	Done   bool        `json:"done"`
+}
+
+// Capture checks a draft against the tenant's tools, seals it, records it and keeps it. Faults of the
+// draft are *intent.Error with the place as a JSON pointer.
+func (r *Register) Capture(ctx context.Context, who Owner, draft []byte) (Captured, error) {
+	if err := who.check(); err != nil {
+		return Captured{}, fmt.Errorf("capture plan: %w", err)
+	}
+	h, err := r.seal(who, draft)
+	if err != nil {
+		return Captured{}, fmt.Errorf("capture plan: %w", err)
+	}
+	e, err := r.reserve(who, h)
+	if err != nil {
+		return Captured{}, fmt.Errorf("capture plan: %w", err)
+	}
+	body := h.Plan().AppendJSON(nil)
+	if err := r.commit(ctx, e, body); err != nil {
+		r.forget(e)
+		return Captured{}, fmt.Errorf("capture plan: %w", err)
+	}
+	row := e.row
+	r.mu.Lock()
+	e.held, e.ready = h, true
+	r.insert(e, row.Created)
+	r.mu.Unlock()
+	return r.view(row, h.Plan(), body), nil
+}
+
+// seal makes a held plan of a draft.
+func (r *Register) seal(who Owner, draft []byte) (*intent.Held, error) {
+	lim := intent.DefaultLimits()
+	lim.Bytes, lim.Steps = r.cfg.DraftBytes, r.cfg.Steps
+	p, err := intent.ParseDraft(draft, lim)
+	if err != nil {
+		return nil, err
+	}
+	for i := range p.Steps {
+		if err := r.resolve(who.Tenant, &p.Steps[i], "/steps/"+strconv.Itoa(i)); err != nil {
+			return nil, err
+		}
+	}
+	p.Tenant, p.User, p.Agent = who.Tenant, who.User, who.Agent
+	if err := p.Seal(r.deps.Rand); err != nil {
+		return nil, err
+	}
+	return intent.NewHeld(&p)
+}
+
+// resolve binds a step to the tool it calls, as the tool is now.
+func (r *Register) resolve(tenant string, s *intent.Step, at string) error {
+	if s.Op != callTool {
+		return nil
+	}
+	schema, check, ok := r.deps.Tools.Lookup(tenant, s.Server, s.Tool)
+	if !ok {
+		return &intent.Error{Reason: intent.PlanInvalid, Pointer: at + "/tool", Msg: "no such tool on this server", Hint: "list the tools and use a name from there"}
+	}
+	s.Schema = schema
+	args, literal := literals(&s.Args)
+	if !literal || check == nil {
+		return nil
+	}
+	if err := check(args); err != nil {
+		return &intent.Error{Reason: intent.PlanInvalid, Pointer: at + "/args", Msg: "arguments break the tool's input schema: " + err.Error(), Hint: "the call would be refused; correct them in the draft"}
+	}
+	return nil
+}
+
+// literals returns the one arguments object a constraint allows at the least: its constants. literal is
+// false when other required parameters, or any additional ones, would belong to it.
+func literals(a *intent.Args) (args []byte, literal bool) {
+	if a.Additional {
+		return nil, false
+	}
+	args = []byte{'{'}
+	for _, name := range slices.Sorted(maps.Keys(a.Params)) {
+		c := a.Params[name]
+		switch {
+		case c.Optional:
+			continue
+		case c.Const == nil:
+			return nil, false
+		}
+		if len(args) > 1 {
+			args = append(args, ',')
+		}
+		args = append(append(canon.AppendString(args, name), ':'), c.Const...)
+	}
+	return append(args, '}'), true
+}
+
+// reserve makes an entry that counts against the bounds and takes up events, but that nobody finds yet.
+func (r *Register) reserve(who Owner, h *intent.Held) (*entry, error) {
+	now := r.deps.Now()
+	id, err := r.newID("pln_", now)
+	if err != nil {
+		return nil, err
+	}
+	e := &entry{tenant: who.Tenant, counts: true, row: planRow{
+		ID: id, User: who.User, Agent: who.Agent, Key: who.KeyID, Root: h.Root(), Hash: h.Hash(), Size: h.Size(),
+		State: Active, Created: now.Unix(), Expires: now.Add(r.cfg.PlanTTL).Unix(),
+	}}
+	e.count(h)
+	mine := agentKey{who.Tenant, who.Agent}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.agents[mine] >= r.cfg.PlansPerAgent:
+		return nil, limit("the agent has " + strconv.Itoa(r.cfg.PlansPerAgent) + " plans that have not expired")
+	case len(r.byID) >= r.cfg.Plans:
+		return nil, limit("the gateway keeps no more plans")
+	case r.byRoot[rootKey{e.tenant, e.row.Root}] != nil:
+		return nil, errors.New("a plan with this root exists: randomness repeats itself")
+	}
+	r.agents[mine]++
+	r.byID[planKey{e.tenant, id}] = e
+	return e, nil
+}
+
+func limit(msg string) error {
+	return fmt.Errorf("%w: %w", ErrLimit, &intent.Error{Reason: intent.PlanInvalid, Msg: msg, Hint: "let some expire, or raise the limit"})
+}
+
+// forget takes back a reservation.
+func (r *Register) forget(e *entry) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.byID, planKey{e.tenant, e.row.ID})
+	r.uncount(e)
+}
+
+// uncount gives the agent's place back. Register.mu is held.
+func (r *Register) uncount(e *entry) {
+	if !e.counts {
+		return
+	}
+	e.counts = false
+	mine := agentKey{e.tenant, e.row.Agent}
+	if r.agents[mine]--; r.agents[mine] <= 0 {
+		delete(r.agents, mine)
+	}
+}
+
+// commit records the capture, then keeps the plan: one that was kept without a record could be used.
+func (r *Register) commit(ctx context.Context, e *entry, body []byte) error {
+	if len(body) > maxBody {
+		return limit("the sealed plan is larger than 3 MiB")
+	}
+	if err := r.note(ctx, e.tenant); err != nil {
+		return err
+	}
+	rec := e.record(&e.row, ledger.Plan, "captured")
+	rec.User, rec.Agent, rec.Key = e.row.User, e.row.Agent, e.row.Key
+	rec.Body = fmt.Appendf(nil, `{"hash":%q,"size":%d}`, e.row.Hash, e.row.Size)
+	if _, err := r.deps.Ledger.Append(ctx, rec); err != nil {
+		return fmt.Errorf("record capture: %w", err)
+	}
+	if err := r.putPlan(ctx, e.tenant, e.row, body); err != nil {
+		return fmt.Errorf("keep plan: %w", err)
+	}
+	return nil
+}
+
+// maxBody bounds a stored plan, in bytes, below what one row of a store may hold.
+const maxBody = 3 << 20
+
+// record starts the ledger record of something done to a plan.
+func (e *entry) record(row *planRow, k ledger.Kind, act string) *ledger.Record {
+	return &ledger.Record{Kind: k, Tenant: e.tenant, Plan: row.Root, PlanID: row.ID, Step: -1, PlanExpires: row.Expires, Code: act}
+}
+
+// newID makes an id that sorts by time, in the form of record ids.
+func (r *Register) newID(prefix string, now time.Time) (string, error) {
+	id, err := ledger.NewID(now, r.deps.Rand)
+	if err != nil {
+		return "", err
+	}
+	return prefix + id[len("rec_"):], nil
+}
+
+func unix(s int64) time.Time { return time.Unix(s, 0).UTC() }

@@ -68,16 +68,23 @@ func manyTools(n int) []policies.ToolDef {
 	return tools
 }
 
-// BenchmarkDecide is a decision whose context is at hand: nothing reads the arguments.
-func BenchmarkDecide(b *testing.B) { benchmarkDecide(b, false) }
+// BenchmarkDecide is a decision that reads facts which last: caller, tool, plan.
+func BenchmarkDecide(b *testing.B) { benchmarkDecide(b, "", false) }
+
+// BenchmarkDecideFresh adds a rule on the clock, so that every decision is evaluated.
+func BenchmarkDecideFresh(b *testing.B) {
+	benchmarkDecide(b, `forbid (principal, action, resource) when { context.now > datetime("2090-01-01") };`, false)
+}
 
 // BenchmarkDecideJSON also builds, for some of the calls, the argument that a forbid reads.
-func BenchmarkDecideJSON(b *testing.B) { benchmarkDecide(b, true) }
+func BenchmarkDecideJSON(b *testing.B) {
+	benchmarkDecide(b, `forbid (principal, action, resource) when { context.now > datetime("2090-01-01") };`, true)
+}
 
-func benchmarkDecide(b *testing.B, arguments bool) {
+func benchmarkDecide(b *testing.B, more string, arguments bool) {
 	b.Helper()
 	for _, n := range []int{10, 50, 100, 1_000, 10_000} {
-		e, err := policies.Compile(bundle(b, manyPolicies(n, arguments)), manyTools(200))
+		e, err := policies.Compile(bundle(b, more+manyPolicies(n, arguments)), manyTools(200))
 		if err != nil {
 			b.Fatal(err)
 		}

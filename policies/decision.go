@@ -1,25 +1,24 @@
 package policies
 
 import (
-	cedar "github.com/cedar-policy/cedar-go"
+	"slices"
 
 	"github.com/gatewright/gatewright/merkle"
 )
 
 // Decision is the answer to one Ask. Only Engine.Decide makes one that allows; the zero value refuses and covers nothing.
 type Decision struct {
-	engine  *Engine
-	allowed bool
-	print   uint64
-	reasons []cedar.DiagnosticReason
-	errors  []string
+	engine *Engine
+	print  uint64 // of the Ask
+	outcome
 }
 
 // Allowed reports whether the call may go on. For an Ask with ArgsKnown false it only says that some call could.
 func (d Decision) Allowed() bool { return d.allowed }
 
 // Policies names the policies that determined the answer, each as "file.cedar:line id", in the order of the bundle. None
-// means that no policy permitted, or that the engine refused before it asked them: Errors tells.
+// means that no policy permitted, or that the engine refused before it asked them: Errors tells. The slice must not be
+// changed.
 func (d Decision) Policies() []string {
 	if len(d.reasons) == 1 {
 		if r := d.engine.byLabel[string(d.reasons[0].PolicyID)]; r != nil {
@@ -43,7 +42,7 @@ func (d Decision) Annotations() []map[string]string {
 }
 
 // Errors lists what could not be evaluated, whether or not it changed the answer.
-func (d Decision) Errors() []string { return d.errors }
+func (d Decision) Errors() []string { return slices.Clone(d.errors) }
 
 // Bundle is the digest of the bundle that answered.
 func (d Decision) Bundle() merkle.Hash {

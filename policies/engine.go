@@ -19,7 +19,7 @@ const (
 	callerBits    = 12
 	targetBits    = 10
 	candidateBits = 15
-	contextBits   = 8
+	outcomeBits   = 14
 )
 
 // maxTools bounds a tenant's catalogue: each tool is an action in the schema.
@@ -39,13 +39,26 @@ type Engine struct {
 	callers    *cache[*Principal, *caller]
 	targets    *cache[targetKey, *target]
 	candidates *cache[candidateKey, *candidates]
-	contexts   *cache[facts, types.Record]
+	outcomes   *cache[outcomeKey, outcome]
 }
 
 type candidateKey struct {
 	caller  *caller
 	target  *target
 	unknown bool
+}
+
+// outcomeKey holds everything an outcome depends on, so a remembered one cannot be stale: the candidates stand for the
+// policies, the caller's contents and the target, and the facts are all that these policies read of the context.
+type outcomeKey struct {
+	candidates *candidates
+	facts      facts
+}
+
+type outcome struct {
+	allowed bool
+	reasons []cedar.DiagnosticReason
+	errors  []string
 }
 
 // Compile parses, validates and indexes a bundle against the tools a tenant can reach. What is wrong with the bundle comes
@@ -96,7 +109,7 @@ func compile(b *Bundle, defs []ToolDef) (*Engine, error) {
 	e.callers = newCache[*Principal, *caller](callerBits)
 	e.targets = newCache[targetKey, *target](targetBits)
 	e.candidates = newCache[candidateKey, *candidates](candidateBits)
-	e.contexts = newCache[facts, types.Record](contextBits)
+	e.outcomes = newCache[outcomeKey, outcome](outcomeBits)
 	return e, nil
 }
 
@@ -154,51 +167,115 @@ func (e *Engine) Decide(a *Ask) (d Decision) {
 		return Decision{}
 	}
 	if a == nil || a.Principal == nil {
-		return Decision{engine: e, errors: []string{"no principal"}}
+		return Decision{engine: e, outcome: outcome{errors: []string{"no principal"}}}
 	}
 	defer func() {
 		if r := recover(); r != nil {
-			d = Decision{engine: e, print: d.print, errors: []string{fmt.Sprintf("policy engine fault: %v", r)}}
+			d.outcome = outcome{errors: []string{fmt.Sprintf("policy engine fault: %v", r)}}
 		}
 	}()
 	principal := printPrincipal(e.seed, a.Principal)
 	d = Decision{engine: e, print: printAsk(e.seed, a, principal)}
-	if err := e.decide(a, principal, &d); err != nil {
-		d.allowed, d.errors = false, append(d.errors, err.Error())
+	out, err := e.decide(a, principal)
+	if err != nil {
+		out = outcome{errors: []string{err.Error()}}
 	}
+	d.outcome = out
 	return d
 }
 
-func (e *Engine) decide(a *Ask, principal uint64, d *Decision) error {
+func (e *Engine) decide(a *Ask, principal uint64) (outcome, error) {
 	who := e.caller(a.Principal, principal)
 	if who.err != nil {
-		return who.err
+		return outcome{}, who.err
 	}
 	t, err := e.target(a)
 	if err != nil {
-		return err
+		return outcome{}, err
 	}
 	key := candidateKey{who, t, !a.ArgsKnown}
 	c, ok := e.candidates.get(key)
 	if !ok {
 		c = e.candidates.put(key, gather(view{who, t}, key.unknown))
 	}
-	ctx, err := e.context(a, c)
+	lasting, err := e.lasting(a, c)
+	if err != nil || len(c.fresh.policies) == 0 {
+		return lasting, err
+	}
+	f, err := newFacts(a, c.fresh.reads.fields, who.trust)
 	if err != nil {
-		return err
+		return outcome{}, err
 	}
-	answer, diag := cedar.Authorize(c, &c.view, c.view.request(ctx))
-	d.reasons = diag.Reasons
-	d.allowed = bool(answer)
+	fresh, err := e.evaluate(a, &c.view, &c.fresh, &f)
+	if err != nil {
+		return outcome{}, err
+	}
+	return e.merge(lasting, fresh), nil
+}
+
+// lasting answers for the policies that read only facts that last, from memory if it can.
+func (e *Engine) lasting(a *Ask, c *candidates) (outcome, error) {
+	if len(c.lasting.policies) == 0 {
+		return outcome{}, nil
+	}
+	f, err := newFacts(a, c.lasting.reads.fields, c.view.caller.trust)
+	if err != nil {
+		return outcome{}, err
+	}
+	key := outcomeKey{c, f}
+	out, ok := e.outcomes.get(key)
+	if ok {
+		return out, nil
+	}
+	if out, err = e.evaluate(a, &c.view, &c.lasting, &f); err == nil {
+		e.outcomes.put(key, out)
+	}
+	return out, err
+}
+
+// evaluate builds the context a group reads and asks Cedar.
+func (e *Engine) evaluate(a *Ask, v *view, g *group, f *facts) (out outcome, err error) {
+	ctx := f.base(a.Labels)
+	if input := v.target.input; input != nil && f.fields&(readInput|readNulls|readUndeclared) != 0 {
+		if err := addInput(ctx, a.Args, input, g.reads); err != nil {
+			return out, err
+		}
+	}
+	answer, diag := cedar.Authorize(g, v, v.request(types.NewRecord(ctx)))
+	out.allowed, out.reasons = bool(answer), diag.Reasons
 	if len(diag.Errors) > 0 {
-		e.blame(d, diag.Errors)
+		e.blame(&out, diag.Errors)
 	}
-	return nil
+	return out, nil
+}
+
+// merge gives the outcome of both groups together, by Cedar's rule: any forbid denies, else any permit allows. An outcome
+// that is not allowed and has reasons was forbidden.
+func (e *Engine) merge(a, b outcome) outcome {
+	out := outcome{errors: append(slices.Clone(a.errors), b.errors...)}
+	forbidden := !a.allowed && len(a.reasons) > 0 || !b.allowed && len(b.reasons) > 0
+	out.allowed = !forbidden && (a.allowed || b.allowed)
+	for _, o := range []outcome{a, b} {
+		if o.allowed == out.allowed {
+			out.reasons = append(out.reasons, o.reasons...)
+		}
+	}
+	e.sort(out.reasons)
+	return out
+}
+
+// sort puts reasons into the order of the bundle.
+func (e *Engine) sort(reasons []cedar.DiagnosticReason) {
+	if len(reasons) > 1 {
+		slices.SortFunc(reasons, func(a, b cedar.DiagnosticReason) int {
+			return e.byLabel[string(a.PolicyID)].order - e.byLabel[string(b.PolicyID)].order
+		})
+	}
 }
 
 // blame reports evaluation errors. Cedar passes over a policy that fails; a forbid that fails must refuse instead, or an
 // attribute somebody forgot would open the gate.
-func (e *Engine) blame(d *Decision, errs []cedar.DiagnosticError) {
+func (e *Engine) blame(d *outcome, errs []cedar.DiagnosticError) {
 	var forbids []cedar.DiagnosticReason
 	for _, x := range errs {
 		d.errors = append(d.errors, string(x.PolicyID)+": "+x.Message)
@@ -213,9 +290,7 @@ func (e *Engine) blame(d *Decision, errs []cedar.DiagnosticError) {
 		d.allowed, d.reasons = false, nil
 	}
 	d.reasons = append(d.reasons, forbids...)
-	slices.SortFunc(d.reasons, func(a, b cedar.DiagnosticReason) int {
-		return e.byLabel[string(a.PolicyID)].order - e.byLabel[string(b.PolicyID)].order
-	})
+	e.sort(d.reasons)
 }
 
 // caller finds or builds the entity of a principal. The print guards against a Principal that was changed in place.
@@ -268,25 +343,4 @@ func (e *Engine) place(a *Ask) *target {
 		return t
 	}
 	return e.targets.put(key, e.newTarget(actionUID(a.Action), types.Entity{UID: uid}, nil))
-}
-
-// context builds what the candidates read, and no more.
-func (e *Engine) context(a *Ask, c *candidates) (types.Record, error) {
-	f, err := newFacts(a, c.reads.fields, c.view.caller.trust)
-	if err != nil {
-		return types.Record{}, err
-	}
-	if f.keepable(len(a.Labels)) {
-		if ctx, ok := e.contexts.get(f); ok {
-			return ctx, nil
-		}
-		return e.contexts.put(f, types.NewRecord(f.base(nil))), nil
-	}
-	ctx := f.base(a.Labels)
-	if c.view.target.input != nil && f.fields&(readInput|readNulls|readUndeclared) != 0 {
-		if err := addInput(ctx, a.Args, c.view.target.input, c.reads); err != nil {
-			return types.Record{}, err
-		}
-	}
-	return types.NewRecord(ctx), nil
 }

@@ -48,11 +48,11 @@ func Scan(e *Engine, a *Ask) (Decision, error) {
 		}
 	}
 	answer, diag := cedar.Authorize(scanAll{e, !a.ArgsKnown}, v, v.request(cedar.NewRecord(ctx)))
-	d := Decision{engine: e, allowed: bool(answer), reasons: diag.Reasons}
+	out := outcome{allowed: bool(answer), reasons: diag.Reasons}
 	if len(diag.Errors) > 0 {
-		e.blame(&d, diag.Errors)
+		e.blame(&out, diag.Errors)
 	}
-	return d, nil
+	return Decision{engine: e, outcome: out}, nil
 }
 
 // Candidates is the number of policies evaluated for an Ask.
@@ -61,7 +61,8 @@ func Candidates(e *Engine, a *Ask) int {
 	if err != nil {
 		return 0
 	}
-	return gather(view{newCaller(a.Principal, 0), t}, !a.ArgsKnown).count
+	c := gather(view{newCaller(a.Principal, 0), t}, !a.ArgsKnown)
+	return len(c.lasting.policies) + len(c.fresh.policies)
 }
 
 // Ids gives the ids of an engine's policies.

@@ -10,8 +10,8 @@ import (
 	"github.com/gatewright/gatewright/merkle/canon"
 )
 
-// facts is the part of an Ask that a context is made of, reduced to what the candidates read. Equal facts make equal
-// contexts, so a context without a clock, labels or arguments is built once and kept.
+// facts is the part of an Ask that a context is made of, reduced to what the candidates read. Labels and arguments are not
+// part of it.
 type facts struct {
 	fields field
 	trust  int64
@@ -77,11 +77,6 @@ func planRead(p *PlanFacts, fields field) (out PlanFacts) {
 		out.Expires = time.UnixMilli(p.Expires.UnixMilli()).UTC()
 	}
 	return out
-}
-
-// keepable says that a context of these facts is worth a slot: it has nothing that changes with every call.
-func (f *facts) keepable(labels int) bool {
-	return f.fields&(readNow|readInput|readNulls|readUndeclared) == 0 && (labels == 0 || f.fields&readLabels == 0)
 }
 
 // base gives the attributes every context may have.

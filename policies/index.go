@@ -99,18 +99,42 @@ func (x *index) fitting(action, resource []scopeKey) []bucket {
 	return out
 }
 
-// candidates is what can decide one caller's call of one target: made once, used until it falls out of the cache.
+// candidates is what can decide one caller's call of one target: made once, used until it falls out of the cache. They
+// stand in two groups, because Cedar's records are dear to build: one reads only facts that last, and its outcome can be
+// remembered; the other reads what every call brings anew.
 type candidates struct {
-	view  view
-	reads reads
-	seq   iter.Seq2[cedar.PolicyID, *cedar.Policy]
-	count int
+	view    view
+	lasting group
+	fresh   group
+}
+
+// readFresh is what changes with every call.
+const readFresh = readNow | readLabels | readInput | readNulls | readUndeclared
+
+// group is a list of policies and all that they read.
+type group struct {
+	reads    reads
+	policies []labeled
+}
+
+// labeled is a policy under the id that diagnostics will carry.
+type labeled struct {
+	id     cedar.PolicyID
+	policy *cedar.Policy
 }
 
 // All gives the policies to cedar-go.
-func (c *candidates) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] { return c.seq }
+func (g *group) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
+	return func(yield func(cedar.PolicyID, *cedar.Policy) bool) {
+		for i := range g.policies {
+			if !yield(g.policies[i].id, g.policies[i].policy) {
+				return
+			}
+		}
+	}
+}
 
-var _ cedar.PolicyIterator = (*candidates)(nil)
+var _ cedar.PolicyIterator = (*group)(nil)
 
 // gather collects the candidates whose guards hold, in the order of the bundle, each once. unknown selects the variants
 // for lists.
@@ -124,11 +148,6 @@ func gather(v view, unknown bool) *candidates {
 	slices.SortFunc(rules, func(a, b *rule) int { return a.order - b.order })
 	rules = slices.Compact(rules)
 	c := &candidates{view: v}
-	type entry struct {
-		id     cedar.PolicyID
-		policy *cedar.Policy
-	}
-	var list []entry
 	for _, r := range rules {
 		form := &r.full
 		if unknown {
@@ -137,16 +156,12 @@ func gather(v view, unknown bool) *candidates {
 		if form == nil || !c.view.passes(form.guard) {
 			continue
 		}
-		c.reads = c.reads.union(form.reads)
-		list = append(list, entry{cedar.PolicyID(r.label), form.policy})
-	}
-	c.count = len(list)
-	c.seq = func(yield func(cedar.PolicyID, *cedar.Policy) bool) {
-		for i := range list {
-			if !yield(list[i].id, list[i].policy) {
-				return
-			}
+		g := &c.lasting
+		if form.reads.fields&readFresh != 0 {
+			g = &c.fresh
 		}
+		g.reads = g.reads.union(form.reads)
+		g.policies = append(g.policies, labeled{cedar.PolicyID(r.label), form.policy})
 	}
 	return c
 }

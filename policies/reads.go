@@ -91,9 +91,12 @@ func fieldsAt(path []types.String) field {
 		words[i] = string(p)
 	}
 	name := strings.Join(words, ".")
-	var got field
+	got := contextPaths[name]
+	if got != 0 {
+		return got
+	}
 	for leaf, f := range contextPaths {
-		if leaf == name || strings.HasPrefix(leaf, name+".") || strings.HasPrefix(name, leaf+".") {
+		if strings.HasPrefix(leaf, name+".") || strings.HasPrefix(name, leaf+".") {
 			got |= f
 		}
 	}

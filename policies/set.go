@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"maps"
 	"sync"
 	"sync/atomic"
 )
@@ -18,9 +19,7 @@ func (s *Set) Swap(tenant string, e *Engine) *Engine {
 	defer s.mu.Unlock()
 	next := map[string]*Engine{}
 	if old := s.engines.Load(); old != nil {
-		for k, v := range *old {
-			next[k] = v
-		}
+		maps.Copy(next, *old)
 	}
 	prev := next[tenant]
 	if e == nil {

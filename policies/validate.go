@@ -114,7 +114,7 @@ func (c *checker) validator(r *rule) *validate.Validator {
 	case mentionsAction(r.ast()):
 		return c.cached("full", func(map[types.EntityUID]resolved.Action) {}, c.words.full.Actions)
 	case single:
-		only := c.pick(append(c.words.parents[eq.Entity], eq.Entity))
+		only := c.pick([]types.EntityUID{eq.Entity})
 		return c.cached("== "+eq.Entity.String(), func(map[types.EntityUID]resolved.Action) {}, only)
 	}
 	key := fmt.Sprint("in ", scope, "\x00")
@@ -276,6 +276,9 @@ func (c *checker) explain(r *rule, err error) Problem {
 	case strings.HasPrefix(msg, "attribute"):
 		word = word[strings.LastIndexByte(word, '.')+1:]
 		hint = didYouMean(word, c.attributeNames())
+		if word == "input" {
+			hint = `only work has arguments: name the action, or say action in Action::"call_tool"`
+		}
 	case strings.Contains(msg, "optional attribute"):
 		word = word[strings.LastIndexByte(word, '.')+1:]
 		hint = "it may be absent: ask `has " + word + "` first"

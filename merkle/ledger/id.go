@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 )
 
@@ -39,7 +38,7 @@ func ValidID(s string) bool {
 		return false
 	}
 	for i := len(idPrefix); i < len(s); i++ {
-		if strings.IndexByte(idAlphabet, s[i]) < 0 {
+		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'z') || c == 'i' || c == 'l' || c == 'o' || c == 'u' {
 			return false
 		}
 	}

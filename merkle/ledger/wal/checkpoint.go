@@ -119,8 +119,13 @@ func (l *Log) checkpoint() error {
 func (l *Log) changed() (map[string]merkle.Frontier, error) {
 	l.state.Lock()
 	defer l.state.Unlock()
-	if err := l.flush(true); err != nil {
+	if err := l.poisoned(); err != nil {
 		return nil, err
+	}
+	if l.w.pending { // else an interrupted write may still lie behind the end, to be recorded first
+		if err := l.flush(true); err != nil {
+			return nil, err
+		}
 	}
 	out := map[string]merkle.Frontier{}
 	l.view.RLock()

@@ -119,7 +119,8 @@ type Stats struct {
 	Plans                        int // plans whose uses are counted
 	Tenants                      int
 	Boot, Segment                uint64
-	Ready                        bool  // accepts records and has a segment to go on with
+	Ready                        bool  // accepts records, and the next segment is there or being made
+	Spare                        bool  // the next segment is there
 	Err                          error // why it is not ready
 	Behind                       bool  // followers read from the disk
 	Follow                       error // why followers could not be served from the disk
@@ -147,7 +148,7 @@ func Open(ctx context.Context, opt Options) (*Log, error) {
 	l.items.New = func() any { return &item{done: make(chan struct{}, 1)} }
 	l.batches.New = func() any { return new(batch) }
 	if err := l.recover(ctx); err != nil {
-		return nil, fmt.Errorf("open ledger: %w", err)
+		return nil, fmt.Errorf("open ledger: %w", errors.Join(err, l.closeFiles()))
 	}
 	l.start()
 	if err := l.settleLeftovers(ctx); err != nil {
@@ -210,7 +211,7 @@ func (l *Log) Stats() Stats {
 	case p != nil:
 		s.Err = *p
 	default:
-		s.Err = l.spare.failed()
+		s.Spare, s.Err = l.spare.status()
 	}
 	s.Ready = s.Err == nil
 	return s
@@ -236,6 +237,18 @@ func (l *Log) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("close ledger: %w", context.Cause(ctx))
 	}
+}
+
+// closeFiles closes what recovery opened when no goroutine runs.
+func (l *Log) closeFiles() error {
+	var err error
+	if l.w.file != nil {
+		err = l.w.file.Close()
+	}
+	if l.spare != nil && l.spare.file != nil {
+		err = errors.Join(err, l.spare.file.Close())
+	}
+	return err
 }
 
 // fail poisons the log. The first cause stays.

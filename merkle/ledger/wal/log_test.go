@@ -1,7 +1,10 @@
 package wal_test
 
 import (
+	"bytes"
+	"encoding/hex"
 	"errors"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -121,6 +124,52 @@ func TestAPlanOfAnotherTenantIsRefused(t *testing.T) {
 	}
 	if l.Steps(plan("p"))[0].Done {
 		t.Fatal("another tenant settled the step")
+	}
+}
+
+func TestAnIDThatIsOpenIsNotAdmittedAgain(t *testing.T) {
+	l := open(t, options(t.TempDir()))
+	id := admit(t, l, "acme", use("p", 0, 0))
+	r := record("acme", ledger.Admitted)
+	r.ID = id
+	if _, err := l.Admit(t.Context(), r, use("q", 0, 1)); !errors.Is(err, ledger.ErrRecord) {
+		t.Fatal(err)
+	}
+	if l.Used(plan("q"), 0) != 0 {
+		t.Fatal("a refused use was counted")
+	}
+}
+
+func TestTheFirstKeyMayLeaveTheMachine(t *testing.T) {
+	o := options(t.TempDir())
+	o.SegmentBytes = 4 << 10
+	l := open(t, o)
+	first := k0(t, o)
+	for range 30 {
+		if _, err := l.Append(t.Context(), record("acme", ledger.Admin)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shut(t, l)
+	remove(t, o.RootKeyFile)
+	running, err := os.ReadFile(o.ChainKeyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	epoch, _, err := wal.ParseChainKey(running)
+	if err != nil || epoch == 0 || bytes.Contains(running, []byte(hex.EncodeToString(first))) {
+		t.Fatal("the running key file still tells k_0", epoch, err)
+	}
+	l = open(t, o)
+	admit(t, l, "acme", use("p", 0, 1))
+	shut(t, l)
+	rep, err := wal.Verify(t.Context(), o.Dir, wal.VerifyOptions{Keys: pinned(t), K0: first})
+	if err != nil || !rep.Chain {
+		t.Fatalf("%+v %v", rep, err)
+	}
+	first[0] ^= 1
+	if _, err := wal.Verify(t.Context(), o.Dir, wal.VerifyOptions{Keys: pinned(t), K0: first}); !errors.Is(err, wal.ErrCorrupt) {
+		t.Fatal("another k_0 verifies:", err)
 	}
 }
 

@@ -66,6 +66,7 @@ type replay struct {
 	cutLast  bool                                                       // damage that only the last batch shows is taken as an interrupted write
 	record   func(c *chain, f *frame, r *ledger.Record, at place) error // may be nil
 	progress func(bytes int64)                                          // may be nil
+	done     int64                                                      // bytes of the segments before
 
 	records   uint64
 	unchecked uint64 // records whose chain MAC could not be checked for want of a key
@@ -152,10 +153,11 @@ func (r *replay) segment(ctx context.Context, number uint64) error {
 	if err := r.startSegment(w, number); err != nil {
 		return err
 	}
-	if !r.tail.header { // its header was torn, and so is all behind it
-		return nil
+	if r.tail.header { // else it was torn, and so is all behind it
+		err = r.frames(ctx, w, number)
 	}
-	return r.frames(ctx, w, number)
+	r.done += size
+	return err
 }
 
 // startSegment checks that a segment may follow what was read, and its header.
@@ -220,7 +222,7 @@ func (r *replay) frames(ctx context.Context, w *window, number uint64) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			r.report(number, off)
+			r.report(off)
 		}
 		f, size, err := frameAt(w, off, seed)
 		switch {
@@ -241,9 +243,9 @@ func (r *replay) frames(ctx context.Context, w *window, number uint64) error {
 	}
 }
 
-func (r *replay) report(number uint64, off int64) {
+func (r *replay) report(off int64) {
 	if r.progress != nil {
-		r.progress(int64(number)<<32 | off)
+		r.progress(r.done + off)
 	}
 }
 

@@ -73,11 +73,11 @@ func (s *spare) take() (File, error) {
 	return f, nil
 }
 
-// failed returns why there is no next segment, nil while one is there or being made.
-func (s *spare) failed() error {
+// status tells whether the next segment is there, and why it could not be made.
+func (s *spare) status() (have bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.err
+	return s.file != nil, s.err
 }
 
 // runSpare works until the writer has ended: a commit may wait for a segment during Close.

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"fmt"
 	"math"
 	"sync"
 
@@ -72,6 +73,9 @@ func (u *uses) admit(tenant uint32, id string, use *Use, now int64) error {
 	defer u.mu.Unlock()
 	if len(u.open) >= maxOpen {
 		return ErrBusy
+	}
+	if _, twice := u.open[idKey(id)]; twice {
+		return fmt.Errorf("%w: id %s is open already", ledger.ErrRecord, id)
 	}
 	if use.Plan.IsZero() {
 		u.open[idKey(id)] = openCall{tenant: tenant, step: -1}

@@ -82,6 +82,14 @@ proxy {
 
   # Most values in a request's JSON, 16 to 10000000: what a body of numbers could hold in memory.
   json_values = 100000
+
+  # Answers kept for calls with an Idempotency-Key, which a retry gets again instead of a second effect.
+  # What was dropped is a new call, which a used step refuses. Danger: a restart drops them.
+  retry_entries = 10000
+  # Memory of those answers, 1MiB to 4GiB.
+  retry_bytes = "64MiB"
+  # How long they are kept, 1s to 24h.
+  retry_for = "10m"
 }
 
 # The control port: people and automation, with admin keys.
@@ -106,8 +114,8 @@ control {
   # Further web origins whose scripts may call. Danger: such a page acts with its visitor's rights.
   origins = []
 
-  # Largest request body, 1KiB to 64MiB. A policy bundle is the largest thing sent.
-  max_body = "4MiB"
+  # Largest request body, 1KiB to 64MiB. The largest honest one is an upstream's secret.
+  max_body = "256KiB"
 
   # Largest request line and headers, 4KiB to 256KiB.
   max_header = "16KiB"
@@ -123,6 +131,14 @@ control {
 
   # Open connections in all: people and scrapers, not agents.
   max_connections = 256
+
+  # Most rows of one answer, 1 to 1000, whatever is asked for.
+  page_limit = 200
+
+  # Answers kept in memory for requests with an Idempotency-Key.
+  retry_entries = 1024
+  # How long they are kept, 1s to 24h.
+  retry_for = "10m"
 
   # Serve /metrics to admin keys and to loopback.
   metrics = true
@@ -152,6 +168,9 @@ ledger {
   # disks stall a second while they flush: a shorter wait turns each stall into refused calls. Danger: a
   # long one lets callers pile up in front of a sick disk.
   deadline = "2s"
+
+  # Records that may wait for the disk, 1 to 1048576; a call beyond is refused.
+  queue = 16384
 
   # Time between signed checkpoints of a log that grew, 100ms to 1h.
   checkpoint_every = "1s"
@@ -185,14 +204,27 @@ intent {
   # Most steps of a plan, 1 to 4096. 256 make a proof of 8 hashes.
   max_steps = 256
 
-  # Largest plan as JSON, 1KiB to 4MiB, at most proxy.max_body.
+  # Largest plan as JSON, 1KiB to 2MiB, at most proxy.max_body.
   max_plan = "256KiB"
 
-  # Most active plans of one agent, 1 to 100000: each is held in memory.
+  # Most plans of one agent that have not expired, 1 to 100000: each is held in memory.
   max_plans = 1000
 
-  # Clock difference forgiven at nbf and exp, 0s to 1m. Danger: it delays every expiry by that much; keep
-  # clocks right instead.
+  # Most plans of all organisations together, ended ones included while they are listed; about 1 KiB of
+  # memory a step.
+  max_all_plans = 20000
+
+  # Most tokens of one plan that have not expired, 1 to 65536.
+  max_tokens = 100
+
+  # Events of one plan that are remembered, 8 to 65536; the ledger has them all.
+  history = 100
+
+  # How long an expired plan stays listed, 0s to 87600h.
+  keep_plans = "168h"
+
+  # How far an issuer's clock may run ahead of ours, 0s to 1m; expiry has no leeway. Danger: a token opens
+  # that much too early.
   leeway = "5s"
 
   # Verified tokens remembered, 0 to 1000000 (about 2 KiB each). One that is not costs a signature check
@@ -251,34 +283,44 @@ quota {
   agent_rate = 1000
   # Calls of one agent that may come at once.
   agent_burst = 2000
-
-  # Buckets kept, about 100 bytes each; when full, the one unused longest is dropped.
-  max_tracked = 100000
 }
 
 # The servers' tools as the gateway last saw them.
 catalogue {
   # Time between looks at a server's tool list, 1s to 24h.
-  refresh_every = "1m"
+  refresh_every = "5m"
+
+  # Longest such look, 100ms to 10m; a server that does not answer keeps its last good list.
+  refresh_timeout = "30s"
 
   # Servers of one organisation.
-  max_servers = 256
+  max_servers = 200
 
   # Tools of one server.
   max_tools = 1000
 
-  # Largest definition of one tool, 1KiB to 1MiB: beyond, a schema is an attack on validators.
+  # Largest definition of one tool, 1KiB to 4MiB.
+  max_tool = "256KiB"
+
+  # Largest input schema, 1KiB to 1MiB: beyond, it is an attack on validators, and the tool is listed as
+  # unusable.
   max_schema = "64KiB"
+
+  # Deepest nesting of an input schema, 4 to 128, for the same reason.
+  schema_depth = 32
 }
 
 # Calls to HTTP MCP servers.
 upstream {
-  # Longest time to connect, TLS included, 10ms to 1m.
-  connect_timeout = "3s"
+  # Longest time to connect, name lookup and TLS included, 10ms to 1m.
+  connect_timeout = "5s"
 
   # Longest call, first byte sent to last received, 100ms to 10m. Danger: a call cut off may have had its
   # effect; its record says "unknown".
-  timeout = "30s"
+  timeout = "1m"
+
+  # Longest wait for a free connection, 1ms to 1m; then the call fails as busy.
+  queue_timeout = "2s"
 
   # How long an unused connection is kept, 1s to 1h. Below the 60s of common servers, so that none is
   # used that the server is just closing.
@@ -287,14 +329,38 @@ upstream {
   # Largest answer, 1KiB to 256MiB; a larger one is withheld, never cut.
   max_reply = "4MiB"
 
-  # Largest headers of an answer, 4KiB to 256KiB.
-  max_header = "16KiB"
+  # Deepest nesting of an answer's JSON, 4 to 256.
+  json_depth = 64
 
-  # Connections to one server; calls beyond wait within their timeout.
-  max_connections = 256
+  # Most values in an answer's JSON, 16 to 10000000.
+  json_values = 400000
 
-  # Sessions kept with servers of the older protocol, one for each caller and server.
-  max_sessions = 10000
+  # Most server-sent events read while waiting for one answer.
+  max_events = 10000
+
+  # Most pages of one list of tools.
+  max_pages = 100
+
+  # Connections to one server.
+  max_connections = 128
+
+  # Servers known at once, over all organisations.
+  max_upstreams = 4096
+
+  # Sessions kept with one server of the older protocol, one for each caller; the one unused longest goes
+  # first.
+  max_sessions = 4096
+
+  # How long an unused session is kept, 1s to 24h.
+  session_idle = "10m"
+
+  # Failures in a row that stop calls to a server, 1 to 1000.
+  failures = 5
+  # How long they are stopped before one call tries again, 100ms to 10m.
+  open_for = "5s"
+
+  # A PEM file of authorities trusted beside the system's. Danger: they are trusted for every server.
+  root_ca_file = ""
 
   # Permit loopback, private and link-local addresses for all servers; better in one server's block.
   # Danger: a server's name may then point into your network or at a cloud's metadata service.
@@ -319,8 +385,15 @@ upstream {
 #   # The name of the secret in the organisation's vault sent with each call; empty: none.
 #   credential = "files-token"
 #
-#   # The header that carries it; in Authorization it is a bearer token.
+#   # The header that carries it.
 #   header = "Authorization"
+#   # What stands before the secret there; empty in Authorization: "Bearer ".
+#   prefix = ""
+#
+#   # Labels shown to policies.
+#   labels = ["internal"]
+#   # How sensitive its tools are, 0 to 1000, shown to policies.
+#   sensitivity = 0
 # }
 
 # The organisations' first rules.

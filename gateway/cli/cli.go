@@ -208,18 +208,24 @@ type versionCmd struct{}
 
 // Run prints name, version, revision and Go version on one line.
 func (versionCmd) Run(sh *shell) error {
-	version, revision, goVersion := "devel", "", ""
+	revision, goVersion := "", ""
 	if info, ok := debug.ReadBuildInfo(); ok {
 		goVersion = info.GoVersion
-		if info.Main.Version != "" && info.Main.Version != "(devel)" {
-			version = info.Main.Version
-		}
 		for _, s := range info.Settings {
 			if s.Key == "vcs.revision" {
 				revision = " " + s.Value
 			}
 		}
 	}
-	_, err := fmt.Fprintf(sh.out, "gatewright %s%s %s\n", version, revision, goVersion)
+	_, err := fmt.Fprintf(sh.out, "gatewright %s%s %s\n", Version(), revision, goVersion)
 	return err
+}
+
+// Version is the version this binary was built from: a release's, or "devel".
+func Version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
+		return "devel"
+	}
+	return info.Main.Version
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"reflect"
 	"time"
 )
@@ -32,31 +33,34 @@ func unsettled() Config {
 			ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 75 * time.Second,
 			MaxConnections: 4096, MaxConnectionsPerIP: 512,
 			JSONDepth: 32, JSONValues: 100_000,
+			RetryEntries: 10_000, RetryBytes: 64 << 20, RetryFor: 10 * time.Minute,
 		},
 		Control: Control{
 			Listen: "127.0.0.1:8081", TLSMin: "1.3",
 			TrustedProxies: []string{}, Hosts: []string{}, Origins: []string{},
-			MaxBody: 4 << 20, MaxHeader: 16 << 10,
+			MaxBody: 256 << 10, MaxHeader: 16 << 10,
 			ReadTimeout: 10 * time.Second, WriteTimeout: time.Minute, IdleTimeout: 75 * time.Second,
-			MaxConnections: 256, Metrics: true,
+			MaxConnections: 256, PageLimit: 200, RetryEntries: 1024, RetryFor: 10 * time.Minute, Metrics: true,
 		},
 		Ledger: Ledger{
 			Origin: "gatewright.local", Instance: "main", Sync: "sync",
-			Deadline: 2 * time.Second, CheckpointEvery: time.Second,
+			Deadline: 2 * time.Second, Queue: 16 << 10, CheckpointEvery: time.Second,
 			Arguments: "sealed", Receipts: true,
 		},
 		Intent: Intent{
 			Issuer: "gatewright", Audience: "gatewright",
 			TokenTTL: 15 * time.Minute, MaxTokenTTL: 24 * time.Hour, PlanTTL: 24 * time.Hour,
 			MaxSteps: 256, MaxPlan: 256 << 10, MaxPlans: 1000,
+			MaxAllPlans: 20_000, MaxTokens: 100, History: 100, KeepPlans: 7 * 24 * time.Hour,
 			Leeway: 5 * time.Second, CacheTokens: 10_000,
 		},
 		Identity:  Identity{MaxOrganisations: 1000, MaxUsers: 10_000, MaxAgents: 10_000, MaxKeys: 20_000},
-		Quota:     Quota{SourceRate: 1000, SourceBurst: 2000, TenantRate: 5000, TenantBurst: 10_000, AgentRate: 1000, AgentBurst: 2000, MaxTracked: 100_000},
-		Catalogue: Catalogue{RefreshEvery: time.Minute, MaxServers: 256, MaxTools: 1000, MaxSchema: 64 << 10},
+		Quota:     Quota{SourceRate: 1000, SourceBurst: 2000, TenantRate: 5000, TenantBurst: 10_000, AgentRate: 1000, AgentBurst: 2000},
+		Catalogue: Catalogue{RefreshEvery: 5 * time.Minute, RefreshTimeout: 30 * time.Second, MaxServers: 200, MaxTools: 1000, MaxTool: 256 << 10, MaxSchema: 64 << 10, SchemaDepth: 32},
 		Upstream: Upstream{
-			ConnectTimeout: 3 * time.Second, Timeout: 30 * time.Second, IdleTimeout: 30 * time.Second,
-			MaxReply: 4 << 20, MaxHeader: 16 << 10, MaxConnections: 256, MaxSessions: 10_000,
+			ConnectTimeout: 5 * time.Second, Timeout: time.Minute, QueueTimeout: 2 * time.Second, IdleTimeout: 30 * time.Second,
+			MaxReply: 4 << 20, JSONDepth: 64, JSONValues: 400_000, MaxEvents: 10_000, MaxPages: 100,
+			MaxConnections: 128, MaxUpstreams: 4096, MaxSessions: 4096, SessionIdle: 10 * time.Minute, Failures: 5, OpenFor: 5 * time.Second,
 		},
 		Log:  Log{Level: "info", Format: "text"},
 		Demo: Demo{Server: true, StartTimeout: 10 * time.Second},
@@ -64,7 +68,7 @@ func unsettled() Config {
 }
 
 // DefaultServer is what a server block leaves out.
-func DefaultServer() Server { return Server{Era: "auto", Header: "Authorization"} }
+func DefaultServer() Server { return Server{Era: "auto", Header: "Authorization", Labels: []string{}} }
 
 func defaultElement(t reflect.Type) reflect.Value {
 	if t == reflect.TypeFor[Server]() {
@@ -73,8 +77,16 @@ func defaultElement(t reflect.Type) reflect.Value {
 	return reflect.Zero(t)
 }
 
-// settle fills in what "auto" stands for.
+// settle fills in what "auto" stands for, and writes addresses of trusted proxies as the ranges of one
+// address that they are, so that readers meet one form.
 func (c *Config) settle() {
+	for _, list := range [][]string{c.Proxy.TrustedProxies, c.Control.TrustedProxies} {
+		for i, s := range list {
+			if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
+				list[i] = netip.PrefixFrom(a, a.BitLen()).String()
+			}
+		}
+	}
 	if c.Ledger.Segment != 0 {
 		return
 	}

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 
@@ -41,7 +42,7 @@ func TestSettingsThatDoNotFitEachOtherAreRefused(t *testing.T) {
 
 func TestListsOfNamesAreCheckedElementByElement(t *testing.T) {
 	for _, c := range []struct{ setting, value string }{
-		{"trusted_proxies", "10.0.0.0/33"}, {"trusted_proxies", "10.0.0.1/8"}, {"trusted_proxies", "lb.example"}, {"trusted_proxies", ""},
+		{"trusted_proxies", "10.0.0.0/33"}, {"trusted_proxies", "10.0.0.1/8"}, {"trusted_proxies", "lb.example"}, {"trusted_proxies", "0.0.0.0/0"}, {"trusted_proxies", "::/0"}, {"trusted_proxies", "fe80::1%eth0"}, {"trusted_proxies", ""},
 		{"hosts", "a.example:80"}, {"hosts", "A.example"}, {"hosts", "*"}, {"hosts", "a..b"}, {"hosts", "-a.example"}, {"hosts", ""},
 		{"hosts", strings.Repeat("a", 64) + ".example"},
 		{"origins", "*"}, {"origins", "null"}, {"origins", "https://a.example/"}, {"origins", "https://u@a.example"}, {"origins", "ftp://a.example"}, {"origins", ""},
@@ -54,8 +55,9 @@ func TestListsOfNamesAreCheckedElementByElement(t *testing.T) {
 		}
 	}
 	ok := "proxy {\n  trusted_proxies = [\"10.0.0.0/8\", \"::1\"]\n  hosts = [\"a-b.example\", \"10.0.0.1\", \"x\"]\n  origins = [\"https://a.example:8443\"]\n}\n"
-	if _, err := config.Parse("f", []byte(ok)); err != nil {
-		t.Error(err)
+	c, err := config.Parse("f", []byte(ok))
+	if err != nil || !reflect.DeepEqual(c.Proxy.TrustedProxies, []string{"10.0.0.0/8", "::1/128"}) {
+		t.Errorf("%v %v", c.Proxy.TrustedProxies, err)
 	}
 }
 

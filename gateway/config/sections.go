@@ -84,6 +84,12 @@ type Proxy struct {
 	JSONDepth int `koanf:"json_depth" min:"4" max:"256"`
 	// JSONValues bounds the number of values in it. Default 100000, about a body of max_body in numbers.
 	JSONValues int `koanf:"json_values" min:"16" max:"10000000"`
+	// RetryEntries, RetryBytes and RetryFor bound the answers kept for calls with an Idempotency-Key, in
+	// number, memory and time. Default 10000, 64MiB and 10m. What was dropped is a new call, which a used
+	// step refuses. Danger: they lie in memory; a restart drops them.
+	RetryEntries int           `koanf:"retry_entries" min:"1" max:"1000000"`
+	RetryBytes   Size          `koanf:"retry_bytes" min:"1MiB" max:"4GiB"`
+	RetryFor     time.Duration `koanf:"retry_for" min:"1s" max:"24h"`
 }
 
 // Control is the control port, for people and automation.
@@ -102,7 +108,7 @@ type Control struct {
 	Hosts []string `koanf:"hosts"`
 	// Origins are further web origins whose scripts may call. Default none.
 	Origins []string `koanf:"origins"`
-	// MaxBody bounds a request body. Default 4MiB: a policy bundle is the largest thing sent.
+	// MaxBody bounds a request body. Default 256KiB: the largest honest one is an upstream's secret.
 	MaxBody Size `koanf:"max_body" min:"1KiB" max:"64MiB"`
 	// MaxHeader bounds request line and headers together. Default 16KiB.
 	MaxHeader Size `koanf:"max_header" min:"4KiB" max:"256KiB"`
@@ -114,6 +120,12 @@ type Control struct {
 	IdleTimeout time.Duration `koanf:"idle_timeout" min:"1s" max:"1h"`
 	// MaxConnections bounds open connections. Default 256.
 	MaxConnections int `koanf:"max_connections" min:"1" max:"100000"`
+	// PageLimit bounds the rows of one answer, whatever is asked for. Default 200.
+	PageLimit int `koanf:"page_limit" min:"1" max:"1000"`
+	// RetryEntries and RetryFor bound the answers kept for requests with an Idempotency-Key. Default 1024
+	// and 10m. They lie in memory.
+	RetryEntries int           `koanf:"retry_entries" min:"1" max:"100000"`
+	RetryFor     time.Duration `koanf:"retry_for" min:"1s" max:"24h"`
 	// Metrics serves /metrics to admin keys and to loopback. Default true.
 	Metrics bool `koanf:"metrics"`
 	// Profiles serves /debug/pprof to admin keys and to loopback. Default false. Danger: a profile shows
@@ -139,6 +151,8 @@ type Ledger struct {
 	// virtual and spinning disks stall a second while they flush others' writes, and shorter waits would
 	// turn each stall into refused calls. Danger: long ones let callers pile up in front of a sick disk.
 	Deadline time.Duration `koanf:"deadline" min:"10ms" max:"1m"`
+	// Queue bounds the records that wait for the disk; a call beyond is refused. Default 16384.
+	Queue int `koanf:"queue" min:"1" max:"1048576"`
 	// CheckpointEvery is the time between signed checkpoints of a log that grew. Default 1s.
 	CheckpointEvery time.Duration `koanf:"checkpoint_every" min:"100ms" max:"1h"`
 	// Arguments is what a record keeps of a call's arguments: "sealed" (encrypted under the subject's
@@ -167,11 +181,20 @@ type Intent struct {
 	// MaxSteps bounds a plan's steps. Default 256: a proof of 8 hashes.
 	MaxSteps int `koanf:"max_steps" min:"1" max:"4096"`
 	// MaxPlan bounds a plan's JSON. Default 256KiB.
-	MaxPlan Size `koanf:"max_plan" min:"1KiB" max:"4MiB"`
-	// MaxPlans bounds the plans of one agent that are active at once. Default 1000: each is kept in memory.
+	MaxPlan Size `koanf:"max_plan" min:"1KiB" max:"2MiB"`
+	// MaxPlans bounds the plans of one agent that have not expired. Default 1000: each is kept in memory.
 	MaxPlans int `koanf:"max_plans" min:"1" max:"100000"`
-	// Leeway is the clock difference forgiven at nbf and exp. Default 5s. Danger: it lengthens every
-	// token and delays every expiry by that much; keep clocks right instead.
+	// MaxAllPlans bounds the plans of all organisations together, ended ones included while they are
+	// listed. Default 20000, about 1 KiB a step.
+	MaxAllPlans int `koanf:"max_all_plans" min:"1" max:"1048576"`
+	// MaxTokens bounds the tokens of one plan that have not expired. Default 100.
+	MaxTokens int `koanf:"max_tokens" min:"1" max:"65536"`
+	// History bounds the events of one plan that are remembered; the ledger has them all. Default 100.
+	History int `koanf:"history" min:"8" max:"65536"`
+	// KeepPlans is how long an expired plan stays listed. Default 168h.
+	KeepPlans time.Duration `koanf:"keep_plans" min:"0s" max:"87600h"`
+	// Leeway is how far an issuer's clock may run ahead of ours: a token made so much in the future is
+	// taken. Expiry has no leeway. Default 5s. Danger: it opens a token's time that much too early.
 	Leeway time.Duration `koanf:"leeway" min:"0s" max:"1m"`
 	// CacheTokens is how many verified tokens are remembered. Default 10000, about 20 MiB; one that is
 	// not costs a signature check (50 us) on every call.
@@ -218,41 +241,61 @@ type Quota struct {
 	// AgentRate and AgentBurst bound one agent, whatever its keys. Default 1000 and 2000.
 	AgentRate  float64 `koanf:"agent_rate" min:"0.01" max:"1000000"`
 	AgentBurst int     `koanf:"agent_burst" min:"1" max:"1000000"`
-	// MaxTracked bounds the buckets kept. Default 100000, about 10 MiB; when full, the bucket unused
-	// longest is dropped.
-	MaxTracked int `koanf:"max_tracked" min:"1000" max:"10000000"`
 }
 
 // Catalogue is the servers' tools as the gateway last saw them.
 type Catalogue struct {
-	// RefreshEvery is the time between looks at a server's tool list. Default 1m.
+	// RefreshEvery is the time between looks at a server's tool list. Default 5m.
 	RefreshEvery time.Duration `koanf:"refresh_every" min:"1s" max:"24h"`
-	// MaxServers bounds servers of one organisation. Default 256.
+	// RefreshTimeout bounds one such look. Default 30s.
+	RefreshTimeout time.Duration `koanf:"refresh_timeout" min:"100ms" max:"10m"`
+	// MaxServers bounds servers of one organisation. Default 200.
 	MaxServers int `koanf:"max_servers" min:"1" max:"10000"`
 	// MaxTools bounds tools of one server. Default 1000.
 	MaxTools int `koanf:"max_tools" min:"1" max:"100000"`
-	// MaxSchema bounds one tool's definition. Default 64KiB: beyond, a schema is an attack on validators.
-	MaxSchema Size `koanf:"max_schema" min:"1KiB" max:"1MiB"`
+	// MaxTool bounds one tool's definition. Default 256KiB.
+	MaxTool Size `koanf:"max_tool" min:"1KiB" max:"4MiB"`
+	// MaxSchema and SchemaDepth bound its input schema. Default 64KiB and 32 levels: beyond, a schema is an
+	// attack on validators; the tool is listed as unusable.
+	MaxSchema   Size `koanf:"max_schema" min:"1KiB" max:"1MiB"`
+	SchemaDepth int  `koanf:"schema_depth" min:"4" max:"128"`
 }
 
 // Upstream is the calls to HTTP MCP servers.
 type Upstream struct {
-	// ConnectTimeout bounds dialing with its TLS handshake. Default 3s.
+	// ConnectTimeout bounds name lookup, dialing and the TLS handshake. Default 5s.
 	ConnectTimeout time.Duration `koanf:"connect_timeout" min:"10ms" max:"1m"`
-	// Timeout bounds a call, from the first byte sent to the last received. Default 30s. Danger: a call
+	// Timeout bounds a call, from the first byte sent to the last received. Default 60s. Danger: a call
 	// cut off may have had its effect; its record says "unknown".
 	Timeout time.Duration `koanf:"timeout" min:"100ms" max:"10m"`
+	// QueueTimeout is how long a call waits for a free connection. Default 2s.
+	QueueTimeout time.Duration `koanf:"queue_timeout" min:"1ms" max:"1m"`
 	// IdleTimeout is how long an unused connection is kept. Default 30s, below the 60s of common servers.
 	IdleTimeout time.Duration `koanf:"idle_timeout" min:"1s" max:"1h"`
 	// MaxReply bounds an answer's body; a longer one is withheld, never cut. Default 4MiB.
 	MaxReply Size `koanf:"max_reply" min:"1KiB" max:"256MiB"`
-	// MaxHeader bounds an answer's headers. Default 16KiB.
-	MaxHeader Size `koanf:"max_header" min:"4KiB" max:"256KiB"`
-	// MaxConnections bounds connections to one server. Default 256; calls beyond wait their timeout.
+	// JSONDepth and JSONValues bound an answer's JSON. Default 64 levels and 400000 values.
+	JSONDepth  int `koanf:"json_depth" min:"4" max:"256"`
+	JSONValues int `koanf:"json_values" min:"16" max:"10000000"`
+	// MaxEvents bounds the server-sent events read while waiting for one answer. Default 10000.
+	MaxEvents int `koanf:"max_events" min:"1" max:"1000000"`
+	// MaxPages bounds the pages of one list of tools. Default 100.
+	MaxPages int `koanf:"max_pages" min:"1" max:"10000"`
+	// MaxConnections bounds connections to one server. Default 128.
 	MaxConnections int `koanf:"max_connections" min:"1" max:"65535"`
-	// MaxSessions bounds the sessions kept with servers of the older protocol, one per caller and
-	// server. Default 10000.
+	// MaxUpstreams bounds the servers known at once, over all organisations. Default 4096.
+	MaxUpstreams int `koanf:"max_upstreams" min:"1" max:"1000000"`
+	// MaxSessions bounds the sessions kept with one server of the older protocol, one for each caller;
+	// the one unused longest goes first. Default 4096.
 	MaxSessions int `koanf:"max_sessions" min:"1" max:"1000000"`
+	// SessionIdle is how long an unused one is kept. Default 10m.
+	SessionIdle time.Duration `koanf:"session_idle" min:"1s" max:"24h"`
+	// Failures in a row stop calls to a server for OpenFor; then one call tries it. Default 5 and 5s.
+	Failures int           `koanf:"failures" min:"1" max:"1000"`
+	OpenFor  time.Duration `koanf:"open_for" min:"100ms" max:"10m"`
+	// RootCAFile is a PEM file of authorities trusted beside the system's. Default none. Danger: they are
+	// trusted for every server.
+	RootCAFile string `koanf:"root_ca_file"`
 	// AllowPrivate permits loopback, private and link-local addresses for every server; a server block
 	// may do so for itself. Default false. Danger: a server's name may then resolve to the inside of
 	// your network or to a cloud's metadata service.
@@ -272,9 +315,13 @@ type Server struct {
 	AllowPrivate bool `koanf:"allow_private"`
 	// Credential is the name of the secret in the tenant's vault sent with each call. Default none.
 	Credential string `koanf:"credential"`
-	// Header is the header that carries it; in Authorization it is sent as a bearer token. Default
-	// "Authorization".
+	// Header is the header that carries it. Default "Authorization".
 	Header string `koanf:"header"`
+	// Prefix stands before the secret. Default "", which in Authorization means "Bearer ".
+	Prefix string `koanf:"prefix"`
+	// Labels and Sensitivity are shown to policies. Default none and 0.
+	Labels      []string `koanf:"labels"`
+	Sensitivity int      `koanf:"sensitivity" min:"0" max:"1000"`
 }
 
 // Policies is where the tenants' first rules come from.

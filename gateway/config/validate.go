@@ -204,12 +204,14 @@ func lists(section string, proxies, hosts, origins []string) error {
 	return nil
 }
 
+// isPrefix accepts an address, or a range whose host bits are zero. The range of everybody is a slip or
+// worse: with it any caller names its own source.
 func isPrefix(s string) bool {
 	if p, err := netip.ParsePrefix(s); err == nil {
-		return p.Masked() == p
+		return p.Masked() == p && p.Bits() > 0
 	}
-	_, err := netip.ParseAddr(s)
-	return err == nil
+	a, err := netip.ParseAddr(s)
+	return err == nil && a.Zone() == ""
 }
 
 // isHost accepts a DNS name (RFC 1123) in lower case, or an IP address.
@@ -304,6 +306,8 @@ func (c Config) validateServers() error {
 			return problem(at, "server %q: url is required", name)
 		case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.User != nil || u.Fragment != "":
 			return problem(at+".url", "url in server: want http or https, a host, and no user info or fragment") // not quoted: it may hold a password
+		case len(s.Prefix) > 64:
+			return problem(at+".prefix", "prefix in server: it is at most 64 characters")
 		case !isHeader(s.Header):
 			return problem(at+".header", "header in server: want a header name, have %q", s.Header)
 		}

@@ -208,7 +208,8 @@ func (c *checker) text(n *node, v []byte) bool {
 		}
 		inner = []byte(text)
 	}
-	if n.minLen > 0 || n.maxLen >= 0 {
+	// A text has at most as many runes as bytes, and at least a quarter as many.
+	if n.minLen > len(inner)/utf8.UTFMax || n.maxLen >= 0 && len(inner) > n.maxLen {
 		runes := utf8.RuneCount(inner)
 		if runes < n.minLen {
 			return c.failAt("minLength", n.minLen)

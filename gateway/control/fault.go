@@ -1,0 +1,60 @@
+package control
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/gatewright/gatewright/gateway/catalogue"
+	"github.com/gatewright/gatewright/gateway/identity"
+	"github.com/gatewright/gatewright/gateway/identity/vault"
+	"github.com/gatewright/gatewright/gateway/plans"
+	"github.com/gatewright/gatewright/merkle/ledger/wal"
+	"github.com/gatewright/gatewright/store"
+)
+
+// faults maps what the parts below say to what a caller may know. What is not here is internal.
+var faults = []struct {
+	err    error
+	status int
+	code   string
+	detail string
+	hint   string
+}{
+	{identity.ErrInvalid, http.StatusUnprocessableEntity, "request_invalid", "", "compare the request with /openapi.json"},
+	{vault.ErrInvalid, http.StatusUnprocessableEntity, "request_invalid", "", "compare the request with /openapi.json"},
+	{vault.ErrLimit, http.StatusConflict, "limit_reached", "the number of secrets is reached", ""},
+	{catalogue.ErrInvalid, http.StatusUnprocessableEntity, "request_invalid", "", "compare the request with /openapi.json"},
+	{catalogue.ErrUnknown, http.StatusNotFound, "not_found", "there is no such thing in this organisation", ""},
+	{catalogue.ErrExists, http.StatusConflict, "exists", "there is one of that name already", ""},
+	{catalogue.ErrTooMany, http.StatusConflict, "limit_reached", "the configured number of these is reached", ""},
+	{catalogue.ErrFixed, http.StatusConflict, "fixed", "the server stands in the configuration file", "change it there"},
+	{plans.ErrNotFound, http.StatusNotFound, "not_found", "there is no such thing in this organisation", ""},
+	{plans.ErrInactive, http.StatusConflict, "inactive", "the plan has ended", "a plan that has ended can only be revoked"},
+	{plans.ErrForbidden, http.StatusForbidden, "role_denied", "the key may not do this to that plan", ""},
+	{identity.ErrLastAdmin, http.StatusConflict, "last_admin", "an organisation keeps at least one active admin", "make another admin first"},
+	{identity.ErrFinal, http.StatusConflict, "final", "what is revoked or removed stays so", "make a new one"},
+	{identity.ErrExists, http.StatusConflict, "exists", "there is one of that name already", ""},
+	{identity.ErrLimit, http.StatusConflict, "limit_reached", "the configured number of these is reached", ""},
+	{wal.ErrTenant, http.StatusNotFound, "not_found", "there is no such thing in this organisation", ""},
+	{store.ErrNotFound, http.StatusNotFound, "not_found", "there is no such thing in this organisation", ""},
+	{store.ErrConflict, http.StatusConflict, "conflict", "somebody else changed it meanwhile, or it exists already", "look at it again"},
+}
+
+// fault turns an error of a part below into a problem when it is one that callers are told; else it returns err.
+func fault(err error) error {
+	var p *problem
+	if errors.As(err, &p) {
+		return p
+	}
+	for _, f := range faults {
+		if errors.Is(err, f.err) {
+			p := refuse(f.status, f.code, f.detail, f.hint)
+			if p.Detail == "" { // the part below explains rules, never rows or secrets
+				p.Detail = clip(strings.TrimSuffix(err.Error(), ": "+f.err.Error()), 300)
+			}
+			return p
+		}
+	}
+	return err
+}

@@ -1,0 +1,138 @@
+package control
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/gatewright/gatewright/gateway/identity"
+)
+
+// Who may walk a route. Each row below names one of these sets.
+var (
+	anyRole  = []identity.Role{identity.RoleAdmin, identity.RoleManager, identity.RoleMember, identity.RoleViewer}
+	members  = []identity.Role{identity.RoleAdmin, identity.RoleManager, identity.RoleMember}
+	managers = []identity.Role{identity.RoleAdmin, identity.RoleManager}
+	admins   = []identity.Role{identity.RoleAdmin}
+)
+
+// managementKeys are the kinds of key that open this port at all. Runtime keys belong to the data port.
+var managementKeys = []identity.Kind{identity.Admin}
+
+// Route is one row of the table that decides who may do what here. Handlers can only narrow it: a Member is held to the
+// agents it owns, and a management key of somebody else is revoked by an Admin only (see owned and revokeKey).
+type Route struct {
+	Op     string          // operation id in the OpenAPI document and in the ledger
+	Method string          // exactly this method; HEAD is not GET here
+	Path   string          // template
+	Roles  []identity.Role // who may; empty for open routes
+	Kinds  []identity.Kind // which kinds of key may
+	About  string          // one line for the OpenAPI document
+
+	Open      bool // needs no credential
+	Loopback  bool // needs no credential from a direct loopback peer
+	Instance  bool // only for callers of the gateway's own tenant
+	Writes    bool // changes something: an intent record comes first
+	Body      bool // takes a JSON body, and must have one
+	Sensitive bool // what is sent or answered holds a secret: no digests, nothing kept for a replay
+	Status    int  // of success; 0 means 200
+}
+
+// Routes returns the table, for tests and documentation.
+func Routes() []Route { return slices.Clone(routes) }
+
+var routes = []Route{
+	{Op: "healthz", Method: "GET", Path: "/healthz", Open: true, About: "the process lives"},
+	{Op: "readyz", Method: "GET", Path: "/readyz", Open: true, About: "the gateway serves calls"},
+	{Op: "openapi", Method: "GET", Path: "/openapi.json", Open: true, About: "this document"},
+	{Op: "metrics", Method: "GET", Path: "/metrics", Roles: admins, Kinds: managementKeys, Loopback: true, About: "prometheus metrics of the whole gateway"},
+	{Op: "profile", Method: "GET", Path: "/debug/pprof/{profile}", Roles: admins, Kinds: managementKeys, Loopback: true, Instance: true, About: "runtime profiles"},
+
+	{Op: "whoami", Method: "GET", Path: "/api/v1/whoami", Roles: anyRole, Kinds: managementKeys, About: "who the presented key is"},
+
+	{Op: "list-organisations", Method: "GET", Path: "/api/v1/organisations", Roles: anyRole, Kinds: managementKeys, About: "the caller's organisation; all of them for the gateway's own tenant"},
+	{Op: "create-organisation", Method: "POST", Path: "/api/v1/organisations", Roles: admins, Kinds: managementKeys, Instance: true, Writes: true, Body: true, Sensitive: true, Status: 201, About: "make an organisation with its first admin and the admin's key, shown once"},
+	{Op: "get-organisation", Method: "GET", Path: "/api/v1/organisations/{id}", Roles: anyRole, Kinds: managementKeys, About: "one organisation"},
+	{Op: "set-organisation-status", Method: "PUT", Path: "/api/v1/organisations/{id}/status", Roles: admins, Kinds: managementKeys, Instance: true, Writes: true, Body: true, About: "suspend an organisation, or let it work again"},
+
+	{Op: "list-users", Method: "GET", Path: "/api/v1/users", Roles: anyRole, Kinds: managementKeys, About: "the organisation's people"},
+	{Op: "create-user", Method: "POST", Path: "/api/v1/users", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, Status: 201, About: "add a user with a role"},
+	{Op: "get-user", Method: "GET", Path: "/api/v1/users/{id}", Roles: anyRole, Kinds: managementKeys, About: "one user"},
+	{Op: "set-user-role", Method: "PUT", Path: "/api/v1/users/{id}/role", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, About: "give a user another role"},
+	{Op: "set-user-status", Method: "PUT", Path: "/api/v1/users/{id}/status", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, About: "suspend a user, or let it act again"},
+	{Op: "remove-user", Method: "DELETE", Path: "/api/v1/users/{id}", Roles: admins, Kinds: managementKeys, Writes: true, Status: 204, About: "remove a user; the last admin stays"},
+	{Op: "create-management-key", Method: "POST", Path: "/api/v1/users/{id}/keys", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, Sensitive: true, Status: 201, About: "make a management key for a user, shown once"},
+
+	{Op: "list-agents", Method: "GET", Path: "/api/v1/agents", Roles: anyRole, Kinds: managementKeys, About: "the organisation's agents"},
+	{Op: "create-agent", Method: "POST", Path: "/api/v1/agents", Roles: managers, Kinds: managementKeys, Writes: true, Body: true, Status: 201, About: "register an agent"},
+	{Op: "get-agent", Method: "GET", Path: "/api/v1/agents/{id}", Roles: anyRole, Kinds: managementKeys, About: "one agent"},
+	{Op: "set-agent-status", Method: "PUT", Path: "/api/v1/agents/{id}/status", Roles: managers, Kinds: managementKeys, Writes: true, Body: true, About: "activate, suspend or revoke an agent"},
+	{Op: "set-agent-owner", Method: "PUT", Path: "/api/v1/agents/{id}/owner", Roles: managers, Kinds: managementKeys, Writes: true, Body: true, About: "let another user answer for an agent"},
+	{Op: "rotate-agent-key", Method: "PUT", Path: "/api/v1/agents/{id}/public-key", Roles: members, Kinds: managementKeys, Writes: true, Body: true, About: "replace an agent's Ed25519 public key; as Member one's own agent's"},
+
+	{Op: "list-keys", Method: "GET", Path: "/api/v1/keys", Roles: members, Kinds: managementKeys, About: "API keys, without their secrets; as Member one's own and those of one's own agents"},
+	{Op: "create-key", Method: "POST", Path: "/api/v1/keys", Roles: members, Kinds: managementKeys, Writes: true, Body: true, Sensitive: true, Status: 201, About: "make a runtime key for an agent, shown once; as Member for one's own agent"},
+	{Op: "revoke-key", Method: "DELETE", Path: "/api/v1/keys/{id}", Roles: members, Kinds: managementKeys, Writes: true, Status: 204, About: "revoke a key: as Admin any, as Manager runtime keys, as Member those of one's own agents, and always one's own"},
+
+	{Op: "list-servers", Method: "GET", Path: "/api/v1/servers", Roles: anyRole, Kinds: managementKeys, About: "the organisation's MCP servers"},
+	{Op: "add-server", Method: "POST", Path: "/api/v1/servers", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, Status: 201, About: "add an MCP server"},
+	{Op: "get-server", Method: "GET", Path: "/api/v1/servers/{name}", Roles: anyRole, Kinds: managementKeys, About: "one server"},
+	{Op: "update-server", Method: "PUT", Path: "/api/v1/servers/{name}", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, About: "replace a server's settings"},
+	{Op: "remove-server", Method: "DELETE", Path: "/api/v1/servers/{name}", Roles: admins, Kinds: managementKeys, Writes: true, Status: 204, About: "remove a server and its tools"},
+	{Op: "refresh-server", Method: "POST", Path: "/api/v1/servers/{name}/refresh", Roles: managers, Kinds: managementKeys, Writes: true, About: "fetch a server's tool list now"},
+	{Op: "list-tools", Method: "GET", Path: "/api/v1/servers/{name}/tools", Roles: anyRole, Kinds: managementKeys, About: "a server's tools with their quarantine state"},
+
+	{Op: "list-secrets", Method: "GET", Path: "/api/v1/secrets", Roles: managers, Kinds: managementKeys, About: "names of upstream secrets; values are never shown"},
+	{Op: "put-secret", Method: "PUT", Path: "/api/v1/secrets/{name}", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, Sensitive: true, Status: 204, About: "store or replace an upstream secret"},
+	{Op: "delete-secret", Method: "DELETE", Path: "/api/v1/secrets/{name}", Roles: admins, Kinds: managementKeys, Writes: true, Status: 204, About: "delete an upstream secret"},
+
+	{Op: "list-plans", Method: "GET", Path: "/api/v1/plans", Roles: anyRole, Kinds: managementKeys, About: "captured plans"},
+	{Op: "get-plan", Method: "GET", Path: "/api/v1/plans/{id}", Roles: anyRole, Kinds: managementKeys, About: "one plan with its history, each event with its ledger index"},
+	{Op: "get-plan-content", Method: "GET", Path: "/api/v1/plans/{id}/content", Roles: managers, Kinds: managementKeys, About: "the sealed plan: goal, metadata and the arguments of every step"},
+	{Op: "set-plan-state", Method: "PUT", Path: "/api/v1/plans/{id}/state", Roles: managers, Kinds: managementKeys, Writes: true, Body: true, About: "end a plan: completed, failed or revoked"},
+
+	{Op: "list-tokens", Method: "GET", Path: "/api/v1/tokens", Roles: anyRole, Kinds: managementKeys, About: "intent tokens with their uses and refusals"},
+	{Op: "revoke-token", Method: "DELETE", Path: "/api/v1/tokens/{id}", Roles: managers, Kinds: managementKeys, Writes: true, Status: 204, About: "revoke an intent token"},
+
+	{Op: "list-revocations", Method: "GET", Path: "/api/v1/revocations", Roles: anyRole, Kinds: managementKeys, About: "what is revoked: agents, keys, tokens, plans"},
+	{Op: "revoke", Method: "POST", Path: "/api/v1/revocations", Roles: managers, Kinds: managementKeys, Writes: true, Body: true, Status: 201, About: "revoke an agent, a key, a token or a plan"},
+
+	{Op: "current-bundle", Method: "GET", Path: "/api/v1/bundles/current", Roles: anyRole, Kinds: managementKeys, About: "the bundle in force"},
+	{Op: "reload-bundle", Method: "POST", Path: "/api/v1/bundles/reload", Roles: admins, Kinds: managementKeys, Writes: true, About: "load the bundle again from where it lies; the last good one stays on error"},
+
+	{Op: "list-records", Method: "GET", Path: "/api/v1/ledger/records", Roles: anyRole, Kinds: managementKeys, About: "the organisation's ledger, by index"},
+	{Op: "get-record", Method: "GET", Path: "/api/v1/ledger/records/{index}", Roles: anyRole, Kinds: managementKeys, About: "one record"},
+	{Op: "get-checkpoint", Method: "GET", Path: "/api/v1/ledger/checkpoint", Roles: anyRole, Kinds: managementKeys, About: "the signed checkpoint of the organisation's ledger"},
+}
+
+// routeOf finds a row by its operation id.
+func routeOf(op string) (*Route, bool) {
+	for i := range routes {
+		if routes[i].Op == op {
+			return &routes[i], true
+		}
+	}
+	return nil, false
+}
+
+// pattern is the row's name in the ServeMux.
+func (r *Route) pattern() string { return r.Method + " " + r.Path }
+
+// success is the status of an answer that is not an error.
+func (r *Route) success() int {
+	if r.Status == 0 {
+		return http.StatusOK
+	}
+	return r.Status
+}
+
+// target reads what the template's variables stand for in a path that matched it.
+func (r *Route) target(path string) string {
+	names, values := strings.Split(r.Path, "/"), strings.Split(path, "/")
+	for i, name := range names {
+		if strings.HasPrefix(name, "{") && i < len(values) {
+			return values[i]
+		}
+	}
+	return ""
+}

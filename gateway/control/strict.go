@@ -1,0 +1,141 @@
+package control
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"mime"
+	"net/http"
+	"reflect"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/gatewright/gatewright/merkle/canon"
+)
+
+// Bounds of a body's inside: no body of this API nests deeper than three or holds more than a few hundred values.
+const (
+	maxDepth  = 8
+	maxValues = 4096
+)
+
+// readBody takes the whole body of a request, if its route has one, and lets only strict JSON through.
+func (a *API) readBody(r *http.Request, route *Route) ([]byte, *problem) {
+	if len(r.TransferEncoding) > 0 || r.ContentLength < 0 {
+		return nil, refuse(http.StatusLengthRequired, "length_required", "a body needs a Content-Length", "send the body without Transfer-Encoding")
+	}
+	if !route.Body {
+		if r.ContentLength > 0 {
+			return nil, refuse(http.StatusBadRequest, "body_refused", "this route takes no body", "")
+		}
+		return nil, nil
+	}
+	if p := checkMedia(r.Header); p != nil {
+		return nil, p
+	}
+	if r.ContentLength == 0 {
+		return nil, refuse(http.StatusBadRequest, "body_invalid", "this route needs a JSON body", "compare the request with /openapi.json")
+	}
+	if r.ContentLength > int64(a.cfg.MaxBody) {
+		return nil, refuse(http.StatusRequestEntityTooLarge, "body_too_large", fmt.Sprintf("the body exceeds %d bytes", a.cfg.MaxBody), "")
+	}
+	body := make([]byte, r.ContentLength)
+	if _, err := io.ReadFull(r.Body, body); err != nil {
+		return nil, refuse(http.StatusBadRequest, "body_invalid", "the body ended early", "")
+	}
+	if err := canon.Check(body, a.bodyLimits()); err != nil {
+		return nil, refuse(http.StatusBadRequest, "body_invalid", clip(err.Error(), 200), "send strict JSON: no duplicate names, valid UTF-8, numbers a double can hold")
+	}
+	if canon.KindOf(bytes.TrimLeft(body, " \t\r\n")) != '{' {
+		return nil, refuse(http.StatusBadRequest, "body_invalid", "the body must be a JSON object", "")
+	}
+	return body, nil
+}
+
+func (a *API) bodyLimits() canon.Limits {
+	return canon.Limits{Bytes: a.cfg.MaxBody, Depth: maxDepth, Values: maxValues}
+}
+
+// checkMedia accepts exactly one Content-Type, application/json in UTF-8, and no Content-Encoding.
+func checkMedia(h http.Header) *problem {
+	bad := func(why string) *problem {
+		return refuse(http.StatusUnsupportedMediaType, "content_type_refused", why, "send application/json")
+	}
+	if enc := h.Values("Content-Encoding"); len(enc) > 0 {
+		return bad("encoded bodies are not read")
+	}
+	types := h.Values("Content-Type")
+	if len(types) != 1 {
+		return bad("a body needs one Content-Type")
+	}
+	media, params, err := mime.ParseMediaType(types[0])
+	if err != nil || media != "application/json" {
+		return bad("the body must be application/json")
+	}
+	for name, value := range params {
+		if name != "charset" || !strings.EqualFold(value, "utf-8") {
+			return bad("the body must be application/json in UTF-8")
+		}
+	}
+	return nil
+}
+
+// format is how huma reads and writes JSON here. Bodies were checked by canon before huma saw them; what is left is that
+// encoding/json takes "Name" and "NAME" for "name", which lets two readers disagree, so names must match to the letter.
+var format = huma.Format{
+	Marshal: func(w io.Writer, v any) error {
+		enc := json.NewEncoder(w)
+		enc.SetEscapeHTML(false) // a ledger record stands in an answer byte for byte; nosniff keeps pages out
+		return enc.Encode(v)
+	},
+	Unmarshal: func(data []byte, v any) error {
+		if err := exactNames(data, reflect.TypeOf(v)); err != nil {
+			return err
+		}
+		return json.Unmarshal(data, v)
+	},
+}
+
+// exactNames refuses object members whose names are not spelled as the struct's tags, at every level.
+func exactNames(data []byte, t reflect.Type) error {
+	for t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	data = bytes.TrimSpace(data)
+	if t == nil || len(data) == 0 {
+		return nil
+	}
+	switch {
+	case t.Kind() == reflect.Struct && canon.KindOf(data) == '{':
+		fields := jsonFields(t)
+		return canon.Each(data, func(key, value []byte) error {
+			field, ok := fields[string(key)]
+			if !ok {
+				return fmt.Errorf("unknown member %q", clip(string(key), 64))
+			}
+			return exactNames(value, field)
+		})
+	case t.Kind() == reflect.Slice && canon.KindOf(data) == '[':
+		return canon.EachElement(data, func(_ int, value []byte) error { return exactNames(value, t.Elem()) })
+	}
+	return nil
+}
+
+func jsonFields(t reflect.Type) map[string]reflect.Type {
+	fields := map[string]reflect.Type{}
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if f.Anonymous {
+			maps.Copy(fields, jsonFields(f.Type))
+			continue
+		}
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if f.IsExported() && name != "" && name != "-" {
+			fields[name] = f.Type
+		}
+	}
+	return fields
+}

@@ -189,6 +189,9 @@ func (r *bodyReader) nextChunk() error {
 			r.done = true
 			return nil
 		}
+		if _, _, ok := splitHeader(line); !ok {
+			return malformed("a trailer is malformed")
+		}
 	}
 	return malformed("the answer has too many trailers")
 }

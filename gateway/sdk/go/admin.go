@@ -176,6 +176,20 @@ func (a *Admin) RevokeToken(ctx context.Context, id string) error {
 	return a.change(ctx, http.MethodDelete, "/api/v1/tokens/"+url.PathEscape(id), nil, nil)
 }
 
+// PutSecret stores or replaces an upstream's secret. No route gives it back.
+func (a *Admin) PutSecret(ctx context.Context, name, value string) error {
+	return a.change(ctx, http.MethodPut, "/api/v1/secrets/"+url.PathEscape(name), map[string]string{"value": value}, nil)
+}
+
+// EndPlan ends a plan: state is completed, failed or revoked; the reason stands in the ledger.
+func (a *Admin) EndPlan(ctx context.Context, id, state, reason string) error {
+	in := map[string]string{"state": state}
+	if reason != "" {
+		in["reason"] = reason
+	}
+	return a.change(ctx, http.MethodPut, "/api/v1/plans/"+url.PathEscape(id)+"/state", in, nil)
+}
+
 // Records returns up to limit records from an index on, and the number of records there are.
 func (a *Admin) Records(ctx context.Context, from uint64, limit int) ([]Record, uint64, error) {
 	var out struct {

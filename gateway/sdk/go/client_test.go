@@ -287,6 +287,8 @@ func TestTheControlRoutesAreSpokenAsTheyAre(t *testing.T) {
 	check("refresh", true, a.RefreshServer(ctx, "files"))
 	check("remove", true, a.RemoveServer(ctx, "files"))
 	check("token", true, a.RevokeToken(ctx, "tok_1"))
+	check("secret", true, a.PutSecret(ctx, "files-token", "s"))
+	check("plan", true, a.EndPlan(ctx, "pln_1", "failed", "changed my mind"))
 	records, size, err := a.Records(ctx, 3, 1)
 	check("records", size == 9 && len(records) == 1 && records[0].Index == 3, err)
 	want := []string{
@@ -294,7 +296,8 @@ func TestTheControlRoutesAreSpokenAsTheyAre(t *testing.T) {
 		`POST /api/v1/agents {"name":"a","talks_to":["files"]}`, `PUT /api/v1/agents/agt_1/status {"status":"suspended"}`,
 		`POST /api/v1/keys {"agent":"agt_1","name":"n","mode":"test"}`, "DELETE /api/v1/keys/key_1 ",
 		`POST /api/v1/servers {"name":"files","url":"https://files.example/mcp"}`, "POST /api/v1/servers/files/refresh ",
-		"DELETE /api/v1/servers/files ", "DELETE /api/v1/tokens/tok_1 ", "GET /api/v1/ledger/records?from=3&limit=1 ",
+		"DELETE /api/v1/servers/files ", "DELETE /api/v1/tokens/tok_1 ",
+		`PUT /api/v1/secrets/files-token {"value":"s"}`, `PUT /api/v1/plans/pln_1/state {"reason":"changed my mind","state":"failed"}`, "GET /api/v1/ledger/records?from=3&limit=1 ",
 	}
 	if !reflect.DeepEqual(seen, want) {
 		t.Errorf("sent\n%s\nwant\n%s", strings.Join(seen, "\n"), strings.Join(want, "\n"))

@@ -104,6 +104,34 @@ func TestAReceiptFailsAfterAnyChangeOfOneByte(t *testing.T) {
 	}
 }
 
+func TestAReceiptHasOneTextOnly(t *testing.T) {
+	r, ks := receipt(t, 2, 5), keys(t)
+	for cut := range 3 { // so that the last character carries 6, 4 and 2 bits
+		r.Leaf = r.Leaf[:len(r.Leaf)-min(cut, 1)]
+		text := r.AppendText(nil)
+		if _, err := ledger.ParseReceipt(text); err != nil {
+			t.Fatal(err)
+		}
+		for i := range len(text) + 1 {
+			for _, c := range "\r\n= " {
+				longer := string(text[:i]) + string(c) + string(text[i:])
+				if _, err := ledger.ParseReceipt([]byte(longer)); err == nil {
+					t.Fatalf("%q may be put in at %d", c, i)
+				}
+			}
+		}
+		last := len(text) - 1
+		for c := range 256 {
+			other := append(text[:last:last], byte(c))
+			if got, err := ledger.ParseReceipt(other); err == nil && byte(c) != text[last] {
+				if again := got.AppendText(nil); !bytes.Equal(again, other) || got.Verify(ks) == nil {
+					t.Fatalf("it may end in %#x", c)
+				}
+			}
+		}
+	}
+}
+
 func TestAReceiptOfAnotherSizeOrPlaceIsRefused(t *testing.T) {
 	ks := keys(t)
 	for n := 1; n <= 9; n++ {
@@ -242,6 +270,12 @@ func TestACheckpointFailsAfterAnyChangeOfOneByte(t *testing.T) {
 	for i := range signed {
 		if _, err := ledger.OpenCheckpoint(signed[:i], keys(t)); err == nil {
 			t.Fatal("cut at", i)
+		}
+		for _, c := range "\r\n A" {
+			longer := string(signed[:i]) + string(c) + string(signed[i:])
+			if _, err := ledger.OpenCheckpoint([]byte(longer), keys(t)); err == nil {
+				t.Fatalf("%q may be put in at %d", c, i)
+			}
 		}
 	}
 	if _, err := ledger.OpenCheckpoint(signed, nil); !errors.Is(err, ledger.ErrCheckpoint) {

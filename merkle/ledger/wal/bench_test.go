@@ -131,3 +131,28 @@ func benchCalls(b *testing.B, mode string, signed bool, n int) {
 	b.ReportMetric(float64(s.Records)/float64(max(s.Batches, 1)), "rec/batch")
 	b.ReportMetric(float64(b.N)/float64(max(s.Signatures, 1)), "rec/sig")
 }
+
+// BenchmarkVerify is offline verification of one record, chain MAC included.
+func BenchmarkVerify(b *testing.B) {
+	o := options(b.TempDir())
+	o.Sync, o.SegmentBytes = wal.SyncWrite, 8<<20
+	l := open(b, o)
+	const n = 16_384
+	var wg sync.WaitGroup
+	for range 64 {
+		wg.Go(func() {
+			for range n / 64 {
+				if _, err := l.Append(b.Context(), record("acme", ledger.Admin)); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	shut(b, l)
+	from := cpuTime()
+	for b.Loop() {
+		mustVerify(b, o)
+	}
+	b.ReportMetric(float64((cpuTime()-from).Nanoseconds())/1e3/float64(b.N)/n, "cpu-us/record")
+}

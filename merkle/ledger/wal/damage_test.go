@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/gatewright/gatewright/merkle"
@@ -330,6 +331,55 @@ func TestAValidFrameAfterABadOneRefusesToOpen(t *testing.T) {
 	base.CutLastBatch = true
 	if _, err := wal.Open(t.Context(), base); !errors.Is(err, wal.ErrCorrupt) {
 		t.Fatal("more than the last batch was cut:", err)
+	}
+}
+
+// A forger rewrites the log as somebody would who can write the disk and knows the format, but has no key.
+func TestAForgerWithoutTheKeysIsFound(t *testing.T) {
+	o, _ := tiny(t)
+	clean := loadFS(t, o)
+	at := wal.HeaderBytes
+	size := func(b []byte, at int) int { return int(b[at+2])<<8 + int(b[at+3]) + 8 }
+	for name, c := range map[string]struct {
+		forge        func(b []byte)
+		with, lacked string // reasons with and without k_0
+	}{
+		"record changed": {func(b []byte) {
+			f := b[at : at+size(b, at)]
+			copy(f[bytes.Index(f, []byte(`"tool":"x"`)):], `"tool":"y"`)
+			wal.SumFrame(f, 0)
+		}, "chain MAC", "differs from the signed checkpoint"},
+		"MAC changed": {func(b []byte) {
+			f := b[at : at+size(b, at)]
+			f[len(f)-1] ^= 1
+			wal.SumFrame(f, 0)
+		}, "chain MAC", ""},
+		"record taken out": {func(b []byte) {
+			n := size(b, at+size(b, at)) // the second, rival's first
+			first := at + size(b, at)
+			copy(b[first:], b[first+n:])
+		}, "seq 0 was expected", "seq 0 was expected"},
+		"record repeated": {func(b []byte) {
+			n := size(b, at)
+			copy(b[at+n:], b[at:at+n])
+			clear(b[at+2*n:])
+		}, "seq 1 was expected", "seq 1 was expected"},
+	} {
+		fs := &memFS{FS: wal.OSFS(), files: map[string][]byte{}}
+		for n, b := range clean.files {
+			fs.files[n] = bytes.Clone(b)
+		}
+		c.forge(fs.files[segment(o, 0)])
+		vo := wal.VerifyOptions{Keys: pinned(t), K0: k0(t, o), FS: fs}
+		rep, err := wal.Verify(t.Context(), o.Dir, vo)
+		if err == nil || rep.Bad == nil || !strings.Contains(rep.Bad.Reason, c.with) {
+			t.Errorf("%s: %v", name, err)
+		}
+		vo.K0 = nil
+		rep, err = wal.Verify(t.Context(), o.Dir, vo)
+		if (err == nil) != (c.lacked == "") || err != nil && !strings.Contains(rep.Bad.Reason, c.lacked) {
+			t.Errorf("%s without k_0: %v", name, err)
+		}
 	}
 }
 

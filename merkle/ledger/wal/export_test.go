@@ -74,6 +74,9 @@ func SumFrame(b []byte, segment uint64) {
 	binary.BigEndian.PutUint32(b[4:], frameSum(frameSeed(segment), b))
 }
 
+// NextKey is the key file of epoch 1.
+func NextKey(k0 []byte) []byte { return chainKey{key: [32]byte(k0)}.next().text() }
+
 // Tip is the end of the data in the current segment.
 func Tip(l *Log) int64 {
 	l.state.Lock()

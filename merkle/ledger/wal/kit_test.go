@@ -100,6 +100,9 @@ func settle(t testing.TB, l *wal.Log, tenant, of, outcome string) *ledger.Receip
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := rc.Verify(pinned(t)); err != nil {
+		t.Fatal(err)
+	}
 	return rc
 }
 

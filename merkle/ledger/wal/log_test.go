@@ -333,6 +333,74 @@ func TestFollowersGetHistoryThenLiveEventsInOrder(t *testing.T) {
 	}
 }
 
+func TestEveryReceiptOfABatchVerifiesAndNamesTheTreesLeaf(t *testing.T) {
+	l := open(t, options(t.TempDir()))
+	type pair struct {
+		mark wal.Mark
+		text []byte
+	}
+	got := make(chan pair, 256)
+	var wg sync.WaitGroup
+	for range 64 {
+		wg.Go(func() {
+			for range 4 {
+				r := record("acme", ledger.Refused)
+				m, text, err := l.Settle(t.Context(), r, []byte("kept"))
+				if err != nil {
+					t.Error(err)
+				}
+				got <- pair{m, text}
+			}
+		})
+	}
+	wg.Wait()
+	close(got)
+	shared := false
+	for p := range got {
+		rc, err := ledger.ParseReceipt(bytes.TrimPrefix(p.text, []byte("kept")))
+		if err != nil || !bytes.HasPrefix(p.text, []byte("kept")) {
+			t.Fatal(err)
+		}
+		if err := rc.Verify(pinned(t)); err != nil {
+			t.Fatal(err)
+		}
+		shared = shared || rc.Size > 2
+		all, err := l.Scan(t.Context(), "acme", p.mark.Index, 1)
+		if err != nil || all[0].Leaf != p.mark.Leaf || rc.LeafHash() != p.mark.Leaf || !bytes.Equal(all[0].Data, rc.Leaf) {
+			t.Fatal("receipt and tree speak of two things", err)
+		}
+	}
+	if !shared {
+		t.Fatal("no batch of more than two was signed; the test shows nothing")
+	}
+}
+
+func TestALogGoesOnWhenItsLastKeyIsAlreadyGone(t *testing.T) {
+	// The process died after the next key was stored and before a record used it.
+	for _, torn := range []bool{false, true} {
+		dir, copied := t.TempDir(), t.TempDir()
+		l := open(t, options(dir))
+		admit(t, l, "acme", use("p", 0, 1))
+		end := wal.Tip(l)
+		copyTree(t, dir, copied)
+		o := options(copied)
+		if torn {
+			damage(t, segment(o, 0), func(b []byte) { copy(b[end:], "half a frame") })
+		}
+		if err := os.WriteFile(o.ChainKeyFile, wal.NextKey(k0(t, o)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		l = open(t, o)
+		if _, err := l.Admit(t.Context(), record("acme", ledger.Admitted), use("p", 0, 1)); !errors.Is(err, wal.ErrUsed) {
+			t.Fatal(err)
+		}
+		shut(t, l)
+		if rep := mustVerify(t, o); rep.Segments != 2 {
+			t.Fatalf("%+v", rep)
+		}
+	}
+}
+
 func TestAClosedLogRefuses(t *testing.T) {
 	l := open(t, options(t.TempDir()))
 	shut(t, l)

@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatewright/gatewright/gateway/identity"
@@ -42,6 +43,8 @@ type Strangers interface {
 	Note(addr netip.Addr, code pipeline.Code, at time.Time)
 }
 
+var _ Strangers = (*pipeline.Strangers)(nil)
+
 // API answers the control port.
 type API struct {
 	cfg     Config
@@ -53,7 +56,8 @@ type API struct {
 	cursors cursors
 	replays *replays
 	metrics *metrics
-	spec    []byte // the OpenAPI document
+	spec    []byte      // the OpenAPI document
+	lame    atomic.Bool // the last answer of readyz was no
 }
 
 // New builds the API. It fails on a bad config, a missing part, or a route without a handler.
@@ -143,13 +147,18 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) {
 	out.send(w)
 }
 
-// match finds the row for a request; nil when there is none.
+// match finds the row for a request; nil when there is none. ServeMux hands HEAD to the GET row: only open rows, which
+// anybody may get, take it.
 func (a *API) match(r *http.Request) *Route {
-	if r.Method == http.MethodHead {
-		return nil // ServeMux would hand it to the GET row
-	}
 	_, pattern := a.mux.Handler(r)
-	return a.byPat[pattern]
+	route := a.byPat[pattern]
+	switch {
+	case route == nil, r.Method == http.MethodHead && !route.Open:
+		return nil
+	case route.Op == "metrics" && !a.cfg.Metrics, route.Op == "profile" && (!a.cfg.Profiles || profileOf(r) == nil):
+		return nil
+	}
+	return route
 }
 
 // identify turns the one Bearer key into a caller. Every way it can fail gives the same answer.
@@ -264,8 +273,7 @@ func permitted(route *Route, who identity.Caller) *problem {
 // unmatched tells a wrong method from a wrong path.
 func (a *API) unmatched(r *http.Request) *problem {
 	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
-		probe := &http.Request{Method: m, Host: r.Host, URL: r.URL}
-		if _, pattern := a.mux.Handler(probe); a.byPat[pattern] != nil {
+		if m != r.Method && a.match(&http.Request{Method: m, Host: r.Host, URL: r.URL}) != nil {
 			return refuse(http.StatusMethodNotAllowed, "method_not_allowed", "this path does not take this method", "see /openapi.json")
 		}
 	}

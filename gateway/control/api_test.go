@@ -70,6 +70,9 @@ func TestOnlyThreeRoutesAreOpen(t *testing.T) {
 		if a := w.call("GET", path, "", ""); a.status != http.StatusOK || a.header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s: %d", path, a.status)
 		}
+		if a := w.call("HEAD", path, "", ""); a.status != http.StatusOK {
+			t.Errorf("HEAD %s: %d", path, a.status)
+		}
 		w.call("POST", path, "", "").refused(t, http.StatusUnauthorized, "unauthenticated")
 	}
 	if n := len(w.log.of(demo)); n != 0 {

@@ -172,10 +172,10 @@ func (c *call) body(phase string) []byte {
 	return b
 }
 
-// commit keeps the digest of a body, so that a record says which request it was; not where the body is a secret, since
-// a digest lets a guess be tried.
+// commit keeps the digest of a body, so that a record says which request it was; not where the body is a secret or about
+// a person, since a digest lets a guess be tried for ever.
 func (c *call) commit(body []byte) {
-	if len(body) > 0 && c.route != nil && !c.route.Sensitive {
+	if len(body) > 0 && c.route != nil && !c.route.Sensitive && !c.route.Private {
 		c.digest = sha256.Sum256(body)
 	}
 }

@@ -26,6 +26,9 @@
 // outcome therefore means "unknown": the process ended, or the ledger failed, in between. When a record cannot be
 // appended the caller gets 503 audit_unavailable and no other answer; if it was the intent, nothing was changed.
 //
+// Three routes are open: /healthz, /readyz and /openapi.json. /metrics and profiles need no key from a peer on this
+// machine that forwards for nobody, and leave no record then, since there is no tenant whose record it would be.
+//
 // Refusals before a credential is known are counted per source address and written to the chain of the _instance tenant
 // as one record per window, so that a scanner cannot fill the disk.
 package control

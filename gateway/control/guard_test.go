@@ -162,8 +162,7 @@ func TestMetricsAndProfilesAreForAdminsAndForThisMachine(t *testing.T) {
 		t.Errorf("profile for an operator: %d", a.status)
 	}
 	for _, path := range []string{"/debug/pprof/cmdline", "/debug/pprof/nothing"} {
-		if a := from("127.0.0.1:5", path, ""); a.status != http.StatusNotFound {
-			t.Errorf("%s: %d", path, a.status)
-		}
+		from("127.0.0.1:5", path, "").refused(t, http.StatusUnauthorized, "unauthenticated")
+		from("127.0.0.1:5", path, w.operator).refused(t, http.StatusNotFound, "not_found")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/pprof"
+	"path"
 )
 
 // probe answers what is not part of the API: liveness, readiness, the document, metrics and profiles. Whoever comes
@@ -18,48 +19,48 @@ func (a *API) probe(w http.ResponseWriter, r *http.Request, route *Route) {
 		w.Header().Set("Content-Type", "application/openapi+json")
 		_, _ = w.Write(a.spec) // the client may be gone
 	case "metrics":
-		if !a.cfg.Metrics {
-			notFound().write(w)
-			return
-		}
 		a.metrics.handler.ServeHTTP(w, r)
 	case "profile":
-		a.profile(w, r, route.target(r.URL.Path))
+		if h := profileOf(r); h != nil {
+			h.ServeHTTP(w, r)
+			return
+		}
+		notFound().write(w)
 	default:
 		notFound().write(w)
 	}
 }
 
-// ready says whether calls are served; why not is for the log, since anybody may ask.
+// ready says whether calls are served. Why not is for the log, once, since anybody may ask and as often as they like.
 func (a *API) ready(w http.ResponseWriter) {
+	var err error
 	if a.deps.Ready != nil {
-		if err := a.deps.Ready(); err != nil {
+		err = a.deps.Ready()
+	}
+	if before := a.lame.Swap(err != nil); err != nil {
+		if !before {
 			a.log.Warn("not ready", "error", err)
-			status(w, http.StatusServiceUnavailable, "not ready")
-			return
 		}
+		status(w, http.StatusServiceUnavailable, "not ready")
+		return
 	}
 	status(w, http.StatusOK, "ready")
 }
 
-// profile serves the runtime's profiles, without its index page and without the command line.
-func (a *API) profile(w http.ResponseWriter, r *http.Request, name string) {
-	if !a.cfg.Profiles {
-		notFound().write(w)
-		return
-	}
-	switch name {
+// profileOf finds the runtime profile a path names; nil when there is none. The index page and the command line, which
+// may hold secrets, are left out.
+func profileOf(r *http.Request) http.Handler {
+	switch name := path.Base(r.URL.Path); name {
 	case "profile":
-		pprof.Profile(w, r)
+		return http.HandlerFunc(pprof.Profile)
 	case "trace":
-		pprof.Trace(w, r)
+		return http.HandlerFunc(pprof.Trace)
 	case "symbol":
-		pprof.Symbol(w, r)
+		return http.HandlerFunc(pprof.Symbol)
 	case "heap", "goroutine", "allocs", "block", "mutex", "threadcreate":
-		pprof.Handler(name).ServeHTTP(w, r)
-	default:
-		notFound().write(w)
+		return pprof.Handler(name)
 	}
+	return nil
 }
 
 func status(w http.ResponseWriter, code int, text string) {

@@ -78,7 +78,12 @@ func TestAChangeIsAnIntentAndItsOutcome(t *testing.T) {
 	if p1 != "outcome" || t1 != id || id == "" || all[1].Of != all[0].ID || all[1].Outcome != "ok" || all[1].Status != 201 || all[1].ID == all[0].ID {
 		t.Errorf("outcome: %s", all[1].AppendJSON(nil))
 	}
-	if all[0].Request.IsZero() || all[0].Request != all[1].Request {
+	if !all[0].Request.IsZero() {
+		t.Error("a digest of a person's name and address stays in the ledger")
+	}
+	w.call("POST", "/api/v1/agents", w.admin, `{"name":"new"}`)
+	all = w.log.of(demo)[2:]
+	if len(all) != 2 || all[0].Request.IsZero() || all[0].Request != all[1].Request {
 		t.Error("the records do not commit to the request")
 	}
 }

@@ -35,6 +35,7 @@ type Route struct {
 	Writes    bool // changes something: an intent record comes first
 	Body      bool // takes a JSON body, and must have one
 	Sensitive bool // what is sent or answered holds a secret: no digests, nothing kept for a replay
+	Private   bool // what is sent is about a person: no digest of it stays in the ledger
 	Status    int  // of success; 0 means 200
 }
 
@@ -56,7 +57,7 @@ var routes = []Route{
 	{Op: "set-organisation-status", Method: "PUT", Path: "/api/v1/organisations/{id}/status", Roles: admins, Kinds: managementKeys, Instance: true, Writes: true, Body: true, About: "suspend an organisation, or let it work again"},
 
 	{Op: "list-users", Method: "GET", Path: "/api/v1/users", Roles: anyRole, Kinds: managementKeys, About: "the organisation's people"},
-	{Op: "create-user", Method: "POST", Path: "/api/v1/users", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, Status: 201, About: "add a user with a role"},
+	{Op: "create-user", Method: "POST", Path: "/api/v1/users", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, Private: true, Status: 201, About: "add a user with a role"},
 	{Op: "get-user", Method: "GET", Path: "/api/v1/users/{id}", Roles: anyRole, Kinds: managementKeys, About: "one user"},
 	{Op: "set-user-role", Method: "PUT", Path: "/api/v1/users/{id}/role", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, About: "give a user another role"},
 	{Op: "set-user-status", Method: "PUT", Path: "/api/v1/users/{id}/status", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, About: "suspend a user, or let it act again"},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/gatewright/gatewright/gateway/catalogue"
@@ -116,7 +117,7 @@ func (m *mounting) servers() {
 	handle(m, "add-server", func(ctx context.Context, c *call, in *addServerIn) (*serverOut, error) {
 		c.target = in.Body.Name
 		s := in.Body.server(in.Body.Name)
-		c.note("url", s.URL)
+		c.note("host", hostOf(s.URL))
 		if err := m.api.deps.Catalogue.AddServer(ctx, c.caller.Tenant(), s); err != nil {
 			return nil, err
 		}
@@ -126,7 +127,7 @@ func (m *mounting) servers() {
 		return m.api.readServer(c, in.Name)
 	})
 	handle(m, "update-server", func(ctx context.Context, c *call, in *updateServerIn) (*serverOut, error) {
-		c.note("url", in.Body.URL)
+		c.note("host", hostOf(in.Body.URL))
 		if err := m.api.deps.Catalogue.UpdateServer(ctx, c.caller.Tenant(), in.Body.server(in.Name)); err != nil {
 			return nil, err
 		}
@@ -144,6 +145,15 @@ func (w Settings) server(name string) catalogue.Server {
 		Name: name, URL: w.URL, Era: w.Era, Credential: w.Credential, Header: w.Header, Prefix: w.Prefix,
 		Enabled: !w.Disabled, AllowPrivate: w.AllowPrivate, Labels: w.Labels, Sensitivity: w.Sensitivity,
 	}
+}
+
+// hostOf is what a record says of a URL: its query may hold a credential.
+func hostOf(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return ""
+	}
+	return u.Host
 }
 
 func (a *API) readServer(c *call, name string) (*serverOut, error) {

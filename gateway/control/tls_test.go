@@ -8,6 +8,8 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"io"
+	"log"
 	"math/big"
 	"net"
 	"os"
@@ -73,6 +75,7 @@ func TestTLSRefusesOldVersionsAndReloadsItsCertificate(t *testing.T) {
 	}
 	w := newWorld(t)
 	srv := control.Server(w.api.Handler())
+	srv.ErrorLog = log.New(io.Discard, "", 0) // failed handshakes are the point
 	go func() { _ = srv.Serve(tls.NewListener(l, cfg)) }()
 	t.Cleanup(func() { _ = srv.Close() })
 	addr := l.Addr().String()

@@ -32,6 +32,8 @@ var defaultCases = []struct {
 	{rule: "planned-resource-read", allow: true, ask: resource, not: func(a *policies.Ask) { resource(a); a.Plan.InPlan = false }},
 	{rule: "planned-prompt", allow: true, ask: prompt, not: func(a *policies.Ask) { prompt(a); a.Plan.InPlan = false }},
 	{rule: "destructive-needs-plan", ask: func(a *policies.Ask) { drop(a); a.Plan.InPlan = false }, not: drop},
+	{rule: "planning", allow: true, ask: func(a *policies.Ask) { discovery(a); a.Action = "capture_plan" },
+		not: func(a *policies.Ask) { discovery(a); a.Action = "planning" }},
 	{rule: "models", allow: true, ask: modelCall, not: func(a *policies.Ask) { modelCall(a); a.Tool = "" }},
 }
 
@@ -87,7 +89,8 @@ func TestTheDefaultBundleExplainsEveryRule(t *testing.T) {
 func TestWorkAloneNeedsAPlan(t *testing.T) {
 	e := defaultEngine(t)
 	free := "initialize discover ping list_tools list_prompts list_resources list_resource_templates complete set_log_level " +
-		"subscribe unsubscribe notify respond list_tasks get_task task_result cancel_task invoke_model list_models"
+		"subscribe unsubscribe notify respond list_tasks get_task task_result cancel_task invoke_model list_models " +
+		"capture_plan read_plan issue_token"
 	for action := range strings.FieldsSeq(free) {
 		a := call("mail", "send", "")
 		a.Action, a.Args, a.Plan = action, nil, policies.PlanFacts{}

@@ -107,6 +107,9 @@ func (d *Dir) version() error {
 // Fresh says whether the folder is new.
 func (d *Dir) Fresh() bool { return d.fresh }
 
+// Wraps says whether key files are sealed under the operator's key.
+func (d *Dir) Wraps() bool { return d.wrap != nil }
+
 // Ready marks a new folder as complete, once every key is made. From then on keys are only loaded.
 func (d *Dir) Ready() error {
 	if !d.fresh {

@@ -95,6 +95,42 @@ var codes = map[Code]meaning{
 	Internal:          {http.StatusInternalServerError, "internal error", "tell the operator, naming the record id"},
 }
 
+// intentCodes are the reasons of package merkle/intent, which are codes under their own names. The error's own message
+// and hint go with them.
+var intentCodes = map[Code]meaning{
+	"token_malformed": {http.StatusForbidden, "the intent token is malformed", "send it as 'gatewright token' printed it"},
+	"token_alg":       {http.StatusForbidden, "the intent token names another algorithm", "take a token from this gateway"},
+	"token_type":      {http.StatusForbidden, "this is not an intent token", "take a token from this gateway"},
+	"token_signature": {http.StatusForbidden, "the intent token's signature does not verify", "take a token from this gateway"},
+	"token_issuer":    {http.StatusForbidden, "the intent token's issuer is not trusted here", "take a token from this gateway"},
+	"token_key":       {http.StatusForbidden, "the intent token's key is not trusted here", "take a new token"},
+	"token_audience":  {http.StatusForbidden, "the intent token is for another gateway", "take a token from this gateway"},
+	"token_expired":   {http.StatusForbidden, "the intent token has expired", "take a new token for the plan"},
+	"token_not_yet":   {http.StatusForbidden, "the intent token is not valid yet", "check the clocks"},
+	"token_lifetime":  {http.StatusForbidden, "the intent token lives longer than this gateway allows", "take a new token"},
+	"token_revoked":   {http.StatusForbidden, "the intent token has been revoked", "take a new token if you still may"},
+	"bearer_mismatch": {http.StatusForbidden, "the intent token was issued to somebody else", "take a token with the key you call with"},
+	"plan_mismatch":   {http.StatusForbidden, "token and plan do not belong together", "take a token for this plan"},
+	"plan_revoked":    {http.StatusForbidden, "the plan has been revoked", "capture a new plan"},
+	"plan_expired":    {http.StatusForbidden, "the plan has expired", "capture a new plan"},
+	"leaf_malformed":  {http.StatusForbidden, "the step shown is malformed", "send the leaf as it was captured"},
+	"proof_length":    {http.StatusForbidden, "the proof has the wrong length", "make the proof for the token's plan"},
+	"proof_mismatch":  {http.StatusForbidden, "the proof does not lead to the token's plan", "make the proof for this very step"},
+	"step_unknown":    {http.StatusForbidden, "the plan has no such step", "see the plan's steps"},
+	"tool_mismatch":   {http.StatusForbidden, "the plan has no step for this tool", "capture a plan that has one"},
+	"schema_changed":  {http.StatusForbidden, "the tool's schema has changed since the plan was captured", "capture a new plan"},
+	"args_mismatch":   {http.StatusForbidden, "the arguments are not those of the plan", "call with the planned arguments, or capture a new plan"},
+}
+
+// meaningOf finds what a code says.
+func meaningOf(code Code) (meaning, bool) {
+	if m, ok := codes[code]; ok {
+		return m, true
+	}
+	m, ok := intentCodes[code]
+	return m, ok
+}
+
 // Denial is a refusal that may be told to the caller.
 type Denial struct {
 	Code       Code
@@ -108,7 +144,7 @@ type Denial struct {
 
 // Deny makes a refusal under a code; the message and hint of the code stand unless text is given.
 func Deny(code Code, text string) *Denial {
-	m, ok := codes[code]
+	m, ok := meaningOf(code)
 	if !ok {
 		code, m = Internal, codes[Internal]
 	}
@@ -138,7 +174,10 @@ func (d *Denial) Unwrap() error {
 }
 
 // Status is the HTTP status of the code, for dialects that answer refusals with one.
-func (d *Denial) Status() int { return codes[d.Code].status }
+func (d *Denial) Status() int {
+	m, _ := meaningOf(d.Code)
+	return m.status
+}
 
 // Because sets the cause and returns the denial.
 func (d *Denial) Because(err error) *Denial { d.Cause = err; return d }
@@ -147,7 +186,10 @@ func (d *Denial) Because(err error) *Denial { d.Cause = err; return d }
 func (d *Denial) WithReason(reason string) *Denial { d.Reason = reason; return d }
 
 // Known says whether the code is one that callers may be told.
-func (c Code) Known() bool { _, ok := codes[c]; return ok }
+func (c Code) Known() bool {
+	_, ok := meaningOf(c)
+	return ok
+}
 
 // asDenial finds the refusal in err. Anything that is not a refusal is a fault: the caller learns only "internal".
 func asDenial(err error) *Denial {

@@ -194,9 +194,9 @@ func (l *Line) guard(name string, f func() error) (err error) {
 func (l *Line) refuse(ctx context.Context, c *Call, cause error) {
 	d := l.outward(c, asDenial(cause))
 	c.Denial, c.Reply = d, Reply{}
-	if d.Code == Internal {
+	if d.Status() >= 500 {
 		l.stats.Faults.Add(1)
-		l.Log.Error("call refused by a fault", "op", c.Op, "tenant", c.Caller.Tenant(), "error", cause)
+		l.Log.Error("call refused by a fault", "code", string(d.Code), "op", c.Op, "tenant", c.Caller.Tenant(), "error", cause)
 	}
 	if !c.Caller.Valid() {
 		l.stats.Strangers.Add(1)
@@ -332,6 +332,8 @@ func ledgerDenial(err error) *Denial {
 		return Deny(StepUsed, "").Because(err)
 	case errors.Is(err, wal.ErrOrder):
 		return Deny(StepOrder, "").Because(err)
+	case errors.Is(err, wal.ErrExpired), errors.Is(err, wal.ErrForeign):
+		return Deny(PlanInactive, "").Because(err)
 	default:
 		return Deny(AuditUnavailable, "").Because(err)
 	}

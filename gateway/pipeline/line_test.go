@@ -14,6 +14,7 @@ import (
 
 	"github.com/gatewright/gatewright/gateway/identity"
 	"github.com/gatewright/gatewright/gateway/pipeline"
+	"github.com/gatewright/gatewright/merkle/intent"
 	"github.com/gatewright/gatewright/merkle/ledger"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 	"github.com/gatewright/gatewright/policies"
@@ -409,5 +410,19 @@ func TestEveryCodeHasAStatusAndAHint(t *testing.T) {
 	}
 	if d := pipeline.Deny("made_up", "text"); d.Code != pipeline.Internal {
 		t.Errorf("an unknown code is told as %s", d.Code)
+	}
+}
+
+// TestEveryIntentReasonIsACode: what the intent package refuses with is told to the caller under its own name.
+func TestEveryIntentReasonIsACode(t *testing.T) {
+	for _, r := range []intent.Reason{
+		intent.TokenMalformed, intent.TokenAlg, intent.TokenType, intent.TokenSignature, intent.TokenIssuer, intent.TokenKey,
+		intent.TokenAudience, intent.TokenExpired, intent.TokenNotYet, intent.TokenLifetime, intent.TokenRevoked, intent.BearerMismatch,
+		intent.PlanMismatch, intent.PlanRevoked, intent.PlanExpired, intent.PlanInactive, intent.LeafMalformed, intent.ProofLength,
+		intent.ProofMismatch, intent.StepUnknown, intent.ToolMismatch, intent.SchemaChanged, intent.ArgsMismatch, intent.StepUsed, intent.StepOrder,
+	} {
+		if d := pipeline.Deny(pipeline.Code(r), ""); d.Code != pipeline.Code(r) || d.Status() < 400 || d.Hint == "" {
+			t.Errorf("%s is told as %s, status %d", r, d.Code, d.Status())
+		}
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/canon"
 	"github.com/gatewright/gatewright/merkle/intent"
-	"github.com/gatewright/gatewright/policies"
 )
 
 // buildLine puts the stages in their row. The order is a security property: configuration tunes stages and never
@@ -31,7 +30,7 @@ func (g *Gateway) buildLine(context.Context) error {
 			stages.Decide{Policies: &g.bundles.engines, Done: g.ledger.Done},
 		},
 		Ledger:    g.ledger,
-		Upstream:  stages.Forward{Client: g.client, Servers: servers{g}, Secrets: g.vault},
+		Upstream:  stages.Forward{Client: g.client, Servers: servers{g}},
 		Strangers: g.strange,
 		Instance:  g.o.Config.Ledger.Instance,
 		Receipts:  g.o.Config.Ledger.Receipts,
@@ -74,9 +73,9 @@ func (g *Gateway) jwks() []byte { return g.issuers.JWKS(g.o.Config.Intent.Issuer
 type heldPlans struct{ g *Gateway }
 
 // Held finds the plan by its root.
-func (h heldPlans) Held(tenant string, root merkle.Hash) (*intent.Held, bool, bool) {
+func (h heldPlans) Held(tenant string, root merkle.Hash) (*intent.Held, string, bool) {
 	held, state, ok := h.g.plans.Held(tenant, root)
-	return held, state.Active(), ok
+	return held, string(state), ok
 }
 
 // prefixes reads addresses and ranges; an address alone is the range of itself.
@@ -95,6 +94,3 @@ func prefixes(texts []string) ([]netip.Prefix, error) {
 	}
 	return out, nil
 }
-
-// defs are the tools of a tenant as policy sees them.
-func (g *Gateway) defs(tenant string) []policies.ToolDef { return g.tools.Defs(tenant) }

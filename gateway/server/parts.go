@@ -6,17 +6,21 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"time"
 
+	"github.com/gatewright/gatewright/gateway/control"
 	"github.com/gatewright/gatewright/gateway/datadir"
 	"github.com/gatewright/gatewright/gateway/identity"
 	"github.com/gatewright/gatewright/gateway/identity/vault"
 	"github.com/gatewright/gatewright/gateway/plans"
+	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/intent"
 	"github.com/gatewright/gatewright/merkle/ledger"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
+	"github.com/gatewright/gatewright/policies"
 	"github.com/gatewright/gatewright/store/badger"
 )
 
@@ -128,11 +132,15 @@ func (g *Gateway) openLedger(ctx context.Context) error {
 	}
 	wc := wal.DefaultConfig()
 	wc.Sync, wc.SegmentBytes, wc.Deadline, wc.Checkpoint = c.Sync, int64(c.Segment), c.Deadline, c.CheckpointEvery
+	var wrap, unwrap func([]byte) ([]byte, error) // left out, the chain keys are plain text that an auditor can read
+	if g.dir.Wraps() {
+		wrap, unwrap = g.dir.Wrap, g.dir.Unwrap
+	}
 	var err error
 	g.ledger, err = wal.Open(ctx, wal.Options{
 		Config: wc, Dir: g.dir.Join("ledger"), Instance: c.Instance, Origin: c.Origin, Signer: g.keys.ledger,
 		ChainKeyFile: g.dir.Join("keys", "ledger.chain"), RootKeyFile: g.dir.Join("keys", "ledger.k0"),
-		WrapKey: g.dir.Wrap, UnwrapKey: g.dir.Unwrap,
+		WrapKey: wrap, UnwrapKey: unwrap,
 		Now: g.o.Now, Rand: g.o.Rand, Followers: []func([]wal.Event){follow},
 	})
 	if err != nil {
@@ -191,7 +199,7 @@ func (g *Gateway) openPlans(ctx context.Context) error {
 	c := g.o.Config.Intent
 	pc := plans.DefaultConfig()
 	pc.Audience, pc.TokenTTL, pc.MaxTokenTTL, pc.PlanTTL = c.Audience, c.TokenTTL, c.MaxTokenTTL, c.PlanTTL
-	pc.MaxSteps, pc.MaxPlan, pc.MaxPlans = c.MaxSteps, int(c.MaxPlan), c.MaxPlans
+	pc.Steps, pc.DraftBytes, pc.PlansPerAgent = c.MaxSteps, int(c.MaxPlan), c.MaxPlans
 	var err error
 	g.plans, err = plans.Open(ctx, pc, plans.Deps{
 		Store: g.store, Ledger: g.ledger, Verifier: g.verifier,
@@ -199,6 +207,23 @@ func (g *Gateway) openPlans(ctx context.Context) error {
 		Tools:  planTools{g}, Policy: g.policyDigest, Now: g.o.Now, Rand: g.o.Rand,
 	})
 	return err
+}
+
+// openPolicies makes ready to put bundles in force.
+func (g *Gateway) openPolicies(context.Context) error {
+	g.bundles = &bundles{
+		folder: g.o.Config.Policies.Bundle, tools: g.tools.Defs, record: g.recordBundle, log: g.o.Log,
+		current: map[string]*policies.Bundle{},
+	}
+	return nil
+}
+
+// policyDigest names the bundle in force when a token is issued.
+func (g *Gateway) policyDigest(tenant string) merkle.Hash {
+	if b, ok := g.bundles.Current(tenant); ok {
+		return b.Digest()
+	}
+	return merkle.Hash{}
 }
 
 // write makes a record of the gateway's own doing durable.
@@ -213,4 +238,51 @@ func (g *Gateway) write(ctx context.Context, r *ledger.Record) error {
 		return fmt.Errorf("record: %w", err)
 	}
 	return nil
+}
+
+// buildControl puts the control port together.
+func (g *Gateway) buildControl(context.Context) error {
+	c := g.o.Config.Control
+	cc := control.DefaultConfig()
+	cc.Hosts, cc.Origins, cc.TrustedProxies = c.Hosts, c.Origins, c.TrustedProxies
+	cc.MaxBody, cc.Metrics, cc.Profiles = int(c.MaxBody), c.Metrics, c.Profiles
+	var err error
+	g.control, err = control.New(cc, control.Deps{
+		Directory: directory{g.people, g.bundles}, Catalogue: g.tools, Plans: g.plans, Ledger: g.ledger, Bundles: g.bundles, Vault: g.vault,
+		Strangers: g.strange, Gauges: g.gauges(), Ready: g.ready, Now: g.o.Now, Rand: g.o.Rand, Log: g.o.Log,
+	})
+	if err != nil {
+		return err
+	}
+	g.web = control.Server(g.control.Handler())
+	g.web.ReadTimeout, g.web.WriteTimeout, g.web.IdleTimeout = c.ReadTimeout, c.WriteTimeout, c.IdleTimeout
+	g.web.MaxHeaderBytes = int(c.MaxHeader)
+	g.web.ErrorLog = slog.NewLogLogger(g.o.Log.Handler(), slog.LevelDebug)
+	return nil
+}
+
+// gauges are what the parts count, for /metrics.
+func (g *Gateway) gauges() []control.Gauge {
+	line := g.line.Stats()
+	counter := func(name, help string, value func() uint64) control.Gauge {
+		return control.Gauge{Name: "gatewright_" + name + "_total", Help: help, Counter: true, Value: func() float64 { return float64(value()) }}
+	}
+	gauge := func(name, help string, value func() int) control.Gauge {
+		return control.Gauge{Name: "gatewright_" + name, Help: help, Value: func() float64 { return float64(value()) }}
+	}
+	return []control.Gauge{
+		counter("line_admitted", "Calls let out.", line.Admitted.Load),
+		counter("line_settled", "Calls whose outcome is on record.", line.Settled.Load),
+		counter("line_refused", "Calls of known callers refused.", line.Refused.Load),
+		counter("line_strangers", "Calls of unknown callers refused.", line.Strangers.Load),
+		counter("line_faults", "Panics and internal errors on the line.", line.Faults.Load),
+		gauge("data_connections", "Connections open on the data port.", g.proxy.Connections),
+		counter("ledger_records", "Records written.", func() uint64 { return g.ledger.Stats().Records }),
+		counter("ledger_batches", "Commits.", func() uint64 { return g.ledger.Stats().Batches }),
+		counter("ledger_signatures", "Batches signed for receipts.", func() uint64 { return g.ledger.Stats().Signatures }),
+		gauge("ledger_queue", "Records that wait for the disk.", func() int { return g.ledger.Stats().Queue }),
+		gauge("ledger_open_calls", "Calls admitted and not settled.", func() int { return g.ledger.Stats().Open }),
+		gauge("plans", "Plans kept.", func() int { return g.plans.Stats().Plans }),
+		gauge("plans_active", "Plans that may be worked on.", func() int { return g.plans.Stats().Active }),
+	}
 }

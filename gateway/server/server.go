@@ -10,7 +10,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"os/signal"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/gatewright/gatewright/gateway/catalogue"
@@ -76,7 +79,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	g.announce()
-	err = g.serve(ctx)
+	err = g.Serve(ctx)
 	return errors.Join(err, g.Close())
 }
 
@@ -124,10 +127,8 @@ func scheme(cert string) string {
 	return "http://"
 }
 
-// Serve answers both ports until ctx ends.
-func (g *Gateway) Serve(ctx context.Context) error { return g.serve(ctx) }
-
-func (g *Gateway) serve(ctx context.Context) error {
+// Serve answers both ports until ctx ends, and then lets running calls finish.
+func (g *Gateway) Serve(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	failed := make(chan error, 2)
@@ -167,12 +168,17 @@ func (g *Gateway) drain() error {
 func (g *Gateway) housekeeping(ctx context.Context) {
 	flush := time.NewTicker(strangersEvery)
 	refresh := time.NewTicker(g.o.Config.Catalogue.RefreshEvery)
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	defer flush.Stop()
 	defer refresh.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-hangup:
+			g.reloadCertificates()
 		case <-flush.C:
 			if err := g.strange.Flush(ctx, g.line); err != nil {
 				g.o.Log.Error("strangers' refusals not recorded, kept for the next try", "error", err)
@@ -195,7 +201,10 @@ func (g *Gateway) ready() error {
 	if g.draining.Load() {
 		return errors.New("draining")
 	}
-	return g.ledger.Ready()
+	if s := g.ledger.Stats(); !s.Ready {
+		return fmt.Errorf("the ledger takes no records: %w", s.Err)
+	}
+	return nil
 }
 
 // Close closes what Start opened, in reverse. It may be called on a gateway that never served.

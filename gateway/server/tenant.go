@@ -10,6 +10,7 @@ import (
 	"github.com/gatewright/gatewright/gateway/catalogue"
 	"github.com/gatewright/gatewright/gateway/identity"
 	"github.com/gatewright/gatewright/plugins"
+	"github.com/gatewright/gatewright/store"
 )
 
 // demoTenant is the tenant that development mode makes, and demoServerName its built-in server.
@@ -47,7 +48,7 @@ func (g *Gateway) firstTenant(ctx context.Context) error {
 }
 
 func (g *Gateway) firstAdmin(ctx context.Context) error {
-	seeded, err := g.people.Bootstrap(ctx, identity.Own, identity.Seed{OrgName: "Gateway", Admin: "First admin", Mode: identity.Live})
+	seeded, err := g.people.Bootstrap(ctx, store.Instance, identity.Seed{OrgName: "Gateway", Admin: "First admin", Mode: identity.Live})
 	if err != nil {
 		return err
 	}
@@ -62,7 +63,7 @@ func (g *Gateway) openTenants(ctx context.Context) error {
 	if err := g.configuredServers(ctx); err != nil {
 		return err
 	}
-	orgs, err := g.people.Orgs(ctx)
+	orgs, err := g.people.Orgs(ctx, store.Instance)
 	if err != nil {
 		return fmt.Errorf("list organisations: %w", err)
 	}
@@ -75,28 +76,38 @@ func (g *Gateway) openTenants(ctx context.Context) error {
 	return nil
 }
 
-// configuredServers puts the servers of the configuration into the catalogue. A tenant that does not exist is an error:
-// most likely its name is misspelt.
+// directory is the identity directory as the control port uses it: a new organisation gets its policies at once.
+type directory struct {
+	*identity.Directory
+	bundles *bundles
+}
+
+// CreateOrg makes an organisation and puts its bundle in force. Without one everything would be refused to it.
+func (d directory) CreateOrg(ctx context.Context, tenant, name string) (identity.Org, error) {
+	org, err := d.Directory.CreateOrg(ctx, tenant, name)
+	if err != nil {
+		return org, err
+	}
+	if _, err := d.bundles.Reload(ctx, tenant); err != nil {
+		return org, fmt.Errorf("put policies in force: %w", err)
+	}
+	return org, nil
+}
+
+// configuredServers refuses a configured server of a tenant that does not exist: most likely its name is misspelt.
 func (g *Gateway) configuredServers(ctx context.Context) error {
 	for name, s := range g.o.Config.Servers {
 		if _, err := g.people.Org(ctx, s.Tenant); err != nil {
 			return fmt.Errorf("server %q: tenant %q: %w", name, s.Tenant, err)
-		}
-		server := catalogue.Server{
-			Tenant: s.Tenant, Name: name, URL: s.URL, Era: s.Era, AllowPrivate: s.AllowPrivate || g.o.Config.Upstream.AllowPrivate,
-			Credential: s.Credential, Header: s.Header, Enabled: true,
-		}
-		if err := g.putServer(ctx, server); err != nil {
-			return fmt.Errorf("server %q: %w", name, err)
 		}
 	}
 	return nil
 }
 
 func (g *Gateway) putServer(ctx context.Context, s catalogue.Server) error {
-	err := g.tools.AddServer(ctx, s)
+	err := g.tools.AddServer(ctx, s.Tenant, s)
 	if errors.Is(err, catalogue.ErrExists) {
-		err = g.tools.UpdateServer(ctx, s)
+		err = g.tools.UpdateServer(ctx, s.Tenant, s)
 	}
 	return err
 }

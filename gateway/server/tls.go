@@ -41,9 +41,9 @@ func (g *Gateway) certificate(cert, key, lowest string) (*tls.Config, error) {
 	return conf, nil
 }
 
-// ReloadCertificates reads the certificate files again, as SIGHUP asks. Those in use stay where the new ones cannot be
+// reloadCertificates reads the certificate files again, as SIGHUP asks. Those in use stay where the new ones cannot be
 // read.
-func (g *Gateway) ReloadCertificates() {
+func (g *Gateway) reloadCertificates() {
 	for _, c := range g.certs {
 		if err := c.Reload(); err != nil {
 			g.o.Log.Error("certificate not reloaded, the one in use stays", "error", err)

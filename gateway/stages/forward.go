@@ -17,7 +17,7 @@ type Upstreams interface {
 
 // Targets finds where a tenant's server is and how the gateway proves itself to it.
 type Targets interface {
-	Target(tenant, server string) (*upstream.Target, bool)
+	Target(ctx context.Context, tenant, server string) (*upstream.Target, error)
 }
 
 // Forward takes an admitted call to its server. What goes out is built here anew: the name and the very argument bytes
@@ -29,9 +29,9 @@ type Forward struct {
 
 // Forward fills c.Reply.
 func (s Forward) Forward(ctx context.Context, c *pipeline.Call) error {
-	t, ok := s.Servers.Target(c.Caller.Tenant(), c.Server)
-	if !ok {
-		return pipeline.Deny(pipeline.UpstreamDown, "the server was removed while the call was under way")
+	t, err := s.Servers.Target(ctx, c.Caller.Tenant(), c.Server)
+	if err != nil {
+		return pipeline.Deny(pipeline.UpstreamDown, "the server is not there any more, or its credential is not in the vault").Because(err)
 	}
 	req := upstream.Request{Method: c.Op, Name: c.Name, Arguments: c.Args, Meta: c.Meta,
 		Principal: c.Caller.Agent() + "/" + c.Caller.KeyID()}

@@ -15,10 +15,9 @@ type Tools interface {
 	Lookup(tenant, server, tool string) (*catalogue.Tool, bool)
 }
 
-// Plans gives the plan that a token's root names, when this gateway holds it, and why it may not be used, when it may
-// not.
+// Plans gives the plan that a token's root names and its state, when this gateway holds it.
 type Plans interface {
-	Held(tenant string, root merkle.Hash) (h *intent.Held, active bool, ok bool)
+	Held(tenant string, root merkle.Hash) (h *intent.Held, state string, ok bool)
 }
 
 // Intent proves that the call is a step of a signed plan: token, expiry, revocation, plan state, and the Merkle proof
@@ -74,9 +73,9 @@ func (s Intent) grant(c *pipeline.Call, tok *intent.Token) error {
 	if c.Tool != nil {
 		req.Schema = c.Tool.SchemaHash
 	}
-	held, active, ok := s.Plans.Held(c.Caller.Tenant(), tok.PlanRoot())
-	if ok && !active {
-		return pipeline.Deny(pipeline.PlanInactive, "")
+	held, state, ok := s.Plans.Held(c.Caller.Tenant(), tok.PlanRoot())
+	if ok && state != "active" {
+		return inactive(state)
 	}
 	var err error
 	switch {
@@ -92,6 +91,19 @@ func (s Intent) grant(c *pipeline.Call, tok *intent.Token) error {
 		return refused(err)
 	}
 	return nil
+}
+
+// inactive says why a plan is over. One that is completed has each of its steps used up.
+func inactive(state string) error {
+	switch state {
+	case "completed":
+		return pipeline.Deny(pipeline.StepUsed, "the plan is completed: each of its steps has been done")
+	case "expired":
+		return pipeline.Deny("plan_expired", "")
+	case "revoked":
+		return pipeline.Deny("plan_revoked", "")
+	}
+	return pipeline.Deny(pipeline.PlanInactive, "the plan is "+state)
 }
 
 // leaf grants a step that the client shows itself, with its proof. When the gateway holds the plan too, its state was

@@ -90,9 +90,8 @@ func (d *Dialect) read(x *proxy.Exchange, c *pipeline.Call, r address) error {
 	if o := x.Head.Organization; o != nil && string(o) != c.Caller.Tenant() {
 		return pipeline.Deny(pipeline.NotFound, "X-Organization-Id is not an organisation of this credential").WithReason("other_tenant")
 	}
-	c.Name = r.id
 	if r.method == http.MethodGet {
-		c.Op, c.Action, c.Answer = "plans/get", "read_plan", d.view
+		c.Op, c.Action, c.Answer = "plans/get", "read_plan", func(ctx context.Context, c *pipeline.Call) error { return d.view(ctx, c, r.id) }
 		return nil
 	}
 	body := x.Request.Body()
@@ -110,7 +109,7 @@ func (d *Dialect) read(x *proxy.Exchange, c *pipeline.Call, r address) error {
 		c.Op, c.Action, c.Answer = "plans/capture", "capture_plan", d.capture
 		return nil
 	}
-	c.Op, c.Action, c.Answer = "tokens/issue", "issue_intent", d.token
+	c.Op, c.Action, c.Answer = "tokens/issue", "issue_token", func(ctx context.Context, c *pipeline.Call) error { return d.token(ctx, c, r.id) }
 	return nil
 }
 
@@ -123,12 +122,12 @@ func (d *Dialect) capture(ctx context.Context, c *pipeline.Call) error {
 	return reply(c, p, err)
 }
 
-func (d *Dialect) view(ctx context.Context, c *pipeline.Call) error {
-	p, err := d.Plans.View(ctx, owner(c), c.Name)
+func (d *Dialect) view(ctx context.Context, c *pipeline.Call, id string) error {
+	p, err := d.Plans.View(ctx, owner(c), id)
 	return reply(c, p, err)
 }
 
-func (d *Dialect) token(ctx context.Context, c *pipeline.Call) error {
+func (d *Dialect) token(ctx context.Context, c *pipeline.Call, id string) error {
 	var ttl time.Duration
 	err := canon.Each(c.Args, func(key, value []byte) error {
 		if string(key) != "ttl_seconds" {
@@ -144,7 +143,7 @@ func (d *Dialect) token(ctx context.Context, c *pipeline.Call) error {
 	if err != nil {
 		return err
 	}
-	t, err := d.Plans.Token(ctx, owner(c), c.Name, plans.TokenOptions{TTL: ttl})
+	t, err := d.Plans.Token(ctx, owner(c), id, plans.TokenOptions{TTL: ttl})
 	return reply(c, t, err)
 }
 

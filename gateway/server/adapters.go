@@ -1,0 +1,104 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/gatewright/gatewright/gateway/catalogue"
+	"github.com/gatewright/gatewright/gateway/identity/vault"
+	"github.com/gatewright/gatewright/gateway/upstream"
+	"github.com/gatewright/gatewright/merkle"
+)
+
+// The parts of one floor do not know each other; what they need of one another is handed over here.
+
+// lister reads a server's tools for the catalogue.
+type lister struct {
+	client *upstream.Client
+	vault  *vault.Vault
+}
+
+// ListTools asks the server itself.
+func (l lister) ListTools(ctx context.Context, s catalogue.Server) ([]json.RawMessage, error) {
+	t, err := target(ctx, l.vault, s)
+	if err != nil {
+		return nil, err
+	}
+	return l.client.ListTools(ctx, t)
+}
+
+// target says how to reach a server. Its credential is taken out of the vault for this one request, and wiped after.
+func target(ctx context.Context, v *vault.Vault, s catalogue.Server) (*upstream.Target, error) {
+	t := &upstream.Target{Tenant: s.Tenant, Name: s.Name, URL: s.URL, Era: s.Era, AllowPrivate: s.AllowPrivate}
+	if s.Credential == "" {
+		return t, nil
+	}
+	var value string
+	err := v.Use(ctx, s.Tenant, s.Credential, func(secret []byte) error {
+		value = s.Prefix + string(secret)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("credential of server %s: %w", s.Name, err)
+	}
+	t.Headers = func(add func(name, value string)) { add(s.Header, value) }
+	return t, nil
+}
+
+// servers finds upstreams for the line.
+type servers struct{ g *Gateway }
+
+// Target finds a tenant's server that is enabled, with what it is to be shown.
+func (s servers) Target(ctx context.Context, tenant, name string) (*upstream.Target, error) {
+	server, ok := s.g.tools.Server(tenant, name)
+	if !ok || !server.Enabled {
+		return nil, catalogue.ErrUnknown
+	}
+	return target(ctx, s.g.vault, server)
+}
+
+// planTools tells the register of plans about tools.
+type planTools struct{ g *Gateway }
+
+// Lookup finds a tool's schema and the check of its arguments.
+func (p planTools) Lookup(tenant, server, tool string) (merkle.Hash, func(args []byte) error, bool) {
+	t, ok := p.g.tools.Lookup(tenant, server, tool)
+	if !ok {
+		return merkle.Hash{}, nil, false
+	}
+	return t.SchemaHash, t.CheckArgs, true
+}
+
+// openCatalogue opens the client for upstreams and, on it, the catalogue with the servers of the configuration.
+func (g *Gateway) openCatalogue(ctx context.Context) error {
+	u, c := g.o.Config.Upstream, g.o.Config.Catalogue
+	uc := upstream.DefaultConfig()
+	uc.ConnectTimeout, uc.Timeout, uc.IdleTimeout = u.ConnectTimeout, u.Timeout, u.IdleTimeout
+	uc.MaxConnections, uc.MaxSessions, uc.MaxResponse, uc.MaxTools = u.MaxConnections, u.MaxSessions, int(u.MaxReply), c.MaxTools
+	var err error
+	if g.client, err = upstream.New(upstream.Options{Config: uc, Now: g.o.Now}); err != nil {
+		return err
+	}
+	cc := catalogue.DefaultConfig()
+	cc.MaxServers, cc.MaxTools, cc.MaxSchemaBytes, cc.RefreshEvery = c.MaxServers, c.MaxTools, int(c.MaxSchema), c.RefreshEvery
+	cc.AllowPrivate = u.AllowPrivate || g.o.Config.Mode == "development"
+	for name, s := range g.o.Config.Servers {
+		cc.Servers = append(cc.Servers, catalogue.Fixed{
+			Tenant: s.Tenant, Name: name, URL: s.URL, Era: s.Era, Credential: s.Credential, Header: s.Header,
+			AllowPrivate: s.AllowPrivate || u.AllowPrivate,
+		})
+	}
+	if g.tools, err = catalogue.Open(ctx, cc, g.store, lister{g.client, g.vault}, g.o.Now); err != nil {
+		return err
+	}
+	g.tools.OnChange(func(tenant string) { g.bundles.retool(tenant) })
+	return nil
+}
+
+// refreshTools reads every server's tools anew. A server that does not answer keeps its last good list.
+func (g *Gateway) refreshTools(ctx context.Context) {
+	if failed := g.tools.RefreshAll(ctx); failed > 0 {
+		g.o.Log.Warn("some servers did not list their tools; their last good lists stay", "servers", failed)
+	}
+}

@@ -48,6 +48,7 @@ type Call struct {
 
 	Caller   identity.Caller
 	Tool     *catalogue.Tool
+	Token    *intent.Token // verified; the record of a refusal names it and its plan
 	Grant    intent.Grant
 	Labels   []string
 	Ask      policies.Ask

@@ -138,6 +138,7 @@ type Denial struct {
 	Hint       string        // what to do about it
 	RetryAfter time.Duration // for RateLimited
 	Reason     string        // for the ledger only: the exact reason where the caller is told less
+	Uncertain  bool          // the call went out and may have taken effect, or not
 	Data       []byte        // protocol-specific JSON for the caller, nil when none
 	Cause      error         // for the log only
 }

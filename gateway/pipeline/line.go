@@ -300,6 +300,9 @@ func (l *Line) outcome(c *Call, r *ledger.Record, cause error) {
 	case cause != nil:
 		d := asDenial(cause)
 		r.Outcome, r.Code, r.Detail = "upstream_error", string(d.Code), d.Reason
+		if d.Uncertain || d.Code == Internal {
+			r.Outcome = "unknown"
+		}
 		c.Denial = d
 		if d.Code == Internal {
 			l.stats.Faults.Add(1)

@@ -84,10 +84,11 @@ func (g *Gateway) openCatalogue(ctx context.Context) error {
 	cc.MaxServers, cc.MaxTools, cc.MaxSchemaBytes, cc.RefreshEvery = c.MaxServers, c.MaxTools, int(c.MaxSchema), c.RefreshEvery
 	cc.AllowPrivate = u.AllowPrivate || g.o.Config.Mode == "development"
 	for name, s := range g.o.Config.Servers {
-		cc.Servers = append(cc.Servers, catalogue.Fixed{
-			Tenant: s.Tenant, Name: name, URL: s.URL, Era: s.Era, Credential: s.Credential, Header: s.Header,
-			AllowPrivate: s.AllowPrivate || u.AllowPrivate,
-		})
+		f := catalogue.Fixed{Tenant: s.Tenant, Name: name, URL: s.URL, Era: s.Era, AllowPrivate: s.AllowPrivate || u.AllowPrivate}
+		if s.Credential != "" {
+			f.Credential, f.Header = s.Credential, s.Header
+		}
+		cc.Servers = append(cc.Servers, f)
 	}
 	if g.tools, err = catalogue.Open(ctx, cc, g.store, lister{g.client, g.vault}, g.o.Now); err != nil {
 		return err

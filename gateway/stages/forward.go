@@ -65,5 +65,7 @@ func upstreamDenial(err error) error {
 	if !ok {
 		return fmt.Errorf("call upstream: %w", err)
 	}
-	return pipeline.Deny(code, "").WithReason(string(e.Kind) + ": " + e.Detail).Because(err)
+	d := pipeline.Deny(code, "").WithReason(string(e.Kind) + ": " + e.Detail).Because(err)
+	d.Uncertain = e.Sent
+	return d
 }

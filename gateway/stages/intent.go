@@ -33,7 +33,7 @@ type Intent struct {
 // Name is "intent".
 func (Intent) Name() string { return "intent" }
 
-// Check fills c.Tool and c.Grant. An operation that needs no plan still has its token judged when one is shown: a bad
+// Check fills c.Token, c.Tool and c.Grant. An operation that needs no plan still has its token judged when one is shown: a bad
 // token is never ignored.
 func (s Intent) Check(_ context.Context, c *pipeline.Call) error {
 	if len(c.Shown.Token) == 0 && c.Plan {
@@ -45,6 +45,7 @@ func (s Intent) Check(_ context.Context, c *pipeline.Call) error {
 		if tok, err = s.Verifier.Token(c.Shown.Token, c.Started); err != nil {
 			return refused(err)
 		}
+		c.Token = tok
 	}
 	if c.Answer != nil {
 		return nil

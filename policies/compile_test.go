@@ -163,6 +163,20 @@ func TestABundleMayAddWordsButNotChangeTheGateways(t *testing.T) {
 	}
 }
 
+func TestABundlesOwnActionDoesNotBecomeATool(t *testing.T) {
+	b, err := policies.LoadBundle(fstest.MapFS{"p.cedar": {Data: []byte(allowAll)}, "schema.cedarschema": {Data: []byte(`action "mail___send";`)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := policies.Compile(b, demoTools())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(e.Skipped()) != 1 || e.Decide(call("mail", "send", `{"to":"x"}`)).Allowed() || !e.Decide(call("db", "query", `{}`)).Allowed() {
+		t.Errorf("left out: %q", e.Skipped())
+	}
+}
+
 func TestValidationOfAGroupSeesEveryTool(t *testing.T) {
 	tools := demoTools()
 	for i := range 50 {

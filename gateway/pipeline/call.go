@@ -68,6 +68,8 @@ type Call struct {
 	claimed  *Answers // set by Claim: where the answer is to be kept
 	stages   []ledger.StageTime
 	rec      ledger.Record
+	issued   string
+	addr     string
 	ask      []byte // the whole Ask as JSON
 	seal     []byte // plaintext and then sealed bytes of the record's side
 }
@@ -118,10 +120,18 @@ func (c *Call) BuildAsk(done int) policies.Ask {
 	if c.Grant.Valid() {
 		a.Plan = policies.PlanFacts{
 			InPlan: true, ID: c.Grant.PlanID(), Step: c.Grant.Step(), Steps: int(c.Grant.PlanSize()), Done: done,
-			Expires: time.Unix(c.Grant.Expires(), 0), BundleAtIssue: c.Grant.PolicyDigest().String(),
+			Expires: time.Unix(c.Grant.Expires(), 0), BundleAtIssue: c.issuedUnder(),
 		}
 	}
 	return a
+}
+
+// issuedUnder is the digest of the bundle in force when the token was issued, in hex; it is spelt once a call.
+func (c *Call) issuedUnder() string {
+	if c.issued == "" {
+		c.issued = c.Grant.PolicyDigest().String()
+	}
+	return c.issued
 }
 
 // StageTimes returns how long each stage took, in the row's order.

@@ -35,9 +35,10 @@ func (l *Line) record(c *Call, kind ledger.Kind) (*ledger.Record, error) {
 		Agent: c.Caller.Agent(), User: c.Caller.User(), Key: c.Caller.KeyID(), Route: c.Route,
 		Op: c.Op, Server: c.Server, Tool: c.Name, Step: -1, Labels: c.Labels, Bundle: c.Decision.Bundle(),
 	}
-	if c.Remote.IsValid() {
-		r.Addr = c.Remote.String()
+	if c.addr == "" && c.Remote.IsValid() {
+		c.addr = c.Remote.String()
 	}
+	r.Addr = c.addr
 	if c.Grant.Valid() {
 		r.Plan, r.PlanID, r.Token = c.Grant.PlanRoot(), c.Grant.PlanID(), c.Grant.TokenID()
 		r.Step, r.Uses, r.PlanExpires = int32(c.Grant.Step()), c.Grant.Uses(), c.Grant.PlanExpires()

@@ -2,6 +2,7 @@ package intent_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -136,6 +137,18 @@ func TestMatchingIsBoundedWhateverPlanAndArgumentsSay(t *testing.T) {
 	}
 	_, err = w.grantHeld(t, w.request("t", `{"a":"`+strings.Repeat("x", 4097)+`"}`))
 	refused(t, err, intent.ArgsMismatch)
+	w = newWorld(t, one(`"where":{"a":{"schema":{"items":{"pattern":"[a-z]{200}[0-9]"}}}}`))
+	long := `"` + strings.Repeat("x", 4000) + `"`
+	if _, err = w.grantHeld(t, w.request("t", `{"a":[`+strings.Repeat(long+",", 100)+long+`]}`)); !strings.Contains(fmt.Sprint(err), "changed") && !strings.Contains(fmt.Sprint(err), "costly") {
+		t.Fatal(err)
+	}
+	w = newWorld(t, one(`"where":{"a":{"schema":{"items":{"pattern":"[a-z]{200}"}}}}`))
+	if _, err = w.grantHeld(t, w.request("t", `{"a":[`+long+`]}`)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = w.grantHeld(t, w.request("t", `{"a":[`+strings.Repeat(long+",", 100)+long+`]}`)); !strings.Contains(fmt.Sprint(err), "too costly") {
+		t.Fatalf("values that fit, but take too long to compare: %v", err)
+	}
 	w = newWorld(t, one(`"where":{"a":{"open":true}},"additional":true`))
 	many := `{"a":1` + strings.Repeat(`,"a":1`, 5000) + `}`
 	_, err = w.grantHeld(t, w.request("t", many))

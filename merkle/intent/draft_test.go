@@ -111,24 +111,17 @@ func TestManyLargePatternsAreRefusedTogether(t *testing.T) {
 	}
 }
 
-func TestAPlanOfTheHardMaximumWorks(t *testing.T) {
+func TestNoPlanIsLargerThanItsProofsAllow(t *testing.T) {
 	lim := intent.DefaultLimits()
 	lim.Steps, lim.Bytes, lim.Values = 1<<20, 64<<20, 1<<22
 	_, err := intent.ParseDraft([]byte(draftOf(intent.MaxSteps+1, "")), lim)
 	refused(t, err, intent.PlanInvalid)
-	p, err := intent.ParseDraft([]byte(draftOf(intent.MaxSteps, "")), lim)
-	if err != nil {
-		t.Fatal(err)
+	w := newWorld(t, draftOf(1024, ""))
+	if proof := w.held.AppendProof(nil, 700); len(proof) != 10 {
+		t.Fatalf("%d hashes, want 10", len(proof))
 	}
-	if err := p.Seal(&stream{}); err != nil {
+	if _, err := w.verifier.GrantLeaf(w.token(t), who, w.request("t700", ""), w.leaf(t, 700), w.held.AppendProof(nil, 700), now); err != nil {
 		t.Fatal(err)
-	}
-	h, err := intent.NewHeld(&p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if proof := h.AppendProof(nil, 40_000); len(proof) != 16 {
-		t.Fatalf("%d hashes, want 16", len(proof))
 	}
 }
 

@@ -350,7 +350,7 @@ func TestAReceiptIsVerifiedOfflineFromArgumentFileAndStandardInput(t *testing.T)
 	if o.code != 0 || !json.Valid([]byte(o.out)) || !strings.Contains(o.out, `"verified": true`) {
 		t.Errorf("json: %+v", o)
 	}
-	for i := range len(text) {
+	for i := 0; i < len(text); i += 5 {
 		c := byte('A')
 		if text[i] == c {
 			c = 'B'

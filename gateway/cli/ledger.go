@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
@@ -69,6 +71,9 @@ func (c *ledgerVerifyCmd) firstKey(sh *shell) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if b, err = plainKey(b); err != nil {
+		return nil, usage("export it with the operator's wrapping key first", "%s: %v", name(c.K0), err)
+	}
 	epoch, key, err := wal.ParseChainKey(b)
 	if err != nil {
 		return nil, usage(hint, "%s: %v", name(c.K0), err)
@@ -77,6 +82,23 @@ func (c *ledgerVerifyCmd) firstKey(sh *shell) ([]byte, error) {
 		return nil, usage(hint, "%s holds the running key of epoch %d, not the first one", name(c.K0), epoch)
 	}
 	return key, nil
+}
+
+// plainKey takes a key out of the form that files of a data folder have ("gatewright/key/v1 raw BASE64"), and
+// leaves other files as they are.
+func plainKey(file []byte) ([]byte, error) {
+	f := strings.Fields(string(file))
+	if len(f) != 3 || f[0] != "gatewright/key/v1" {
+		return file, nil
+	}
+	if f[1] != "raw" {
+		return nil, errors.New("the key is wrapped")
+	}
+	b, err := base64.StdEncoding.Strict().DecodeString(f[2])
+	if err != nil {
+		return nil, fmt.Errorf("read key: %w", err)
+	}
+	return b, nil
 }
 
 func (sh *shell) showReport(r *wal.Report, ok bool) {

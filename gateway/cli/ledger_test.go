@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
@@ -71,6 +72,19 @@ func TestALedgerIsVerifiedOfflineAndNotAfterOneByteIsChanged(t *testing.T) {
 	var body struct{ Verified bool }
 	if o.code != 0 || json.Unmarshal([]byte(o.out), &body) != nil || !body.Verified {
 		t.Errorf("json: %+v", o)
+	}
+	plain, err := os.ReadFile(k0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for form, code := range map[string]int{"raw": 0, "sealed": 2} {
+		file := filepath.Join(t.TempDir(), form)
+		if err := os.WriteFile(file, []byte("gatewright/key/v1 "+form+" "+base64.StdEncoding.EncodeToString(plain)+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if o := h.run(t, "ledger", "verify", "--data", dir, "--k0", file); o.code != code || (code == 0) != strings.Contains(o.out, "chain checked") {
+			t.Errorf("k_0 in a %s key file: %+v", form, o)
+		}
 	}
 	h.fails(t, 2, "not the first one", "ledger", "verify", "--data", dir, "--k0", runningKey(t))
 	changeOneByte(t, filepath.Join(dir, "ledger"), []byte("record number 7"))

@@ -1,0 +1,59 @@
+package ladder
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/gatewright/gatewright/policies"
+)
+
+// policyCount is how many policies are in force on every rung that decides.
+const policyCount = 50
+
+// writeShipped makes a bundle folder of the files that ship with the gateway.
+func writeShipped(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("write bundle: %w", err)
+	}
+	b := policies.Default()
+	for _, name := range b.Files() {
+		data, _ := b.File(name)
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			return fmt.Errorf("write bundle: %w", err)
+		}
+	}
+	return nil
+}
+
+// writeGenerated adds policies to the shipped ones until there are policyCount: a few rules for every caller, one of
+// which reads an argument, and for the rest rules of single teams, as a security team's repository has them. Because a
+// rule that applies reads the arguments, no decision of the load can be answered from memory. The rules name the tool, so
+// a gateway takes them only when it knows the tool.
+func writeGenerated(dir string) error {
+	shipped, err := policies.Compile(policies.Default(), nil)
+	if err != nil {
+		return fmt.Errorf("write bundle: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "bench.cedar"), []byte(generated(policyCount-shipped.Len())), 0o600); err != nil {
+		return fmt.Errorf("write bundle: %w", err)
+	}
+	return nil
+}
+
+// generated writes n policies.
+func generated(n int) string {
+	action := fmt.Sprintf("Action::%q", serverName+"___"+toolName)
+	rules := []string{
+		`@id("amount-limit") forbid (principal, action == ` + action + `, resource) when { context.input.amount > 900000 };`,
+		`@id("sensitive") forbid (principal, action in Action::"call_tool", resource) when { resource.sensitivity > 900 };`,
+		`@id("quarantined") forbid (principal, action, resource) when { principal.labels.contains("quarantined") };`,
+		`@id("runaway-plan") forbid (principal, action in Action::"call_tool", resource) when { context.plan.steps > 4096 };`,
+	}
+	for i := len(rules); i < n; i++ {
+		rules = append(rules, fmt.Sprintf(`@id("team-%02d") %s (principal in Team::"team-%02d", action == %s, resource in Server::%q) when { context.input.amount > %d };`,
+			i, []string{"permit", "forbid"}[i%2], i, action, serverName, i*1000))
+	}
+	return strings.Join(rules[:n], "\n") + "\n"
+}

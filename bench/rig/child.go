@@ -1,0 +1,170 @@
+// Package rig is what every bench command stands on: child processes whose CPU time can be told apart, a load
+// generator, a server to stand behind what is measured, and a look at how quiet the machine is.
+//
+// Everything that is measured runs as a child of the bench process, by re-executing the same binary under a hidden
+// verb. Parent and child speak JSON lines over the child's standard input and output; a child whose input ends stops,
+// so that none outlives a parent that was killed.
+package rig
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"time"
+)
+
+// Verb is the hidden first argument that makes the binary a child. After it come the role and its settings as JSON.
+const Verb = "bench-child"
+
+const (
+	startWithin  = 60 * time.Second // a gateway that writes its first ledger segments on a busy disk
+	answerWithin = 30 * time.Second
+)
+
+// Child is a process under the parent's control. Its methods are for one goroutine.
+type Child struct {
+	Addr   string          // host:port where it serves
+	Detail json.RawMessage // what its role says of itself
+
+	cmd   *exec.Cmd
+	in    io.WriteCloser
+	lines chan reply
+}
+
+// order is what the parent asks of a child.
+type order struct {
+	Do   string `json:"do"` // usage, profile, stop-profile, allocs
+	Path string `json:"path,omitempty"`
+}
+
+// reply is what a child answers: first where it serves, then once for each order.
+type reply struct {
+	Addr   string          `json:"addr,omitempty"`
+	Detail json.RawMessage `json:"detail,omitempty"`
+	Usage  Usage           `json:"usage"`
+	Error  string          `json:"error,omitempty"`
+}
+
+// Usage is what a process has used since it started.
+type Usage struct {
+	CPU     time.Duration `json:"cpu"`     // user and system time
+	Mallocs uint64        `json:"mallocs"` // heap objects
+	Bytes   uint64        `json:"bytes"`   // of heap objects
+}
+
+// Since is what was used after the earlier look.
+func (u Usage) Since(earlier Usage) Usage {
+	return Usage{CPU: u.CPU - earlier.CPU, Mallocs: u.Mallocs - earlier.Mallocs, Bytes: u.Bytes - earlier.Bytes}
+}
+
+// Start starts a child in a role and waits until it serves. self is the command that starts this binary.
+func Start(ctx context.Context, self []string, role string, settings any) (*Child, error) {
+	text, err := json.Marshal(settings)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", role, err)
+	}
+	args := append(append([]string(nil), self[1:]...), Verb, role, string(text))
+	cmd := exec.CommandContext(ctx, self[0], args...) //nolint:gosec // our own binary
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", role, err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", role, err)
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", role, err)
+	}
+	c := &Child{cmd: cmd, in: in, lines: make(chan reply, 1)}
+	go c.listen(out)
+	first, err := c.next(startWithin)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start %s: %w", role, err), c.Stop())
+	}
+	c.Addr, c.Detail = first.Addr, first.Detail
+	return c, nil
+}
+
+func (c *Child) listen(out io.Reader) {
+	defer close(c.lines)
+	r := bufio.NewReader(out)
+	for {
+		line, err := r.ReadBytes('\n')
+		if err != nil {
+			return
+		}
+		var a reply
+		if err := json.Unmarshal(line, &a); err != nil {
+			a.Error = fmt.Sprintf("child said %.80q", line)
+		}
+		c.lines <- a
+	}
+}
+
+func (c *Child) next(within time.Duration) (reply, error) {
+	timer := time.NewTimer(within)
+	defer timer.Stop()
+	select {
+	case a, ok := <-c.lines:
+		switch {
+		case !ok:
+			return a, errors.New("child ended")
+		case a.Error != "":
+			return a, errors.New(a.Error)
+		}
+		return a, nil
+	case <-timer.C:
+		return reply{}, fmt.Errorf("child was silent for %s", within)
+	}
+}
+
+func (c *Child) ask(o order) (reply, error) {
+	text, err := json.Marshal(o)
+	if err != nil {
+		return reply{}, err
+	}
+	if _, err := c.in.Write(append(text, '\n')); err != nil {
+		return reply{}, fmt.Errorf("ask child: %w", err)
+	}
+	return c.next(answerWithin)
+}
+
+// Usage asks what the child has used so far.
+func (c *Child) Usage() (Usage, error) {
+	a, err := c.ask(order{Do: "usage"})
+	return a.Usage, err
+}
+
+// Profile starts a CPU profile into a file; StopProfile ends it.
+func (c *Child) Profile(path string) error {
+	_, err := c.ask(order{Do: "profile", Path: path})
+	return err
+}
+
+// StopProfile ends the CPU profile and writes where memory was allocated since the child started.
+func (c *Child) StopProfile(allocs string) error {
+	_, err := c.ask(order{Do: "stop-profile", Path: allocs})
+	return err
+}
+
+// Stop ends the child and waits for it. One that does not end by itself within some seconds is killed.
+func (c *Child) Stop() error {
+	_ = c.in.Close() // a child that ended closed it already
+	kill := time.AfterFunc(20*time.Second, func() { _ = c.cmd.Process.Kill() })
+	defer kill.Stop()
+	go func() { // whatever it still says
+		for range c.lines {
+		}
+	}()
+	if err := c.cmd.Wait(); err != nil {
+		return fmt.Errorf("child ended: %w", err)
+	}
+	return nil
+}

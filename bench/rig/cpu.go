@@ -1,0 +1,20 @@
+//go:build unix
+
+package rig
+
+import (
+	"fmt"
+	"syscall"
+	"time"
+)
+
+// processCPU is the user and system time of this process.
+func processCPU() (time.Duration, error) { return cpuTime(syscall.RUSAGE_SELF) }
+
+func cpuTime(who int) (time.Duration, error) {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(who, &u); err != nil {
+		return 0, fmt.Errorf("read CPU time: %w", err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), nil
+}

@@ -1,0 +1,27 @@
+package main
+
+import (
+	_ "github.com/alecthomas/kong"
+	_ "github.com/cedar-policy/cedar-go"
+	_ "github.com/cedar-policy/cedar-go/x/exp/ast"
+	_ "github.com/cedar-policy/cedar-go/x/exp/schema"
+	_ "github.com/cedar-policy/cedar-go/x/exp/schema/validate"
+	_ "github.com/danielgtaylor/huma/v2"
+	_ "github.com/danielgtaylor/huma/v2/adapters/humago"
+	_ "github.com/dgraph-io/badger/v4"
+	_ "github.com/go-json-experiment/json/jsontext"
+	_ "github.com/hashicorp/hcl/v2/hclsyntax"
+	_ "github.com/knadh/koanf/providers/env/v2"
+	_ "github.com/knadh/koanf/providers/file"
+	_ "github.com/knadh/koanf/v2"
+	_ "github.com/modelcontextprotocol/go-sdk/mcp"
+	_ "github.com/prometheus/client_golang/prometheus/promhttp"
+	_ "github.com/rogpeppe/go-internal/testscript"
+	_ "github.com/santhosh-tekuri/jsonschema/v6"
+	_ "github.com/transparency-dev/merkle/proof"
+	_ "github.com/valyala/fasthttp"
+	_ "go.uber.org/goleak"
+	_ "golang.org/x/mod/sumdb/note"
+	_ "golang.org/x/mod/sumdb/tlog"
+	_ "pgregory.net/rapid"
+)

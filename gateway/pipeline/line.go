@@ -42,7 +42,6 @@ type Line struct {
 	Subjects  Subjects // nil: the ledger keeps salted commitments of arguments, not the sealed arguments
 	Upstream  Forwarder
 	Strangers *Strangers
-	Progress  func(plan [32]byte) int // how many steps of a plan are done; nil counts none
 	Instance  string
 	Receipts  bool
 	Now       func() time.Time
@@ -126,18 +125,11 @@ func (l *Line) proved(c *Call) error {
 			return Deny(IntentInvalid, "").Because(err)
 		}
 	}
-	ask := c.BuildAsk(l.done(c))
+	ask := c.BuildAsk(c.Ask.Plan.Done) // how far the plan is may change meanwhile; what is asked may not
 	if !c.Decision.Allowed() || !c.Decision.Covers(&ask) {
 		return Deny(PolicyDenied, "").WithReason("decision does not cover the call")
 	}
 	return nil
-}
-
-func (l *Line) done(c *Call) int {
-	if l.Progress == nil || !c.Grant.Valid() {
-		return 0
-	}
-	return c.Ask.Plan.Done
 }
 
 // forward lets the call out, or answers it here when the operation is the gateway's own.

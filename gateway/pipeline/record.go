@@ -44,7 +44,7 @@ func (l *Line) record(c *Call, kind ledger.Kind) (*ledger.Record, error) {
 		r.Step, r.Uses, r.PlanExpires = int32(c.Grant.Step()), c.Grant.Uses(), c.Grant.PlanExpires()
 		after = append(after, c.Grant.After()...)
 	}
-	if t := c.Token; t != nil && !c.Grant.Valid() && t.Claims().Tenant == r.Tenant {
+	if t := c.Token; t != nil && kind == ledger.Refused && !c.Grant.Valid() && t.Claims().Tenant == r.Tenant {
 		r.Plan, r.PlanID, r.Token = t.PlanRoot(), t.Claims().PlanID, t.Claims().ID
 	}
 	r.After = after

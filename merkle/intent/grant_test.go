@@ -228,6 +228,10 @@ func TestAnyChangeOfALeafBreaksItsProof(t *testing.T) {
 	if _, err := w.verifier.GrantLeaf(tok, who, r, w.leaf(t, 2), proof, now); err != nil {
 		t.Fatal(err)
 	}
+	for _, spelling := range []string{strings.Replace(leaf, `"uses":2`, `"uses": 2`, 1), strings.Replace(leaf, `"const":1`, `"const":1.0`, 1), leaf + " ", strings.Replace(leaf, `"tool"`, `"t\u006fol"`, 1)} {
+		_, _, _, _, err := intent.ParseLeaf([]byte(spelling))
+		refused(t, err, intent.LeafMalformed)
+	}
 }
 
 func TestProofTextsInAnyOtherSpellingAreRefused(t *testing.T) {

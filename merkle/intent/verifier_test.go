@@ -147,8 +147,15 @@ func TestTheTokenCacheIsBoundedAndForgettingChangesNoVerdict(t *testing.T) {
 
 func TestACallerMayReuseItsBufferAfterVerification(t *testing.T) {
 	w := newWorld(t, one(""))
-	// Eight entries are one group: every look-up compares with every token remembered.
-	v := intent.NewVerifier(intent.VerifierConfig{Audience: audience, Keys: w.keys, CacheEntries: 8, MaxLifetime: time.Hour})
+	// Eight entries are one group: every look-up compares with every token remembered. With 128 that holds for
+	// the refusals remembered.
+	for _, n := range []int{8, 128} {
+		checkBuffers(t, w, intent.NewVerifier(intent.VerifierConfig{Audience: audience, Keys: w.keys, CacheEntries: n, MaxLifetime: time.Hour}))
+	}
+}
+
+func checkBuffers(t *testing.T, w *world, v *intent.Verifier) {
+	t.Helper()
 	first, second := w.mint(t, nil), w.mint(t, func(c *intent.Claims) { c.ID = "tok_2" })
 	buf := append([]byte(nil), first...)
 	if _, err := v.Token(buf, now); err != nil {
@@ -165,8 +172,8 @@ func TestACallerMayReuseItsBufferAfterVerification(t *testing.T) {
 			t.Fatal("a forged token passed as a remembered one")
 		}
 	}
-	copy(buf, first)
-	if tok, err := v.Token(buf, now); err != nil || tok.ID() != "tok_1" {
+	copy(buf, w.mint(t, func(c *intent.Claims) { c.ID = "tok_3" }))
+	if tok, err := v.Token(buf, now); err != nil || tok.ID() != "tok_3" {
 		t.Fatalf("a refusal followed the caller's buffer: %v", err)
 	}
 }

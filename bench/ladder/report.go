@@ -118,7 +118,7 @@ func (r *Report) find(name string) Line {
 func (r *Report) Write(w io.Writer) error {
 	var b bytes.Buffer
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "CPU us/call\tx bare\t(min-max)\tobjects/call\tcalls/s\tp50 ms\tp99 ms\t rung")
+	fmt.Fprintln(t, "CPU us/call\tx bare\t(min-max)\tobjects/call\tcalls/s\tp50 ms\tp99 ms\t "+leftAligned("rung"))
 	for _, l := range r.Rungs {
 		fmt.Fprintf(t, "%.1f\t%.2f\t%.2f-%.2f\t%.1f\t%.0f\t%.2f\t%.2f\t %s\n", l.CPU, l.Ratio, l.Min, l.Max, l.Mallocs, l.Rate, l.P50/1000, l.P99/1000, leftAligned(l.Label))
 	}

@@ -45,13 +45,14 @@ func (d *dataPort) client(sh *shell) (*gatewright.Client, error) {
 
 type planCmd struct {
 	dataPort
-	File string   `arg:"" optional:"" help:"Draft as JSON; - reads standard input." placeholder:"FILE"`
-	Tool string   `help:"Instead of a draft: plan one call of this tool." placeholder:"SERVER/TOOL"`
-	Arg  []string `help:"An argument of that call; the value is JSON if it parses as JSON, else a string." placeholder:"NAME=VALUE" sep:"none"`
-	Args string   `help:"All arguments of that call as one JSON object." placeholder:"JSON"`
-	Goal string   `help:"What the plan is for." placeholder:"TEXT"`
-	Uses uint32   `help:"How often the step may be taken; 0 is without limit." default:"1"`
-	JSON bool     `help:"Print the gateway's answer as JSON." name:"json"`
+	File  string   `arg:"" optional:"" help:"Draft as JSON; - reads standard input." placeholder:"FILE"`
+	Tool  string   `help:"Instead of a draft: plan one call of this tool." placeholder:"SERVER/TOOL"`
+	Arg   []string `help:"An argument of that call; the value is JSON if it parses as JSON, else a string." placeholder:"NAME=VALUE" sep:"none"`
+	Args  string   `help:"All arguments of that call as one JSON object." placeholder:"JSON"`
+	Goal  string   `help:"What the plan is for." placeholder:"TEXT"`
+	Uses  uint32   `help:"How often the step may be taken; 0 is without limit." default:"1"`
+	JSON  bool     `help:"Print the gateway's answer as JSON." name:"json" xor:"form"`
+	Quiet bool     `help:"Print the plan's id and nothing else." short:"q" xor:"form"`
 }
 
 // Run captures the plan.
@@ -70,6 +71,10 @@ func (c *planCmd) Run(sh *shell) error {
 	}
 	if c.JSON {
 		return sh.json(p)
+	}
+	if c.Quiet {
+		_, err := fmt.Fprintln(sh.out, clean(p.ID))
+		return err
 	}
 	sh.showPlan(p)
 	fmt.Fprintf(sh.err, "hint: gatewright token %s\n", p.ID)

@@ -18,7 +18,7 @@ type ledgerCmd struct {
 
 type ledgerVerifyCmd struct {
 	pinned
-	K0   string `help:"The chain's first key, exported when the ledger was made; without it the chain of MACs is not checked." name:"k0" placeholder:"FILE"`
+	K0   string `help:"The chain's first key, exported when the ledger was made; default: keys/ledger.k0 in the data folder while it lies there. Without it the chain of MACs is not checked." name:"k0" placeholder:"FILE"`
 	JSON bool   `help:"Print the report as JSON." name:"json"`
 }
 
@@ -32,6 +32,9 @@ func (c *ledgerVerifyCmd) Run(sh *shell) error {
 		return err
 	}
 	o := wal.VerifyOptions{Keys: keys}
+	if c.K0 == "" {
+		c.K0 = c.lyingKey()
+	}
 	if c.K0 != "" {
 		if o.K0, err = c.firstKey(sh); err != nil {
 			return err
@@ -63,6 +66,19 @@ func (c *ledgerVerifyCmd) Run(sh *shell) error {
 		return &hinted{err, "a ledger in use may end in a record that is being written: stop the gateway and verify again; otherwise keep the folder as it is"}
 	}
 	return nil
+}
+
+// lyingKey finds k_0 where the gateway exported it, as long as nobody has moved it away and it can be read as it is.
+func (c *ledgerVerifyCmd) lyingKey() string {
+	path := filepath.Join(c.Data, "keys", "ledger.k0")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	if _, err := plainKey(b); err != nil {
+		return ""
+	}
+	return path
 }
 
 func (c *ledgerVerifyCmd) firstKey(sh *shell) ([]byte, error) {

@@ -64,8 +64,15 @@ func TestALedgerIsVerifiedOfflineAndNotAfterOneByteIsChanged(t *testing.T) {
 	if o.code != 0 || !strings.HasPrefix(o.out, "verified: instance main, ") || !strings.Contains(o.out, "signatures checked, chain checked") || !strings.Contains(o.out, "\ndemo ") {
 		t.Fatalf("got %+v", o)
 	}
-	o = h.run(t, "ledger", "verify", "--data", dir)
-	if o.code != 0 || !strings.Contains(o.out, "chain NOT checked") {
+	if o = h.run(t, "ledger", "verify", "--data", dir); o.code != 0 || !strings.Contains(o.out, "chain checked") {
+		t.Errorf("with k_0 where it was exported: %+v", o)
+	}
+	away := filepath.Join(t.TempDir(), "ledger.k0")
+	if err := os.Rename(k0, away); err != nil {
+		t.Fatal(err)
+	}
+	k0 = away
+	if o = h.run(t, "ledger", "verify", "--data", dir); o.code != 0 || !strings.Contains(o.out, "chain NOT checked") {
 		t.Errorf("without k_0: %+v", o)
 	}
 	o = h.run(t, "ledger", "verify", "--data", dir, "--k0", k0, "--json")

@@ -73,20 +73,28 @@ func (p planTools) Lookup(tenant, server, tool string) (merkle.Hash, func(args [
 // openCatalogue opens the client for upstreams and, on it, the catalogue with the servers of the configuration.
 func (g *Gateway) openCatalogue(ctx context.Context) error {
 	u, c := g.o.Config.Upstream, g.o.Config.Catalogue
-	uc := upstream.DefaultConfig()
-	uc.ConnectTimeout, uc.Timeout, uc.IdleTimeout = u.ConnectTimeout, u.Timeout, u.IdleTimeout
-	uc.MaxConnections, uc.MaxSessions, uc.MaxResponse, uc.MaxTools = u.MaxConnections, u.MaxSessions, int(u.MaxReply), c.MaxTools
+	uc := upstream.Config{
+		ConnectTimeout: u.ConnectTimeout, Timeout: u.Timeout, QueueTimeout: u.QueueTimeout, IdleTimeout: u.IdleTimeout,
+		MaxConnections: u.MaxConnections, MaxResponse: int(u.MaxReply), MaxDepth: u.JSONDepth, MaxValues: u.JSONValues,
+		MaxEvents: u.MaxEvents, MaxTools: c.MaxTools, MaxPages: u.MaxPages, MaxSessions: u.MaxSessions, SessionIdle: u.SessionIdle,
+		MaxUpstreams: u.MaxUpstreams, Failures: u.Failures, OpenFor: u.OpenFor, RootCAFile: u.RootCAFile,
+	}
 	var err error
 	if g.client, err = upstream.New(upstream.Options{Config: uc, Now: g.o.Now}); err != nil {
 		return err
 	}
-	cc := catalogue.DefaultConfig()
-	cc.MaxServers, cc.MaxTools, cc.MaxSchemaBytes, cc.RefreshEvery = c.MaxServers, c.MaxTools, int(c.MaxSchema), c.RefreshEvery
-	cc.AllowPrivate = u.AllowPrivate || g.o.Config.Mode == "development"
+	cc := catalogue.Config{
+		MaxServers: c.MaxServers, MaxTools: c.MaxTools, MaxToolBytes: int(c.MaxTool), MaxSchemaBytes: int(c.MaxSchema),
+		MaxSchemaDepth: c.SchemaDepth, RefreshTimeout: c.RefreshTimeout, RefreshEvery: c.RefreshEvery,
+		AllowPrivate: u.AllowPrivate || g.o.Config.Mode == "development",
+	}
 	for name, s := range g.o.Config.Servers {
-		f := catalogue.Fixed{Tenant: s.Tenant, Name: name, URL: s.URL, Era: s.Era, AllowPrivate: s.AllowPrivate || u.AllowPrivate}
+		f := catalogue.Fixed{
+			Tenant: s.Tenant, Name: name, URL: s.URL, Era: s.Era, AllowPrivate: s.AllowPrivate || u.AllowPrivate,
+			Labels: s.Labels, Sensitivity: int64(s.Sensitivity),
+		}
 		if s.Credential != "" {
-			f.Credential, f.Header = s.Credential, s.Header
+			f.Credential, f.Header, f.Prefix = s.Credential, s.Header, s.Prefix
 		}
 		cc.Servers = append(cc.Servers, f)
 	}

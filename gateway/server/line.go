@@ -17,14 +17,14 @@ import (
 // buildLine puts the stages in their row. The order is a security property: configuration tunes stages and never
 // reorders or removes them.
 func (g *Gateway) buildLine(context.Context) error {
-	q := g.o.Config.Quota
+	q, p := g.o.Config.Quota, g.o.Config.Proxy
 	g.strange = &pipeline.Strangers{}
 	g.line = &pipeline.Line{
 		Stages: []pipeline.Stage{
 			stages.Identify{Directory: g.people, Sources: stages.NewLimiter(q.SourceRate, q.SourceBurst)},
 			stages.Quota{Tenants: stages.NewLimiter(q.TenantRate, q.TenantBurst), Agents: stages.NewLimiter(q.AgentRate, q.AgentBurst)},
 			stages.Read{},
-			stages.Retry{Answers: &pipeline.Answers{}},
+			stages.Retry{Answers: &pipeline.Answers{MaxEntries: p.RetryEntries, MaxBytes: int(p.RetryBytes), Keep: p.RetryFor}},
 			stages.Intent{Verifier: g.verifier, Plans: heldPlans{g}, Tools: g.tools, Used: g.ledger.Used},
 			// filter: the tenant's WASM filters stand here
 			stages.Decide{Policies: &g.bundles.engines, Done: g.ledger.Done},

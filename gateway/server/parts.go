@@ -130,8 +130,9 @@ func (g *Gateway) openLedger(ctx context.Context) error {
 			g.plans.Follow(events)
 		}
 	}
-	wc := wal.DefaultConfig()
-	wc.Sync, wc.SegmentBytes, wc.Deadline, wc.Checkpoint = c.Sync, int64(c.Segment), c.Deadline, c.CheckpointEvery
+	wc := wal.Config{
+		Sync: c.Sync, SegmentBytes: int64(c.Segment), Deadline: c.Deadline, Checkpoint: c.CheckpointEvery, QueueRecords: c.Queue,
+	}
 	var wrap, unwrap func([]byte) ([]byte, error) // left out, the chain keys are plain text that an auditor can read
 	if g.dir.Wraps() {
 		wrap, unwrap = g.dir.Wrap, g.dir.Unwrap
@@ -197,9 +198,11 @@ func (g *Gateway) pin(issuer, jwksFile, kid, key string) error {
 
 func (g *Gateway) openPlans(ctx context.Context) error {
 	c := g.o.Config.Intent
-	pc := plans.DefaultConfig()
-	pc.Audience, pc.TokenTTL, pc.MaxTokenTTL, pc.PlanTTL = c.Audience, c.TokenTTL, c.MaxTokenTTL, c.PlanTTL
-	pc.Steps, pc.DraftBytes, pc.PlansPerAgent = c.MaxSteps, int(c.MaxPlan), c.MaxPlans
+	pc := plans.Config{
+		Audience: c.Audience, DraftBytes: int(c.MaxPlan), Steps: c.MaxSteps, PlansPerAgent: c.MaxPlans, Plans: c.MaxAllPlans,
+		PlanTTL: c.PlanTTL, TokenTTL: c.TokenTTL, MaxTokenTTL: c.MaxTokenTTL, TokensPerPlan: c.MaxTokens,
+		History: c.History, Keep: c.KeepPlans,
+	}
 	var err error
 	g.plans, err = plans.Open(ctx, pc, plans.Deps{
 		Store: g.store, Ledger: g.ledger, Verifier: g.verifier,
@@ -243,9 +246,10 @@ func (g *Gateway) write(ctx context.Context, r *ledger.Record) error {
 // buildControl puts the control port together.
 func (g *Gateway) buildControl(context.Context) error {
 	c := g.o.Config.Control
-	cc := control.DefaultConfig()
-	cc.Hosts, cc.Origins, cc.TrustedProxies = c.Hosts, c.Origins, c.TrustedProxies
-	cc.MaxBody, cc.Metrics, cc.Profiles = int(c.MaxBody), c.Metrics, c.Profiles
+	cc := control.Config{
+		Hosts: c.Hosts, Origins: c.Origins, TrustedProxies: c.TrustedProxies, MaxBody: int(c.MaxBody), PageLimit: c.PageLimit,
+		ReplayEntries: c.RetryEntries, ReplayFor: c.RetryFor, Metrics: c.Metrics, Profiles: c.Profiles,
+	}
 	var err error
 	g.control, err = control.New(cc, control.Deps{
 		Directory: directory{g.people, g.bundles}, Catalogue: g.tools, Plans: g.plans, Ledger: g.ledger, Bundles: g.bundles, Vault: g.vault,

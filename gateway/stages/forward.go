@@ -42,10 +42,27 @@ func (s Forward) Forward(ctx context.Context, c *pipeline.Call) error {
 	if err := s.Client.Call(ctx, t, &req, &reply); err != nil {
 		return upstreamDenial(err)
 	}
-	if kind, ok := canon.Get(reply.Result, "resultType"); reply.Result != nil && ok && string(kind) != `"complete"` {
-		return pipeline.Deny(pipeline.UpstreamRefused, "the server asks for input that this gateway does not carry")
+	if err := wellShaped(&reply); err != nil {
+		return err
 	}
 	c.Reply = pipeline.Reply{Status: reply.Status, Result: reply.Result, Error: reply.Error}
+	return nil
+}
+
+// wellShaped lets only one object pass, a result or an error: the dialects build on it.
+func wellShaped(r *upstream.Reply) error {
+	body := r.Result
+	if r.Error != nil {
+		body = r.Error
+	}
+	if (r.Result == nil) == (r.Error == nil) || canon.KindOf(body) != '{' {
+		d := pipeline.Deny(pipeline.UpstreamMalformed, "").WithReason("malformed: the answer is not one object")
+		d.Uncertain = true
+		return d
+	}
+	if kind, ok := canon.Get(r.Result, "resultType"); ok && string(kind) != `"complete"` {
+		return pipeline.Deny(pipeline.UpstreamRefused, "the server asks for input that this gateway does not carry")
+	}
 	return nil
 }
 

@@ -36,11 +36,17 @@ func NewLimiter(rate float64, burst int) *Limiter {
 	if rate <= 0 || math.IsNaN(rate) {
 		return nil
 	}
-	e := time.Duration(float64(time.Second) / rate)
-	return &Limiter{emission: max(e, 1), burst: max(e, 1) * time.Duration(max(burst, 1)-1), seed: maphash.MakeSeed()}
+	e := min(max(float64(time.Second)/rate, 1), longest)
+	ahead := min(e*float64(max(burst, 1)-1), longest)
+	return &Limiter{emission: time.Duration(e), burst: time.Duration(ahead), seed: maphash.MakeSeed()}
 }
 
-// Allow counts one call of the key. When the limit is reached it counts nothing and says how long to wait.
+// longest bounds the time between two calls and what a burst may run ahead, in nanoseconds: ten years, far above any
+// real limit, and far below where times in nanoseconds overflow.
+const longest = float64(10 * 365 * 24 * time.Hour)
+
+// Allow counts one call of the key. When the limit is reached it counts nothing and says how long to wait. A clock that
+// is set back costs a key no more than its burst: an arrival time further ahead than that was counted by the old clock.
 func (l *Limiter) Allow(key string, now time.Time) (wait time.Duration, ok bool) {
 	if l == nil {
 		return 0, true
@@ -51,6 +57,10 @@ func (l *Limiter) Allow(key string, now time.Time) (wait time.Duration, ok bool)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	tat := max(s.tat[h], t)
+	if furthest := t + int64(l.burst+l.emission); tat > furthest {
+		tat = furthest
+		s.tat[h] = tat
+	}
 	if ahead := time.Duration(tat - t); ahead > l.burst {
 		return ahead - l.burst, false
 	}
@@ -84,10 +94,10 @@ type Quota struct {
 // Name is "quota".
 func (Quota) Name() string { return "quota" }
 
-// Check counts the call against its agent and then its tenant, so that one agent over its limit does not use up the
-// tenant's.
+// Check counts the call against its agent, whatever its keys, and then its tenant, so that one agent over its limit does
+// not use up the tenant's.
 func (q Quota) Check(_ context.Context, c *pipeline.Call) error {
-	if wait, ok := q.Agents.Allow(c.Caller.KeyID(), c.Started); !ok {
+	if wait, ok := q.Agents.Allow(c.Caller.Agent(), c.Started); !ok {
 		return limited("agent", wait)
 	}
 	if wait, ok := q.Tenants.Allow(c.Caller.Tenant(), c.Started); !ok {

@@ -1,0 +1,73 @@
+package stages_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/gatewright/gatewright/gateway/pipeline"
+	"github.com/gatewright/gatewright/gateway/stages"
+)
+
+func TestACallThatNobodyReadOrNamedIsAFault(t *testing.T) {
+	read := func(op, action string, err error) func(context.Context, *pipeline.Call) error {
+		return func(_ context.Context, c *pipeline.Call) error { c.Op, c.Action = op, action; return err }
+	}
+	boom := pipeline.Deny(pipeline.Malformed, "")
+	for name, c := range map[string]struct {
+		read func(context.Context, *pipeline.Call) error
+		want error
+	}{
+		"no reader": {}, "no operation": {read: read("", "discover", nil)}, "no action": {read: read("ping", "", nil)}, "refused": {read: read("ping", "discover", boom), want: boom},
+	} {
+		err := stages.Read{}.Check(context.Background(), &pipeline.Call{Read: c.read})
+		if err == nil || c.want != nil && !errors.Is(err, c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := (stages.Read{}).Check(context.Background(), &pipeline.Call{Read: read("ping", "discover", nil)}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestARetryIsTiedToItsKeyItsCallerAndItsRequest(t *testing.T) {
+	w := newWorld(t)
+	s := stages.Retry{Answers: &pipeline.Answers{}}
+	check := func(c *pipeline.Call) error { c.Started = epoch; return s.Check(context.Background(), c) }
+	call := func(change func(*pipeline.Call)) *pipeline.Call {
+		c := w.call(w.alice, "read", `{"path":"/a"}`, []byte("token"))
+		c.Retry = "k"
+		if change != nil {
+			change(c)
+		}
+		return c
+	}
+	w.must(check(call(nil)))
+	wantDenial(t, check(call(nil)), pipeline.InProgress, "")
+	for name, change := range map[string]func(*pipeline.Call){
+		"args": func(c *pipeline.Call) { c.Args = []byte(`{"path":"/b"}`) }, "tool": func(c *pipeline.Call) { c.Name = "send" },
+		"server": func(c *pipeline.Call) { c.Server = "mail" }, "op": func(c *pipeline.Call) { c.Op = "prompts/get" },
+		"token": func(c *pipeline.Call) { c.Shown.Token = []byte("other") }, "step": func(c *pipeline.Call) { c.Shown.Step = []byte("x") },
+		"meta":            func(c *pipeline.Call) { c.Meta = []byte(`{}`) },
+		"shifted between": func(c *pipeline.Call) { c.Server, c.Name = "filesr", "ead" },
+	} {
+		t.Run(name, func(t *testing.T) { wantDenial(t, check(call(change)), pipeline.RetryMismatch, "") })
+	}
+	// Others, and other keys, stand apart.
+	w.must(check(call(func(c *pipeline.Call) { c.Retry = "other" })))
+	w.must(check(call(func(c *pipeline.Call) { c.Caller = w.second })))
+	w.must(check(call(func(c *pipeline.Call) { c.Caller = w.eve })))
+	w.must(check(call(func(c *pipeline.Call) { c.Retry = "" })))
+	w.must(check(call(func(c *pipeline.Call) { c.Retry = "" })))
+}
+
+func TestAKeptAnswerIsForgottenInTime(t *testing.T) {
+	w := newWorld(t)
+	answers := &pipeline.Answers{Keep: time.Minute}
+	c := w.call(w.alice, "read", `{}`, nil)
+	c.Retry = "k"
+	w.must(answers.Claim(c, epoch))
+	wantDenial(t, answers.Claim(c, epoch.Add(59*time.Second)), pipeline.InProgress, "")
+	w.must(answers.Claim(c, epoch.Add(time.Minute)))
+}

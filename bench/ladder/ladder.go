@@ -97,7 +97,7 @@ func (b *bench) build(ctx context.Context) error {
 		if g.part && !b.o.Parts {
 			continue
 		}
-		r := &runner{rung: g}
+		r := &runner{rung: g, conns: b.o.Conns}
 		b.ladder = append(b.ladder, r)
 		if err := r.start(ctx, b.o.Self); err != nil {
 			return err
@@ -107,9 +107,6 @@ func (b *bench) build(ctx context.Context) error {
 	for _, r := range b.ladder {
 		if r.pass == nil {
 			r.pass = last.pass // proxies that look at nothing get the very same bytes
-		}
-		if err := r.connect(ctx, b.o.Conns); err != nil {
-			return err
 		}
 	}
 	b.watch = rig.NewWatch()

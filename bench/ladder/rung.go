@@ -65,7 +65,7 @@ type runner struct {
 	child *rig.Child
 	pass  *pass
 	key   string // receipts verify under it
-	load  *rig.Load
+	conns int
 }
 
 // Sample is one measurement of a rung.
@@ -95,23 +95,22 @@ func (r *runner) start(ctx context.Context, self []string) error {
 	return nil
 }
 
-// connect opens the load's connections, which stay for the run.
-func (r *runner) connect(ctx context.Context, conns int) error {
-	var err error
-	r.load, err = rig.Dial(ctx, r.child.Addr, conns, r.pass.requests(r.child.Addr))
-	return err
-}
-
-// measure warms the rung up and loads it. Any failed request is an error.
-func (r *runner) measure(ctx context.Context, d time.Duration) (Sample, error) {
-	if res := r.load.Run(ctx, d/10); res.Failed > 0 {
+// measure warms the rung up and loads it. Any failed request is an error. The connections are opened anew each time, since
+// a gateway closes those that stay silent.
+func (r *runner) measure(ctx context.Context, d time.Duration) (_ Sample, err error) {
+	load, err := rig.Dial(ctx, r.child.Addr, r.conns, r.pass.requests(r.child.Addr))
+	if err != nil {
+		return Sample{}, fmt.Errorf("%s: %w", r.name, err)
+	}
+	defer func() { err = errors.Join(err, load.Close()) }()
+	if res := load.Run(ctx, d/10); res.Failed > 0 {
 		return Sample{}, fmt.Errorf("%s: %d connections failed: %s", r.name, res.Failed, res.Failure)
 	}
 	before, err := r.child.Usage()
 	if err != nil {
 		return Sample{}, fmt.Errorf("%s: %w", r.name, err)
 	}
-	res := r.load.Run(ctx, d)
+	res := load.Run(ctx, d)
 	after, err := r.child.Usage()
 	if err != nil {
 		return Sample{}, fmt.Errorf("%s: %w", r.name, err)
@@ -146,12 +145,8 @@ func (r *runner) profile(ctx context.Context, dir string, d time.Duration) (Samp
 }
 
 func (r *runner) stop() error {
-	var errs []error
-	if r.load != nil {
-		errs = append(errs, r.load.Close())
+	if r.child == nil {
+		return nil
 	}
-	if r.child != nil {
-		errs = append(errs, r.child.Stop())
-	}
-	return errors.Join(errs...)
+	return r.child.Stop()
 }

@@ -20,7 +20,7 @@ type Request struct {
 }
 
 // Load drives a server from a number of connections in a closed loop: each sends the next request when it has read the
-// answer to the last. Connections stay open from run to run.
+// answer to the last.
 type Load struct {
 	requests []Request
 	conns    []*loadConn

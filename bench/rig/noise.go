@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,7 +34,7 @@ func NewWatch() *Watch {
 	return w
 }
 
-// Look measures the machine. It takes some tens of milliseconds of every core.
+// Look measures the machine. It takes some hundred milliseconds of every core.
 func (w *Watch) Look() (Weather, error) {
 	total, steal := stolen()
 	out := Weather{Load: loadAverage()}
@@ -41,15 +42,29 @@ func (w *Watch) Look() (Weather, error) {
 		out.Steal = float64(steal-w.steal) / float64(total-w.total)
 	}
 	w.total, w.steal = total, steal
-	spin, err := out.everyCore(spin)
-	if err != nil {
-		return out, err
+	var spins, hashes []float64
+	for range looks {
+		spin, err := out.everyCore(spin)
+		if err != nil {
+			return out, err
+		}
+		hash, err := out.everyCore(func() uint64 { return hashMany(hashesALook) })
+		if err != nil {
+			return out, err
+		}
+		spins, hashes = append(spins, micros(spin)), append(hashes, micros(hash)/hashesALook)
 	}
-	const hashes = 4000
-	hash, err := out.everyCore(func() uint64 { return hashMany(hashes) })
-	out.Spin, out.SHA256 = micros(spin), micros(hash)/hashes
-	return out, err
+	slices.Sort(spins)
+	slices.Sort(hashes)
+	out.Spin, out.SHA256 = spins[looks/2], hashes[looks/2]
+	return out, nil
 }
+
+// A look is the median of several short ones: one that another process interrupts says little.
+const (
+	looks       = 15
+	hashesALook = 1000
+)
 
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
@@ -85,11 +100,11 @@ func (w *Weather) everyCore(work func() uint64) (time.Duration, error) {
 	return sum / time.Duration(n), nil
 }
 
-// spin is a fixed piece of integer work and memory traffic, about 20 ms long.
+// spin is a fixed piece of integer work and memory traffic, about 4 ms long.
 func spin() uint64 {
 	var table [4096]uint64
 	x := uint64(88172645463325252)
-	for range 6_000_000 {
+	for range 1_200_000 {
 		x ^= x << 13
 		x ^= x >> 7
 		x ^= x << 17

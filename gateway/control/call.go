@@ -75,17 +75,14 @@ func (c *call) begin(ctx context.Context) error {
 	return nil
 }
 
-// finish makes the record of the answer durable, or replaces the answer when it cannot.
+// finish makes the record of the answer durable, or replaces the answer when it cannot. After an intent whose append
+// failed it still tries: the intent may stand in the ledger all the same, and then the ledger must say what came of it.
 func (c *call) finish(ctx context.Context, out *answer) {
-	if c.broken {
-		out.replace(auditUnavailable())
-		return
-	}
 	phase, id := phaseCall, c.id
 	switch {
 	case c.replay != "":
 		phase = phaseReplay
-	case c.intent:
+	case c.intent || c.broken:
 		phase = phaseOutcome
 		next, err := ledger.NewID(c.api.deps.Now(), c.api.deps.Rand)
 		if err != nil {
@@ -98,7 +95,9 @@ func (c *call) finish(ctx context.Context, out *answer) {
 		out.replace(auditUnavailable())
 		return
 	}
-	out.header.Set("Gatewright-Record", c.id)
+	if !c.broken {
+		out.header.Set("Gatewright-Record", c.id)
+	}
 }
 
 // write appends one record of the call. The client hanging up does not stop it.
@@ -139,7 +138,7 @@ func (c *call) record(phase, id string, status int) *ledger.Record {
 	}
 	switch phase {
 	case phaseOutcome:
-		r.Of, r.Outcome = c.id, outcome(status)
+		r.Of, r.Outcome = c.id, c.outcome(status)
 	case phaseReplay:
 		r.Of = c.replay
 	}
@@ -147,9 +146,11 @@ func (c *call) record(phase, id string, status int) *ledger.Record {
 	return r
 }
 
-// outcome says how an applied change ended. After a fault of ours nobody can say whether it took effect.
-func outcome(status int) string {
+// outcome says how a change ended. After a fault of ours nobody can say whether it took effect.
+func (c *call) outcome(status int) string {
 	switch {
+	case !c.intent:
+		return "refused"
 	case status >= http.StatusInternalServerError:
 		return "unknown"
 	case status >= http.StatusBadRequest:

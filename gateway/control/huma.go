@@ -53,6 +53,13 @@ func (a *API) mount() error {
 	if m.err != nil {
 		return m.err
 	}
+	for _, code := range codes {
+		shown := schemas.Map()["Problem"].Properties["code"]
+		shown.Enum = append(shown.Enum, code)
+	}
+	for _, never := range []string{"ErrorModel", "ErrorDetail"} {
+		delete(schemas.Map(), never) // huma's own error body, which transform replaces
+	}
 	spec, err := json.Marshal(api.OpenAPI())
 	if err != nil {
 		return fmt.Errorf("make the OpenAPI document: %w", err)

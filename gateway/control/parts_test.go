@@ -26,7 +26,8 @@ import (
 type memoryLog struct {
 	mu      sync.Mutex
 	records map[string][]ledger.Record
-	left    int // appends that still succeed; negative: all
+	left    int  // appends that still succeed; negative: all
+	once    bool // only one fails then
 }
 
 func newMemoryLog() *memoryLog { return &memoryLog{records: map[string][]ledger.Record{}, left: -1} }
@@ -44,6 +45,9 @@ func (l *memoryLog) Append(ctx context.Context, r *ledger.Record) (wal.Mark, err
 		return wal.Mark{}, err
 	}
 	if l.left == 0 {
+		if l.once {
+			l.left = -1
+		}
 		return wal.Mark{}, errBroken
 	}
 	l.left--

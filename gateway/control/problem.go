@@ -81,8 +81,10 @@ func transform(ctx huma.Context, _ string, v any) (any, error) {
 		return v, nil
 	}
 	if c := callOf(ctx.Context()); c != nil {
-		p.Record = c.id
 		c.code = p.Code
+		if !c.broken { // else there may be no such record
+			p.Record = c.id
+		}
 	}
 	return p, nil
 }

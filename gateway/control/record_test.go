@@ -129,6 +129,25 @@ func TestNoRecordNoEffectAndNoAnswer(t *testing.T) {
 	}
 }
 
+func TestAnIntentThatFailedStopsTheChangeEvenWhenTheLedgerRecovers(t *testing.T) {
+	w := newWorld(t)
+	before := len(w.users())
+	w.log.once = true
+	w.log.failAfter(0)
+	a := w.call("POST", "/api/v1/users", w.admin, goodUser)
+	a.refused(t, http.StatusServiceUnavailable, "audit_unavailable")
+	if a.problem()["record"] != nil || a.header.Get("Gatewright-Record") != "" {
+		t.Errorf("a record is named that may not exist: %s", a.body)
+	}
+	all := w.log.of(demo)
+	if len(all) != 1 || all[0].Outcome != "refused" || all[0].Of == "" || all[0].Code != "audit_unavailable" {
+		t.Errorf("%d records", len(all))
+	}
+	if after := len(w.users()); after != before {
+		t.Errorf("%d users, before %d", after, before)
+	}
+}
+
 func TestAnOutcomeThatCannotBeRecordedIsNotAnswered(t *testing.T) {
 	w := newWorld(t)
 	w.log.failAfter(1) // the intent is taken, the outcome is not

@@ -9,10 +9,14 @@ import (
 
 // mirroredParams holds the Mcp-Param-* headers against the arguments they mirror (x-mcp-header in the tool's schema). A
 // modern client must send those that the schema asks for; from any client, one that says something else than the body, or
-// mirrors what the body does not have, is refused.
+// mirrors what the body does not have, is refused. Of a tool that the caller may not see nothing is told here: the line
+// refuses the call as it refuses an unknown one.
 func (e *exchange) mirroredParams(c *pipeline.Call) error {
 	t, ok := e.d.Catalogue.Lookup(c.Caller.Tenant(), c.Server, c.Name)
 	if !ok || !t.Mirrors() && len(e.x.Head.Params) == 0 {
+		return nil
+	}
+	if !e.visible(c, t) {
 		return nil
 	}
 	var fault error

@@ -17,6 +17,9 @@ func (e *exchange) operation(c *pipeline.Call) error {
 		return e.callTool(c)
 	case "tools/list":
 		c.Action, c.Server, c.Answer = "list_tools", e.server, e.answer
+		if cursor, ok := canon.Get(e.params, "cursor"); ok && canon.KindOf(cursor) != 'n' {
+			return deny(pipeline.Malformed, "this list has one page, so no cursor is known")
+		}
 		return e.knownServer(c)
 	case "server/discover":
 		if e.modern {

@@ -91,6 +91,9 @@ func (e *exchange) envelope(body []byte) error {
 	if err != nil {
 		return fmt.Errorf("read the envelope: %w", err)
 	}
+	if validID(id) {
+		e.id = id // also a refusal of what follows is answered under it
+	}
 	switch {
 	case fault != nil:
 		return fault
@@ -103,7 +106,6 @@ func (e *exchange) envelope(body []byte) error {
 	case e.params != nil && canon.KindOf(e.params) != '{':
 		return deny(pipeline.Malformed, `"params" must be an object`)
 	}
-	e.id = id
 	m, err := canon.Unquote(method)
 	if err != nil {
 		return fmt.Errorf("read the method: %w", err)
@@ -177,23 +179,19 @@ func stringOf(value []byte, what string) (string, error) {
 func (e *exchange) era(m meta) error {
 	h := &e.x.Head
 	header := string(h.ProtocolVersion)
-	e.modern = m.version != "" || header >= modernVersion
+	e.modern = m.version != "" || header == modernVersion
 	if h.Method != nil && string(h.Method) != e.method {
 		return mismatch("Mcp-Method does not say what the body's method says")
 	}
-	if !e.modern {
-		if header != "" && !slices.Contains(legacyVersions, header) {
-			return e.unsupported(header)
-		}
-		return nil
-	}
 	switch {
-	case m.version == "":
-		return mismatch("the body's _meta must carry io.modelcontextprotocol/protocolVersion")
-	case header != m.version:
+	case m.version != "" && header != m.version:
 		return mismatch("MCP-Protocol-Version does not say what the body's _meta says")
+	case !e.modern && (h.ProtocolVersion == nil || slices.Contains(legacyVersions, header)):
+		return nil
 	case header != modernVersion:
 		return e.unsupported(header)
+	case m.version == "":
+		return mismatch("the body's _meta must carry io.modelcontextprotocol/protocolVersion")
 	case h.Method == nil:
 		return mismatch("Mcp-Method is missing")
 	case e.id != nil && !m.caps:

@@ -55,7 +55,7 @@ func wellShaped(r *upstream.Reply) error {
 	if r.Error != nil {
 		body = r.Error
 	}
-	if (r.Result == nil) == (r.Error == nil) || canon.KindOf(body) != '{' {
+	if n := len(body); (r.Result == nil) == (r.Error == nil) || n < 2 || body[0] != '{' || body[n-1] != '}' {
 		d := pipeline.Deny(pipeline.UpstreamMalformed, "").WithReason("malformed: the answer is not one object")
 		d.Uncertain = true
 		return d

@@ -99,7 +99,7 @@ func TestAResultThatAsksForMoreInputIsRefusedAndOthersPass(t *testing.T) {
 		`{"content":[]}`: true, `{"resultType":"complete"}`: true, `{"resultType":"input_required","inputRequests":[]}`: false, `{"resultType":"task"}`: false,
 		`{"resultType":7}`: false, `{"resultType":null}`: false, `{ "resultType" : "input_required" }`: false, `{"\u0072esultType":"input_required"}`: false,
 		`{"content":[{"resultType":"input_required"}]}`: true, `{}`: true,
-		`[]`: false, `"x"`: false, `7`: false, `null`: false, ``: false,
+		`[]`: false, `"x"`: false, `7`: false, `null`: false, ``: false, ` {}`: false, `{} `: false,
 	} {
 		c := w.call(w.alice, "read", `{}`, nil)
 		err := stages.Forward{Client: &client{reply: upstream.Reply{Status: 200, Result: []byte(result)}}, Servers: targets{}}.Forward(context.Background(), c)

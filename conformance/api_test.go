@@ -372,3 +372,23 @@ func lifetime(t testing.TB, body string) time.Duration {
 	}
 	return time.Until(at)
 }
+
+// planOf is the plan that a record is about.
+func (g *Gateway) planOf(t testing.TB, id string) string {
+	t.Helper()
+	var r struct {
+		Plan string `json:"plan_id"`
+	}
+	if err := json.Unmarshal([]byte(g.find(t, id).Raw), &r); err != nil || r.Plan == "" {
+		t.Fatalf("record %s names no plan (%v)", id, err)
+	}
+	return r.Plan
+}
+
+func readAll(resp *http.Response) string {
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}

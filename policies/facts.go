@@ -3,6 +3,7 @@ package policies
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/cedar-policy/cedar-go/types"
@@ -185,12 +186,7 @@ func (r *reads) wants(name string) bool {
 	if r.whole || r.fields&readNulls != 0 {
 		return true
 	}
-	for _, p := range r.params {
-		if p == name {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(r.params, name)
 }
 
 func (in *inputReader) undeclared(ctx types.RecordMap) error {

@@ -123,7 +123,7 @@ func (v *vocabulary) addTools(tools []*tool) error {
 		ctx["input"] = ast.Attribute{Type: t.input.cedar()}
 		applies := *v.base.Actions[types.String(t.op)].AppliesTo
 		applies.Context = ctx
-		s.Actions[types.String(t.action.ID)] = ast.Action{
+		s.Actions[t.action.ID] = ast.Action{
 			Parents:   []ast.ParentRef{ast.ParentRefFromID(types.String(t.op))},
 			AppliesTo: &applies,
 		}

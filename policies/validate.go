@@ -95,7 +95,7 @@ func eachEntity(v types.Value, fn func(types.EntityUID)) {
 }
 
 func flatten(err error) []error {
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // errors.Join's own shape
+	joined, ok := err.(interface{ Unwrap() []error }) // errors.Join has this shape
 	if !ok {
 		return []error{err}
 	}
@@ -163,18 +163,19 @@ func (c *checker) distinct(r reads) []*tool {
 	seen := map[string]bool{}
 	var out []*tool
 	for _, t := range c.tools {
-		sig := t.op + "\x00"
+		var sig strings.Builder
+		sig.WriteString(t.op + "\x00")
 		if r.whole {
-			sig += t.input.signature()
+			sig.WriteString(t.input.signature())
 		}
 		for _, name := range r.params {
 			if m := t.input.member(name); m != nil {
-				sig += fmt.Sprint(m.required && !m.nullable, m.shape.signature())
+				sig.WriteString(fmt.Sprint(m.required && !m.nullable, m.shape.signature()))
 			}
-			sig += ";"
+			sig.WriteString(";")
 		}
-		if !seen[sig] {
-			seen[sig] = true
+		if !seen[sig.String()] {
+			seen[sig.String()] = true
 			out = append(out, t)
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"fmt"
 )
 
-// ErrNewer: the row was written by a newer version of the program. Guessing at it could lose what the newer version
+// ErrNewer says that the row was written by a newer version of the program. Guessing at it could lose what the newer version
 // added, so it is refused.
 var ErrNewer = errors.New("row is of a newer version")
 

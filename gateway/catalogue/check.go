@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -101,12 +102,7 @@ func (s *values) hold(kind byte, v []byte, number float64) bool {
 		_, ok := s.strings[text]
 		return ok && err == nil
 	case '0':
-		for _, n := range s.numbers {
-			if n == number {
-				return true
-			}
-		}
-		return false
+		return slices.Contains(s.numbers, number)
 	case 't':
 		return s.t
 	case 'f':

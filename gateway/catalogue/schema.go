@@ -90,8 +90,7 @@ func schemaFault(err error) error {
 	if errors.Is(err, errRemote) {
 		return errRemote
 	}
-	var load *jsonschema.LoadURLError
-	if errors.As(err, &load) {
+	if _, ok := errors.AsType[*jsonschema.LoadURLError](err); ok {
 		return errRemote
 	}
 	text := strings.Join(strings.Fields(err.Error()), " ")

@@ -91,7 +91,7 @@ func parseTool(s *Server, raw json.RawMessage, c Config) (*Tool, error) {
 		return nil, fmt.Errorf("read tool: a member is of the wrong type")
 	}
 	if !validToolName(t.Name) {
-		return nil, fmt.Errorf("read tool: its name is not 1 to %d characters of A-Z a-z 0-9 _ - .", maxToolName)
+		return nil, fmt.Errorf("read tool: its name is not 1 to %d characters of A-Z a-z 0-9 _ - and the dot", maxToolName)
 	}
 	if t.DefinitionHash, err = canon.Digest(raw, limits); err != nil {
 		return nil, fmt.Errorf("hash tool: %w", err)

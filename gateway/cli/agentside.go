@@ -201,8 +201,7 @@ func (c *callCmd) Run(sh *shell) error {
 	}
 	r, err := client.Call(sh.ctx, call)
 	if err != nil {
-		var refused *gatewright.Error
-		if errors.As(err, &refused) {
+		if refused, ok := errors.AsType[*gatewright.Error](err); ok {
 			return errors.Join(err, c.keep(refused.Receipt))
 		}
 		return err

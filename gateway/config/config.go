@@ -176,8 +176,7 @@ func placed(err error, origin map[string]string) error {
 
 // problemOf takes a Problem out of whatever koanf wrapped it in.
 func problemOf(err error) error {
-	var p *Problem
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*Problem](err); ok {
 		return p
 	}
 	return fmt.Errorf("read configuration: %w", err)

@@ -170,7 +170,7 @@ func (s *schema) unknownBlock(name string) error {
 		return fmt.Errorf("%s; did you mean %q?", text, c)
 	}
 	if _, ok := s.root.settings[name]; ok {
-		return fmt.Errorf("%s; %s is a setting: write %s = ...", text, name, name)
+		return fmt.Errorf("%s; %s is a setting: write %s = VALUE", text, name, name)
 	}
 	return errors.New(text)
 }

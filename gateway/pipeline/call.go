@@ -119,7 +119,7 @@ func (c *Call) BuildAsk(done int) policies.Ask {
 	}
 	if c.Grant.Valid() {
 		a.Plan = policies.PlanFacts{
-			InPlan: true, ID: c.Grant.PlanID(), Step: c.Grant.Step(), Steps: int(c.Grant.PlanSize()), Done: done,
+			InPlan: true, ID: c.Grant.PlanID(), Step: c.Grant.Step(), Steps: c.Grant.PlanSize(), Done: done,
 			Expires: time.Unix(c.Grant.Expires(), 0), BundleAtIssue: c.issuedUnder(),
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -151,12 +152,12 @@ func (l *Line) forward(ctx context.Context, c *Call) error {
 
 // onTheWayBack lets each stage that looks at replies see this one, last stage first.
 func (l *Line) onTheWayBack(ctx context.Context, c *Call) error {
-	for i := len(l.Stages) - 1; i >= 0; i-- {
-		r, ok := l.Stages[i].(Replier)
+	for _, v := range slices.Backward(l.Stages) {
+		r, ok := v.(Replier)
 		if !ok {
 			continue
 		}
-		if err := l.guard(l.Stages[i].Name(), func() error { return r.CheckReply(ctx, c) }); err != nil {
+		if err := l.guard(v.Name(), func() error { return r.CheckReply(ctx, c) }); err != nil {
 			d := asDenial(err)
 			return &withheld{Deny(ReplyWithheld, "").WithReason(string(d.Code)).Because(err)}
 		}

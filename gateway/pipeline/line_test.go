@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"io"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -140,7 +139,7 @@ func build(t *testing.T, row ...pipeline.Stage) *house {
 	}}
 	h.line = &pipeline.Line{
 		Stages: append(append([]pipeline.Stage{know}, row...), decide), Ledger: h.book, Upstream: h.up, Strangers: &pipeline.Strangers{},
-		Instance: "test", Receipts: true, Now: time.Now, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Instance: "test", Receipts: true, Now: time.Now, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler),
 	}
 	return h
 }

@@ -81,7 +81,7 @@ func (cn *conn) compose(static []byte, id uint64, t *Target, r *Request, s *sess
 // carry sends what was composed, reads the answer under the watcher's eyes and
 // returns the connection.
 func (c *Client) carry(ctx context.Context, p *peer, cn *conn, id uint64, r *Request, s *session, reply *Reply) *Error {
-	c.watch.add(cn, ctx, c.now().Add(c.config.Timeout))
+	c.watch.add(ctx, cn, c.now().Add(c.config.Timeout))
 	body := &cn.reader
 	*body = bodyReader{}
 	fail := c.converse(cn, body, id, r, s, reply)

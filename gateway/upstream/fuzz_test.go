@@ -35,8 +35,7 @@ func FuzzAnswer(f *testing.F) {
 			t.Fatalf("%q: %d %q %v, byte by byte %d %q %v", raw, status, body, err, s2, b2, err2)
 		}
 		if err != nil {
-			var e *upstream.Error
-			if !errors.As(err, &e) {
+			if _, ok := errors.AsType[*upstream.Error](err); !ok {
 				t.Fatalf("%q: %v is no *Error", raw, err)
 			}
 			return

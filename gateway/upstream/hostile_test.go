@@ -59,8 +59,7 @@ func serveRaw(t *testing.T, reply func(n int64, c net.Conn, id string) (keep boo
 				return
 			}
 			open.Store(c, nil)
-			s.conns.Add(1)
-			go func() { defer s.conns.Done(); defer c.Close(); s.serve(c, reply) }()
+			s.conns.Go(func() { ; defer c.Close(); s.serve(c, reply) })
 		}
 	}()
 	t.Cleanup(func() {
@@ -451,7 +450,7 @@ func resolver(pairs ...string) *names {
 	n := &names{answers: map[string][][]netip.Addr{}}
 	for i := 0; i < len(pairs); i += 2 {
 		var addrs []netip.Addr
-		for _, a := range strings.Fields(pairs[i+1]) {
+		for a := range strings.FieldsSeq(pairs[i+1]) {
 			addrs = append(addrs, netip.MustParseAddr(a))
 		}
 		n.answers[pairs[i]] = append(n.answers[pairs[i]], addrs)

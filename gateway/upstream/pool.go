@@ -136,8 +136,7 @@ func (c *Client) tlsConfig(host string) *tls.Config {
 
 // tlsFault tells a certificate we do not accept from a connection that broke.
 func tlsFault(ctx context.Context, err error) *Error {
-	var verify *tls.CertificateVerificationError
-	if errors.As(err, &verify) {
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return fault(Unreachable, "the server's certificate is not accepted")
 	}
 	return dialFault(ctx, "the TLS handshake failed")
@@ -145,8 +144,7 @@ func tlsFault(ctx context.Context, err error) *Error {
 
 // asFault returns err as an *Error.
 func asFault(err error) *Error {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
 	return fault(Unreachable, "the connection broke")

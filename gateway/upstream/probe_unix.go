@@ -35,7 +35,7 @@ func newProbe(c net.Conn) probe {
 	state := &probeState{}
 	return probe{raw: raw, state: state, check: func(fd uintptr) bool {
 		_, _, err := syscall.Recvfrom(int(fd), state.buf[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		state.quiet = err == syscall.EAGAIN //nolint:errorlint // a raw errno
+		state.quiet = err == syscall.EAGAIN
 		return true
 	}}
 }

@@ -56,7 +56,7 @@ func (w *watcher) stop() {
 
 // add starts watching c. From here to remove the watcher may make its reads
 // and writes fail.
-func (w *watcher) add(c *conn, ctx context.Context, deadline time.Time) {
+func (w *watcher) add(ctx context.Context, c *conn, deadline time.Time) {
 	w.mu.Lock()
 	c.watch = watched{ctx: ctx, deadline: deadline, next: w.first}
 	if w.first != nil {

@@ -3,6 +3,7 @@ package intent_test
 import (
 	"encoding/base64"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -127,7 +128,7 @@ func TestProofsHoldForTheirIndexAndLengthOnly(t *testing.T) {
 			if g, err = w.verifier.Grant(tok, who, r, &w.plan.Steps[i], i, proof, now); err != nil || g.Step() != i {
 				t.Fatalf("step %d of %d: %v", i, n, err)
 			}
-			_, err = w.verifier.GrantLeaf(tok, who, r, l, append(proof[:len(proof):len(proof)], merkle.Hash{}), now)
+			_, err = w.verifier.GrantLeaf(tok, who, r, l, append(slices.Clip(proof), merkle.Hash{}), now)
 			refused(t, err, intent.ProofLength)
 			if len(proof) > 0 {
 				_, err = w.verifier.GrantLeaf(tok, who, r, l, proof[:len(proof)-1], now)
@@ -350,8 +351,7 @@ func TestAStepChangedAfterCaptureIsAnotherLeaf(t *testing.T) {
 	s.Args = intent.Args{Params: map[string]intent.Constraint{"a": {}}}
 	_, err = w.verifier.Grant(w.token(t), who, w.request("t0", `{"a":2}`), &s, 0, w.held.AppendProof(nil, 0), now)
 	refused(t, err, intent.LeafMalformed)
-	var e *intent.Error
-	if !errors.As(err, &e) {
+	if _, ok := errors.AsType[*intent.Error](err); !ok {
 		t.Fatal(err)
 	}
 }

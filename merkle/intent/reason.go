@@ -63,8 +63,7 @@ func (e *Error) Is(target error) bool {
 
 // ReasonOf returns the reason inside err, or "" when err is no refusal of this package.
 func ReasonOf(err error) Reason {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Reason
 	}
 	return ""

@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -78,13 +79,13 @@ func (o *outbox) list(_ context.Context, in mailQuery) (mailList, error) {
 	out := mailList{Mails: []mail{}}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for i := len(o.mails) - 1; i >= 0; i-- {
-		if in.To != "" && o.mails[i].To != in.To {
+	for _, v := range slices.Backward(o.mails) {
+		if in.To != "" && v.To != in.To {
 			continue
 		}
 		out.Total++
 		if len(out.Mails) < in.Limit {
-			out.Mails = append(out.Mails, o.mails[i])
+			out.Mails = append(out.Mails, v)
 		}
 	}
 	return out, nil

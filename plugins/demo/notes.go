@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -91,12 +92,7 @@ func (b *notebook) list(_ context.Context, in noteQuery) (noteList, error) {
 		if in.Tag == "" {
 			return true
 		}
-		for _, t := range n.Tags {
-			if t == in.Tag {
-				return true
-			}
-		}
-		return false
+		return slices.Contains(n.Tags, in.Tag)
 	}), nil
 }
 

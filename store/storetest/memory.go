@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -174,13 +175,13 @@ func (t *memoryTxn) Scan(table, prefix string, fn func(string, store.Value) erro
 	slices.Sort(keys)
 	for _, key := range keys {
 		v, err := t.Get(table, key)
-		if err == store.ErrNotFound { // deleted by fn
+		if errors.Is(err, store.ErrNotFound) { // deleted by fn
 			continue
 		}
 		if err == nil {
 			err = fn(key, v)
 		}
-		if err == store.ErrDone {
+		if errors.Is(err, store.ErrDone) {
 			return nil
 		}
 		if err != nil {

@@ -67,8 +67,7 @@ func ExampleError() {
 		return
 	}
 	_, err = c.Call(context.Background(), gatewright.Call{Server: "mail", Tool: "send", Token: token})
-	var refused *gatewright.Error
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*gatewright.Error](err); ok {
 		fmt.Println(refused.Code, "|", refused.Hint, "|", refused.Record)
 	}
 	// Output: step_unknown | plan it first | rec_1

@@ -238,7 +238,7 @@ func TestErrorsShowNoSecretAndMoveNoCursor(t *testing.T) {
 		if strings.Contains(all, agentKey) || strings.ContainsAny(all, "\x1b\n\u202e") {
 			t.Errorf("error shows %q", all)
 		}
-		if err == callErr && strings.Contains(all, token) {
+		if errors.Is(err, callErr) && strings.Contains(all, token) {
 			t.Errorf("error shows the token: %q", all)
 		}
 	}

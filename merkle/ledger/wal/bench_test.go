@@ -77,7 +77,6 @@ func BenchmarkIdle(b *testing.B) {
 
 type caller struct {
 	admitted, settled *ledger.Record
-	of                []byte
 	receipt           []byte
 }
 

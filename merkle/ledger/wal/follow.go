@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -164,11 +165,11 @@ func (l *Log) replayEvents(from, to place) (place, error) {
 	events := make([]Event, 0, eventChunk)
 	for from.off = max(from.off, headerBytes); len(events) < eventChunk; {
 		fr, size, err := frameAt(w, from.off, seed)
-		if err == errEnd && from.segment < to.segment {
+		if errors.Is(err, errEnd) && from.segment < to.segment {
 			from = place{from.segment + 1, 0}
 			break
 		}
-		if err == errEnd {
+		if errors.Is(err, errEnd) {
 			from = to
 			break
 		}

@@ -73,8 +73,7 @@ func Verify(ctx context.Context, dir string, o VerifyOptions) (Report, error) {
 		err = checkNames(r, pins, o.FS)
 	}
 	rep := r.summary(pins, o)
-	var bad *CorruptError
-	if errors.As(err, &bad) {
+	if bad, ok := errors.AsType[*CorruptError](err); ok {
 		rep.Bad = bad
 	}
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/gatewright/gatewright/gateway/identity"
 )
 
+// agent is an agent as answered; revoked ones stay listed with their end.
 type agent struct {
 	ID        string     `json:"id"`
 	Name      string     `json:"name"`
@@ -41,6 +42,7 @@ type createAgentIn struct {
 	}
 }
 
+// setAgentStatusIn: pending is where an agent begins and never where it is put.
 type setAgentStatusIn struct {
 	ID   string `path:"id" pattern:"^agt_[0-9a-z]{1,32}$" maxLength:"36"`
 	Body struct {
@@ -91,6 +93,7 @@ func (m *mounting) agents() {
 	handle(m, "rotate-agent-key", m.api.rotateAgentKey)
 }
 
+// createAgent registers an agent that its caller answers for, unless another user is named.
 func (a *API) createAgent(ctx context.Context, c *call, in *createAgentIn) (*agentOut, error) {
 	public, err := publicKey(in.Body.PublicKey)
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/gatewright/gatewright/gateway/identity"
 	"github.com/gatewright/gatewright/merkle/ledger"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
+	"github.com/gatewright/gatewright/store/badger"
 )
 
 func TestNewRefusesAMissingPartAndABadConfig(t *testing.T) {
@@ -287,11 +288,16 @@ func TestAClientThatHangsUpDoesNotStopTheRecord(t *testing.T) {
 	}
 }
 
-func TestTheRealLedgerTakesTheRecordsAndShowsThem(t *testing.T) {
-	w := newWorld(t)
+func TestTheRealStoreAndLedgerCarryTheAPI(t *testing.T) {
+	dir := t.TempDir()
+	kept, err := badger.Open(badger.Options{Dir: filepath.Join(dir, "store"), Key: make([]byte, 32)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = kept.Close() })
+	w := newWorldOver(t, kept)
 	_, signer, err := ed25519.GenerateKey(rand.Reader)
 	w.must(err)
-	dir := t.TempDir()
 	log, err := wal.Open(t.Context(), wal.Options{
 		Config: wal.DefaultConfig(), Dir: filepath.Join(dir, "ledger"), Instance: "main", Origin: "gatewright.local", Signer: signer,
 		ChainKeyFile: filepath.Join(dir, "chain"), RootKeyFile: filepath.Join(dir, "root"), Now: time.Now, Rand: rand.Reader,

@@ -13,6 +13,7 @@ type Bundles interface {
 	Reload(ctx context.Context, tenant string) (*policies.Bundle, error)
 }
 
+// bundle is what is in force, by name and digest; its content is the policy authors' and stays where it lies.
 type bundle struct {
 	Digest string   `json:"digest" doc:"SHA-256 that stands in every record decided under it, hex"`
 	Files  []string `json:"files" nullable:"false"`

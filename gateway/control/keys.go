@@ -9,6 +9,7 @@ import (
 	"github.com/gatewright/gatewright/gateway/identity"
 )
 
+// key describes an API key without the key itself, of which only a keyed hash is kept.
 type key struct {
 	ID      string     `json:"id"`
 	Name    string     `json:"name"`
@@ -33,6 +34,7 @@ type keyPath struct {
 	ID string `path:"id" pattern:"^key_[0-9a-z]{1,32}$" maxLength:"36"`
 }
 
+// createKeyIn makes runtime keys only: the kind is the route's, not the body's, so that the route table decides who may.
 type createKeyIn struct {
 	Body struct {
 		Agent   string     `json:"agent" pattern:"^agt_[0-9a-z]{1,32}$" doc:"the agent that will hold it"`
@@ -97,6 +99,7 @@ func (a *API) ownKeys(ctx context.Context, c *call, all []identity.Key) ([]ident
 	return slices.DeleteFunc(slices.Clone(all), func(k identity.Key) bool { return !mine[k.Holder()] }), nil
 }
 
+// createKey makes a key and answers with its text, which nothing in this process keeps.
 func (a *API) createKey(ctx context.Context, c *call, wish identity.NewKey, mode string, expires *time.Time) (*keyShownOut, error) {
 	wish.Mode = identity.Mode(mode)
 	if expires != nil {

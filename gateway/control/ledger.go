@@ -29,6 +29,7 @@ type entry struct {
 	Record json.RawMessage `json:"record" doc:"the record, byte for byte the leaf"`
 }
 
+// recordsIn pages by index and not by cursor: a record's place never changes.
 type recordsIn struct {
 	From  uint64 `query:"from" maximum:"9007199254740991" doc:"index of the first record"`
 	Limit int    `query:"limit" minimum:"1" maximum:"1000" doc:"how many at most; the server may answer fewer"`

@@ -8,6 +8,8 @@ import (
 	"github.com/gatewright/gatewright/gateway/pipeline"
 )
 
+// organisation is a tenant as answered. Shapes like this one are apart from identity's own types, so that what is kept
+// may change without changing what clients read.
 type organisation struct {
 	ID      string    `json:"id"`
 	Name    string    `json:"name"`
@@ -32,6 +34,7 @@ type createOrganisationIn struct {
 	}
 }
 
+// createOrganisationOut holds a secret: the only way into the new organisation.
 type createOrganisationOut struct {
 	Body struct {
 		Organisation organisation `json:"organisation"`

@@ -30,6 +30,7 @@ type PlanChanges interface {
 	RevokeToken(ctx context.Context, by plans.Actor, id, reason string) error
 }
 
+// plan is a captured plan in a list: whose it is and how it stands, not what it says.
 type plan struct {
 	ID      string     `json:"id"`
 	User    string     `json:"user"`
@@ -57,6 +58,7 @@ type step struct {
 	After  []int  `json:"after" nullable:"false" doc:"steps that must be done before"`
 }
 
+// event is one thing that happened under a plan, with the place where the ledger proves it.
 type event struct {
 	Index   uint64    `json:"index" doc:"place in the organisation's ledger"`
 	Record  string    `json:"record" doc:"id of the ledger record"`
@@ -129,6 +131,7 @@ func (m *mounting) plans() {
 	})
 }
 
+// getPlan shows steps without arguments, which may be as confidential as what they are about; see get-plan-content.
 func (a *API) getPlan(ctx context.Context, c *call, in *planPath) (*planOut, error) {
 	summary, captured, err := a.deps.Plans.Get(ctx, c.caller.Tenant(), in.ID)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/gatewright/gatewright/gateway/plans"
 )
 
+// revocation is one thing that no longer works.
 type revocation struct {
 	Kind string     `json:"kind" enum:"agent,key,token,plan"`
 	ID   string     `json:"id"`

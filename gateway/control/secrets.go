@@ -20,6 +20,7 @@ type secretPath struct {
 	Name string `path:"name" pattern:"^[a-z0-9][a-z0-9._-]{0,62}$" maxLength:"63"`
 }
 
+// putSecretIn is the only place where a secret comes in, and there is none where it goes out.
 type putSecretIn struct {
 	Name string `path:"name" pattern:"^[a-z0-9][a-z0-9._-]{0,62}$" maxLength:"63"`
 	Body struct {

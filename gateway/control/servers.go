@@ -35,6 +35,7 @@ type ServerViews interface {
 	Health(tenant, server string) (catalogue.Health, bool)
 }
 
+// server is an MCP server as answered, with how the last listings of its tools went.
 type server struct {
 	Name         string   `json:"name"`
 	URL          string   `json:"url"`
@@ -79,6 +80,7 @@ type serverPath struct {
 	Name string `path:"name" pattern:"^[a-z0-9][a-z0-9-]{0,62}$" maxLength:"63"`
 }
 
+// addServerIn: where a name leads is judged when it is dialed, not here.
 type addServerIn struct {
 	Body struct {
 		Name string `json:"name" pattern:"^[a-z0-9][a-z0-9-]{0,62}$" maxLength:"63"`
@@ -91,6 +93,7 @@ type updateServerIn struct {
 	Body Settings
 }
 
+// tool is a tool as its server describes it. State leaves room for more reasons not to call a tool.
 type tool struct {
 	Server      string          `json:"server"`
 	Name        string          `json:"name"`

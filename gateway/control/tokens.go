@@ -8,6 +8,7 @@ import (
 	"github.com/gatewright/gatewright/merkle/ledger"
 )
 
+// token is an issued token as answered: everything but the token, which only its agent ever saw.
 type token struct {
 	ID       string     `json:"id"`
 	Plan     string     `json:"plan"`

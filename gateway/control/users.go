@@ -7,6 +7,7 @@ import (
 	"github.com/gatewright/gatewright/gateway/identity"
 )
 
+// user is a person as answered; removed ones stay listed with their end.
 type user struct {
 	ID      string     `json:"id"`
 	Name    string     `json:"name"`

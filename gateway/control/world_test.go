@@ -23,6 +23,7 @@ import (
 	"github.com/gatewright/gatewright/gateway/identity/vault"
 	"github.com/gatewright/gatewright/gateway/pipeline"
 	"github.com/gatewright/gatewright/gateway/plans"
+	"github.com/gatewright/gatewright/store"
 	"github.com/gatewright/gatewright/store/storetest"
 )
 
@@ -65,11 +66,16 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
+	return newWorldOver(t, storetest.NewMemory())
+}
+
+// newWorldOver keeps its rows in a store of one's choice.
+func newWorldOver(t testing.TB, kept store.Store) *world {
+	t.Helper()
 	w := &world{
 		t: t, log: newMemoryLog(), bundles: &oneBundle{}, strangers: &counter{},
 		clock: &clock{at: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}, slog: &bytes.Buffer{}, byRole: map[identity.Role]string{}, ids: map[string]ids{}, owners: map[string]plans.Owner{},
 	}
-	kept := storetest.NewMemory()
 	secrets, err := vault.Open(t.Context(), kept, make([]byte, 32), rand.Reader)
 	w.must(err)
 	w.vault = &faultyVault{Vault: secrets}
@@ -191,7 +197,7 @@ func (w *world) users() []identity.User {
 
 // request is one as an honest client on this machine sends it.
 func (w *world) request(method, target, key, body string) *http.Request {
-	r := httptest.NewRequestWithContext(w.t.Context(), method, "http://127.0.0.1:8081/", strings.NewReader(body))
+	r := httptest.NewRequest(method, "http://127.0.0.1:8081/", strings.NewReader(body))
 	u, err := url.ParseRequestURI(target)
 	w.must(err)
 	r.URL, r.RequestURI, r.RemoteAddr = u, target, "127.0.0.1:5000"

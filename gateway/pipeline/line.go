@@ -223,14 +223,20 @@ func (l *Line) write(ctx context.Context, c *Call, r *ledger.Record) error {
 	return err
 }
 
-// outward decides how much the caller is told. To a caller who holds no grant for it, a tool that policy denies and a
-// tool that does not exist look alike; the ledger tells them apart.
+// outward decides how much the caller is told. To a caller who holds no grant for it, what policy denies and what does
+// not exist look alike, be it a tool or a server; the ledger tells them apart.
 func (l *Line) outward(c *Call, d *Denial) *Denial {
 	if d.Reason == "" {
 		d.Reason = string(d.Code)
 	}
-	if (d.Code == PolicyDenied || d.Code == NotFound) && c.Plan && !c.Grant.Valid() {
+	if c.Grant.Valid() || d.Code != PolicyDenied && d.Code != NotFound {
+		return d
+	}
+	switch {
+	case c.Plan:
 		return Deny(NotAvailable, "").WithReason(d.Reason).Because(d)
+	case c.Server != "":
+		return Deny(NotFound, "no such server for this caller").WithReason(d.Reason).Because(d)
 	}
 	return d
 }

@@ -192,7 +192,7 @@ func TestRunFailsClosed(t *testing.T) {
 		"plan needed":      {row: []pipeline.Stage{stage{name: "s", check: func(c *pipeline.Call) error { c.Plan = true; return nil }}}, code: pipeline.IntentRequired, records: "refused"},
 		"no decision":      {change: func(h *house) { h.line.Stages = h.line.Stages[:1] }, code: pipeline.PolicyDenied, records: "refused"},
 		"decided otherwise": {change: func(h *house) {
-			h.line.Stages = append(h.line.Stages, stage{name: "late", check: func(c *pipeline.Call) error { c.Server = "other"; return nil }})
+			h.line.Stages = append(h.line.Stages, stage{name: "late", check: func(c *pipeline.Call) error { c.Labels = []string{"late"}; return nil }})
 		}, code: pipeline.PolicyDenied, records: "refused"},
 		"args changed late": {change: func(h *house) {
 			h.line.Stages = append(h.line.Stages, stage{name: "late", check: func(c *pipeline.Call) error { c.Args = []byte(`{"a":1}`); return nil }})

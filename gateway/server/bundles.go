@@ -26,6 +26,7 @@ type bundles struct {
 	// mu serializes loading and compiling.
 	mu      sync.Mutex
 	current map[string]*policies.Bundle
+	waiting map[string]bool // tenants whose bundle did not compile for want of tools
 }
 
 // read loads the bundle anew.
@@ -68,7 +69,15 @@ func (b *bundles) Reload(ctx context.Context, tenant string) (*policies.Bundle, 
 	}
 	b.engines.Swap(tenant, e)
 	b.current[tenant] = next
+	delete(b.waiting, tenant)
 	return next, nil
+}
+
+// await notes that the tenant's bundle is to be tried again when its tools change. Until then it is refused everything.
+func (b *bundles) await(tenant string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.waiting[tenant] = true
 }
 
 func (b *bundles) announce(ctx context.Context, tenant string, old, next *policies.Bundle) error {
@@ -86,17 +95,31 @@ func (b *bundles) announce(ctx context.Context, tenant string, old, next *polici
 // retool compiles the tenant's bundle against its tools as they are now.
 func (b *bundles) retool(tenant string) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	p := b.current[tenant]
+	p, waiting := b.current[tenant], b.waiting[tenant]
+	b.mu.Unlock()
 	if p == nil {
+		if waiting {
+			b.retry(tenant)
+		}
 		return
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	e, err := policies.Compile(p, b.tools(tenant))
 	if err != nil {
 		b.log.Error("policies do not compile against the tools as they are now; the last good ones stay in force", "tenant", tenant, "error", err)
 		return
 	}
 	b.engines.Swap(tenant, e)
+}
+
+// retry puts a bundle in force that had to wait for tools.
+func (b *bundles) retry(tenant string) {
+	if _, err := b.Reload(context.Background(), tenant); err != nil {
+		b.log.Error("policies still do not compile; the tenant is refused everything", "tenant", tenant, "error", err)
+		return
+	}
+	b.log.Info("policies are in force now that the tools are known", "tenant", tenant)
 }
 
 // recordBundle writes that a bundle came into force.

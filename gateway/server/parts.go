@@ -216,7 +216,7 @@ func (g *Gateway) openPlans(ctx context.Context) error {
 func (g *Gateway) openPolicies(context.Context) error {
 	g.bundles = &bundles{
 		folder: g.o.Config.Policies.Bundle, tools: g.tools.Defs, record: g.recordBundle, log: g.o.Log,
-		current: map[string]*policies.Bundle{},
+		current: map[string]*policies.Bundle{}, waiting: map[string]bool{},
 	}
 	return nil
 }

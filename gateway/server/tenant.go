@@ -36,13 +36,13 @@ func (g *Gateway) firstTenant(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := g.openTenants(ctx); err != nil {
-		return err
-	}
 	if g.o.Config.Demo.Server {
 		if err := g.startDemo(ctx); err != nil {
 			return err
 		}
+	}
+	if err := g.openTenants(ctx); err != nil {
+		return err
 	}
 	return g.writeDemoEnv(seeded)
 }
@@ -58,7 +58,9 @@ func (g *Gateway) firstAdmin(ctx context.Context) error {
 	return g.openTenants(ctx)
 }
 
-// openTenants puts a bundle in force for every tenant there is, and reads its servers' tools.
+// openTenants reads the tools of every tenant's servers and puts its bundle in force. A bundle that does not compile
+// ends the start, unless a server's tools are not known: then the bundle may be right, so its tenant is refused
+// everything until they are, and the others are served.
 func (g *Gateway) openTenants(ctx context.Context) error {
 	if err := g.configuredServers(ctx); err != nil {
 		return err
@@ -67,13 +69,29 @@ func (g *Gateway) openTenants(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list organisations: %w", err)
 	}
+	g.refreshTools(ctx)
 	for _, o := range orgs {
-		if _, err := g.bundles.Reload(ctx, o.Tenant); err != nil {
+		_, err := g.bundles.Reload(ctx, o.Tenant)
+		if err == nil {
+			continue
+		}
+		if !g.toolsMissing(o.Tenant) {
 			return fmt.Errorf("policies of %s: %w", o.Tenant, err)
 		}
+		g.bundles.await(o.Tenant)
+		g.o.Log.Error("policies do not compile while a server's tools are unknown; the tenant is refused everything until they are known", "tenant", o.Tenant, "error", err)
 	}
-	g.refreshTools(ctx)
 	return nil
+}
+
+// toolsMissing says whether a server of the tenant has never listed its tools since the start.
+func (g *Gateway) toolsMissing(tenant string) bool {
+	for _, s := range g.tools.Servers(tenant) {
+		if h, ok := g.tools.Health(tenant, s.Name); ok && s.Enabled && h.LastGood.IsZero() {
+			return true
+		}
+	}
+	return false
 }
 
 // directory is the identity directory as the control port uses it: a new organisation gets its policies at once.

@@ -28,6 +28,7 @@ type Intent struct {
 	Plans    Plans
 	Tools    Tools
 	Used     func(plan merkle.Hash, step int32) uint32
+	Done     func(plan merkle.Hash) int // steps of the plan that were done
 }
 
 // Name is "intent".
@@ -76,7 +77,7 @@ func (s Intent) grant(c *pipeline.Call, tok *intent.Token) error {
 	}
 	held, state, ok := s.Plans.Held(c.Caller.Tenant(), tok.PlanRoot())
 	if ok && state != "active" {
-		return inactive(state)
+		return s.inactive(tok, state)
 	}
 	var err error
 	switch {
@@ -94,14 +95,14 @@ func (s Intent) grant(c *pipeline.Call, tok *intent.Token) error {
 	return nil
 }
 
-// inactive says why a plan is over. One that is completed has each of its steps used up.
-func inactive(state string) error {
-	switch state {
-	case "completed":
+// inactive says why a plan is over. One whose every step was done has none left to use.
+func (s Intent) inactive(tok *intent.Token, state string) error {
+	switch {
+	case state == "completed" && s.Done != nil && s.Done(tok.PlanRoot()) >= int(tok.Claims().PlanSize):
 		return pipeline.Deny(pipeline.StepUsed, "the plan is completed: each of its steps has been done")
-	case "expired":
+	case state == "expired":
 		return pipeline.Deny("plan_expired", "")
-	case "revoked":
+	case state == "revoked":
 		return pipeline.Deny("plan_revoked", "")
 	}
 	return pipeline.Deny(pipeline.PlanInactive, "the plan is "+state)

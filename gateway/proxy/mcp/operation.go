@@ -23,17 +23,17 @@ func (e *exchange) operation(c *pipeline.Call) error {
 		return e.knownServer(c)
 	case "server/discover":
 		if e.modern {
-			c.Action, c.Answer = "discover", e.answer
+			c.Action, c.Server, c.Answer = "discover", e.server, e.answer
 			return e.knownServer(c)
 		}
 	case "initialize", "ping":
 		if !e.modern {
-			c.Action, c.Answer = "discover", e.answer
+			c.Action, c.Server, c.Answer = "discover", e.server, e.answer
 			return e.knownServer(c)
 		}
 	case "notifications/initialized", "notifications/cancelled", "notifications/roots/list_changed", "notifications/progress":
-		c.Action, c.Answer = "discover", e.answer
-		return nil
+		c.Action, c.Server, c.Answer = "discover", e.server, e.answer
+		return e.knownServer(c)
 	}
 	return deny(pipeline.MethodNotFound, "no such method in this protocol version").WithReason("method_not_found")
 }

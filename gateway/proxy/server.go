@@ -3,6 +3,7 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -106,6 +108,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 		s.pool.Put(x)
 	}()
 	x.RequestCtx = ctx
+	defer s.contain(x)
 	if err := parseHead(&ctx.Request.Header, &x.Head); err != nil {
 		ctx.SetConnectionClose()
 		x.Refuse(pipeline.Deny(pipeline.Malformed, err.Error()), "")
@@ -120,8 +123,20 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	x.Remote = s.remote(ctx.RemoteAddr(), x.Head.ForwardedFor)
-	x.Path = string(ctx.Request.URI().PathOriginal())
+	// As sent: of a target in absolute form (RFC 9112 3.2.2) fasthttp would give the path and hide the other host.
+	target, _, _ := bytes.Cut(ctx.Request.Header.RequestURI(), []byte("?"))
+	x.Path = string(target)
 	s.route(x)
+}
+
+// contain keeps a panic in a dialect, outside of the line, from ending the whole gateway: fasthttp recovers none.
+func (s *Server) contain(x *Exchange) {
+	if p := recover(); p != nil {
+		s.log.Error("panic on the data port", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		x.Response.Reset()
+		x.SetConnectionClose()
+		x.Refuse(pipeline.Deny(pipeline.Internal, ""), "")
+	}
 }
 
 func (s *Server) route(x *Exchange) {

@@ -4,6 +4,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -64,6 +65,8 @@ type Gateway struct {
 	issuers  *intent.Keys
 	strange  *pipeline.Strangers
 	certs    []*control.Certificate
+	dataTLS  *tls.Config // nil: plaintext
+	adminTLS *tls.Config
 	web      *http.Server
 	demo     *demoServer
 	data     net.Listener
@@ -91,7 +94,8 @@ func Start(ctx context.Context, o Options) (*Gateway, error) {
 		what string
 		do   func(context.Context) error
 	}{
-		{"data folder", g.openData}, {"keys", g.openKeys}, {"store", g.openStore}, {"ports", g.openPorts},
+		{"data folder", g.openData}, {"keys", g.openKeys}, {"certificates", g.loadCertificates},
+		{"store", g.openStore}, {"ports", g.openPorts},
 		{"identity", g.openIdentity}, {"ledger and plans", g.openLedger}, {"catalogue", g.openCatalogue},
 		{"policies", g.openPolicies}, {"line", g.buildLine}, {"control", g.buildControl}, {"first tenant", g.firstTenant},
 	}
@@ -132,15 +136,12 @@ func (g *Gateway) Serve(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	failed := make(chan error, 2)
-	dataTLS, adminTLS, err := g.tls()
-	if err != nil {
-		return err
-	}
-	go func() { failed <- g.proxy.Serve(g.data, dataTLS) }()
+	var err error
+	go func() { failed <- g.proxy.Serve(g.data, g.dataTLS) }()
 	go func() {
 		ln := g.admin
-		if adminTLS != nil {
-			ln = tlsListener(ln, adminTLS)
+		if g.adminTLS != nil {
+			ln = tls.NewListener(ln, g.adminTLS)
 		}
 		err := g.web.Serve(limit(ln, g.o.Config.Control.MaxConnections))
 		if errors.Is(err, http.ErrServerClosed) {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -9,20 +10,21 @@ import (
 	"github.com/gatewright/gatewright/gateway/control"
 )
 
-// tls gives the TLS configurations of the two ports, nil for plaintext. The configuration has refused plaintext beyond
-// loopback in production mode already.
-func (g *Gateway) tls() (data, admin *tls.Config, err error) {
+// loadCertificates makes the TLS configurations of the two ports; a port without a certificate is plaintext. The
+// configuration has refused plaintext beyond loopback in production mode already.
+func (g *Gateway) loadCertificates(context.Context) error {
 	p, c := g.o.Config.Proxy, g.o.Config.Control
-	if data, err = g.certificate(p.TLSCert, p.TLSKey, p.TLSMin); err != nil {
-		return nil, nil, fmt.Errorf("data port: %w", err)
+	var err error
+	if g.dataTLS, err = g.certificate(p.TLSCert, p.TLSKey, p.TLSMin); err != nil {
+		return fmt.Errorf("data port: %w", err)
 	}
-	if data != nil {
-		data.NextProtos = []string{"http/1.1"} // fasthttp speaks no other
+	if g.dataTLS != nil {
+		g.dataTLS.NextProtos = []string{"http/1.1"} // fasthttp speaks no other
 	}
-	if admin, err = g.certificate(c.TLSCert, c.TLSKey, c.TLSMin); err != nil {
-		return nil, nil, fmt.Errorf("control port: %w", err)
+	if g.adminTLS, err = g.certificate(c.TLSCert, c.TLSKey, c.TLSMin); err != nil {
+		return fmt.Errorf("control port: %w", err)
 	}
-	return data, admin, nil
+	return nil
 }
 
 func (g *Gateway) certificate(cert, key, lowest string) (*tls.Config, error) {
@@ -50,8 +52,6 @@ func (g *Gateway) reloadCertificates() {
 		}
 	}
 }
-
-func tlsListener(ln net.Listener, c *tls.Config) net.Listener { return tls.NewListener(ln, c) }
 
 // limit bounds how many connections are open at once: further ones wait in the listen queue.
 func limit(ln net.Listener, n int) net.Listener {

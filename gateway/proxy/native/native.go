@@ -59,6 +59,9 @@ func (d *Dialect) Serve(x *proxy.Exchange) {
 	x.JSON(r.status, c.Reply.Result)
 }
 
+// maxRetry bounds an Idempotency-Key, in bytes: each is kept with its answer.
+const maxRetry = 255
+
 // address is where a request leads.
 type address struct {
 	name, id string
@@ -90,13 +93,19 @@ func (d *Dialect) read(x *proxy.Exchange, c *pipeline.Call, r address) error {
 	if o := x.Head.Organization; o != nil && string(o) != c.Caller.Tenant() {
 		return pipeline.Deny(pipeline.NotFound, "X-Organization-Id is not an organisation of this credential").WithReason("other_tenant")
 	}
+	if len(x.Head.Retry) > maxRetry {
+		return pipeline.Deny(pipeline.Malformed, fmt.Sprintf("Idempotency-Key is longer than %d bytes", maxRetry))
+	}
+	// c.Name = r.id // tells requests about different plans apart, in the record and among retries
 	if r.method == http.MethodGet {
 		c.Op, c.Action, c.Answer = "plans/get", "read_plan", func(ctx context.Context, c *pipeline.Call) error { return d.view(ctx, c, r.id) }
 		return nil
 	}
 	body := x.Request.Body()
 	if t, _, _ := bytes.Cut(x.Head.ContentType, []byte(";")); !strings.EqualFold(string(bytes.TrimSpace(t)), "application/json") {
-		return pipeline.Deny(pipeline.Unsupported, "Content-Type must be application/json")
+		d := pipeline.Deny(pipeline.Unsupported, "Content-Type must be application/json")
+		d.Hint = "send the body as application/json"
+		return d
 	}
 	if err := canon.Check(body, d.JSON); err != nil {
 		return pipeline.Deny(pipeline.Malformed, err.Error()).WithReason("malformed_json")

@@ -96,7 +96,7 @@ func (d *Dialect) read(x *proxy.Exchange, c *pipeline.Call, r address) error {
 	if len(x.Head.Retry) > maxRetry {
 		return pipeline.Deny(pipeline.Malformed, fmt.Sprintf("Idempotency-Key is longer than %d bytes", maxRetry))
 	}
-	// c.Name = r.id // tells requests about different plans apart, in the record and among retries
+	c.Name = r.id // tells requests about different plans apart, in the record and among retries
 	if r.method == http.MethodGet {
 		c.Op, c.Action, c.Answer = "plans/get", "read_plan", func(ctx context.Context, c *pipeline.Call) error { return d.view(ctx, c, r.id) }
 		return nil

@@ -77,6 +77,9 @@ func (s Intent) grant(c *pipeline.Call, tok *intent.Token) error {
 	}
 	held, state, ok := s.Plans.Held(c.Caller.Tenant(), tok.PlanRoot())
 	if ok && state != "active" {
+		if t := tok.Claims(); who != (intent.Bearer{Tenant: t.Tenant, User: t.Subject, Agent: t.Agent, KeyID: t.KeyID}) {
+			return pipeline.Deny("bearer_mismatch", "") // how a plan ended is nobody else's to know
+		}
 		return s.inactive(tok, state)
 	}
 	var err error

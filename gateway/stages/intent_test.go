@@ -133,6 +133,10 @@ func TestAPlanThatIsNotActiveGrantsNothing(t *testing.T) {
 		if call.Token == nil {
 			t.Errorf("%s: the record cannot name the token that was shown", state)
 		}
+		for _, who := range []identity.Caller{w.second, w.bob} {
+			other := w.call(who, "read", `{"path":"/a"}`, w.token(p, w.alice, nil))
+			wantDenial(t, w.intent().Check(context.Background(), other), "bearer_mismatch", "")
+		}
 		// An explicit proof does not revive it.
 		w.show(call, p, 0)
 		wantDenial(t, w.intent().Check(context.Background(), call), code, "")

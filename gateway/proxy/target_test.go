@@ -37,4 +37,3 @@ func TestADefectInADialectEndsOneConnectionAndNotTheGateway(t *testing.T) {
 		t.Fatalf("after it: %v", statuses)
 	}
 }
-

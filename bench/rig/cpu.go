@@ -9,11 +9,9 @@ import (
 )
 
 // processCPU is the user and system time of this process.
-func processCPU() (time.Duration, error) { return cpuTime(syscall.RUSAGE_SELF) }
-
-func cpuTime(who int) (time.Duration, error) {
+func processCPU() (time.Duration, error) {
 	var u syscall.Rusage
-	if err := syscall.Getrusage(who, &u); err != nil {
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		return 0, fmt.Errorf("read CPU time: %w", err)
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), nil

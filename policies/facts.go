@@ -135,7 +135,9 @@ func addInput(ctx types.RecordMap, args []byte, s *shape, r reads) error {
 		if canon.KindOf(args) != '{' {
 			return errNotObject
 		}
-		if err := canon.Each(args, in.member); err != nil {
+		in.left = len(r.params)
+		in.all = r.whole || r.fields&(readNulls|readUndeclared) != 0
+		if err := canon.Each(args, in.member); err != nil && err != errEnough {
 			return err
 		}
 	}
@@ -158,12 +160,14 @@ type inputReader struct {
 	reader reader
 	input  types.RecordMap
 	names  []types.Value
+	left   int    // params still to come
+	all    bool   // every member is looked at
 	extra  []byte // the undeclared members, as they came, with commas between
 }
 
 // member takes one top-level argument if somebody reads it.
 func (in *inputReader) member(key, value []byte) error {
-	m := in.shape.member(string(key))
+	m := in.shape.member(key)
 	if m == nil {
 		if in.reads.fields&readUndeclared != 0 {
 			in.names = append(in.names, types.String(key))
@@ -178,8 +182,16 @@ func (in *inputReader) member(key, value []byte) error {
 		return nil
 	}
 	in.reader.path = append(in.reader.path[:0], m.name)
-	return in.reader.member(in.input, m, value)
+	if err := in.reader.member(in.input, m, value); err != nil {
+		return err
+	}
+	if in.left--; in.left == 0 && !in.all {
+		return errEnough // names come once in checked JSON
+	}
+	return nil
 }
+
+var errEnough = errors.New("every argument that is read was found")
 
 // wants reports whether an argument is read. inputNulls needs them all.
 func (r *reads) wants(name string) bool {

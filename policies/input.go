@@ -60,12 +60,20 @@ type member struct {
 	nullable bool // null is allowed and counts as absent
 }
 
-func (s *shape) member(name string) *member {
-	i, found := slices.BinarySearchFunc(s.fields, name, func(m member, n string) int { return strings.Compare(m.name, n) })
-	if !found {
-		return nil
+func (s *shape) member(name []byte) *member {
+	lo, hi := 0, len(s.fields)
+	for lo < hi {
+		mid := int(uint(lo+hi) >> 1)
+		switch f := s.fields[mid].name; {
+		case f == string(name):
+			return &s.fields[mid]
+		case f < string(name):
+			lo = mid + 1
+		default:
+			hi = mid
+		}
 	}
-	return &s.fields[i]
+	return nil
 }
 
 // cedar gives the type for the validator.

@@ -169,7 +169,7 @@ func (c *checker) distinct(r reads) []*tool {
 			sig.WriteString(t.input.signature())
 		}
 		for _, name := range r.params {
-			if m := t.input.member(name); m != nil {
+			if m := t.input.member([]byte(name)); m != nil {
 				sig.WriteString(fmt.Sprint(m.required && !m.nullable, m.shape.signature()))
 			}
 			sig.WriteString(";")

@@ -98,7 +98,7 @@ func (r *reader) record(raw []byte, s *shape) (types.Value, error) {
 	err := canon.Each(raw, func(key, v []byte) error {
 		r.path = append(r.path, string(key))
 		defer func() { r.path = r.path[:len(r.path)-1] }()
-		m := s.member(string(key))
+		m := s.member(key)
 		if m == nil {
 			return r.fault("the tool's schema does not name this member, so no policy can see it")
 		}

@@ -1,5 +1,6 @@
 // Package datadir is the gateway's data folder: who may use it, which version of the layout it has, and the keys in it.
 //
+//	DIR/UNFINISHED  stands while the first start has not come to its end
 //	DIR/VERSION     layout version; a newer one is refused, an older one migrated after a backup
 //	DIR/LOCK        held with flock while a gateway runs
 //	DIR/keys/       0600 files, wrapped by the operator's key when one is set
@@ -80,16 +81,13 @@ func (d *Dir) open(wrapKey []byte) error {
 	return nil
 }
 
-// version reads VERSION. A folder without one is new only when nothing else is in it; a first start that was cut short
-// left no VERSION, and is done again.
+// version reads VERSION. A folder without one is new when nothing of ours is in it, or when a first start was cut short:
+// that start is done again, with the keys it made.
 func (d *Dir) version() error {
 	b, err := os.ReadFile(filepath.Join(d.Path, "VERSION"))
 	if errors.Is(err, fs.ErrNotExist) {
-		if _, err := os.Stat(filepath.Join(d.Path, "ledger")); err == nil {
-			return fmt.Errorf("%w: it holds a ledger and no VERSION", ErrVersion)
-		}
 		d.fresh = true
-		return nil
+		return d.begin()
 	}
 	if err != nil {
 		return fmt.Errorf("read VERSION: %w", err)
@@ -104,6 +102,22 @@ func (d *Dir) version() error {
 	return nil
 }
 
+// begin marks a folder as being made. One that holds a ledger or keys without that mark has lost its VERSION.
+func (d *Dir) begin() error {
+	if _, err := os.Stat(d.Join(unfinished)); err == nil {
+		return nil
+	}
+	for _, part := range []string{"ledger", "store", "keys"} {
+		if _, err := os.Stat(d.Join(part)); err == nil {
+			return fmt.Errorf("%w: it holds %s and no VERSION", ErrVersion, part)
+		}
+	}
+	return d.write(unfinished, []byte("the first start has not come to its end\n"), 0o600)
+}
+
+// unfinished stands in a folder from the beginning of its first start to its end.
+const unfinished = "UNFINISHED"
+
 // Fresh says whether the folder is new.
 func (d *Dir) Fresh() bool { return d.fresh }
 
@@ -115,7 +129,14 @@ func (d *Dir) Ready() error {
 	if !d.fresh {
 		return nil
 	}
-	return d.write("VERSION", []byte(strconv.Itoa(Version)+"\n"), 0o600)
+	if err := d.write("VERSION", []byte(strconv.Itoa(Version)+"\n"), 0o600); err != nil {
+		return err
+	}
+	d.fresh = false
+	if err := os.Remove(d.Join(unfinished)); err != nil {
+		return fmt.Errorf("mark the data folder as made: %w", err)
+	}
+	return nil
 }
 
 // Close lets the folder go.

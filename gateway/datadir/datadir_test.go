@@ -55,6 +55,33 @@ func TestALedgerWithoutVersionIsNotTakenForNew(t *testing.T) {
 	}
 }
 
+func TestAFirstStartThatWasCutShortIsDoneAgainWithItsKeys(t *testing.T) {
+	dir := t.TempDir()
+	d := open(t, dir, nil)
+	key, err := d.Key("store", 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "ledger"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	_ = d.Close()
+	d = open(t, dir, nil)
+	again, err := d.Key("store", 32)
+	if err != nil || !bytes.Equal(key, again) || !d.Fresh() {
+		t.Fatalf("key kept %v, fresh %v, %v", bytes.Equal(key, again), d.Fresh(), err)
+	}
+	if _, err := d.Key("another", 32); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(d.Ready(), d.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if d = open(t, dir, nil); d.Fresh() {
+		t.Fatal("still taken for new")
+	}
+}
+
 func TestAMissingKeyIsNotMadeAgain(t *testing.T) {
 	dir := t.TempDir()
 	d := open(t, dir, nil)
@@ -118,7 +145,9 @@ func TestAPlainKeyInAWrappedFolderIsRefused(t *testing.T) {
 	if _, err := plain.Key("store", 32); err != nil {
 		t.Fatal(err)
 	}
-	_ = plain.Close()
+	if err := errors.Join(plain.Ready(), plain.Close()); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := open(t, dir, bytes.Repeat([]byte{7}, 32)).Key("store", 32); !errors.Is(err, datadir.ErrKey) {
 		t.Fatalf("%v, want ErrKey", err)
 	}

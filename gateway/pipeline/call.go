@@ -14,6 +14,7 @@ import (
 
 	"github.com/gatewright/gatewright/gateway/catalogue"
 	"github.com/gatewright/gatewright/gateway/identity"
+	"github.com/gatewright/gatewright/gateway/upstream"
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/intent"
 	"github.com/gatewright/gatewright/merkle/ledger"
@@ -53,6 +54,11 @@ type Call struct {
 	Labels   []string
 	Ask      policies.Ask
 	Decision policies.Decision
+
+	// Written by the forwarder, which keeps its buffers here from call to call.
+
+	Sent    *upstream.Request
+	Carried *upstream.Reply
 
 	// Written by the Line.
 
@@ -106,7 +112,7 @@ type Replier interface {
 func (c *Call) Reset() {
 	stages, ask, seal, receipt, rec := c.stages[:0], c.ask[:0], c.seal[:0], c.Receipt[:0], c.rec
 	policies, after := rec.Policies[:0], rec.After[:0]
-	*c = Call{stages: stages, ask: ask, seal: seal, Receipt: receipt}
+	*c = Call{Carried: c.Carried, Sent: c.Sent, stages: stages, ask: ask, seal: seal, Receipt: receipt}
 	c.rec.Policies, c.rec.After = policies, after
 }
 

@@ -291,6 +291,10 @@ func (l *Line) settle(ctx context.Context, c *Call, admitted string, took time.D
 
 // outcome fills the record's outcome and sets the caller's refusal where there is one.
 func (l *Line) outcome(c *Call, r *ledger.Record, cause error) {
+	if cause == nil && c.Reply.Error == nil && !toolFailed(c.Reply.Result) {
+		r.Outcome = "ok"
+		return
+	}
 	var w *withheld
 	switch {
 	case errors.As(cause, &w):

@@ -20,6 +20,21 @@ func (x *Exchange) JSON(status int, body []byte) {
 	x.SetBody(body)
 }
 
+// JSONSwap is JSON without copying: the body becomes the answer's, and the answer's old buffer is given back.
+func (x *Exchange) JSONSwap(status int, body []byte) []byte {
+	x.SetStatusCode(status)
+	x.Response.Header.SetContentType("application/json")
+	x.Response.Header.SetCanonical(nosniffName, nosniff)
+	x.Response.Header.SetCanonical(cacheName, noStore)
+	return x.Response.SwapBody(body)
+}
+
+var (
+	nosniffName, nosniff              = []byte("X-Content-Type-Options"), []byte("nosniff")
+	cacheName, noStore                = []byte("Cache-Control"), []byte("no-store")
+	recordName, receiptName, saltName = []byte("Gatewright-Record"), []byte("Gatewright-Receipt"), []byte("Gatewright-Salt")
+)
+
 // Refuse answers with a refusal in the gateway's own form: {"code","message","hint","record"}.
 func (x *Exchange) Refuse(d *pipeline.Denial, record string) {
 	x.RefusalHead(d, record)
@@ -59,17 +74,31 @@ func AppendRefusal(b []byte, d *pipeline.Denial, record string) []byte {
 func (x *Exchange) SetRecord(c *pipeline.Call) {
 	h := &x.Response.Header
 	if c.Record != "" {
-		h.Set("Gatewright-Record", c.Record)
+		h.SetCanonical(recordName, []byte(c.Record))
 	}
 	if len(c.Receipt) > 0 {
-		h.SetBytesV("Gatewright-Receipt", c.Receipt)
-		h.Set("Gatewright-Salt", base64.RawURLEncoding.EncodeToString(c.Salt[:]))
+		h.SetCanonical(receiptName, c.Receipt)
+		var salt [22]byte
+		base64.RawURLEncoding.Encode(salt[:], c.Salt[:])
+		h.SetCanonical(saltName, salt[:])
 	}
 }
 
 // knownHost refuses names that a page on the web could have pointed here (DNS rebinding).
 func (s *Server) knownHost(host []byte, local net.Addr) bool {
-	name := strings.ToLower(string(host))
+	if cached := s.lastHost.Load(); cached != nil && *cached == string(host) {
+		return true // the name that was accepted last
+	}
+	ok := s.judgeHost(string(host), local)
+	if ok {
+		name := string(host)
+		s.lastHost.Store(&name)
+	}
+	return ok
+}
+
+func (s *Server) judgeHost(host string, local net.Addr) bool {
+	name := strings.ToLower(host)
 	if h, _, err := net.SplitHostPort(name); err == nil {
 		name = h
 	}

@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -50,14 +51,15 @@ type Exchange struct {
 
 // Server is the data port.
 type Server struct {
-	config Config
-	line   *pipeline.Line
-	routes map[string]Route // by first path segment, "" for the root
-	http   *fasthttp.Server
-	log    *slog.Logger
-	hosts  map[string]bool
-	pool   sync.Pool
-	ready  func() error
+	config   Config
+	line     *pipeline.Line
+	routes   map[string]Route // by first path segment, "" for the root
+	http     *fasthttp.Server
+	log      *slog.Logger
+	hosts    map[string]bool
+	pool     sync.Pool
+	ready    func() error
+	lastHost atomic.Pointer[string]
 }
 
 // New makes a data port. routes are keyed by the first segment of the path; ready says whether the gateway can serve.
@@ -69,7 +71,7 @@ func New(c Config, line *pipeline.Line, routes map[string]Route, ready func() er
 	s.pool.New = func() any { return &Exchange{} }
 	s.http = &fasthttp.Server{
 		Handler: s.serve, ErrorHandler: s.unreadable, Logger: quiet{log}, Name: "gatewright",
-		ReadBufferSize: c.MaxHeader, MaxRequestBodySize: c.MaxBody,
+		ReadBufferSize: c.MaxHeader, WriteBufferSize: 16 << 10, MaxRequestBodySize: c.MaxBody,
 		ReadTimeout: c.ReadTimeout, WriteTimeout: c.WriteTimeout, IdleTimeout: c.IdleTimeout,
 		Concurrency: c.MaxConns, MaxConnsPerIP: c.MaxConnsPerIP,
 		SecureErrorLogMessage: true, NoDefaultServerHeader: true, NoDefaultContentType: true, CloseOnShutdown: true,
@@ -205,7 +207,7 @@ func plainPath(p string) bool {
 	if p == "" || p[0] != '/' || len(p) > 512 {
 		return false
 	}
-	for _, seg := range strings.Split(strings.TrimSuffix(p[1:], "/"), "/") {
+	for seg := range strings.SplitSeq(strings.TrimSuffix(p[1:], "/"), "/") {
 		if seg == "" || seg == "." || seg == ".." {
 			return false
 		}

@@ -33,16 +33,19 @@ func (s Forward) Forward(ctx context.Context, c *pipeline.Call) error {
 	if err != nil {
 		return pipeline.Deny(pipeline.UpstreamDown, "the server is not there any more, or its credential is not in the vault").Because(err)
 	}
-	req := upstream.Request{Method: c.Op, Name: c.Name, Arguments: c.Args, Meta: c.Meta,
+	if c.Sent == nil {
+		c.Sent, c.Carried = new(upstream.Request), new(upstream.Reply)
+	}
+	req, reply := c.Sent, c.Carried
+	*req = upstream.Request{Method: c.Op, Name: c.Name, Arguments: c.Args, Meta: c.Meta,
 		Principal: c.Caller.Agent() + "/" + c.Caller.KeyID()}
 	if c.Tool != nil && c.Tool.Mirrors() {
 		req.Mirror = func(add func(name, value string)) { c.Tool.Mirror(c.Args, add) }
 	}
-	var reply upstream.Reply
-	if err := s.Client.Call(ctx, t, &req, &reply); err != nil {
+	if err := s.Client.Call(ctx, t, req, reply); err != nil {
 		return upstreamDenial(err)
 	}
-	if err := wellShaped(&reply); err != nil {
+	if err := wellShaped(reply); err != nil {
 		return err
 	}
 	c.Reply = pipeline.Reply{Status: reply.Status, Result: reply.Result, Error: reply.Error}

@@ -74,19 +74,30 @@ func (a *arguments) parse() {
 		from := len(a.buf)
 		a.buf = append(a.buf, k...)
 		a.members = append(a.members, member{name: a.buf[from:len(a.buf):len(a.buf)], value: v})
+		if n := len(a.members); n > few {
+			return nil
+		}
+		for i := len(a.members) - 1; i > 0 && bytes.Compare(a.members[i-1].name, a.members[i].name) > 0; i-- {
+			a.members[i-1], a.members[i] = a.members[i], a.members[i-1]
+		}
 		return nil
 	})
 	if err != nil {
 		a.fault = "arguments are not an object of at most 4096 members"
 		return
 	}
-	slices.SortFunc(a.members, func(x, y member) int { return bytes.Compare(x.name, y.name) })
+	if len(a.members) > few {
+		slices.SortFunc(a.members, func(x, y member) int { return bytes.Compare(x.name, y.name) })
+	}
 	for i := 1; i < len(a.members); i++ {
 		if bytes.Equal(a.members[i-1].name, a.members[i].name) {
 			a.fault = "arguments hold a name twice"
 		}
 	}
 }
+
+// few is how many members are put in order as they come.
+const few = 16
 
 var errTooMany = refuse(ArgsMismatch, "too many arguments", "")
 

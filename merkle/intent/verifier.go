@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"errors"
+	"hash/maphash"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,6 +39,7 @@ type Verifier struct {
 	refused  *cache[refusal]
 	leaves   *cache[Leaf]
 	revoked  revocations
+	seed     maphash.Seed
 }
 
 // refusal remembers why a token can never pass under one set of pinned keys.
@@ -52,6 +54,7 @@ func NewVerifier(c VerifierConfig) *Verifier {
 		c.Keys = NewKeys()
 	}
 	return &Verifier{
+		seed:     maphash.MakeSeed(),
 		audience: c.Audience, keys: c.Keys,
 		leeway: int64(c.Leeway / time.Second), lifetime: int64(c.MaxLifetime / time.Second),
 		tokens: newCache[Token](c.CacheEntries), refused: newCache[refusal](c.CacheEntries / 16), leaves: newCache[Leaf](c.CacheEntries / 16),

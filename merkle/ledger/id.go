@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 )
 
@@ -19,9 +20,12 @@ const idAlphabet = "0123456789abcdefghjkmnpqrstvwxyz"
 
 var idEncoding = base32.NewEncoding(idAlphabet).WithPadding(base32.NoPadding)
 
+var rawPool = sync.Pool{New: func() any { return new([16]byte) }}
+
 // NewID returns a fresh record id: 48 bits of unix milliseconds, then 80 random bits.
 func NewID(now time.Time, rand io.Reader) (string, error) {
-	var raw [16]byte
+	raw := rawPool.Get().(*[16]byte)
+	defer rawPool.Put(raw)
 	binary.BigEndian.PutUint64(raw[:8], uint64(now.UnixMilli())<<16)
 	if _, err := io.ReadFull(rand, raw[6:]); err != nil {
 		return "", fmt.Errorf("make record id: %w", err)

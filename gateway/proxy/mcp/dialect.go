@@ -56,11 +56,14 @@ type exchange struct {
 	out    []byte
 	proof  []merkle.Hash
 
-	id     []byte // raw JSON: a string or an integer; nil on a notification
-	method string
-	params []byte
-	modern bool
-	body   bool // the message was read far enough to be answered as JSON-RPC
+	id      []byte // raw JSON: a string or an integer; nil on a notification
+	method  string
+	params  []byte
+	name    []byte // params.name, raw
+	args    []byte // params.arguments, raw
+	metaRaw []byte // params._meta, raw
+	modern  bool
+	body    bool // the message was read far enough to be answered as JSON-RPC
 
 	read   func(context.Context, *pipeline.Call) error
 	answer func(context.Context, *pipeline.Call) error

@@ -54,8 +54,8 @@ func (e *exchange) knownServer(c *pipeline.Call) error {
 // callTool reads params.name and params.arguments of tools/call.
 func (e *exchange) callTool(c *pipeline.Call) error {
 	c.Action, c.Plan = "call_tool", true
-	rawName, ok := canon.Get(e.params, "name")
-	if e.params == nil || !ok {
+	rawName := e.name
+	if rawName == nil {
 		return deny(pipeline.Malformed, `"params.name" is missing`)
 	}
 	name, err := stringOf(rawName, `"params.name"`)
@@ -66,7 +66,7 @@ func (e *exchange) callTool(c *pipeline.Call) error {
 		return deny(pipeline.Malformed, `"params.name" must have 1 to 1,024 bytes`)
 	}
 	c.Args = []byte("{}")
-	if args, ok := canon.Get(e.params, "arguments"); ok {
+	if args := e.args; args != nil {
 		if canon.KindOf(args) != '{' {
 			return deny(pipeline.Malformed, `"params.arguments" must be an object`)
 		}
@@ -111,6 +111,9 @@ func (e *exchange) mirrored(name string) error {
 		}
 		return nil
 	}
+	if string(h) == name && !bytes.HasPrefix(h, []byte("=?base64?")) {
+		return nil
+	}
 	v, ok := headerValue(h)
 	if !ok || v != name {
 		return mismatch("Mcp-Name does not say what the body's params.name says")
@@ -135,8 +138,8 @@ var traceKeys = map[string]bool{"traceparent": true, "tracestate": true, "baggag
 
 // carried is the _meta object that goes upstream; nil when nothing of it does.
 func (e *exchange) carried() []byte {
-	raw, ok := canon.Get(e.params, "_meta")
-	if !ok {
+	raw := e.metaRaw
+	if raw == nil {
 		return nil
 	}
 	var out []byte

@@ -106,9 +106,11 @@ func (e *exchange) envelope(body []byte) error {
 	case e.params != nil && canon.KindOf(e.params) != '{':
 		return deny(pipeline.Malformed, `"params" must be an object`)
 	}
-	m, err := canon.Unquote(method)
-	if err != nil {
-		return fmt.Errorf("read the method: %w", err)
+	m := "tools/call"
+	if string(method) != `"tools/call"` {
+		if m, err = canon.Unquote(method); err != nil {
+			return fmt.Errorf("read the method: %w", err)
+		}
 	}
 	e.method = m
 	if (id == nil) != strings.HasPrefix(m, "notifications/") {
@@ -139,16 +141,34 @@ type meta struct {
 
 func (e *exchange) meta() (meta, error) {
 	var m meta
-	raw, ok := canon.Get(e.params, "_meta")
-	if e.params == nil || !ok {
+	if e.params == nil {
 		return m, nil
+	}
+	err := canon.Each(e.params, func(key, value []byte) error {
+		switch string(key) {
+		case "name":
+			e.name = value
+		case "arguments":
+			e.args = value
+		case "_meta":
+			e.metaRaw = value
+		}
+		return nil
+	})
+	raw := e.metaRaw
+	if err != nil || raw == nil {
+		return m, err
 	}
 	if canon.KindOf(raw) != '{' {
 		return m, deny(pipeline.Malformed, `"_meta" must be an object`)
 	}
-	err := canon.Each(raw, func(key, value []byte) error {
+	err = canon.Each(raw, func(key, value []byte) error {
 		switch string(key) {
 		case "io.modelcontextprotocol/protocolVersion":
+			if string(value) == `"`+modernVersion+`"` {
+				m.version = modernVersion
+				return nil
+			}
 			s, err := stringOf(value, "_meta protocolVersion")
 			m.version = s
 			return err

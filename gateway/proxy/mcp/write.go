@@ -44,8 +44,7 @@ func (e *exchange) write() {
 		b = append(b, `,"result":`...)
 		b = e.appendResult(b, c.Reply.Result)
 	}
-	e.out = append(b, '}')
-	e.x.JSON(http.StatusOK, e.out)
+	e.out = e.x.JSONSwap(http.StatusOK, append(b, '}'))
 }
 
 // appendResult writes the result with our one key in its _meta, and, to a modern client, with what that era asks of

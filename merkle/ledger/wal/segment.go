@@ -127,7 +127,7 @@ func makeSegment(disk FS, dir string, number uint64, size int64) (File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare segment %d: %w", number, err)
 	}
-	err = fillZero(f, 0, size)
+	err = allocate(f, size)
 	if err == nil {
 		err = f.Sync()
 	}
@@ -139,6 +139,14 @@ func makeSegment(disk FS, dir string, number uint64, size int64) (File, error) {
 		return nil, fmt.Errorf("prepare segment %d: %w", number, errors.Join(err, f.Close(), disk.Remove(name)))
 	}
 	return f, nil
+}
+
+// allocate gives the file its size in zeros: by fallocate where the disk knows it, which writes nothing.
+func allocate(f File, size int64) error {
+	if a, ok := f.(interface{ Allocate(size int64) error }); ok && a.Allocate(size) == nil {
+		return nil
+	}
+	return fillZero(f, 0, size)
 }
 
 func fillZero(f File, from, to int64) error {

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -121,11 +123,8 @@ func bearer(key, token string) head {
 // with adds to headers without changing the original.
 func (h head) with(more head) head {
 	out := head{}
-	for _, m := range []head{h, more} {
-		for k, v := range m {
-			out[k] = v
-		}
-	}
+	maps.Copy(out, h)
+	maps.Copy(out, more)
 	return out
 }
 
@@ -285,12 +284,9 @@ func (a answer) ok(t testing.TB) answer {
 // refused fails the test unless the call was refused under one of these codes.
 func (a answer) refused(t testing.TB, codes ...string) answer {
 	t.Helper()
-	for _, c := range codes {
-		if a.Code == c {
-			return a
-		}
+	if !slices.Contains(codes, a.Code) {
+		t.Fatalf("want a refusal %v, got %s", codes, a)
 	}
-	t.Fatalf("want a refusal %v, got %s", codes, a)
 	return a
 }
 

@@ -95,13 +95,15 @@ func TestREADMEsCommandsOfAnAgentRun(t *testing.T) {
 		t.Fatalf("exit %d\n%s%s", r.code, r.out, r.err)
 	}
 	prose := document(t, "README.md")
-	for arg, code := range map[string]string{"coffee": "step_used", "tea": "args_mismatch"} {
+	lines := strings.SplitAfter(script, "\n")
+	for code, before := range map[string]string{"step_used": script, "args_mismatch": strings.Join(lines[:3], "")} {
 		if !strings.Contains(prose, "(`"+code+"`)") {
 			t.Errorf("README does not say %s", code)
 		}
-		again := g.shell(t, script+"\ngatewright call demo/notes_search --arg query="+arg)
+		query := map[string]string{"step_used": "coffee", "args_mismatch": "tea"}[code]
+		again := g.shell(t, before+"\ngatewright call demo/notes_search --arg query="+query)
 		if again.code != 1 || !strings.Contains(again.err, code) || !strings.Contains(again.err, "rec_") {
-			t.Errorf("query=%s after the step: exit %d, README says %s\n%s", arg, again.code, code, again.err)
+			t.Errorf("query=%s: exit %d, README says %s\n%s", query, again.code, code, again.err)
 		}
 	}
 	if !strings.Contains(prose, "nine tools") {

@@ -66,7 +66,7 @@ func build(t testing.TB) {
 			if err := readTree(top); err != nil {
 				return err
 			}
-			if made.dir, err = os.MkdirTemp("", "gatewright-conformance"); err != nil {
+			if made.dir, err = os.MkdirTemp("", "gatewright-conformance"); err != nil { //nolint:usetesting // outlives the test that needs it first
 				return err
 			}
 			made.gateway, made.everything = filepath.Join(made.dir, "gatewright"), filepath.Join(made.dir, "everything-server")
@@ -190,7 +190,7 @@ func shared(t testing.TB) *Gateway {
 	t.Helper()
 	build(t)
 	common.Do(func() {
-		base, err := os.MkdirTemp("", "gatewright-shared")
+		base, err := os.MkdirTemp("", "gatewright-shared") //nolint:usetesting // outlives the test that needs it first
 		if err != nil {
 			common.err = err
 			return

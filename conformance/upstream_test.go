@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -111,9 +112,7 @@ func (h *hostile) calls() int {
 func (g *Gateway) behind(t testing.TB, name, address string, more map[string]any) {
 	t.Helper()
 	in := map[string]any{"name": name, "url": address, "allow_private": true, "era": "modern"}
-	for k, v := range more {
-		in[k] = v
-	}
+	maps.Copy(in, more)
 	g.manage(t, g.Admin(), "POST", "/api/v1/servers", in, nil)
 	g.manage(t, g.Admin(), "POST", "/api/v1/servers/"+name+"/refresh", nil, nil)
 }
@@ -196,20 +195,22 @@ func TestServersThatMisbehaveAreNamedAndTheUseIsSpent(t *testing.T) {
 		"redirect-by-name":  {redirect(http.StatusPermanentRedirect, "http://localhost:"+innerURL.Port()+"/mcp"), []string{"upstream_refused"}},
 		"redirect-metadata": {redirect(http.StatusFound, "http://169.254.169.254/latest/meta-data/"), []string{"upstream_refused"}},
 		"redirect-to-file":  {redirect(http.StatusSeeOther, "file:///etc/passwd"), []string{"upstream_refused"}},
-		"status-500":        {func(w http.ResponseWriter, _ *http.Request, _ string) { http.Error(w, "oops", 500) }, []string{"upstream_refused"}},
-		"status-401":        {func(w http.ResponseWriter, _ *http.Request, _ string) { http.Error(w, "who", 401) }, []string{"upstream_refused"}},
-		"a-page":            {func(w http.ResponseWriter, _ *http.Request, _ string) { _, _ = io.WriteString(w, "<html>hello</html>") }, []string{"upstream_malformed"}},
-		"not-json":          {body("hello"), []string{"upstream_malformed"}},
-		"duplicate-names":   {body(`{"jsonrpc":"2.0","id":ID,"result":{"content":[],"content":[{"type":"text","text":"x"}]}}`), []string{"upstream_malformed"}},
-		"not-utf8":          {body("{\"jsonrpc\":\"2.0\",\"id\":ID,\"result\":{\"content\":[{\"type\":\"text\",\"text\":\"\xff\"}]}}"), []string{"upstream_malformed"}},
-		"too-deep":          {body(`{"jsonrpc":"2.0","id":ID,"result":` + strings.Repeat(`{"a":`, 500) + "1" + strings.Repeat("}", 500) + `}`), []string{"upstream_malformed", "upstream_too_large"}},
-		"another-id":        {body(`{"jsonrpc":"2.0","id":424242,"result":` + goodResult + `}`), []string{"upstream_malformed"}},
-		"no-id":             {body(`{"jsonrpc":"2.0","result":` + goodResult + `}`), []string{"upstream_malformed"}},
-		"no-result":         {body(`{"jsonrpc":"2.0","id":ID}`), []string{"upstream_malformed"}},
-		"result-and-error":  {body(`{"jsonrpc":"2.0","id":ID,"result":` + goodResult + `,"error":{"code":1,"message":"x"}}`), []string{"upstream_malformed"}},
-		"result-a-list":     {body(`{"jsonrpc":"2.0","id":ID,"result":[]}`), []string{"upstream_malformed"}},
-		"a-batch":           {body(`[{"jsonrpc":"2.0","id":ID,"result":` + goodResult + `}]`), []string{"upstream_malformed"}},
-		"asks-for-input":    {body(`{"jsonrpc":"2.0","id":ID,"result":{"resultType":"input_required","requestState":"x","inputRequests":{}}}`), []string{"upstream_refused", "upstream_malformed"}},
+		"status-500": {func(w http.ResponseWriter, _ *http.Request, _ string) {
+			http.Error(w, "oops", http.StatusInternalServerError)
+		}, []string{"upstream_refused"}},
+		"status-401":       {func(w http.ResponseWriter, _ *http.Request, _ string) { http.Error(w, "who", http.StatusUnauthorized) }, []string{"upstream_refused"}},
+		"a-page":           {func(w http.ResponseWriter, _ *http.Request, _ string) { _, _ = io.WriteString(w, "<html>hello</html>") }, []string{"upstream_malformed"}},
+		"not-json":         {body("hello"), []string{"upstream_malformed"}},
+		"duplicate-names":  {body(`{"jsonrpc":"2.0","id":ID,"result":{"content":[],"content":[{"type":"text","text":"x"}]}}`), []string{"upstream_malformed"}},
+		"not-utf8":         {body("{\"jsonrpc\":\"2.0\",\"id\":ID,\"result\":{\"content\":[{\"type\":\"text\",\"text\":\"\xff\"}]}}"), []string{"upstream_malformed"}},
+		"too-deep":         {body(`{"jsonrpc":"2.0","id":ID,"result":` + strings.Repeat(`{"a":`, 500) + "1" + strings.Repeat("}", 500) + `}`), []string{"upstream_malformed", "upstream_too_large"}},
+		"another-id":       {body(`{"jsonrpc":"2.0","id":424242,"result":` + goodResult + `}`), []string{"upstream_malformed"}},
+		"no-id":            {body(`{"jsonrpc":"2.0","result":` + goodResult + `}`), []string{"upstream_malformed"}},
+		"no-result":        {body(`{"jsonrpc":"2.0","id":ID}`), []string{"upstream_malformed"}},
+		"result-and-error": {body(`{"jsonrpc":"2.0","id":ID,"result":` + goodResult + `,"error":{"code":1,"message":"x"}}`), []string{"upstream_malformed"}},
+		"result-a-list":    {body(`{"jsonrpc":"2.0","id":ID,"result":[]}`), []string{"upstream_malformed"}},
+		"a-batch":          {body(`[{"jsonrpc":"2.0","id":ID,"result":` + goodResult + `}]`), []string{"upstream_malformed"}},
+		"asks-for-input":   {body(`{"jsonrpc":"2.0","id":ID,"result":{"resultType":"input_required","requestState":"x","inputRequests":{}}}`), []string{"upstream_refused", "upstream_malformed"}},
 		"stream-no-answer": {func(w http.ResponseWriter, _ *http.Request, _ string) {
 			w.Header().Set("Content-Type", "text/event-stream")
 			_, _ = io.WriteString(w, ": hi\n\n")

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/gatewright/gatewright/merkle/ledger"
@@ -34,9 +36,12 @@ func (b *bundles) read() (*policies.Bundle, error) {
 	if b.folder == "" {
 		return policies.Default(), nil
 	}
+	if info, err := os.Stat(b.folder); err != nil || !info.IsDir() {
+		return nil, fmt.Errorf("policies.bundle %s is not a folder that can be read", b.folder)
+	}
 	out, err := policies.LoadBundle(os.DirFS(b.folder))
 	if err != nil {
-		return nil, fmt.Errorf("load bundle %s: %w", b.folder, err)
+		return nil, fmt.Errorf("policies.bundle %s: %w", b.folder, err)
 	}
 	return out, nil
 }
@@ -71,6 +76,20 @@ func (b *bundles) Reload(ctx context.Context, tenant string) (*policies.Bundle, 
 	b.current[tenant] = next
 	delete(b.waiting, tenant)
 	return next, nil
+}
+
+// reloadAll reads every tenant's bundle again, as SIGHUP asks. Where that fails the last good one stays in force.
+func (b *bundles) reloadAll(ctx context.Context) {
+	b.mu.Lock()
+	tenants := slices.Sorted(maps.Keys(b.current))
+	b.mu.Unlock()
+	for _, t := range tenants {
+		if p, err := b.Reload(ctx, t); err != nil {
+			b.log.Error("policies not reloaded; the last good ones stay in force", "tenant", t, "error", err)
+		} else {
+			b.log.Info("policies reloaded", "tenant", t, "bundle", p.Digest().String())
+		}
+	}
 }
 
 // await notes that the tenant's bundle is to be tried again when its tools change. Until then it is refused everything.

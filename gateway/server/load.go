@@ -22,8 +22,20 @@ func Load(file, data, listen, control string, environ []string) (config.Config, 
 			src.Flags = append(src.Flags, f)
 		}
 	}
-	return config.Load(src)
+	c, err := config.Load(src)
+	if err != nil {
+		return c, &configError{err}
+	}
+	return c, nil
 }
+
+// configError is a mistake in the configuration: wrong usage, and not a gateway that failed.
+type configError struct{ error }
+
+// ExitCode is that of wrong usage.
+func (configError) ExitCode() int { return 2 }
+
+func (e *configError) Unwrap() error { return e.error }
 
 // Logger writes the gateway's own messages as the configuration says.
 func Logger(c config.Log, w io.Writer) *slog.Logger {

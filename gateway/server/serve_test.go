@@ -20,6 +20,7 @@ import (
 // TestOneCommandServesTheDemoAndStopsCleanly is the contract for scripts: demo.env before the ready line, which is the
 // last line; working keys; a planned call of the demo server's; a nil error after the end.
 func TestOneCommandServesTheDemoAndStopsCleanly(t *testing.T) {
+	t.Parallel()
 	o, out, log := options(t, func(c *config.Config) { c.Demo.Server = true })
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -104,6 +105,7 @@ func demoCall(t *testing.T, url, key string) {
 }
 
 func TestARestartGivesNewDemoKeysAndKeepsWhatWasDone(t *testing.T) {
+	t.Parallel()
 	b := newBehind(t)
 	o, out, log := options(t, b.serving)
 	first := run(t, o, out, log)
@@ -129,6 +131,7 @@ func TestARestartGivesNewDemoKeysAndKeepsWhatWasDone(t *testing.T) {
 }
 
 func TestABundleThatBreaksLeavesTheLastGoodOneInForce(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	write := func(text string) {
 		t.Helper()
@@ -171,6 +174,7 @@ func TestABundleThatBreaksLeavesTheLastGoodOneInForce(t *testing.T) {
 }
 
 func TestAToolThatComesOrGoesIsKnownToPolicyAfterARefresh(t *testing.T) {
+	t.Parallel()
 	b := newBehind(t)
 	o, out, log := options(t, b.serving)
 	r := run(t, o, out, log)
@@ -197,6 +201,7 @@ func TestAToolThatComesOrGoesIsKnownToPolicyAfterARefresh(t *testing.T) {
 }
 
 func TestAServerThatIsDownAtTheStartDoesNotKeepTheRestFromServing(t *testing.T) {
+	t.Parallel()
 	b := newBehind(t)
 	o, out, log := options(t, func(c *config.Config) {
 		b.serving(c)
@@ -212,6 +217,7 @@ func TestAServerThatIsDownAtTheStartDoesNotKeepTheRestFromServing(t *testing.T) 
 }
 
 func TestProductionMakesNoTenantAndShowsTheFirstKeyOnce(t *testing.T) {
+	t.Parallel()
 	b := newBehind(t)
 	o, out, log := options(t, func(c *config.Config) { c.Mode, c.Upstream.AllowPrivate = "production", true })
 	r := run(t, o, out, log)
@@ -254,6 +260,7 @@ func TestProductionMakesNoTenantAndShowsTheFirstKeyOnce(t *testing.T) {
 }
 
 func TestACallThatRunsIsAnsweredBeforeTheEnd(t *testing.T) {
+	t.Parallel()
 	b := newBehind(t)
 	o, out, log := options(t, b.serving)
 	r := run(t, o, out, log)
@@ -296,6 +303,7 @@ func TestACallThatRunsIsAnsweredBeforeTheEnd(t *testing.T) {
 }
 
 func TestStrangersAreOnTheInstancesOwnChainAtTheEnd(t *testing.T) {
+	t.Parallel()
 	o, out, log := options(t, nil)
 	r := run(t, o, out, log)
 	for range 3 {
@@ -318,6 +326,7 @@ func TestStrangersAreOnTheInstancesOwnChainAtTheEnd(t *testing.T) {
 }
 
 func TestTheLedgersKeyLiesWhereVerifiersFindIt(t *testing.T) {
+	t.Parallel()
 	o, out, log := options(t, nil)
 	r := run(t, o, out, log)
 	b, err := os.ReadFile(filepath.Join(o.Config.Data.Dir, "keys", "ledger.pub"))

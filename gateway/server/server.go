@@ -180,6 +180,7 @@ func (g *Gateway) housekeeping(ctx context.Context) {
 			return
 		case <-hangup:
 			g.reloadCertificates()
+			g.bundles.reloadAll(ctx)
 		case <-flush.C:
 			if err := g.strange.Flush(ctx, g.line); err != nil {
 				g.o.Log.Error("strangers' refusals not recorded, kept for the next try", "error", err)

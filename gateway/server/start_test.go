@@ -43,6 +43,7 @@ func startable(t *testing.T, o server.Options) {
 }
 
 func TestATakenPortIsAPlainErrorAndLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -58,6 +59,7 @@ func TestATakenPortIsAPlainErrorAndLeavesNothingBehind(t *testing.T) {
 }
 
 func TestALockedFolderIsRefusedAndItsHolderUndisturbed(t *testing.T) {
+	t.Parallel()
 	o, out, log := options(t, nil)
 	r := run(t, o, out, log)
 	if err := refuseStart(t, o, "in use by another gateway"); !errors.Is(err, datadir.ErrLocked) {
@@ -71,6 +73,7 @@ func TestALockedFolderIsRefusedAndItsHolderUndisturbed(t *testing.T) {
 }
 
 func TestANewerOrBrokenFolderIsRefusedUntouched(t *testing.T) {
+	t.Parallel()
 	o, _, _ := options(t, nil)
 	startable(t, o)
 	version := filepath.Join(o.Config.Data.Dir, "VERSION")
@@ -128,6 +131,7 @@ func TestOnlyTheRightWrappingKeyOpensAWrappedFolder(t *testing.T) {
 }
 
 func TestABundleThatDoesNotCompileIsNamedByFileAndLine(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	for name, c := range map[string]struct{ text, want string }{
 		"syntax":         {"permit (principal, action, resource);\npermit (principal action);\n", "own.cedar:2:"},
@@ -148,6 +152,7 @@ func TestABundleThatDoesNotCompileIsNamedByFileAndLine(t *testing.T) {
 }
 
 func TestConfiguredPartsThatCannotWorkAreRefused(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		change func(*config.Config)
 		want   string
@@ -170,6 +175,7 @@ func TestConfiguredPartsThatCannotWorkAreRefused(t *testing.T) {
 		"control's is none":   {func(c *config.Config) { c.Control.TLSCert, c.Control.TLSKey = "/nowhere/cert", "/nowhere/key" }, "control port"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			o, out, _ := options(t, c.change)
 			if err := server.Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v does not say %q", err, c.want)
@@ -182,6 +188,7 @@ func TestConfiguredPartsThatCannotWorkAreRefused(t *testing.T) {
 }
 
 func TestAnIssuerOfTheConfigurationIsPinned(t *testing.T) {
+	t.Parallel()
 	jwks := filepath.Join(t.TempDir(), "jwks.json")
 	if err := os.WriteFile(jwks, []byte(`{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`), 0o600); err != nil {
 		t.Fatal(err)
@@ -195,6 +202,7 @@ func TestAnIssuerOfTheConfigurationIsPinned(t *testing.T) {
 }
 
 func TestAStartThatIsCalledOffEndsWithoutAReadyLine(t *testing.T) {
+	t.Parallel()
 	o, out, _ := options(t, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

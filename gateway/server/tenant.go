@@ -188,10 +188,10 @@ func (g *Gateway) announce() {
 		fmt.Fprintf(g.o.Out, `Gatewright %s, development mode: a demo tenant with working keys. Try it from another terminal:
 
   . %s
-  gatewright plan --tool demo/notes_search --arg query=coffee   # declare what you will do; prints the plan's id
+  gatewright plan --tool demo/calculate --arg expression=6*7   # declare what you will do; prints the plan's id
   export GATEWRIGHT_INTENT=$(gatewright token PLAN_ID)
-  gatewright call demo/notes_search --arg query=coffee          # allowed: it is the plan's step
-  gatewright call demo/notes_search --arg query=salaries        # refused: it is not
+  gatewright call demo/calculate --arg expression=6*7          # allowed: it is the plan's step
+  gatewright call demo/calculate --arg expression=6*8           # refused: it is not
 
 `, g.o.Version, env)
 	}

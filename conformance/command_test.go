@@ -240,6 +240,26 @@ func TestAConfigurationTypoIsNamedWithFileLineAndColumn(t *testing.T) {
 	oneClearLine(t, code, out, "nowhere.hcl")
 }
 
+func TestAFirstStartThatFailedCanBeDoneAgain(t *testing.T) {
+	t.Parallel()
+	for name, bad := range map[string]Setup{
+		"a tenant that is none": {HCL: "server \"a\" {\n  tenant = \"nobody\"\n  url = \"https://a.example/mcp\"\n}\n"},
+		"a policy with a typo":  {HCL: fmt.Sprintf("policies {\n  bundle = %q\n}\n", bundleFolder(t, "permit (principal;"))},
+		"a certificate missing": {HCL: "proxy {\n  tls_cert = \"/nowhere/cert.pem\"\n  tls_key = \"/nowhere/key.pem\"\n}\n"},
+		"a port that is taken":  {Args: []string{"--listen", strings.TrimPrefix(shared(t).URL, "http://")}},
+	} {
+		bad.Dir = filepath.Join(t.TempDir(), "data")
+		refusedStart(t, bad)
+		g := &Gateway{Dir: bad.Dir, Work: t.TempDir()}
+		if err := g.begin(); err != nil {
+			t.Errorf("after %s: %v", name, err)
+		}
+		if err := g.Kill(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestWrongUsageHasItsOwnExitCodes(t *testing.T) {
 	t.Parallel()
 	g := shared(t)

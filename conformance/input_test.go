@@ -1,8 +1,10 @@
 package conformance_test
 
 import (
+	"bufio"
 	"encoding/base64"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -189,6 +191,31 @@ func TestHostAndOriginAreChecked(t *testing.T) {
 		if ans := send(t, "POST", g.URL+"/mcp/demo", bearer(a.key, "").with(head{"Origin": origin}), rpc("tools/list", "{}")); ans.Code != "origin_refused" || ans.Status != http.StatusForbidden {
 			t.Errorf("Origin %s: %s", origin, ans)
 		}
+	}
+}
+
+func TestATargetThatNamesAnotherHostIsRefused(t *testing.T) {
+	t.Parallel()
+	g := shared(t)
+	a := g.newAgent(t)
+	body := rpc("tools/list", "{}")
+	for _, target := range []string{"http://evil.example/mcp", "https://evil.example:443/mcp", "http://169.254.169.254/mcp", "//evil.example/mcp"} {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(g.URL, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", target, a.key, len(body), body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err == nil {
+			if text := readAll(resp); resp.StatusCode < 400 || strings.Contains(text, `"result"`) {
+				t.Errorf("%s was answered %d %.200s", target, resp.StatusCode, text)
+			}
+			_ = resp.Body.Close()
+		}
+		_ = conn.Close()
 	}
 }
 

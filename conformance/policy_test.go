@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -64,6 +65,12 @@ func TestASecurityTeamsFolderIsInForce(t *testing.T) {
 		list(11).refused(t, "policy_denied")
 		list(10).ok(t)
 	}
+	writeFile(t, filepath.Join(dir, "own.cedar"), strings.Replace(smallSums, "> 10", "> 15", 1))
+	if err := g.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the folder's reading on SIGHUP", func() bool { return list(11).Result != nil })
+	list(16).refused(t, "policy_denied")
 	writeFile(t, filepath.Join(dir, "own.cedar"), strings.Replace(smallSums, "> 10", "> 20", 1))
 	g.manage(t, g.Admin(), "POST", "/api/v1/bundles/reload", nil, nil)
 	list(11).ok(t)

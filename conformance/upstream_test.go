@@ -303,6 +303,25 @@ func TestAServersAnswerCannotForgeAReceipt(t *testing.T) {
 	}
 }
 
+func TestACredentialGoesAsTheConfigurationSays(t *testing.T) {
+	t.Parallel()
+	var backends []*hostile
+	hcl := ""
+	for i, more := range []string{"", "  header = \"X-Key\"\n"} {
+		h := newHostile(t, nil)
+		backends = append(backends, h)
+		hcl += fmt.Sprintf("server \"s%d\" {\n  tenant = \"demo\"\n  url = %q\n  allow_private = true\n  era = \"modern\"\n  credential = \"key\"\n%s}\n", i, h.url, more)
+	}
+	g := start(t, Setup{HCL: hcl})
+	g.manage(t, g.Admin(), "PUT", "/api/v1/secrets/key", map[string]any{"value": "s3cr3t"}, nil)
+	for i, want := range []string{"Authorization: Bearer s3cr3t\r\n", "X-Key: s3cr3t\r\n"} {
+		g.manage(t, g.Admin(), "POST", fmt.Sprintf("/api/v1/servers/s%d/refresh", i), nil, nil)
+		if sent := backends[i].requests(); !strings.Contains(sent, want) {
+			t.Errorf("server %d was sent\n%s\nwant %q", i, sent, want)
+		}
+	}
+}
+
 func TestNoSecretGoesWhereItDoesNotBelong(t *testing.T) {
 	t.Parallel()
 	g := start(t, Setup{HCL: "log {\n  level = \"debug\"\n}\n"})

@@ -139,7 +139,11 @@ type schemaNode struct {
 type typer struct {
 	root  []byte
 	nodes int
+	work  int // bytes of schema read so far; nested schemas and references read the same bytes again
 }
+
+// maxTypeWork bounds the bytes read for one tool. What lies beyond is shown as Json.
+const maxTypeWork = 1 << 20
 
 // inputShape reads a tool's input schema. The result is always a record: the tool's top-level parameters. A schema whose
 // top is not a plain object gives an empty record, and all arguments are then seen as undeclared.
@@ -162,7 +166,8 @@ var errNotSchema = errors.New("not a JSON Schema object")
 
 func (t *typer) node(raw []byte) (schemaNode, error) {
 	var n schemaNode
-	if t.nodes++; t.nodes > maxTypeNodes || canon.KindOf(raw) != '{' {
+	t.work += len(raw)
+	if t.nodes++; t.nodes > maxTypeNodes || t.work > maxTypeWork || canon.KindOf(raw) != '{' {
 		return n, errNotSchema
 	}
 	err := json.Unmarshal(raw, &n)
@@ -337,7 +342,7 @@ func (t *typer) record(n schemaNode, depth int, top bool) *shape {
 // local resolves a JSON Pointer reference inside the same document. Nothing is ever fetched.
 func (t *typer) local(ref string) ([]byte, bool) {
 	rest, ok := strings.CutPrefix(ref, "#/")
-	if !ok {
+	if t.work += len(t.root); !ok || t.work > maxTypeWork {
 		return nil, false
 	}
 	at := t.root

@@ -1,6 +1,7 @@
 package policies_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -144,5 +145,26 @@ func TestSchemasOfAllKindsGiveTypes(t *testing.T) {
 		if d := e.Decide(call("s", "t", c.args)); !d.Allowed() {
 			t.Errorf("%s\n  %s: refused: %q", c.schema, c.args, d.Errors())
 		}
+	}
+}
+
+// TestASchemaThatRefersToItselfOverAndOverCostsLittle: the type of an argument is bounded in work, not only in depth; what
+// lies beyond is shown as Json.
+func TestASchemaThatRefersToItselfOverAndOverCostsLittle(t *testing.T) {
+	var b strings.Builder
+	b.WriteString(`{"type":"object","$defs":{"pad":{"description":"` + strings.Repeat("x", 50_000) + `"},"leaf":{"type":"string"}},"properties":{`)
+	for i := range 400 {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, `"p%d":{"$ref":"#/$defs/leaf"}`, i)
+	}
+	b.WriteString(`}}`)
+	tools := make([]policies.ToolDef, 20)
+	for i := range tools {
+		tools[i] = policies.ToolDef{Server: "s", Name: fmt.Sprint("t", i), InputSchema: []byte(b.String())}
+	}
+	if _, err := policies.Compile(policies.Default(), tools); err != nil {
+		t.Fatal(err)
 	}
 }

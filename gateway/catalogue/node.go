@@ -205,7 +205,7 @@ func (c *nodeCompiler) count(v []byte) int {
 
 func (c *nodeCompiler) pattern(n *node, v []byte) {
 	n.patternText = c.text(v)
-	re, err := regexp.Compile(n.patternText)
+	re, err := boundedPattern(n.patternText)
 	if err != nil {
 		c.foreign = true
 		return

@@ -10,6 +10,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/gatewright/gatewright/merkle/canon"
+	"github.com/gatewright/gatewright/merkle/intent"
 )
 
 // A Violation says which rule of a schema arguments break, and where. It never
@@ -40,9 +41,13 @@ type schema struct {
 // schemaURL is what the library calls the schema in hand; nothing is at it.
 const schemaURL = "urn:gatewright:schema"
 
-// maxPattern bounds a regular expression in bytes. RE2 bounds what it compiles
-// to and matches in linear time.
-const maxPattern = 1000
+// Bounds of a regular expression: bytes of its text, and instructions of its
+// program. RE2 matches in time linear in both the program and the value, and a
+// few repetitions of repetitions make a program of millions of instructions.
+const (
+	maxPattern     = 1000
+	maxPatternCost = 2000
+)
 
 // errRemote refuses whatever a schema refers to outside of itself: fetching it
 // would reach where the schema's author says, and what it says could change.
@@ -79,8 +84,21 @@ func compileSchema(raw []byte, maxDepth int) (*schema, error) {
 }
 
 func compilePattern(text string) (jsonschema.Regexp, error) {
+	return boundedPattern(text)
+}
+
+// boundedPattern compiles a pattern whose program is small enough to be run on
+// whatever an agent sends.
+func boundedPattern(text string) (*regexp.Regexp, error) {
 	if len(text) > maxPattern {
 		return nil, fmt.Errorf("pattern is longer than %d bytes", maxPattern)
+	}
+	cost, err := intent.PatternCost(text)
+	if err != nil {
+		return nil, err
+	}
+	if cost > maxPatternCost {
+		return nil, fmt.Errorf("pattern is too large once its repetitions are expanded")
 	}
 	return regexp.Compile(text)
 }

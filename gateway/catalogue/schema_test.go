@@ -46,6 +46,7 @@ func TestSchemasThatCannotBeEnforcedAreRefused(t *testing.T) {
 		"endless self reference":   `{"type":"object","allOf":[{"$ref":"#"}]}`,
 		"exponential recursion":    `{"type":"object","anyOf":[{"properties":{"a":{"$ref":"#"}}},{"properties":{"a":{"$ref":"#"}}}]}`,
 		"dynamic ref":              `{"type":"object","$dynamicAnchor":"n","properties":{"a":{"$dynamicRef":"#n"}}}`,
+		"regexp of many programs":  `{"type":"object","properties":{"a":{"type":"string","pattern":"((a{0,30}b{0,30}){0,30}){0,5}"}}}`,
 		"a string":                 `"object"`,
 		"a number":                 `7`,
 	} {

@@ -262,7 +262,7 @@ func (a *API) authorize(r *http.Request, c *call) *problem {
 // permitted asks the row of the table.
 func permitted(route *Route, who identity.Caller) *problem {
 	if !slices.Contains(route.Kinds, who.Kind()) || !slices.Contains(route.Roles, who.Role()) {
-		return refuse(http.StatusForbidden, "role_denied", "the key's role may not do this", fmt.Sprintf("ask one of %v", route.Roles))
+		return refuse(http.StatusForbidden, "role_denied", "the key's role may not do this", "ask somebody with the role "+strings.Join(roleNames(route.Roles), " or "))
 	}
 	if route.Instance && who.Tenant() != pipeline.InstanceTenant {
 		return refuse(http.StatusForbidden, "instance_only", "this is for the operators of the gateway", "use a key of the gateway's own tenant")
@@ -328,4 +328,12 @@ func (a *API) dispatch(out *answer, r *http.Request, c *call, body []byte) {
 	req := r.WithContext(ctx)
 	req.Body = io.NopCloser(strings.NewReader(string(body)))
 	a.mux.ServeHTTP(out, req)
+}
+
+func roleNames(roles []identity.Role) []string {
+	out := make([]string, len(roles))
+	for i, r := range roles {
+		out[i] = string(r)
+	}
+	return out
 }

@@ -34,6 +34,7 @@ var (
 	ErrLocked  = errors.New("the data folder is in use by another gateway: stop it, or give this one another --data")
 	ErrNewer   = errors.New("the data folder was written by a newer version: run that version, or restore a backup")
 	ErrKey     = errors.New("a key file cannot be used: check data.key_file or data.key_env, or restore the key from a backup")
+	ErrForeign = errors.New("the folder is not empty and not a data folder: name a new or empty one with --data")
 	ErrVersion = errors.New("the data folder's VERSION cannot be read: restore it from a backup")
 )
 
@@ -107,9 +108,16 @@ func (d *Dir) begin() error {
 	if _, err := os.Stat(d.Join(unfinished)); err == nil {
 		return nil
 	}
-	for _, part := range []string{"ledger", "store", "keys"} {
-		if _, err := os.Stat(d.Join(part)); err == nil {
-			return fmt.Errorf("%w: it holds %s and no VERSION", ErrVersion, part)
+	entries, err := os.ReadDir(d.Path)
+	if err != nil {
+		return fmt.Errorf("read the data folder: %w", err)
+	}
+	for _, e := range entries {
+		switch name := e.Name(); {
+		case name == "ledger", name == "store", name == "keys":
+			return fmt.Errorf("%w: it holds %s and no VERSION", ErrVersion, name)
+		case name != "LOCK" && name != "lost+found" && name[0] != '.':
+			return fmt.Errorf("%w: it holds %s", ErrForeign, name)
 		}
 	}
 	return d.write(unfinished, []byte("the first start has not come to its end\n"), 0o600)

@@ -55,6 +55,19 @@ func TestALedgerWithoutVersionIsNotTakenForNew(t *testing.T) {
 	}
 }
 
+func TestAFolderOfSomethingElseIsLeftAlone(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "main.go"), []byte("package main"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := datadir.Open(dir, nil, rand.Reader); !errors.Is(err, datadir.ErrForeign) {
+		t.Fatalf("%v, want ErrForeign", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "keys")); err == nil {
+		t.Error("a key folder was made in it")
+	}
+}
+
 func TestAFirstStartThatWasCutShortIsDoneAgainWithItsKeys(t *testing.T) {
 	dir := t.TempDir()
 	d := open(t, dir, nil)

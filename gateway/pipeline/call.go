@@ -112,6 +112,9 @@ type Replier interface {
 func (c *Call) Reset() {
 	stages, ask, seal, receipt, rec := c.stages[:0], c.ask[:0], c.seal[:0], c.Receipt[:0], c.rec
 	policies, after := rec.Policies[:0], rec.After[:0]
+	if c.Sent != nil {
+		*c.Sent = upstream.Request{}
+	}
 	*c = Call{Carried: c.Carried, Sent: c.Sent, stages: stages, ask: ask, seal: seal, Receipt: receipt}
 	c.rec.Policies, c.rec.After = policies, after
 }

@@ -73,7 +73,7 @@ func (l *Line) Run(ctx context.Context, c *Call) {
 	}()
 	if err := l.check(ctx, c); err != nil {
 		if kept := (*Kept)(nil); errors.As(err, &kept) {
-			kept.restore(c)
+			l.giveAgain(ctx, c, kept)
 			return
 		}
 		l.refuse(ctx, c, err)
@@ -90,6 +90,28 @@ func (l *Line) Run(ctx context.Context, c *Call) {
 		err = l.onTheWayBack(ctx, c)
 	}
 	l.settle(context.WithoutCancel(ctx), c, admitted, l.Now().Sub(began), err)
+}
+
+// giveAgain answers a retry with the kept answer. That it was given again is on record, as a call of its own that had no
+// effect; the caller is told the record and receipt of the first.
+func (l *Line) giveAgain(ctx context.Context, c *Call, kept *Kept) {
+	r, err := l.record(c, ledger.Admitted)
+	if err == nil {
+		r.Verdict, r.Detail = "allow", "kept answer of "+kept.a.record
+		_, err = l.Ledger.Append(ctx, r)
+	}
+	if err == nil {
+		of := r.ID
+		if r, err = l.record(c, ledger.Settled); err == nil {
+			r.Of, r.Outcome, r.Detail = of, "ok", "kept answer of "+kept.a.record
+			_, err = l.Ledger.Append(context.WithoutCancel(ctx), r)
+		}
+	}
+	if err != nil {
+		l.refuse(ctx, c, ledgerDenial(err))
+		return
+	}
+	kept.restore(c)
 }
 
 // check runs the row. It stops at the first refusal.

@@ -335,6 +335,9 @@ func TestARetryGetsTheFirstAnswerAndHasNoSecondEffect(t *testing.T) {
 	if h.up.calls != 1 || !again.Kept || again.Record != first.Record || string(again.Receipt) != string(first.Receipt) || string(again.Reply.Result) != string(first.Reply.Result) {
 		t.Fatalf("forwarded %d times; first %+v, again %+v", h.up.calls, first.Reply, again.Reply)
 	}
+	if k := h.book.kinds(); k != "admitted settled admitted settled" || !strings.Contains(h.book.last().Detail, first.Record) {
+		t.Errorf("records %q, the last says %q: that an answer was given again is not on record", k, h.book.last().Detail)
+	}
 	if other := retry(`{"a":1}`); other.Denial == nil || other.Denial.Code != pipeline.RetryMismatch {
 		t.Fatalf("another request under the key: %v", other.Denial)
 	}

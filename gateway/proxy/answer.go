@@ -86,19 +86,10 @@ func (x *Exchange) SetRecord(c *pipeline.Call) {
 
 // knownHost refuses names that a page on the web could have pointed here (DNS rebinding).
 func (s *Server) knownHost(host []byte, local net.Addr) bool {
-	if cached := s.lastHost.Load(); cached != nil && *cached == string(host) {
-		return true // the name that was accepted last
+	if s.hosts[string(host)] || equal(host, "localhost") {
+		return true
 	}
-	ok := s.judgeHost(string(host), local)
-	if ok {
-		name := string(host)
-		s.lastHost.Store(&name)
-	}
-	return ok
-}
-
-func (s *Server) judgeHost(host string, local net.Addr) bool {
-	name := strings.ToLower(host)
+	name := strings.ToLower(string(host))
 	if h, _, err := net.SplitHostPort(name); err == nil {
 		name = h
 	}

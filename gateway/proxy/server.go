@@ -14,7 +14,6 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -51,15 +50,14 @@ type Exchange struct {
 
 // Server is the data port.
 type Server struct {
-	config   Config
-	line     *pipeline.Line
-	routes   map[string]Route // by first path segment, "" for the root
-	http     *fasthttp.Server
-	log      *slog.Logger
-	hosts    map[string]bool
-	pool     sync.Pool
-	ready    func() error
-	lastHost atomic.Pointer[string]
+	config Config
+	line   *pipeline.Line
+	routes map[string]Route // by first path segment, "" for the root
+	http   *fasthttp.Server
+	log    *slog.Logger
+	hosts  map[string]bool
+	pool   sync.Pool
+	ready  func() error
 }
 
 // New makes a data port. routes are keyed by the first segment of the path; ready says whether the gateway can serve.

@@ -124,6 +124,7 @@ func (b *bundles) retool(tenant string) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	p = b.current[tenant] // another may have come into force meanwhile
 	e, err := policies.Compile(p, b.tools(tenant))
 	if err != nil {
 		b.log.Error("policies do not compile against the tools as they are now; the last good ones stay in force", "tenant", tenant, "error", err)

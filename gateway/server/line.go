@@ -24,7 +24,7 @@ func (g *Gateway) buildLine(context.Context) error {
 			stages.Identify{Directory: g.people, Sources: stages.NewLimiter(q.SourceRate, q.SourceBurst)},
 			stages.Quota{Tenants: stages.NewLimiter(q.TenantRate, q.TenantBurst), Agents: stages.NewLimiter(q.AgentRate, q.AgentBurst)},
 			stages.Read{},
-			stages.Retry{Answers: &pipeline.Answers{MaxEntries: p.RetryEntries, MaxBytes: int(p.RetryBytes), Keep: p.RetryFor}},
+			stages.Retry{Answers: &pipeline.Answers{MaxEntries: p.RetryEntries, MaxBytes: int(p.RetryBytes), Keep: p.RetryFor}, Verifier: g.verifier},
 			stages.Intent{Verifier: g.verifier, Plans: heldPlans{g}, Tools: g.tools, Used: g.ledger.Used, Done: g.ledger.Done},
 			// filter: the tenant's WASM filters stand here
 			stages.Decide{Policies: &g.bundles.engines, Done: g.ledger.Done},

@@ -122,6 +122,9 @@ func (g *Gateway) openLedger(ctx context.Context) error {
 	if err := g.openVerifier(); err != nil {
 		return err
 	}
+	if err := g.ledgerThere(); err != nil {
+		return err
+	}
 	c := g.o.Config.Ledger
 	standing := make(chan struct{})
 	follow := func(events []wal.Event) {
@@ -151,6 +154,17 @@ func (g *Gateway) openLedger(ctx context.Context) error {
 	err = g.openPlans(ctx)
 	close(standing)
 	return errors.Join(err, g.publishKey())
+}
+
+// ledgerThere refuses a used data folder whose ledger is gone: an empty one in its place would hide that.
+func (g *Gateway) ledgerThere() error {
+	if g.dir.Fresh() {
+		return nil
+	}
+	if _, err := os.Stat(g.dir.Join("ledger", "_wal", "boot")); err != nil {
+		return fmt.Errorf("the ledger of this data folder is missing: restore it from a backup (%w)", err)
+	}
+	return nil
 }
 
 // publishKey writes the key that receipts are verified with where people and scripts find it.

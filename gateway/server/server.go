@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strconv"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -114,15 +115,24 @@ func Start(ctx context.Context, o Options) (*Gateway, error) {
 func (g *Gateway) Line() *pipeline.Line { return g.line }
 
 // URL is where the data port serves.
-func (g *Gateway) URL() string { return scheme(g.o.Config.Proxy.TLSCert) + g.data.Addr().String() }
+func (g *Gateway) URL() string { return scheme(g.o.Config.Proxy.TLSCert) + reachable(g.data.Addr()) }
 
 // ControlURL is where the control port serves.
 func (g *Gateway) ControlURL() string {
-	return scheme(g.o.Config.Control.TLSCert) + g.admin.Addr().String()
+	return scheme(g.o.Config.Control.TLSCert) + reachable(g.admin.Addr())
 }
 
 // VerifierKey is the key that receipts and checkpoints are verified with.
 func (g *Gateway) VerifierKey() ledger.VerifierKey { return g.ledger.VerifierKey() }
+
+// reachable is the address to call from this machine: that of a port open on every address is the loopback one.
+func reachable(a net.Addr) string {
+	tcp, ok := a.(*net.TCPAddr)
+	if ok && tcp.IP.IsUnspecified() {
+		return net.JoinHostPort("127.0.0.1", strconv.Itoa(tcp.Port))
+	}
+	return a.String()
+}
 
 func scheme(cert string) string {
 	if cert != "" {

@@ -52,19 +52,20 @@ func (g *Gateway) firstAdmin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := g.openTenants(ctx); err != nil {
+		return err
+	}
 	if seeded.AdminKey != "" {
 		fmt.Fprintf(g.o.Out, "first admin key, shown this once: %s\n", seeded.AdminKey)
 	}
-	return g.openTenants(ctx)
+	return nil
 }
 
 // openTenants reads the tools of every tenant's servers and puts its bundle in force. A bundle that does not compile
 // ends the start, unless a server's tools are not known: then the bundle may be right, so its tenant is refused
 // everything until they are, and the others are served.
 func (g *Gateway) openTenants(ctx context.Context) error {
-	if err := g.configuredServers(ctx); err != nil {
-		return err
-	}
+	g.configuredServers(ctx)
 	orgs, err := g.people.Orgs(ctx, store.Instance)
 	if err != nil {
 		return fmt.Errorf("list organisations: %w", err)
@@ -112,14 +113,14 @@ func (d directory) CreateOrg(ctx context.Context, tenant, name string) (identity
 	return org, nil
 }
 
-// configuredServers refuses a configured server of a tenant that does not exist: most likely its name is misspelt.
-func (g *Gateway) configuredServers(ctx context.Context) error {
+// configuredServers warns of configured servers whose tenant does not exist yet: nobody can reach them until it does, or
+// its name is misspelt.
+func (g *Gateway) configuredServers(ctx context.Context) {
 	for name, s := range g.o.Config.Servers {
 		if _, err := g.people.Org(ctx, s.Tenant); err != nil {
-			return fmt.Errorf("server %q: tenant %q: %w", name, s.Tenant, err)
+			g.o.Log.Warn("a configured server belongs to an organisation that does not exist; nobody can reach it", "server", name, "tenant", s.Tenant)
 		}
 	}
-	return nil
 }
 
 func (g *Gateway) putServer(ctx context.Context, s catalogue.Server) error {

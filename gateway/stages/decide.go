@@ -35,6 +35,9 @@ func (s Decide) Check(_ context.Context, c *pipeline.Call) error {
 		return nil
 	}
 	d := pipeline.Deny(pipeline.PolicyDenied, "")
+	if reasons := c.Decision.Annotations(); c.Grant.Valid() && len(reasons) > 0 && reasons[0]["reason"] != "" {
+		d.Message = "policy does not permit this call: " + reasons[0]["reason"]
+	}
 	if errs := c.Decision.Errors(); len(errs) > 0 {
 		return d.WithReason("policy_error: " + strings.Join(errs, "; "))
 	}

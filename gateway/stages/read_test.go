@@ -8,6 +8,7 @@ import (
 
 	"github.com/gatewright/gatewright/gateway/pipeline"
 	"github.com/gatewright/gatewright/gateway/stages"
+	"github.com/gatewright/gatewright/merkle/intent"
 )
 
 func TestACallThatNobodyReadOrNamedIsAFault(t *testing.T) {
@@ -33,10 +34,12 @@ func TestACallThatNobodyReadOrNamedIsAFault(t *testing.T) {
 
 func TestARetryIsTiedToItsKeyItsCallerAndItsRequest(t *testing.T) {
 	w := newWorld(t)
-	s := stages.Retry{Answers: &pipeline.Answers{}}
-	check := func(c *pipeline.Call) error { c.Started = epoch; return s.Check(context.Background(), c) }
+	s := stages.Retry{Answers: &pipeline.Answers{}, Verifier: w.verifier}
+	check := func(c *pipeline.Call) error { return s.Check(context.Background(), c) }
+	p := w.plan(w.alice, draft)
+	token, other := w.token(p, w.alice, nil), w.token(p, w.alice, func(c *intent.Claims) { c.ID = "tok_2" })
 	call := func(change func(*pipeline.Call)) *pipeline.Call {
-		c := w.call(w.alice, "read", `{"path":"/a"}`, []byte("token"))
+		c := w.call(w.alice, "read", `{"path":"/a"}`, token)
 		c.Retry = "k"
 		if change != nil {
 			change(c)
@@ -48,7 +51,7 @@ func TestARetryIsTiedToItsKeyItsCallerAndItsRequest(t *testing.T) {
 	for name, change := range map[string]func(*pipeline.Call){
 		"args": func(c *pipeline.Call) { c.Args = []byte(`{"path":"/b"}`) }, "tool": func(c *pipeline.Call) { c.Name = "send" },
 		"server": func(c *pipeline.Call) { c.Server = "mail" }, "op": func(c *pipeline.Call) { c.Op = "prompts/get" },
-		"token": func(c *pipeline.Call) { c.Shown.Token = []byte("other") }, "step": func(c *pipeline.Call) { c.Shown.Step = []byte("x") },
+		"token": func(c *pipeline.Call) { c.Shown.Token = other }, "step": func(c *pipeline.Call) { c.Shown.Step = []byte("x") },
 		"meta":            func(c *pipeline.Call) { c.Meta = []byte(`{}`) },
 		"shifted between": func(c *pipeline.Call) { c.Server, c.Name = "filesr", "ead" },
 	} {
@@ -60,6 +63,19 @@ func TestARetryIsTiedToItsKeyItsCallerAndItsRequest(t *testing.T) {
 	w.must(check(call(func(c *pipeline.Call) { c.Caller = w.eve })))
 	w.must(check(call(func(c *pipeline.Call) { c.Retry = "" })))
 	w.must(check(call(func(c *pipeline.Call) { c.Retry = "" })))
+}
+
+func TestARetryWithATokenThatIsNoLongerGoodGetsNothing(t *testing.T) {
+	w := newWorld(t)
+	s := stages.Retry{Answers: &pipeline.Answers{}, Verifier: w.verifier}
+	p := w.plan(w.alice, draft)
+	c := w.call(w.alice, "read", `{"path":"/a"}`, w.token(p, w.alice, nil))
+	c.Retry = "k"
+	w.must(s.Check(context.Background(), c))
+	w.verifier.Revoke("tok_1", w.now.Add(time.Hour))
+	wantDenial(t, s.Check(context.Background(), c), "token_revoked", "token_revoked")
+	c.Shown.Token = []byte("garbage")
+	wantDenial(t, s.Check(context.Background(), c), "token_malformed", "token_malformed")
 }
 
 func TestAKeptAnswerIsForgottenInTime(t *testing.T) {

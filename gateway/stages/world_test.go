@@ -216,7 +216,7 @@ func (w *world) line(up pipeline.Forwarder) (*pipeline.Line, *wal.Log) {
 	in.Used = log.Used
 	return &pipeline.Line{
 		Stages: []pipeline.Stage{
-			stages.Identify{Directory: w.people}, stages.Quota{}, stages.Read{}, stages.Retry{Answers: &pipeline.Answers{}}, in,
+			stages.Identify{Directory: w.people}, stages.Quota{}, stages.Read{}, stages.Retry{Answers: &pipeline.Answers{}, Verifier: w.verifier}, in,
 			stages.Decide{Policies: &w.engines, Done: log.Done},
 		},
 		Ledger: log, Upstream: up, Strangers: &pipeline.Strangers{}, Instance: "main", Receipts: true,

@@ -60,6 +60,16 @@ func (p *patterns) compile(text, at string, whole bool) (*pattern, error) {
 	return made, nil
 }
 
+// PatternCost estimates how many instructions an RE2 pattern compiles to, without compiling it: a short pattern can be
+// an enormous program. The error says why text is not RE2.
+func PatternCost(text string) (int, error) {
+	parsed, err := syntax.Parse(text, syntax.Perl)
+	if err != nil {
+		return 0, fmt.Errorf("parse pattern: %w", err)
+	}
+	return patternCost(parsed), nil
+}
+
 // patternCost estimates a program's instructions before repetitions are expanded, which is what
 // makes a short pattern large. It saturates, and syntax.Parse bounds the depth of its recursion.
 func patternCost(re *syntax.Regexp) int {

@@ -3,8 +3,10 @@ package mcp
 import (
 	"bytes"
 	"encoding/base64"
+	"slices"
 	"strings"
 
+	"github.com/gatewright/gatewright/gateway/catalogue"
 	"github.com/gatewright/gatewright/gateway/pipeline"
 	"github.com/gatewright/gatewright/merkle/canon"
 )
@@ -80,22 +82,39 @@ func (e *exchange) callTool(c *pipeline.Call) error {
 	return e.mirroredParams(c)
 }
 
-// resolve finds the server that a tool's name on this path means. On /mcp a name carries its server before "__" when
-// there are several. What cannot be resolved keeps its name and no server, and is unknown to the stages.
+// resolve finds the server that a tool's name on this path means. On /mcp with one server a name is that server's. With
+// several, a name carries its server before "__", as tools/list shows it; a bare name still means the one tool of that
+// name when no other server has one, so that clients survive a second server. What cannot be resolved keeps its name and
+// is unknown to the stages. Whatever a name resolves to, the plan's step names the server itself.
 func (e *exchange) resolve(tenant, name string) (server, tool string) {
 	if e.server != "" {
 		return e.server, name
 	}
 	servers := e.d.Catalogue.Servers(tenant)
-	if len(servers) == 1 {
-		if _, ok := e.d.Catalogue.Lookup(tenant, servers[0].Name, name); ok {
-			return servers[0].Name, name
-		}
+	known := func(server, tool string) bool {
+		_, ok := e.d.Catalogue.Lookup(tenant, server, tool)
+		return ok
 	}
-	if before, after, ok := strings.Cut(name, "__"); ok {
+	if len(servers) == 1 && known(servers[0].Name, name) {
+		return servers[0].Name, name
+	}
+	before, after, prefixed := strings.Cut(name, "__")
+	if prefixed && slices.ContainsFunc(servers, func(s catalogue.Server) bool { return s.Name == before }) {
 		return before, after
 	}
-	if len(servers) == 1 {
+	owner, owners := "", 0
+	for _, s := range servers {
+		if known(s.Name, name) {
+			owner = s.Name
+			owners++
+		}
+	}
+	switch {
+	case owners == 1:
+		return owner, name
+	case prefixed:
+		return before, after
+	case len(servers) == 1:
 		return servers[0].Name, name
 	}
 	return "", name

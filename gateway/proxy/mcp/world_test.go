@@ -208,7 +208,7 @@ func (w *world) build() {
 	}
 	w.line = &pipeline.Line{
 		Stages: []pipeline.Stage{
-			stages.Identify{Directory: w.people}, stages.Quota{}, stages.Read{}, stages.Retry{Answers: &pipeline.Answers{}},
+			stages.Identify{Directory: w.people}, stages.Quota{}, stages.Read{}, stages.Retry{Answers: &pipeline.Answers{}, Verifier: verifier},
 			stages.Intent{Verifier: verifier, Plans: w.plans, Tools: w.tools, Used: used}, stages.Decide{Policies: &w.engines},
 		},
 		Ledger: w.book, Upstream: w, Strangers: &pipeline.Strangers{}, Instance: "main", Receipts: true,

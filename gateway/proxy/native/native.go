@@ -177,7 +177,11 @@ func denial(err error) error {
 	case errors.Is(err, plans.ErrInactive):
 		return pipeline.Deny(pipeline.PlanInactive, "").Because(err)
 	case errors.As(err, &e):
-		d := pipeline.Deny(pipeline.InvalidPlan, e.Msg).WithReason(string(e.Reason))
+		text := e.Msg
+		if e.Pointer != "" {
+			text = "at " + e.Pointer + ": " + e.Msg
+		}
+		d := pipeline.Deny(pipeline.InvalidPlan, text).WithReason(string(e.Reason))
 		if e.Hint != "" {
 			d.Hint = e.Hint
 		}

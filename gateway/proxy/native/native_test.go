@@ -136,7 +136,7 @@ func (w *world) open(kept *storetest.Memory, engines *policies.Set) {
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	w.line = &pipeline.Line{
 		Stages: []pipeline.Stage{
-			stages.Identify{Directory: w.people}, stages.Quota{}, stages.Read{}, stages.Retry{Answers: &pipeline.Answers{}},
+			stages.Identify{Directory: w.people}, stages.Quota{}, stages.Read{}, stages.Retry{Answers: &pipeline.Answers{}, Verifier: w.verifier},
 			stages.Intent{Verifier: w.verifier, Plans: noPlans{}, Tools: noTools{}, Used: w.log.Used}, stages.Decide{Policies: engines},
 		},
 		Ledger: w.log, Strangers: &pipeline.Strangers{}, Instance: "main", Receipts: true, Now: time.Now, Rand: rand.Reader, Log: log,

@@ -120,19 +120,19 @@ func (s *shape) signature() string {
 
 // schemaNode is the part of JSON Schema that has a meaning for types. Constraints on values are the catalogue's to check.
 type schemaNode struct {
-	Ref        string                     `json:"$ref"`
-	Type       json.RawMessage            `json:"type"`
-	Properties map[string]json.RawMessage `json:"properties"`
-	Required   []string                   `json:"required"`
-	Additional json.RawMessage            `json:"additionalProperties"`
-	Patterns   json.RawMessage            `json:"patternProperties"`
-	Items      json.RawMessage            `json:"items"`
-	Prefix     json.RawMessage            `json:"prefixItems"`
-	Enum       []json.RawMessage          `json:"enum"`
-	Const      json.RawMessage            `json:"const"`
-	AnyOf      []json.RawMessage          `json:"anyOf"`
-	OneOf      []json.RawMessage          `json:"oneOf"`
-	AllOf      []json.RawMessage          `json:"allOf"`
+	Ref        string
+	Type       json.RawMessage
+	Properties map[string]json.RawMessage
+	Required   []string
+	Additional json.RawMessage
+	Patterns   json.RawMessage
+	Items      json.RawMessage
+	Prefix     json.RawMessage
+	Enum       []json.RawMessage
+	Const      json.RawMessage
+	AnyOf      []json.RawMessage
+	OneOf      []json.RawMessage
+	AllOf      []json.RawMessage
 }
 
 // typer turns one tool's schema into shapes.
@@ -170,7 +170,34 @@ func (t *typer) node(raw []byte) (schemaNode, error) {
 	if t.nodes++; t.nodes > maxTypeNodes || t.work > maxTypeWork || canon.KindOf(raw) != '{' {
 		return n, errNotSchema
 	}
-	err := json.Unmarshal(raw, &n)
+	return decodeNode(raw)
+}
+
+// decodeNode reads the words of a schema by their exact names. encoding/json also takes "Properties" for "properties",
+// and what policy sees of a tool would then not be what its arguments are held against.
+func decodeNode(raw []byte) (n schemaNode, err error) {
+	var words map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &words); err != nil {
+		return n, fmt.Errorf("read schema: %w", err)
+	}
+	take := func(name string, into any) {
+		if v, ok := words[name]; ok && err == nil {
+			err = json.Unmarshal(v, into)
+		}
+	}
+	take("$ref", &n.Ref)
+	take("type", &n.Type)
+	take("properties", &n.Properties)
+	take("required", &n.Required)
+	take("additionalProperties", &n.Additional)
+	take("patternProperties", &n.Patterns)
+	take("items", &n.Items)
+	take("prefixItems", &n.Prefix)
+	take("enum", &n.Enum)
+	take("const", &n.Const)
+	take("anyOf", &n.AnyOf)
+	take("oneOf", &n.OneOf)
+	take("allOf", &n.AllOf)
 	return n, err
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/gatewright/gatewright/policies"
 )
@@ -166,5 +167,18 @@ func TestASchemaThatRefersToItselfOverAndOverCostsLittle(t *testing.T) {
 	}
 	if _, err := policies.Compile(policies.Default(), tools); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestAWordOfASchemaIsNotReadInAnotherCase: a server could otherwise hide an argument from the policies about it.
+func TestAWordOfASchemaIsNotReadInAnotherCase(t *testing.T) {
+	bundle, err := policies.LoadBundle(fstest.MapFS{"p.cedar": {Data: []byte(`forbid (principal, action == Action::"pay___send", resource) when { context.input.amount > 100 };`)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = policies.Compile(bundle, []policies.ToolDef{{Server: "pay", Name: "send",
+		InputSchema: []byte(`{"type":"object","required":["amount"],"properties":{"amount":{"type":"integer"}},"Properties":{"x":{"type":"string"}}}`)}})
+	if err != nil {
+		t.Errorf("the argument is hidden: %v", err)
 	}
 }

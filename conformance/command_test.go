@@ -131,7 +131,7 @@ func TestADataFolderOfANewerVersionIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, text := refusedStart(t, Setup{Dir: g.Dir})
-	oneClearLine(t, code, text, "VERSION")
+	oneClearLine(t, code, text, "data folder")
 	if err := os.WriteFile(version, []byte("1\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +207,6 @@ func TestAConfigurationTypoIsNamedWithFileLineAndColumn(t *testing.T) {
 		"proxy {\n  read_timeout = \"10\"\n}\n":                                                       {"gateway.hcl:2:", "read_timeout"},
 		"data {\n  dir = \"${HOME}/x\"\n}\n":                                                          {"gateway.hcl:2:"},
 		"server \"tools\" {\n  tenant = \"demo\"\n  url = \"https://a.example/mcp\"\n}\n":             {"tools"},
-		"server \"a\" {\n  tenant = \"nobody\"\n  url = \"https://a.example/mcp\"\n}\n":               {"nobody"},
 		"data {\n  key_env = \"NOT_SET_ANYWHERE\"\n}\n":                                               {"NOT_SET_ANYWHERE"},
 		"policies {\n  bundle = \"/nowhere/at/all\"\n}\n":                                             {"/nowhere/at/all"},
 		"issuer \"x\" {\n  iss = \"y\"\n  kid = \"z\"\n  key = \"short\"\n}\n":                        {"key"},
@@ -240,10 +239,17 @@ func TestAConfigurationTypoIsNamedWithFileLineAndColumn(t *testing.T) {
 	oneClearLine(t, code, out, "nowhere.hcl")
 }
 
+func TestAServerOfATenantThatDoesNotExistIsSaidSo(t *testing.T) {
+	t.Parallel()
+	g := start(t, Setup{HCL: "server \"a\" {\n  tenant = \"nobody\"\n  url = \"https://a.example/mcp\"\n}\n"})
+	if log := g.Log(); !strings.Contains(log, "tenant=nobody") {
+		t.Errorf("the log says\n%s", log)
+	}
+}
+
 func TestAFirstStartThatFailedCanBeDoneAgain(t *testing.T) {
 	t.Parallel()
 	for name, bad := range map[string]Setup{
-		"a tenant that is none": {HCL: "server \"a\" {\n  tenant = \"nobody\"\n  url = \"https://a.example/mcp\"\n}\n"},
 		"a policy with a typo":  {HCL: fmt.Sprintf("policies {\n  bundle = %q\n}\n", bundleFolder(t, "permit (principal;"))},
 		"a certificate missing": {HCL: "proxy {\n  tls_cert = \"/nowhere/cert.pem\"\n  tls_key = \"/nowhere/key.pem\"\n}\n"},
 		"a port that is taken":  {Args: []string{"--listen", strings.TrimPrefix(shared(t).URL, "http://")}},

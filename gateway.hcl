@@ -204,11 +204,12 @@ intent {
   # Most steps of a plan, 1 to 4096. 256 make a proof of 8 hashes.
   max_steps = 256
 
-  # Largest plan as JSON, 1KiB to 2MiB, at most proxy.max_body.
-  max_plan = "256KiB"
+  # Largest plan as JSON, 1KiB to 2MiB, at most proxy.max_body. Danger: a plan is held in memory at some
+  # 40 times its size.
+  max_plan = "64KiB"
 
   # Most plans of one agent that have not expired, 1 to 100000: each is held in memory.
-  max_plans = 1000
+  max_plans = 200
 
   # Most plans of all organisations together, ended ones included while they are listed; about 1 KiB of
   # memory a step.
@@ -300,7 +301,7 @@ catalogue {
   max_tools = 1000
 
   # Largest definition of one tool, 1KiB to 4MiB.
-  max_tool = "256KiB"
+  max_tool = "128KiB"
 
   # Largest input schema, 1KiB to 1MiB: beyond, it is an attack on validators, and the tool is listed as
   # unusable.

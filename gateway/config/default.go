@@ -50,13 +50,13 @@ func unsettled() Config {
 		Intent: Intent{
 			Issuer: "gatewright", Audience: "gatewright",
 			TokenTTL: 15 * time.Minute, MaxTokenTTL: 24 * time.Hour, PlanTTL: 24 * time.Hour,
-			MaxSteps: 256, MaxPlan: 256 << 10, MaxPlans: 1000,
+			MaxSteps: 256, MaxPlan: 64 << 10, MaxPlans: 200,
 			MaxAllPlans: 20_000, MaxTokens: 100, History: 100, KeepPlans: 7 * 24 * time.Hour,
 			Leeway: 5 * time.Second, CacheTokens: 10_000,
 		},
 		Identity:  Identity{MaxOrganisations: 1000, MaxUsers: 10_000, MaxAgents: 10_000, MaxKeys: 20_000},
 		Quota:     Quota{SourceRate: 1000, SourceBurst: 2000, TenantRate: 5000, TenantBurst: 10_000, AgentRate: 1000, AgentBurst: 2000},
-		Catalogue: Catalogue{RefreshEvery: 5 * time.Minute, RefreshTimeout: 30 * time.Second, MaxServers: 200, MaxTools: 1000, MaxTool: 256 << 10, MaxSchema: 64 << 10, SchemaDepth: 32},
+		Catalogue: Catalogue{RefreshEvery: 5 * time.Minute, RefreshTimeout: 30 * time.Second, MaxServers: 200, MaxTools: 1000, MaxTool: 128 << 10, MaxSchema: 64 << 10, SchemaDepth: 32},
 		Upstream: Upstream{
 			ConnectTimeout: 5 * time.Second, Timeout: time.Minute, QueueTimeout: 2 * time.Second, IdleTimeout: 30 * time.Second,
 			MaxReply: 4 << 20, JSONDepth: 64, JSONValues: 400_000, MaxEvents: 10_000, MaxPages: 100,

@@ -111,7 +111,7 @@ func (p *parser) section(b *block, label string, body *hclsyntax.Body) (map[stri
 	if len(body.Blocks) > 0 {
 		inner := body.Blocks[0]
 		if _, ok := b.settings[inner.Type]; ok {
-			return nil, problemAt(p.name, inner.TypeRange.Start, "%s in %s is a setting: write %s = ...", inner.Type, b.name, inner.Type)
+			return nil, problemAt(p.name, inner.TypeRange.Start, "%s in %s is a setting: write %s = VALUE", inner.Type, b.name, inner.Type)
 		}
 		if _, ok := p.schema.root.blocks[inner.Type]; ok {
 			return nil, problemAt(p.name, inner.TypeRange.Start, "%s stands at the top of the file, not in %s", inner.Type, b.name)

@@ -180,9 +180,9 @@ type Intent struct {
 	PlanTTL time.Duration `koanf:"plan_ttl" min:"1s" max:"720h"`
 	// MaxSteps bounds a plan's steps. Default 256: a proof of 8 hashes.
 	MaxSteps int `koanf:"max_steps" min:"1" max:"4096"`
-	// MaxPlan bounds a plan's JSON. Default 256KiB.
+	// MaxPlan bounds a plan's JSON. Default 64KiB. Danger: a plan is held in memory at some 40 times its size.
 	MaxPlan Size `koanf:"max_plan" min:"1KiB" max:"2MiB"`
-	// MaxPlans bounds the plans of one agent that have not expired. Default 1000: each is kept in memory.
+	// MaxPlans bounds the plans of one agent that have not expired. Default 200: each is kept in memory.
 	MaxPlans int `koanf:"max_plans" min:"1" max:"100000"`
 	// MaxAllPlans bounds the plans of all organisations together, ended ones included while they are
 	// listed. Default 20000, about 1 KiB a step.
@@ -253,7 +253,7 @@ type Catalogue struct {
 	MaxServers int `koanf:"max_servers" min:"1" max:"10000"`
 	// MaxTools bounds tools of one server. Default 1000.
 	MaxTools int `koanf:"max_tools" min:"1" max:"100000"`
-	// MaxTool bounds one tool's definition. Default 256KiB.
+	// MaxTool bounds one tool's definition. Default 128KiB.
 	MaxTool Size `koanf:"max_tool" min:"1KiB" max:"4MiB"`
 	// MaxSchema and SchemaDepth bound its input schema. Default 64KiB and 32 levels: beyond, a schema is an
 	// attack on validators; the tool is listed as unusable.

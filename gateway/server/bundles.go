@@ -25,10 +25,20 @@ type bundles struct {
 
 	engines policies.Set
 
-	// mu serializes loading and compiling.
-	mu      sync.Mutex
+	// mu serializes loading and compiling, so that what came into force last stays in force.
+	mu sync.Mutex
+
+	// state guards the maps and is never held while anything is compiled: every token asks for Current.
+	state   sync.RWMutex
 	current map[string]*policies.Bundle
 	waiting map[string]bool // tenants whose bundle did not compile for want of tools
+}
+
+// inForce reads the tenant's bundle and whether it waits for tools.
+func (b *bundles) inForce(tenant string) (p *policies.Bundle, waiting bool) {
+	b.state.RLock()
+	defer b.state.RUnlock()
+	return b.current[tenant], b.waiting[tenant]
 }
 
 // read loads the bundle anew.
@@ -48,10 +58,8 @@ func (b *bundles) read() (*policies.Bundle, error) {
 
 // Current is the bundle in force for a tenant.
 func (b *bundles) Current(tenant string) (*policies.Bundle, bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	p, ok := b.current[tenant]
-	return p, ok
+	p, _ := b.inForce(tenant)
+	return p, p != nil
 }
 
 // Reload reads the bundle again and puts it in force when it compiles. The change is a ledger record, written first.
@@ -66,13 +74,15 @@ func (b *bundles) Reload(ctx context.Context, tenant string) (*policies.Bundle, 
 	if err != nil {
 		return nil, fmt.Errorf("compile bundle: %w", err)
 	}
-	old := b.current[tenant]
+	old, _ := b.inForce(tenant)
 	if old == nil || old.Digest() != next.Digest() {
 		if err := b.announce(ctx, tenant, old, next); err != nil {
 			return nil, err
 		}
 	}
 	b.engines.Swap(tenant, e)
+	b.state.Lock()
+	defer b.state.Unlock()
 	b.current[tenant] = next
 	delete(b.waiting, tenant)
 	return next, nil
@@ -80,9 +90,9 @@ func (b *bundles) Reload(ctx context.Context, tenant string) (*policies.Bundle, 
 
 // reloadAll reads every tenant's bundle again, as SIGHUP asks. Where that fails the last good one stays in force.
 func (b *bundles) reloadAll(ctx context.Context) {
-	b.mu.Lock()
+	b.state.RLock()
 	tenants := slices.Sorted(maps.Keys(b.current))
-	b.mu.Unlock()
+	b.state.RUnlock()
 	for _, t := range tenants {
 		if p, err := b.Reload(ctx, t); err != nil {
 			b.log.Error("policies not reloaded; the last good ones stay in force", "tenant", t, "error", err)
@@ -94,8 +104,8 @@ func (b *bundles) reloadAll(ctx context.Context) {
 
 // await notes that the tenant's bundle is to be tried again when its tools change. Until then it is refused everything.
 func (b *bundles) await(tenant string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	b.state.Lock()
+	defer b.state.Unlock()
 	b.waiting[tenant] = true
 }
 
@@ -113,18 +123,16 @@ func (b *bundles) announce(ctx context.Context, tenant string, old, next *polici
 
 // retool compiles the tenant's bundle against its tools as they are now.
 func (b *bundles) retool(tenant string) {
-	b.mu.Lock()
-	p, waiting := b.current[tenant], b.waiting[tenant]
-	b.mu.Unlock()
-	if p == nil {
-		if waiting {
-			b.retry(tenant)
-		}
+	if _, waiting := b.inForce(tenant); waiting {
+		b.retry(tenant)
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	p = b.current[tenant] // another may have come into force meanwhile
+	p, _ := b.inForce(tenant) // read under mu: no other can come into force before the swap
+	if p == nil {
+		return
+	}
 	e, err := policies.Compile(p, b.tools(tenant))
 	if err != nil {
 		b.log.Error("policies do not compile against the tools as they are now; the last good ones stay in force", "tenant", tenant, "error", err)

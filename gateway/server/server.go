@@ -160,6 +160,7 @@ func (g *Gateway) Serve(ctx context.Context) error {
 		failed <- err
 	}()
 	go g.housekeeping(ctx)
+	go g.refreshing(ctx)
 	select {
 	case err = <-failed:
 	case <-ctx.Done():
@@ -178,12 +179,10 @@ func (g *Gateway) drain() error {
 // housekeeping does what follows the calls and never stands in their way.
 func (g *Gateway) housekeeping(ctx context.Context) {
 	flush := time.NewTicker(strangersEvery)
-	refresh := time.NewTicker(g.o.Config.Catalogue.RefreshEvery)
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
 	defer flush.Stop()
-	defer refresh.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -198,7 +197,19 @@ func (g *Gateway) housekeeping(ctx context.Context) {
 			if err := g.people.Heal(ctx); err != nil {
 				g.o.Log.Error("identity snapshot not certain", "error", err)
 			}
-		case <-refresh.C:
+		}
+	}
+}
+
+// refreshing reads the servers' tools again and again. It is apart from housekeeping, which no slow server may hold up.
+func (g *Gateway) refreshing(ctx context.Context) {
+	every := time.NewTicker(g.o.Config.Catalogue.RefreshEvery)
+	defer every.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-every.C:
 			g.refreshTools(ctx)
 		}
 	}

@@ -9,7 +9,9 @@ import (
 
 	"github.com/gatewright/gatewright/gateway/catalogue"
 	"github.com/gatewright/gatewright/gateway/identity"
+	"github.com/gatewright/gatewright/gateway/upstream"
 	"github.com/gatewright/gatewright/plugins"
+	"github.com/gatewright/gatewright/policies"
 	"github.com/gatewright/gatewright/store"
 )
 
@@ -61,9 +63,9 @@ func (g *Gateway) firstAdmin(ctx context.Context) error {
 	return nil
 }
 
-// openTenants reads the tools of every tenant's servers and puts its bundle in force. A bundle that does not compile
-// ends the start, unless a server's tools are not known: then the bundle may be right, so its tenant is refused
-// everything until they are, and the others are served.
+// openTenants reads the tools of every tenant's servers and puts its bundle in force. A bundle that is wrong in itself
+// ends the start. One that only names tools which a tenant does not have (a server is down, renamed a tool, or is not
+// there yet) is waited for: that tenant is refused everything until it compiles, and the others are served.
 func (g *Gateway) openTenants(ctx context.Context) error {
 	g.configuredServers(ctx)
 	orgs, err := g.people.Orgs(ctx, store.Instance)
@@ -76,23 +78,28 @@ func (g *Gateway) openTenants(ctx context.Context) error {
 		if err == nil {
 			continue
 		}
-		if !g.toolsMissing(o.Tenant) {
+		if !namesUnknownTools(err) {
 			return fmt.Errorf("policies of %s: %w", o.Tenant, err)
 		}
 		g.bundles.await(o.Tenant)
-		g.o.Log.Error("policies do not compile while a server's tools are unknown; the tenant is refused everything until they are known", "tenant", o.Tenant, "error", err)
+		g.o.Log.Error("policies name tools that are not known; the tenant is refused everything until they are", "tenant", o.Tenant, "error", err)
 	}
 	return nil
 }
 
-// toolsMissing says whether a server of the tenant has never listed its tools since the start.
-func (g *Gateway) toolsMissing(tenant string) bool {
-	for _, s := range g.tools.Servers(tenant) {
-		if h, ok := g.tools.Health(tenant, s.Name); ok && s.Enabled && h.LastGood.IsZero() {
-			return true
+// namesUnknownTools says whether nothing else is wrong with a bundle than tools that are not known.
+func namesUnknownTools(err error) bool {
+	var ps policies.Problems
+	if !errors.As(err, &ps) {
+		return false
+	}
+	for _, p := range ps {
+		unknown := strings.Contains(p.Msg, "unrecognized action") && strings.Contains(p.Msg, "___")
+		if !unknown && !strings.Contains(p.Msg, "unable to find an applicable action") {
+			return false
 		}
 	}
-	return false
+	return len(ps) > 0
 }
 
 // directory is the identity directory as the control port uses it: a new organisation gets its policies at once.
@@ -111,6 +118,22 @@ func (d directory) CreateOrg(ctx context.Context, tenant, name string) (identity
 		return org, fmt.Errorf("put policies in force: %w", err)
 	}
 	return org, nil
+}
+
+// serverList is the catalogue as the control port uses it: with a server that is removed, the connections and sessions
+// that were kept for it go too.
+type serverList struct {
+	*catalogue.Catalogue
+	client *upstream.Client
+}
+
+// RemoveServer takes the server out of the catalogue and forgets it.
+func (l serverList) RemoveServer(ctx context.Context, tenant, name string) error {
+	if err := l.Catalogue.RemoveServer(ctx, tenant, name); err != nil {
+		return err
+	}
+	l.client.Forget(tenant, name)
+	return nil
 }
 
 // configuredServers warns of configured servers whose tenant does not exist yet: nobody can reach them until it does, or

@@ -19,8 +19,8 @@ func (Retry) Name() string { return "retry" }
 
 // Check claims the key, or ends the walk with the kept answer.
 func (s Retry) Check(_ context.Context, c *pipeline.Call) error {
-	if c.Retry == "" {
-		return nil
+	if c.Retry == "" || c.Action == "discover" || c.Action == "list_tools" {
+		return nil // what has no effect takes no place from what has
 	}
 	if len(c.Shown.Token) > 0 {
 		if _, err := s.Verifier.Token(c.Shown.Token, c.Started); err != nil {

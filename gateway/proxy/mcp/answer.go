@@ -86,6 +86,9 @@ func (e *exchange) list(c *pipeline.Call) ([]byte, error) {
 			if b, err = appendTool(b, t, prefix); err != nil {
 				return nil, err
 			}
+			if len(b) > maxList {
+				return nil, deny(pipeline.UpstreamTooLarge, "the tools of these servers do not fit into one list: list them at /mcp/SERVER, or ask for smaller definitions")
+			}
 		}
 	}
 	if e.modern {
@@ -93,6 +96,9 @@ func (e *exchange) list(c *pipeline.Call) ([]byte, error) {
 	}
 	return append(b, `]}`...), nil
 }
+
+// maxList bounds a list, in bytes: it is built in memory for every caller who asks.
+const maxList = 8 << 20
 
 // visible asks policy whether the caller could use the tool at all: with some arguments, as a step of some plan.
 func (e *exchange) visible(c *pipeline.Call, t *catalogue.Tool) bool {

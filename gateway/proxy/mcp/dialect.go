@@ -69,6 +69,9 @@ type exchange struct {
 	answer func(context.Context, *pipeline.Call) error
 }
 
+// keepBuffer is the largest answer buffer, in bytes, that is kept from call to call.
+const keepBuffer = 1 << 20
+
 func (d *Dialect) get() *exchange {
 	if e, ok := d.pool.Get().(*exchange); ok {
 		return e
@@ -81,6 +84,9 @@ func (d *Dialect) get() *exchange {
 
 func (d *Dialect) put(e *exchange) {
 	e.call.Reset()
+	if cap(e.out) > keepBuffer {
+		e.out = nil
+	}
 	*e = exchange{d: d, call: e.call, out: e.out[:0], proof: e.proof[:0], read: e.read, answer: e.answer}
 	d.pool.Put(e)
 }

@@ -257,6 +257,15 @@ func (r *Register) Stats() Stats {
 	return s
 }
 
+// UsedUp tells whether the plan was completed because every step was done as often as it may be, and not by somebody's
+// word.
+func (r *Register) UsedUp(tenant string, root merkle.Hash) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	e := r.byRoot[rootKey{tenant, root}]
+	return e != nil && e.row.State == Completed && e.row.By == ""
+}
+
 // Held returns the plan a token's root names, for the tenant that asks. held is nil when the plan is not
 // active. It answers from memory and allocates nothing.
 func (r *Register) Held(tenant string, root merkle.Hash) (held *intent.Held, state State, ok bool) {

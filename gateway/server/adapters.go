@@ -95,6 +95,9 @@ func (g *Gateway) openCatalogue(ctx context.Context) error {
 		}
 		if s.Credential != "" {
 			f.Credential, f.Header, f.Prefix = s.Credential, s.Header, s.Prefix
+			if f.Header == "Authorization" && f.Prefix == "" {
+				f.Prefix = "Bearer "
+			}
 		}
 		cc.Servers = append(cc.Servers, f)
 	}

@@ -25,7 +25,7 @@ func (g *Gateway) buildLine(context.Context) error {
 			stages.Quota{Tenants: stages.NewLimiter(q.TenantRate, q.TenantBurst), Agents: stages.NewLimiter(q.AgentRate, q.AgentBurst)},
 			stages.Read{},
 			stages.Retry{Answers: &pipeline.Answers{MaxEntries: p.RetryEntries, MaxBytes: int(p.RetryBytes), Keep: p.RetryFor}, Verifier: g.verifier},
-			stages.Intent{Verifier: g.verifier, Plans: heldPlans{g}, Tools: g.tools, Used: g.ledger.Used, Done: g.ledger.Done},
+			stages.Intent{Verifier: g.verifier, Plans: heldPlans{g}, Tools: g.tools, Used: g.ledger.Used},
 			// filter: the tenant's WASM filters stand here
 			stages.Decide{Policies: &g.bundles.engines, Done: g.ledger.Done},
 		},
@@ -75,6 +75,9 @@ type heldPlans struct{ g *Gateway }
 // Held finds the plan by its root.
 func (h heldPlans) Held(tenant string, root merkle.Hash) (*intent.Held, string, bool) {
 	held, state, ok := h.g.plans.Held(tenant, root)
+	if ok && held == nil && h.g.plans.UsedUp(tenant, root) {
+		return nil, stages.UsedUp, true
+	}
 	return held, string(state), ok
 }
 

@@ -73,6 +73,7 @@ type Gateway struct {
 	data     net.Listener
 	admin    net.Listener
 	draining atomic.Bool
+	closing  atomic.Bool
 }
 
 // Run starts a gateway, says where it serves, and serves until ctx ends; then it lets running calls finish and closes
@@ -233,6 +234,7 @@ func (g *Gateway) ready() error {
 // Close closes what Start opened, in reverse. It may be called on a gateway that never served.
 func (g *Gateway) Close() error {
 	var errs []error
+	g.closing.Store(true)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if g.strange != nil && g.line != nil {

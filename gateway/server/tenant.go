@@ -174,7 +174,7 @@ func (g *Gateway) startDemo(ctx context.Context) error {
 		Logger:  g.o.Log, Now: g.o.Now,
 		OnReady: func(url string) {
 			go func() {
-				if err := place(url); err != nil {
+				if err := place(url); err != nil && !g.closing.Load() {
 					g.o.Log.Error("the demo server's tools cannot be read", "error", err)
 				}
 			}()
@@ -212,10 +212,10 @@ func (g *Gateway) announce() {
 		fmt.Fprintf(g.o.Out, `Gatewright %s, development mode: a demo tenant with working keys. Try it from another terminal:
 
   . %s
-  gatewright plan --tool demo/calculate --arg expression=6*7   # declare what you will do; prints the plan's id
+  gatewright plan --tool demo/calculate --arg 'expression=6*7'   # declare what you will do; prints the plan's id
   export GATEWRIGHT_INTENT=$(gatewright token PLAN_ID)
-  gatewright call demo/calculate --arg expression=6*7          # allowed: it is the plan's step
-  gatewright call demo/calculate --arg expression=6*8           # refused: it is not
+  gatewright call demo/calculate --arg 'expression=6*7'          # allowed: it is the plan's step
+  gatewright call demo/calculate --arg 'expression=6*8'           # refused: it is not
 
 `, g.o.Version, env)
 	}

@@ -28,7 +28,6 @@ type Intent struct {
 	Plans    Plans
 	Tools    Tools
 	Used     func(plan merkle.Hash, step int32) uint32
-	Done     func(plan merkle.Hash) int // steps of the plan that were done
 }
 
 // Name is "intent".
@@ -80,7 +79,7 @@ func (s Intent) grant(c *pipeline.Call, tok *intent.Token) error {
 		if t := tok.Claims(); who != (intent.Bearer{Tenant: t.Tenant, User: t.Subject, Agent: t.Agent, KeyID: t.KeyID}) {
 			return pipeline.Deny("bearer_mismatch", "") // how a plan ended is nobody else's to know
 		}
-		return s.inactive(tok, state)
+		return inactive(state)
 	}
 	var err error
 	switch {
@@ -98,14 +97,17 @@ func (s Intent) grant(c *pipeline.Call, tok *intent.Token) error {
 	return nil
 }
 
-// inactive says why a plan is over. One whose every step was done has none left to use.
-func (s Intent) inactive(tok *intent.Token, state string) error {
-	switch {
-	case state == "completed" && s.Done != nil && s.Done(tok.PlanRoot()) >= int(tok.Claims().PlanSize):
+// UsedUp is the state of a plan that ended because every step was done as often as it may be.
+const UsedUp = "used up"
+
+// inactive says why a plan is over.
+func inactive(state string) error {
+	switch state {
+	case UsedUp:
 		return pipeline.Deny(pipeline.StepUsed, "the plan is completed: each of its steps has been done")
-	case state == "expired":
+	case "expired":
 		return pipeline.Deny("plan_expired", "")
-	case state == "revoked":
+	case "revoked":
 		return pipeline.Deny("plan_revoked", "")
 	}
 	return pipeline.Deny(pipeline.PlanInactive, "the plan is "+state)

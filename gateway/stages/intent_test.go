@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatewright/gatewright/gateway/identity"
 	"github.com/gatewright/gatewright/gateway/pipeline"
+	"github.com/gatewright/gatewright/gateway/stages"
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/intent"
 )
@@ -123,7 +124,7 @@ func TestARevokedTokenOrPlanIsRefusedAtOnce(t *testing.T) {
 
 func TestAPlanThatIsNotActiveGrantsNothing(t *testing.T) {
 	for state, code := range map[string]pipeline.Code{
-		"completed": pipeline.PlanInactive, "failed": pipeline.PlanInactive, "expired": "plan_expired", "revoked": "plan_revoked", "": pipeline.PlanInactive, "made_up": pipeline.PlanInactive,
+		"completed": pipeline.PlanInactive, stages.UsedUp: pipeline.StepUsed, "failed": pipeline.PlanInactive, "expired": "plan_expired", "revoked": "plan_revoked", "": pipeline.PlanInactive, "made_up": pipeline.PlanInactive,
 	} {
 		w := newWorld(t)
 		p := w.plan(w.alice, draft)
@@ -401,15 +402,3 @@ func TestAPlanIsWalkedStepByStepAndEachStepOnce(t *testing.T) {
 type forwarder func(*pipeline.Call) error
 
 func (f forwarder) Forward(_ context.Context, c *pipeline.Call) error { return f(c) }
-
-func TestAPlanWhoseEveryStepWasDoneHasNoneLeft(t *testing.T) {
-	w := newWorld(t)
-	p := w.plan(w.alice, draft)
-	w.hold(p, "completed")
-	s := w.intent()
-	s.Done = func(merkle.Hash) int { return len(p.Steps) }
-	call := w.call(w.alice, "read", `{"path":"/a"}`, w.token(p, w.alice, nil))
-	wantDenial(t, s.Check(context.Background(), call), pipeline.StepUsed, "")
-	s.Done = func(merkle.Hash) int { return len(p.Steps) - 1 }
-	wantDenial(t, s.Check(context.Background(), call), pipeline.PlanInactive, "")
-}

@@ -71,7 +71,7 @@ func New(c Config, line *pipeline.Line, routes map[string]Route, ready func() er
 		Handler: s.serve, ErrorHandler: s.unreadable, Logger: quiet{log}, Name: "gatewright",
 		ReadBufferSize: c.MaxHeader, WriteBufferSize: 16 << 10, MaxRequestBodySize: c.MaxBody,
 		ReadTimeout: c.ReadTimeout, WriteTimeout: c.WriteTimeout, IdleTimeout: c.IdleTimeout,
-		Concurrency: c.MaxConns, MaxConnsPerIP: c.MaxConnsPerIP,
+		Concurrency:           c.MaxConns,
 		SecureErrorLogMessage: true, NoDefaultServerHeader: true, NoDefaultContentType: true, CloseOnShutdown: true,
 		DisablePreParseMultipartForm: true, TCPKeepalive: true,
 	}
@@ -80,6 +80,7 @@ func New(c Config, line *pipeline.Line, routes map[string]Route, ready func() er
 
 // Serve answers requests on ln until Shutdown. With tlsConfig the connections are TLS.
 func (s *Server) Serve(ln net.Listener, tlsConfig *tls.Config) error {
+	ln = bounded(ln, s.config.MaxConnsPerIP)
 	if tlsConfig != nil {
 		ln = tls.NewListener(ln, tlsConfig)
 	}

@@ -192,7 +192,7 @@ func TestBothPortsSpeakTLSAndTakeUpNewCertificates(t *testing.T) {
 	if hello(r.g.URL(), tls.VersionTLS12) != 0 {
 		t.Error("TLS 1.2 is spoken on the data port")
 	}
-	plain, err := http.Get(strings.Replace(r.g.URL(), "https", "http", 1) + "/health")
+	plain, err := client.Get(strings.Replace(r.g.URL(), "https", "http", 1) + "/health")
 	if err == nil {
 		_ = plain.Body.Close()
 		if plain.StatusCode == 200 {
@@ -244,7 +244,7 @@ func TestMetricsReadinessAndKeysAreServed(t *testing.T) {
 		}
 	}
 	r.control("GET", "/readyz", "", "", 200, nil)
-	resp, err := http.Get(r.g.URL() + "/.well-known/jwks.json")
+	resp, err := client.Get(r.g.URL() + "/.well-known/jwks.json")
 	if err != nil {
 		t.Fatal(err)
 	}

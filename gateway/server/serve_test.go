@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -18,9 +17,9 @@ import (
 )
 
 // TestOneCommandServesTheDemoAndStopsCleanly is the contract for scripts: demo.env before the ready line, which is the
-// last line; working keys; a planned call of the demo server's; a nil error after the end.
+// last line; working keys; a planned call of the demo server's; a nil error after the end. It runs alone: a child that is
+// being forked holds every open file for a moment, the data folders' locks of other tests too.
 func TestOneCommandServesTheDemoAndStopsCleanly(t *testing.T) {
-	t.Parallel()
 	o, out, log := options(t, func(c *config.Config) { c.Demo.Server = true })
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -273,9 +272,13 @@ func TestACallThatRunsIsAnsweredBeforeTheEnd(t *testing.T) {
 		res, err := r.planned(context.Background(), r.env["GATEWRIGHT_API_KEY"], "files", "slow", `{}`)
 		got <- outcome{res, err}
 	}()
-	<-b.started
+	select {
+	case <-b.started:
+	case early := <-got:
+		t.Fatalf("the call did not get there: %v", early.err)
+	}
 	health := func() int {
-		resp, err := http.Get(r.g.URL() + "/health")
+		resp, err := client.Get(r.g.URL() + "/health")
 		if err != nil {
 			return 0
 		}

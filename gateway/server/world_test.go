@@ -36,6 +36,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// client is how tests ask. No answer takes this long; a test that hangs should say where.
+var client = &http.Client{Timeout: 20 * time.Second}
+
 // text is a buffer that may be read while it is written.
 type text struct {
 	mu sync.Mutex
@@ -110,7 +113,7 @@ func (r *running) stop() {
 	}
 	r.end()
 	r.end = nil
-	http.DefaultClient.CloseIdleConnections()
+	client.CloseIdleConnections()
 	if err := <-r.done; err != nil {
 		r.t.Errorf("serve: %v", err)
 	}
@@ -128,7 +131,7 @@ func (r *running) control(method, path, key, body string, want int, v any) strin
 	}
 	q.Header.Set("Authorization", "Bearer "+key)
 	q.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(q)
+	resp, err := client.Do(q)
 	if err != nil {
 		r.t.Fatal(err)
 	}

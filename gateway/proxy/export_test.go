@@ -24,3 +24,6 @@ func KnownHost(hosts []string, host string, local net.Addr) bool {
 	s := New(Config{Hosts: hosts}, nil, nil, nil, nil)
 	return s.knownHost([]byte(host), local)
 }
+
+// Bounded bounds the connections of one address.
+func Bounded(ln net.Listener, most int) net.Listener { return bounded(ln, most) }

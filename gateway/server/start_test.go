@@ -151,6 +151,21 @@ func TestABundleThatDoesNotCompileIsNamedByFileAndLine(t *testing.T) {
 	refuseStart(t, o, "none")
 }
 
+// TestAFirstStartThatFailsLeavesAFolderThatTheNextOneTakes: a typo in a bundle or a server's tenant must not cost the
+// folder.
+func TestAFirstStartThatFailsLeavesAFolderThatTheNextOneTakes(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "own.cedar"), []byte("permit (principal action);\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o, _, _ := options(t, func(c *config.Config) { c.Policies.Bundle = folder })
+	refuseStart(t, o, "own.cedar:1:")
+	refuseStart(t, o, "own.cedar:1:")
+	o.Config.Policies.Bundle = ""
+	startable(t, o)
+}
+
 func TestConfiguredPartsThatCannotWorkAreRefused(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

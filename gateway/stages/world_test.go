@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"net/netip"
 	"path/filepath"
@@ -220,7 +219,7 @@ func (w *world) line(up pipeline.Forwarder) (*pipeline.Line, *wal.Log) {
 			stages.Decide{Policies: &w.engines, Done: log.Done},
 		},
 		Ledger: log, Upstream: up, Strangers: &pipeline.Strangers{}, Instance: "main", Receipts: true,
-		Now: time.Now, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Now: time.Now, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler),
 	}, log
 }
 

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -212,7 +213,7 @@ func (w *world) build() {
 			stages.Intent{Verifier: verifier, Plans: w.plans, Tools: w.tools, Used: used}, stages.Decide{Policies: &w.engines},
 		},
 		Ledger: w.book, Upstream: w, Strangers: &pipeline.Strangers{}, Instance: "main", Receipts: true,
-		Now: time.Now, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Now: time.Now, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler),
 	}
 	w.dialect = &mcp.Dialect{Line: w.line, Catalogue: w.tools, Policies: &w.engines, Version: "1.2.3", JSON: canon.DefaultLimits()}
 }
@@ -239,7 +240,7 @@ func (w *world) forwarded() int {
 // listen serves the dialect on a data port.
 func (w *world) listen() {
 	w.t.Helper()
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	s := proxy.New(proxy.Config{
 		MaxBody: 1 << 20, MaxHeader: 16384, ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxConns: 100,
 	}, w.line, map[string]proxy.Route{"mcp": w.dialect}, func() error { return nil }, log)
@@ -326,7 +327,7 @@ func (a *answer) read() error {
 		Data    map[string]any
 	}
 	if err := json.Unmarshal(failure, &e); err != nil || e.Code == 0 || e.Message == "" {
-		return fmt.Errorf("the error is misshapen: %v: %s", err, failure)
+		return fmt.Errorf("the error is misshapen: %w: %w", err, failure)
 	}
 	a.code, a.message, a.data = e.Code, e.Message, e.Data
 	return nil
@@ -345,9 +346,7 @@ func (w *world) new(method, name, params string, headers map[string]string) *ans
 	if name != "" {
 		h["Mcp-Name"] = name
 	}
-	for k, v := range headers {
-		h[k] = v
-	}
+	maps.Copy(h, headers)
 	meta := `"_meta":{"io.modelcontextprotocol/protocolVersion":"` + modern + `","io.modelcontextprotocol/clientCapabilities":{}}`
 	if params != "" {
 		meta += ","

@@ -133,7 +133,7 @@ func (w *world) open(kept *storetest.Memory, engines *policies.Set) {
 	})
 	w.must(err)
 	w.t.Cleanup(w.register.Close)
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	w.line = &pipeline.Line{
 		Stages: []pipeline.Stage{
 			stages.Identify{Directory: w.people}, stages.Quota{}, stages.Read{}, stages.Retry{Answers: &pipeline.Answers{}, Verifier: w.verifier},
@@ -440,7 +440,7 @@ func (broken) View(context.Context, plans.Owner, string) (plans.Captured, error)
 
 func TestAFaultIsToldAsAFaultAndNothingElse(t *testing.T) {
 	w := newWorld(t)
-	w.serve(map[string]proxy.Route{"api": &native.Dialect{Line: w.line, Plans: broken{}, JSON: canon.DefaultLimits()}}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	w.serve(map[string]proxy.Route{"api": &native.Dialect{Line: w.line, Plans: broken{}, JSON: canon.DefaultLimits()}}, slog.New(slog.DiscardHandler))
 	for _, a := range []answer{
 		w.ask("POST", "/api/v1/plans", w.alice, draft), w.ask("GET", "/api/v1/plans/x", w.alice, ""), w.ask("POST", "/api/v1/plans/x/tokens", w.alice, "{}"),
 	} {

@@ -137,7 +137,7 @@ func addInput(ctx types.RecordMap, args []byte, s *shape, r reads) error {
 		}
 		in.left = len(r.params)
 		in.all = r.whole || r.fields&(readNulls|readUndeclared) != 0
-		if err := canon.Each(args, in.member); err != nil && err != errEnough {
+		if err := canon.Each(args, in.member); err != nil && !errors.Is(err, errEnough) {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package control
 import (
 	"bytes"
 	"errors"
+	"maps"
 	"net/http"
 )
 
@@ -48,9 +49,7 @@ func (a *answer) replace(p *problem) {
 
 // send lets the answer go.
 func (a *answer) send(w http.ResponseWriter) {
-	for name, values := range a.header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), a.header)
 	if a.status == 0 {
 		a.status = http.StatusInternalServerError
 	}

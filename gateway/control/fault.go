@@ -43,8 +43,7 @@ var faults = []struct {
 
 // fault turns an error of a part below into a problem when it is one that callers are told; else it returns err.
 func fault(err error) error {
-	var p *problem
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*problem](err); ok {
 		return p
 	}
 	for _, f := range faults {

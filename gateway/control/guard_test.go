@@ -1,6 +1,7 @@
 package control_test
 
 import (
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -38,17 +39,13 @@ func TestAPageOfAnotherOriginIsRefused(t *testing.T) {
 	for _, h := range bad {
 		for _, path := range []string{"/api/v1/whoami", "/healthz", "/metrics", "/openapi.json"} {
 			r := w.request("GET", path, w.admin, "")
-			for k, v := range h {
-				r.Header[k] = v
-			}
+			maps.Copy(r.Header, h)
 			w.do(r).refused(t, http.StatusForbidden, "origin_refused")
 		}
 	}
 	for _, h := range []http.Header{{"Origin": {"http://127.0.0.1:8081"}}, {"Origin": {"https://console.example"}}, {"Sec-Fetch-Site": {"same-origin"}}, {"Sec-Fetch-Site": {"none"}}} {
 		r := w.request("GET", "/api/v1/whoami", w.admin, "")
-		for k, v := range h {
-			r.Header[k] = v
-		}
+		maps.Copy(r.Header, h)
 		if a := w.do(r); a.status != http.StatusOK {
 			t.Errorf("%v: %d %s", h, a.status, a.body)
 		}

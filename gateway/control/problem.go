@@ -124,8 +124,7 @@ func clip(s string, n int) string {
 
 // asProblem turns any error of a handler into what the caller may know: a problem stays, the rest is internal.
 func asProblem(err error) (*problem, bool) {
-	var p *problem
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*problem](err); ok {
 		return p, true
 	}
 	return internal(), false

@@ -126,8 +126,7 @@ func exactNames(data []byte, t reflect.Type) error {
 
 func jsonFields(t reflect.Type) map[string]reflect.Type {
 	fields := map[string]reflect.Type{}
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		if f.Anonymous {
 			maps.Copy(fields, jsonFields(f.Type))
 			continue

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -109,12 +110,7 @@ func (s *Server) knownHost(host []byte, local net.Addr) bool {
 }
 
 func (s *Server) knownOrigin(origin string) bool {
-	for _, o := range s.config.Origins {
-		if o == origin {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(s.config.Origins, origin)
 }
 
 // remote is the client's address. What X-Forwarded-For says is believed only from a trusted proxy: the last address in
@@ -129,8 +125,8 @@ func (s *Server) remote(peer net.Addr, forwarded []byte) netip.Addr {
 		return addr
 	}
 	hops := strings.Split(string(forwarded), ",")
-	for i := len(hops) - 1; i >= 0; i-- {
-		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+	for _, hop := range slices.Backward(hops) {
+		hop, err := netip.ParseAddr(strings.TrimSpace(hop))
 		if err != nil {
 			return addr
 		}

@@ -38,7 +38,7 @@ func (r route) Serve(x *proxy.Exchange) {
 // port opens a data port that knows nobody.
 func port(t *testing.T, change func(*proxy.Config)) string {
 	t.Helper()
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	line := &pipeline.Line{
 		Stages: []pipeline.Stage{stages.Identify{Directory: nobody{}}}, Now: time.Now, Rand: rand.Reader, Log: log,
 		Strangers: &pipeline.Strangers{},

@@ -3,6 +3,7 @@ package mcp_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -47,9 +48,7 @@ func TestWithoutAPlanDeniedUnknownAndHiddenToolsLookAlike(t *testing.T) {
 	w.must(err)
 	told := func(name, key string, h map[string]string) string {
 		headers := map[string]string{"Authorization": "Bearer " + key}
-		for k, v := range h {
-			headers[k] = v
-		}
+		maps.Copy(headers, h)
 		a := w.new("tools/call", name, `"name":"`+name+`","arguments":{"to":"x","n":1}`, headers)
 		a.data["record"], a.data["gatewright/receipt"] = nil, nil
 		message, _, _ := strings.Cut(a.message, " rec_")
@@ -323,7 +322,7 @@ func TestTheReplysDigestIsOfWhatTheUpstreamSaid(t *testing.T) {
 	if r := w.book.last(); r.Route != "/mcp/{server}" {
 		t.Errorf("route %q", r.Route)
 	}
-	if err := canon.Check([]byte(w.sent[0].Args), canon.DefaultLimits()); err != nil {
+	if err := canon.Check(w.sent[0].Args, canon.DefaultLimits()); err != nil {
 		t.Error(err)
 	}
 }

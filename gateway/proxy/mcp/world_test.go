@@ -327,7 +327,7 @@ func (a *answer) read() error {
 		Data    map[string]any
 	}
 	if err := json.Unmarshal(failure, &e); err != nil || e.Code == 0 || e.Message == "" {
-		return fmt.Errorf("the error is misshapen: %w: %w", err, failure)
+		return fmt.Errorf("the error is misshapen: %w: %s", err, failure)
 	}
 	a.code, a.message, a.data = e.Code, e.Message, e.Data
 	return nil

@@ -105,6 +105,8 @@ type bodyReader struct {
 	done bool
 	// first is set until the first chunk header was read.
 	first bool
+	// overhead counts the bytes of chunk lines in excess of what their data excuses.
+	overhead int64
 }
 
 func (c *conn) bodyReader(limit int) bodyReader {
@@ -156,8 +158,10 @@ func (r *bodyReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// maxLine bounds a chunk's size line and a trailer.
-const maxLine = 256
+const (
+	maxLine     = 256      // bytes of a chunk's size line or a trailer
+	maxOverhead = 16 << 10 // bytes of chunk lines an answer may spend beyond its data
+)
 
 // nextChunk reads the line between two chunks. Trailers are read and dropped.
 func (r *bodyReader) nextChunk() error {
@@ -171,10 +175,16 @@ func (r *bodyReader) nextChunk() error {
 	if err != nil {
 		return err
 	}
+	overhead := len(line) + 2
 	size, _, _ := bytes.Cut(line, []byte(";"))
 	n, ok := parseHex(bytes.TrimRight(size, " \t"))
 	if !ok {
 		return malformed("a chunk has no proper size")
+	}
+	// What a chunk costs beyond its data is bounded over the whole answer, as net/http bounds it: 16 bytes and twice
+	// the data of each chunk are free.
+	if r.overhead = max(0, r.overhead+int64(overhead)-16-2*n); r.overhead > maxOverhead {
+		return malformed("the chunks hold more extensions than data")
 	}
 	r.left = n
 	if n > 0 {
@@ -214,7 +224,11 @@ func (r *bodyReader) line() ([]byte, error) {
 	case len(line) < 2 || line[len(line)-2] != '\r':
 		return nil, malformed("a chunk's line does not end with CR LF")
 	}
-	return line[:len(line)-2], nil
+	line = line[:len(line)-2]
+	if bytes.IndexByte(line, '\r') >= 0 {
+		return nil, malformed("a chunk's line holds a CR that ends nothing")
+	}
+	return line, nil
 }
 
 func parseHex(b []byte) (int64, bool) {

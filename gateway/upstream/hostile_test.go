@@ -174,6 +174,8 @@ func TestHostileAnswersEndInOneClearError(t *testing.T) {
 		{"chunk size overflows", say(json+"Transfer-Encoding: chunked\r\n\r\n10000000000000002\r\n", true), upstream.Malformed},
 		{"chunk longer than said", say(json+"Transfer-Encoding: chunked\r\n\r\n1\r\n{}\r\n0\r\n\r\n", true), upstream.Malformed},
 		{"chunk line with bare LF", say(json+"Transfer-Encoding: chunked\r\n\r\n2\n{}\r\n0\r\n\r\n", true), upstream.Malformed},
+		{"chunk line with a CR inside", say(json+"Transfer-Encoding: chunked\r\n\r\n2;x=\ry\r\n{}\r\n0\r\n\r\n", true), upstream.Malformed},
+		{"chunk extensions outweigh the data", say(json+"Transfer-Encoding: chunked\r\n\r\n"+strings.Repeat("1;"+strings.Repeat("a", 200)+"\r\n \r\n", 100)+"2\r\n{}\r\n0\r\n\r\n", true), upstream.Malformed},
 		{"chunk extension endless", say(json+"Transfer-Encoding: chunked\r\n\r\n2;"+strings.Repeat("a", 1000)+"\r\n{}\r\n0\r\n\r\n", true), upstream.Malformed},
 		{"trailers endless", say(json+"Transfer-Encoding: chunked\r\n\r\n0\r\n"+strings.Repeat("A: b\r\n", 100)+"\r\n", true), upstream.Malformed},
 		{"folded header", say(json+"X: a\r\n b\r\nContent-Length: 2\r\n\r\n{}", true), upstream.Malformed},

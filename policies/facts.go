@@ -137,7 +137,7 @@ func addInput(ctx types.RecordMap, args []byte, s *shape, r reads) error {
 		}
 		in.left = len(r.params)
 		in.all = r.whole || r.fields&(readNulls|readUndeclared) != 0
-		if err := canon.Each(args, in.member); err != nil && !errors.Is(err, errEnough) {
+		if err := in.read(args); err != nil {
 			return err
 		}
 	}
@@ -165,6 +165,17 @@ type inputReader struct {
 	extra  []byte // the undeclared members, as they came, with commas between
 }
 
+// read takes the top-level arguments that somebody reads, and stops when it has them all: names come once in checked JSON.
+func (in *inputReader) read(args []byte) error {
+	c := canon.NewCursor(args)
+	for more := c.Enter(); more && (in.left > 0 || in.all); more = c.More() {
+		if err := in.member(c.Key(), c.Value()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // member takes one top-level argument if somebody reads it.
 func (in *inputReader) member(key, value []byte) error {
 	m := in.shape.member(key)
@@ -181,17 +192,10 @@ func (in *inputReader) member(key, value []byte) error {
 	if !in.reads.wants(m.name) {
 		return nil
 	}
+	in.left--
 	in.reader.path = append(in.reader.path[:0], m.name)
-	if err := in.reader.member(in.input, m, value); err != nil {
-		return err
-	}
-	if in.left--; in.left == 0 && !in.all {
-		return errEnough // names come once in checked JSON
-	}
-	return nil
+	return in.reader.member(in.input, m, value)
 }
-
-var errEnough = errors.New("every argument that is read was found")
 
 // wants reports whether an argument is read. inputNulls needs them all.
 func (r *reads) wants(name string) bool {

@@ -205,7 +205,20 @@ func scaled(raw []byte, places int) (int64, bool) {
 	return 0, false
 }
 
-func parseLong(raw []byte) (int64, bool) { return scaled(raw, 0) }
+// parseLong reads plain digits at once, as nearly all integers are written.
+func parseLong(raw []byte) (int64, bool) {
+	if len(raw) == 0 || len(raw) > 18 {
+		return scaled(raw, 0)
+	}
+	var n int64
+	for _, c := range raw {
+		if c -= '0'; c > 9 {
+			return scaled(raw, 0)
+		}
+		n = n*10 + int64(c)
+	}
+	return n, true
+}
 
 func parseDecimal(raw []byte) (types.Decimal, bool) {
 	n, ok := scaled(raw, 4)

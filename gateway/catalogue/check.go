@@ -2,7 +2,6 @@ package catalogue
 
 import (
 	"bytes"
-	"errors"
 	"math"
 	"slices"
 	"strconv"
@@ -18,9 +17,6 @@ type checker struct {
 	pointer string
 	rule    string
 }
-
-// errStop ends a walk early.
-var errStop = errors.New("stop")
 
 // fail notes the rule that was broken and returns false.
 func (c *checker) fail(rule string) bool {
@@ -44,12 +40,19 @@ func (c *checker) at(key []byte) {
 	}
 }
 
-func (c *checker) value(n *node, v []byte) bool {
+// value checks the value ahead of r and steps over it. Where it fails, r stays anywhere.
+func (c *checker) value(n *node, r *canon.Cursor) bool {
 	if n.never {
 		return c.fail("false schema")
 	}
-	kind := canon.KindOf(v)
+	kind := r.Kind()
+	container := kind == '{' || kind == '['
+	start := *r
+	var v []byte
 	var number float64
+	if !container {
+		v = r.Value()
+	}
 	if kind == '0' {
 		number, _ = strconv.ParseFloat(string(v), 64) // checked JSON holds no other
 	}
@@ -59,14 +62,14 @@ func (c *checker) value(n *node, v []byte) bool {
 	if n.values.limited && !n.values.hold(kind, v, number) {
 		return c.fail("enum")
 	}
-	if n.anyOf != nil && !c.any(n.anyOf, v) {
+	if n.anyOf != nil && !c.any(n.anyOf, start) {
 		return c.fail("anyOf")
 	}
 	switch kind {
 	case '{':
-		return c.object(n, v)
+		return c.object(n, r)
 	case '[':
-		return c.array(n, v)
+		return c.array(n, r)
 	case '"':
 		return c.text(n, v)
 	case '0':
@@ -113,35 +116,34 @@ func (s *values) hold(kind byte, v []byte, number float64) bool {
 	return false
 }
 
-func (c *checker) any(branches []*node, v []byte) bool {
+// any tries the branches from the same place.
+func (c *checker) any(branches []*node, start canon.Cursor) bool {
 	c.quiet++
 	defer func() { c.quiet-- }()
 	for _, b := range branches {
-		if c.value(b, v) {
+		r := start
+		if c.value(b, &r) {
 			return true
 		}
 	}
 	return false
 }
 
-func (c *checker) object(n *node, v []byte) bool {
-	if n.props == nil && n.additional == nil && !n.closed {
-		return true
+func (c *checker) object(n *node, r *canon.Cursor) bool {
+	if n.props == nil && n.additional == nil && !n.closed && len(n.required) == 0 {
+		return r.Value() != nil
 	}
 	var seen uint64
-	err := canon.Each(v, func(key, value []byte) error {
+	for more := r.Enter(); more; more = r.More() {
+		key := r.Key()
 		p := n.props[string(key)]
 		if p.bit != 0 {
 			seen |= 1 << (p.bit - 1)
 		}
-		if !c.member(n, p, value) {
+		if !c.member(n, p, r) {
 			c.at(key)
-			return errStop
+			return false
 		}
-		return nil
-	})
-	if err != nil {
-		return false
 	}
 	for i, name := range n.required {
 		if seen&(1<<i) == 0 {
@@ -149,47 +151,46 @@ func (c *checker) object(n *node, v []byte) bool {
 			return c.fail("required")
 		}
 	}
-	return true
+	return !r.Broken()
 }
 
-func (c *checker) member(n *node, p property, value []byte) bool {
+func (c *checker) member(n *node, p property, r *canon.Cursor) bool {
 	switch {
 	case p.check != nil:
-		return c.value(p.check, value)
+		return c.value(p.check, r)
 	case p.declared:
-		return true
 	case n.closed:
 		return c.fail("additionalProperties")
 	case n.additional != nil:
-		return c.value(n.additional, value)
+		return c.value(n.additional, r)
 	}
-	return true
+	return r.Value() != nil
 }
 
-func (c *checker) array(n *node, v []byte) bool {
+func (c *checker) array(n *node, r *canon.Cursor) bool {
 	if n.items == nil && n.minItems == 0 && n.maxItm < 0 {
-		return true
+		return r.Value() != nil
 	}
 	count := 0
-	err := canon.EachElement(v, func(i int, value []byte) error {
-		count++
-		if n.items != nil && !c.value(n.items, value) {
+	for more := r.Enter(); more; more = r.More() {
+		switch {
+		case n.items == nil:
+			r.Value()
+		case !c.value(n.items, r):
 			if c.quiet == 0 {
-				c.at(strconv.AppendInt(nil, int64(i), 10))
+				c.at(strconv.AppendInt(nil, int64(count), 10))
 			}
-			return errStop
+			return false
 		}
-		return nil
-	})
+		count++
+	}
 	switch {
-	case err != nil:
-		return false
 	case count < n.minItems:
 		return c.failAt("minItems", n.minItems)
 	case n.maxItm >= 0 && count > n.maxItm:
 		return c.failAt("maxItems", n.maxItm)
 	}
-	return true
+	return !r.Broken()
 }
 
 func (c *checker) text(n *node, v []byte) bool {

@@ -122,7 +122,7 @@ func schemaFault(err error) error {
 func (s *schema) check(args []byte) error {
 	if s.fast != nil {
 		var c checker
-		if c.value(s.fast, args) {
+		if r := canon.NewCursor(args); c.value(s.fast, &r) {
 			return nil
 		}
 		return &Violation{Pointer: c.pointer, Rule: c.rule}

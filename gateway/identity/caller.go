@@ -13,6 +13,7 @@ type Caller struct{ who *who }
 // who is immutable.
 type who struct {
 	tenant, user, agent, key string
+	session                  string
 	kind                     Kind
 	mode                     Mode
 	role                     Role
@@ -59,6 +60,14 @@ func (c Caller) KeyID() string {
 		return ""
 	}
 	return c.who.key
+}
+
+// Session names the agent and its key together: upstreams keep a session for each.
+func (c Caller) Session() string {
+	if c.who == nil {
+		return ""
+	}
+	return c.who.session
 }
 
 // Kind says which ports the key opens; empty for nobody.

@@ -66,6 +66,7 @@ func (t *tenantRows) entryOf(k *keyRow) *entry {
 		return e
 	}
 	w := &who{tenant: t.org.Tenant, key: k.ID, kind: k.Kind, mode: k.Mode, agent: k.Agent, user: k.User, entity: t.entities[k.Holder()]}
+	w.session = k.Agent + "/" + k.ID
 	switch {
 	case w.entity == nil || len(k.MAC) != len(e.mac):
 		e.refusal = refusedUncertain

@@ -74,9 +74,9 @@ type Call struct {
 	claimed  *Answers // set by Claim: where the answer is to be kept
 	stages   []ledger.StageTime
 	rec      ledger.Record
-	issued   string
 	addr     string
 	ask      []byte // the whole Ask as JSON
+	bound    []byte // associated data of the seal
 	seal     []byte // plaintext and then sealed bytes of the record's side
 }
 
@@ -110,12 +110,12 @@ type Replier interface {
 
 // Reset makes the call ready for reuse, keeping its buffers.
 func (c *Call) Reset() {
-	stages, ask, seal, receipt, rec := c.stages[:0], c.ask[:0], c.seal[:0], c.Receipt[:0], c.rec
+	stages, ask, bound, seal, receipt, rec := c.stages[:0], c.ask[:0], c.bound[:0], c.seal[:0], c.Receipt[:0], c.rec
 	policies, after := rec.Policies[:0], rec.After[:0]
 	if c.Sent != nil {
 		*c.Sent = upstream.Request{}
 	}
-	*c = Call{Carried: c.Carried, Sent: c.Sent, stages: stages, ask: ask, seal: seal, Receipt: receipt}
+	*c = Call{Carried: c.Carried, Sent: c.Sent, stages: stages, ask: ask, bound: bound, seal: seal, Receipt: receipt}
 	c.rec.Policies, c.rec.After = policies, after
 }
 
@@ -129,18 +129,10 @@ func (c *Call) BuildAsk(done int) policies.Ask {
 	if c.Grant.Valid() {
 		a.Plan = policies.PlanFacts{
 			InPlan: true, ID: c.Grant.PlanID(), Step: c.Grant.Step(), Steps: c.Grant.PlanSize(), Done: done,
-			Expires: time.Unix(c.Grant.Expires(), 0), BundleAtIssue: c.issuedUnder(),
+			Expires: time.Unix(c.Grant.Expires(), 0), BundleAtIssue: c.Grant.IssuedUnder(),
 		}
 	}
 	return a
-}
-
-// issuedUnder is the digest of the bundle in force when the token was issued, in hex; it is spelt once a call.
-func (c *Call) issuedUnder() string {
-	if c.issued == "" {
-		c.issued = c.Grant.PolicyDigest().String()
-	}
-	return c.issued
 }
 
 // StageTimes returns how long each stage took, in the row's order.

@@ -99,9 +99,10 @@ func (l *Line) sealAsk(ctx context.Context, c *Call, r *ledger.Record) error {
 		return Deny(AuditUnavailable, "").Because(fmt.Errorf("make a nonce: %w", err))
 	}
 	plain := binary.BigEndian.AppendUint32(side[n:n:cap(side)], uint32(len(c.Args)))
+	c.bound = append(c.bound[:0], r.ID...)
 	plain = append(plain, c.Args...)
 	plain = append(plain, c.ask...)
-	r.Side = aead.Seal(side, side, plain, []byte(r.ID))
+	r.Side = aead.Seal(side, side, plain, c.bound)
 	return nil
 }
 

@@ -90,6 +90,9 @@ func (s *Server) knownHost(host []byte, local net.Addr) bool {
 	if s.hosts[string(host)] || equal(host, "localhost") {
 		return true
 	}
+	if last := s.loopback.Load(); last != nil && *last == string(host) {
+		return true
+	}
 	name := strings.ToLower(string(host))
 	if h, _, err := net.SplitHostPort(name); err == nil {
 		name = h
@@ -103,6 +106,8 @@ func (s *Server) knownHost(host []byte, local net.Addr) bool {
 		return false
 	}
 	if ip.IsLoopback() {
+		spelled := string(host)
+		s.loopback.Store(&spelled)
 		return true
 	}
 	tcp, ok := local.(*net.TCPAddr)

@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -56,8 +57,10 @@ type Server struct {
 	http   *fasthttp.Server
 	log    *slog.Logger
 	hosts  map[string]bool
-	pool   sync.Pool
-	ready  func() error
+	// loopback is the last spelling of a loopback address seen in a Host, so that it is parsed once.
+	loopback atomic.Pointer[string]
+	pool     sync.Pool
+	ready    func() error
 }
 
 // New makes a data port. routes are keyed by the first segment of the path; ready says whether the gateway can serve.

@@ -38,7 +38,7 @@ func (s Forward) Forward(ctx context.Context, c *pipeline.Call) error {
 	}
 	req, reply := c.Sent, c.Carried
 	*req = upstream.Request{Method: c.Op, Name: c.Name, Arguments: c.Args, Meta: c.Meta,
-		Principal: c.Caller.Agent() + "/" + c.Caller.KeyID()}
+		Principal: c.Caller.Session()}
 	if c.Tool != nil && c.Tool.Mirrors() {
 		req.Mirror = func(add func(name, value string)) { c.Tool.Mirror(c.Args, add) }
 	}

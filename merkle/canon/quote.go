@@ -16,14 +16,14 @@ func Unquote(raw []byte) (string, error) {
 	if len(raw) < 2 || raw[0] != '"' {
 		return "", ErrShape
 	}
-	end, escaped := skipString(raw, 1)
-	if end != len(raw) {
+	if skipString(raw, 1) != len(raw) {
 		return "", ErrShape
 	}
-	if !escaped {
-		return string(raw[1 : end-1]), nil
+	inner := raw[1 : len(raw)-1]
+	if !hasEscape(inner) {
+		return string(inner), nil
 	}
-	return string(appendUnescaped(make([]byte, 0, len(raw)), raw[1:end-1])), nil
+	return string(appendUnescaped(make([]byte, 0, len(raw)), inner)), nil
 }
 
 // appendUnescaped appends the decoded content of a string. On content that Check has not accepted it yields something
@@ -73,6 +73,9 @@ func unescape(raw []byte, i int) (rune, int) {
 // U+FFFD.
 func AppendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
+	if isPlain(s) {
+		return append(append(dst, s...), '"')
+	}
 	done := 0
 	for i := 0; i < len(s); {
 		c := s[i]
@@ -94,6 +97,34 @@ func AppendString(dst []byte, s string) []byte {
 		i += n
 	}
 	return append(append(dst, s[done:]...), '"')
+}
+
+// isPlain reports whether s is ASCII without anything to escape, eight bytes at a time; the last word overlaps the one
+// before.
+func isPlain(s string) bool {
+	if len(s) < 8 {
+		for i := range len(s) {
+			if c := s[i]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' {
+				return false
+			}
+		}
+		return true
+	}
+	i := 0
+	for ; len(s)-i > 8; i += 8 {
+		if x := word(s, i); (special(x)|x)&highs != 0 {
+			return false
+		}
+	}
+	x := word(s, len(s)-8)
+	return (special(x)|x)&highs == 0
+}
+
+// word reads eight bytes; the compiler makes one load of it.
+func word(s string, i int) uint64 {
+	s = s[i : i+8]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
 // appendEscape appends the escape of a quote, a backslash or a control character.

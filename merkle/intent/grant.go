@@ -2,6 +2,7 @@ package intent
 
 import (
 	"hash/maphash"
+	"slices"
 	"strconv"
 	"time"
 
@@ -66,8 +67,13 @@ func (g Grant) TokenID() string { return g.claims().ID }
 // Expires returns when the token ends, unix seconds.
 func (g Grant) Expires() int64 { return g.claims().Expires }
 
-// PolicyDigest returns the policy bundle in force when the token was issued.
-func (g Grant) PolicyDigest() merkle.Hash { return g.claims().PolicyDigest }
+// IssuedUnder returns the digest, in hex, of the policy bundle in force when the token was issued.
+func (g Grant) IssuedUnder() string {
+	if !g.Valid() {
+		return ""
+	}
+	return g.token.policy
+}
 
 // Uses returns how often the step may be taken, 0 = without limit. The zero Grant's answer means
 // nothing: ask Valid first.
@@ -198,7 +204,7 @@ func (v *Verifier) GrantLeaf(t *Token, who Bearer, req Request, l *Leaf, proof [
 	}
 	if !l.held && l.text != nil {
 		known := *l
-		known.held = true
+		known.held, known.root, known.proof = true, t.claims.PlanRoot, slices.Clone(proof)
 		v.leaves.put(l.text, &known)
 	}
 	return Grant{token: t, step: &l.step, print: v.print(req.Args)}, nil
@@ -214,6 +220,7 @@ func (c *Claims) proves(l *Leaf, proof []merkle.Hash) error {
 		return errIndex(l.step.index)
 	case len(proof) != merkle.InclusionLength(index, size):
 		return refuse(ProofLength, "proof has "+strconv.Itoa(len(proof))+" hashes where the plan's size demands "+strconv.Itoa(merkle.InclusionLength(index, size)), "")
+	case l.held && l.root == c.PlanRoot && slices.Equal(l.proof, proof): // followed before
 	case merkle.VerifyInclusion(l.hash, index, size, proof, c.PlanRoot) != nil:
 		return refuse(ProofMismatch, "proof does not lead to the token's plan", "")
 	}

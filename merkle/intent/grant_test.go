@@ -128,6 +128,10 @@ func TestProofsHoldForTheirIndexAndLengthOnly(t *testing.T) {
 			if g, err = w.verifier.Grant(tok, who, r, &w.plan.Steps[i], i, proof, now); err != nil || g.Step() != i {
 				t.Fatalf("step %d of %d: %v", i, n, err)
 			}
+			l = w.leaf(t, i) // what was proved is remembered now: the right proof still holds, and no other
+			if g, err = w.verifier.GrantLeaf(tok, who, r, l, proof, now); err != nil || g.Step() != i {
+				t.Fatalf("step %d of %d again: %v", i, n, err)
+			}
 			_, err = w.verifier.GrantLeaf(tok, who, r, l, append(slices.Clip(proof), merkle.Hash{}), now)
 			refused(t, err, intent.ProofLength)
 			if len(proof) > 0 {
@@ -330,7 +334,7 @@ func TestAGrantTellsWhatTheLineNeeds(t *testing.T) {
 	}
 	c := w.claims
 	if !g.Valid() || g.Step() != 0 || g.PlanID() != c.PlanID || g.PlanRoot() != c.PlanRoot || g.PlanSize() != 1 || g.PlanExpires() != c.PlanExpires ||
-		g.Expires() != c.Expires || g.TokenID() != c.ID || g.PolicyDigest() != c.PolicyDigest || g.Uses() != 3 || g.Local() {
+		g.Expires() != c.Expires || g.TokenID() != c.ID || g.IssuedUnder() != c.PolicyDigest.String() || g.Uses() != 3 || g.Local() {
 		t.Fatalf("%+v", g)
 	}
 	// Changing the plan afterwards changes nothing that was granted.

@@ -22,6 +22,10 @@ type Leaf struct {
 	hash  merkle.Hash
 	text  []byte // what it was read from, key of the leaf cache; nil when built here
 	held  bool   // stands in the leaf cache already
+
+	// What proved a held leaf: the same root and the same hashes prove it again.
+	root  merkle.Hash
+	proof []merkle.Hash
 }
 
 // Index returns the step's index in its plan, as the leaf claims it.

@@ -129,6 +129,7 @@ type Token struct {
 	keyEnd int64         // unix seconds, 0 = none
 	epoch  atomic.Uint64 // revocations seen
 	raw    []byte        // as shown, own copy
+	policy string        // claims.PolicyDigest in hex, spelt once
 }
 
 // Claims returns a copy of what the token says.

@@ -123,7 +123,7 @@ func (v *Verifier) read(raw []byte, pinned *keySet) (*Token, error) {
 	if err := v.judge(&c); err != nil {
 		return nil, err
 	}
-	return &Token{claims: c, by: v, pinned: pinned, keyEnd: key.notAfter, raw: bytes.Clone(raw)}, nil
+	return &Token{claims: c, by: v, pinned: pinned, keyEnd: key.notAfter, raw: bytes.Clone(raw), policy: c.PolicyDigest.String()}, nil
 }
 
 // verifySignature has the verdicts of crypto/ed25519 and no panic for odd lengths.

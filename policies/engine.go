@@ -252,13 +252,13 @@ func (e *Engine) evaluate(a *Ask, v *view, g *group, f *facts) (out outcome, err
 // merge gives the outcome of both groups together, by Cedar's rule: any forbid denies, else any permit allows. An outcome
 // that is not allowed and has reasons was forbidden.
 func (e *Engine) merge(a, b outcome) outcome {
-	out := outcome{errors: append(a.errors[:len(a.errors):len(a.errors)], b.errors...)}
+	out := outcome{errors: append(slices.Clip(a.errors), b.errors...)}
 	forbidden := !a.allowed && len(a.reasons) > 0 || !b.allowed && len(b.reasons) > 0
 	out.allowed = !forbidden && (a.allowed || b.allowed)
 	for _, o := range []outcome{a, b} {
 		if o.allowed == out.allowed {
 			if len(out.reasons) == 0 {
-				out.reasons = o.reasons[:len(o.reasons):len(o.reasons)] // in order already, and not ours to change
+				out.reasons = slices.Clip(o.reasons) // in order already, and not ours to change
 				continue
 			}
 			out.reasons = append(out.reasons, o.reasons...)

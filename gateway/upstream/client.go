@@ -41,6 +41,8 @@ type Target struct {
 	// among them. It is called once for each request; the values are wiped from
 	// the request buffer once sent.
 	Headers func(add func(name, value string))
+	// Carrier, if set, reaches the server instead of HTTP; URL may then be empty.
+	Carrier Carrier
 }
 
 // Request is one JSON-RPC request. Its raw JSON must have passed canon.Check.
@@ -157,6 +159,13 @@ func (c *Client) Call(ctx context.Context, t *Target, r *Request, reply *Reply) 
 	reply.reset()
 	if r.Principal == "" || r.Method == "" {
 		return fault(Invalid, "a request needs a method and a principal").named(t.Name, false)
+	}
+	if t.Carrier != nil {
+		if fail := c.carried(ctx, t, r, reply); fail != nil {
+			reply.reset()
+			return fail.named(t.Name, false)
+		}
+		return nil
 	}
 	p, fail := c.peer(t)
 	if fail != nil {

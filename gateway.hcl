@@ -368,14 +368,18 @@ upstream {
   allow_private = false
 }
 
-# MCP servers that calls are forwarded to; none by default. Name: 1 to 63 of a-z, 0-9 and -.
+# MCP servers that calls are forwarded to; none by default. Name: 1 to 63 of a-z, 0-9 and -. Exactly one of
+# url, command and connector says how a server is reached; the last two run as supervised processes.
 #
 # server "files" {
 #   # The organisation it belongs to; required.
 #   tenant = "demo"
 #
-#   # Its MCP endpoint, http or https; required.
+#   # Its MCP endpoint, http or https.
 #   url = "https://files.example/mcp"
+#
+#   # How the url is reached: "native" by the gateway itself, "connector" by a process of its own.
+#   via = "native"
 #
 #   # The protocol it speaks: "modern" (2026-07-28), "legacy" (sessions), or "auto": ask it.
 #   era = "auto"
@@ -397,6 +401,112 @@ upstream {
 #   sensitivity = 0
 # }
 
+# server "docs" {
+#   # The organisation it belongs to; it runs for this one alone.
+#   tenant = "demo"
+#
+#   # A local MCP server: the program, found in PATH, and its arguments. No shell reads it.
+#   command = ["npx", "-y", "@modelcontextprotocol/server-filesystem", "/srv/docs"]
+#
+#   # What the program sees, as NAME=value. Danger: it reads every secret named here.
+#   env = ["LANG=C.UTF-8"]
+#   # Variables of the gateway passed on to it. Nothing else is, but PATH and HOME to a command.
+#   pass_env = ["NODE_EXTRA_CA_CERTS"]
+#
+#   # The program's working directory; empty: the gateway's.
+#   dir = ""
+# }
+
+# server "units" {
+#   # The organisation it belongs to; it runs for this one alone.
+#   tenant = "demo"
+#
+#   # A connector program (plugins/connector).
+#   connector = "/usr/local/lib/gatewright/units"
+#   # The arguments it is started with.
+#   args = []
+#
+#   # Pin that program (hex): it is not started when its file is another one; empty: not pinned. Danger: an
+#   # interpreter's file says nothing about the script it runs.
+#   sha256 = ""
+# }
+
+# The processes that reach servers by command or connector.
+connectors {
+  # How long one may take to be ready, 100ms to 10m; a first start may fetch packages.
+  start_timeout = "30s"
+
+  # How long one may take to end when its calls are done, 10ms to 5m; then it and all it started are killed.
+  stop_timeout = "5s"
+
+  # The time between signs of life asked for, 100ms to 10m.
+  ping_every = "5s"
+  # How long one may take, 100ms to 10m; later the process is killed and started again.
+  ping_timeout = "5s"
+
+  # The pause before a restart, 10ms to 10m; it doubles with each crash in a row.
+  backoff_min = "200ms"
+  # The longest such pause, 10ms to 1h.
+  backoff_max = "30s"
+
+  # So many crashes, 1 to 1000, within crash_window break it.
+  max_crashes = 10
+  # The time over which they are counted, 1s to 24h.
+  crash_window = "5m"
+  # How long a broken one is not tried again, 1s to 24h, unless it is restarted by hand.
+  break_for = "5m"
+
+  # Calls at once in one process, 1 to 65536; more wait.
+  in_flight = 256
+
+  # The resident memory of a process and all it started, 16MiB to 1024GiB; beyond it is killed.
+  memory = "1GiB"
+
+  # The open files of each such process, 16 to 1048576.
+  files = 1024
+
+  # Lines of a process's standard error logged in a second, 1 to 10000, with bursts of five times as many; the
+  # rest is counted.
+  lines_per_second = 20
+  # How many of them are kept for the control port, 1 to 100000.
+  log_lines = 200
+}
+
+# The WASM filters that every call's arguments and results pass.
+filters {
+  # Built-in filters in force for all organisations, in their order. redact-secrets replaces what looks like a
+  # key, a token or a card number, on both ways. Danger: a tool whose job is to hand out such values is of no use
+  # behind it; a plan that fixes one as an argument is refused.
+  enabled = ["redact-secrets"]
+
+  # What one decision may spend, 1000 to 1000000000 units of about 1 ns and at most 15.
+  fuel = 4000000
+  # What loading a filter may spend, 1000 to 10000000000.
+  init_fuel = 50000000
+
+  # Memory of one instance, 64KiB to 4GiB.
+  memory = "16MiB"
+
+  # Instances of one filter, at most 4096; 0: twice the processors.
+  instances = 0
+  # How long a call waits for one, 1ms to 10s.
+  wait = "100ms"
+
+  # What a filter is shown, arguments or result included, 4KiB to 64MiB. More is refused: a filter that cannot
+  # see cannot judge.
+  max_context = "1MiB"
+
+  # What it answers beside a rewritten body, 1KiB to 1MiB.
+  max_verdict = "16KiB"
+
+  # So many traps, 1 to 1000000, within trap_window break a filter.
+  traps = 5
+  # The time over which they are counted, 1s to 1h.
+  trap_window = "1m"
+  # How long calls are then refused at once, 100ms to 1h.
+  break_for = "10s"
+}
+
 # The organisations' first rules.
 policies {
   # A folder with a bundle (*.cedar, schema.cedarschema); empty: the built-in one. Danger: it replaces
@@ -415,9 +525,6 @@ log {
 
 # What development mode adds.
 demo {
-  # Start the built-in demo MCP server as a child on loopback; production mode never does.
+  # Start the built-in demo MCP server as a connector; production mode never does.
   server = true
-
-  # How long it may take to be ready, 100ms to 5m.
-  start_timeout = "10s"
 }

@@ -116,7 +116,8 @@ func TestTheExamplesInTheShippedFileAreValid(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v in\n%s", err, example)
 	}
-	want := config.Server{Tenant: "demo", URL: "https://files.example/mcp", Era: "auto", Credential: "files-token", Header: "Authorization", Labels: []string{"internal"}}
+	want := config.DefaultServer()
+	want.Tenant, want.URL, want.Credential, want.Labels = "demo", "https://files.example/mcp", "files-token", []string{"internal"}
 	if !reflect.DeepEqual(c.Servers["files"], want) || c.Issuers["planner"].Issuer != "https://planner.example" {
 		t.Errorf("got %+v %+v", c.Servers, c.Issuers)
 	}
@@ -199,7 +200,9 @@ func TestVariablesOfEveryKindAreRead(t *testing.T) {
 		c.Proxy.JSONDepth != 16 || c.Quota.AgentRate != 0.5 || c.Ledger.Receipts || len(c.Control.Hosts) != 0 {
 		t.Errorf("got %+v", c)
 	}
-	if want := (config.Server{Tenant: "acme", URL: "https://files.example/mcp", Era: "auto", Header: "Authorization", Labels: []string{}}); !reflect.DeepEqual(c.Servers["files"], want) {
+	want := config.DefaultServer()
+	want.Tenant, want.URL = "acme", "https://files.example/mcp"
+	if !reflect.DeepEqual(c.Servers["files"], want) {
 		t.Errorf("server: %+v", c.Servers)
 	}
 	if c.Ledger.Segment != 64<<20 {

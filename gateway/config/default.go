@@ -62,13 +62,28 @@ func unsettled() Config {
 			MaxReply: 4 << 20, JSONDepth: 64, JSONValues: 400_000, MaxEvents: 10_000, MaxPages: 100,
 			MaxConnections: 128, MaxUpstreams: 4096, MaxSessions: 4096, SessionIdle: 10 * time.Minute, Failures: 5, OpenFor: 5 * time.Second,
 		},
+		Connectors: Connectors{
+			StartTimeout: 30 * time.Second, StopTimeout: 5 * time.Second, PingEvery: 5 * time.Second, PingTimeout: 5 * time.Second,
+			BackoffMin: 200 * time.Millisecond, BackoffMax: 30 * time.Second,
+			MaxCrashes: 10, CrashWindow: 5 * time.Minute, BreakFor: 5 * time.Minute,
+			InFlight: 256, Memory: 1 << 30, Files: 1024, LinesPerSecond: 20, LogLines: 200,
+		},
+		Filters: Filters{
+			Enabled: []string{"redact-secrets"}, Fuel: 4_000_000, InitFuel: 50_000_000, Memory: 16 << 20, Wait: 100 * time.Millisecond,
+			MaxContext: 1 << 20, MaxVerdict: 16 << 10, Traps: 5, TrapWindow: time.Minute, BreakFor: 10 * time.Second,
+		},
 		Log:  Log{Level: "info", Format: "text"},
-		Demo: Demo{Server: true, StartTimeout: 10 * time.Second},
+		Demo: Demo{Server: true},
 	}
 }
 
 // DefaultServer is what a server block leaves out.
-func DefaultServer() Server { return Server{Era: "auto", Header: "Authorization", Labels: []string{}} }
+func DefaultServer() Server {
+	return Server{
+		Era: "auto", Via: "native", Header: "Authorization",
+		Command: []string{}, Args: []string{}, Env: []string{}, PassEnv: []string{}, Labels: []string{},
+	}
+}
 
 func defaultElement(t reflect.Type) reflect.Value {
 	if t == reflect.TypeFor[Server]() {

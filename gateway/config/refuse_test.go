@@ -115,6 +115,29 @@ func TestABlockNameThatIsMissingOrUnusableIsRefused(t *testing.T) {
 	refused(t, "server \"a\" {\n}\n", `gateway.hcl:1:1: server "a": tenant is required`)
 }
 
+// TestAServerIsReachedInExactlyOneWay: nothing about a process may be guessed, and no setting stand there without effect.
+func TestAServerIsReachedInExactlyOneWay(t *testing.T) {
+	in := func(lines ...string) string {
+		return "server \"a\" {\n  tenant = \"t\"\n  " + strings.Join(lines, "\n  ") + "\n}\n"
+	}
+	one := `gateway.hcl:1:1: server "a": exactly one of url, command and connector is required`
+	refused(t, "server \"a\" {\n  tenant = \"t\"\n}\n", one)
+	refused(t, in(`url = "https://x.example"`, `command = ["x"]`), one)
+	refused(t, in(`connector = "/x"`, `command = ["x"]`), one)
+	refused(t, in(`command = ["x"]`, `via = "connector"`), `gateway.hcl:4:3: via in server: it says how a url is reached; a command or connector runs in a process of its own anyway`)
+	refused(t, in(`command = ["x"]`, `credential = "c"`), `gateway.hcl:4:3: credential in server: it is sent in a header, which a command or connector has none of; hand it the secret through pass_env`)
+	refused(t, in(`command = ["x"]`, `allow_private = true`), `gateway.hcl:4:3: allow_private in server: a command or connector has no address to allow`)
+	refused(t, in(`url = "https://x.example"`, `dir = "/"`), `gateway.hcl:1:1: server "a": env, pass_env, dir and sha256 are for a command or connector`)
+	refused(t, in(`command = ["x"]`, `args = ["y"]`), `gateway.hcl:4:3: args in server: they belong to connector; a command carries its own`)
+	refused(t, in(`command = [""]`), `gateway.hcl:3:3: command in server: its first word is the program`)
+	refused(t, in(`connector = "/x"`, `sha256 = "abc"`), `gateway.hcl:4:3: sha256 in server: want 64 hex digits, as sha256sum prints them`)
+	refused(t, in(`connector = "/x"`, `sha256 = "abcd"`), `gateway.hcl:4:3: sha256 in server: want 64 hex digits, as sha256sum prints them`)
+	refused(t, in(`connector = "/x"`, `env = ["A"]`), `gateway.hcl:4:3: env in server: want NAME=value`)
+	refused(t, in(`connector = "/x"`, `pass_env = ["A=b"]`), `gateway.hcl:4:3: pass_env in server: want names of variables, without values`)
+	refused(t, "filters {\n  enabled = [\"a\", \"a\"]\n}\n", `gateway.hcl:2:3: enabled in filters: "a" stands there twice`)
+	refused(t, "connectors {\n  backoff_min = \"5s\"\n  backoff_max = \"1s\"\n}\n", `gateway.hcl:3:3: backoff_max in connectors: it must not be below backoff_min`)
+}
+
 func TestNothingInTheFileIsEvaluated(t *testing.T) {
 	refused(t, "data {\n  dir = \"${HOME}/x\"\n}\n", "gateway.hcl:2:10: nothing is evaluated in this file: write ${ as $${ for the text itself")
 	refused(t, "data {\n  dir = \"%{ if true }x%{ endif }\"\n}\n", "gateway.hcl:2:10: nothing is evaluated in this file: write %{ as $%{ for the text itself")

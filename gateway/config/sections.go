@@ -13,20 +13,22 @@ type Config struct {
 	// shorter than upstream.timeout cuts calls off; their records then say "unknown".
 	ShutdownGrace time.Duration `koanf:"shutdown_grace" min:"0s" max:"10m"`
 
-	Data      Data              `koanf:"data"`
-	Proxy     Proxy             `koanf:"proxy"`
-	Control   Control           `koanf:"control"`
-	Ledger    Ledger            `koanf:"ledger"`
-	Intent    Intent            `koanf:"intent"`
-	Issuers   map[string]Issuer `koanf:"issuer"`
-	Identity  Identity          `koanf:"identity"`
-	Quota     Quota             `koanf:"quota"`
-	Catalogue Catalogue         `koanf:"catalogue"`
-	Upstream  Upstream          `koanf:"upstream"`
-	Servers   map[string]Server `koanf:"server"`
-	Policies  Policies          `koanf:"policies"`
-	Log       Log               `koanf:"log"`
-	Demo      Demo              `koanf:"demo"`
+	Data       Data              `koanf:"data"`
+	Proxy      Proxy             `koanf:"proxy"`
+	Control    Control           `koanf:"control"`
+	Ledger     Ledger            `koanf:"ledger"`
+	Intent     Intent            `koanf:"intent"`
+	Issuers    map[string]Issuer `koanf:"issuer"`
+	Identity   Identity          `koanf:"identity"`
+	Quota      Quota             `koanf:"quota"`
+	Catalogue  Catalogue         `koanf:"catalogue"`
+	Upstream   Upstream          `koanf:"upstream"`
+	Servers    map[string]Server `koanf:"server"`
+	Connectors Connectors        `koanf:"connectors"`
+	Filters    Filters           `koanf:"filters"`
+	Policies   Policies          `koanf:"policies"`
+	Log        Log               `koanf:"log"`
+	Demo       Demo              `koanf:"demo"`
 
 	// File is the configuration file that was read, empty when there was none.
 	File string `koanf:"-"`
@@ -302,12 +304,31 @@ type Upstream struct {
 	AllowPrivate bool `koanf:"allow_private"`
 }
 
-// Server is an MCP server calls are forwarded to: server "name" { ... }.
+// Server is an MCP server calls are forwarded to: server "name" { ... }. It is reached in one of three ways, of which
+// exactly one is set: url (over HTTP), command (a program that speaks MCP on its standard input and output), or connector
+// (a program built with plugins/connector). The last two run as supervised processes of this tenant alone.
 type Server struct {
 	// Tenant is the organisation it belongs to; required. In development mode "demo" exists.
 	Tenant string `koanf:"tenant"`
-	// URL is its MCP endpoint, http or https, without user info or fragment; required.
+	// URL is its MCP endpoint, http or https, without user info or fragment.
 	URL string `koanf:"url"`
+	// Via says how URL is reached: "native" by the gateway itself, "connector" by a process of its own, so that a
+	// fault in talking to this server stays there. Default native.
+	Via string `koanf:"via" oneof:"native,connector"`
+	// Command is a local MCP server: the program, found in PATH, and its arguments. No shell reads it.
+	Command []string `koanf:"command"`
+	// Connector is a connector program, and Args its arguments.
+	Connector string   `koanf:"connector"`
+	Args      []string `koanf:"args"`
+	// SHA256 pins the program (hex): it is not started when its file is another one. Default none. Danger: an
+	// interpreter's file, as of node or python, says nothing about the script it runs.
+	SHA256 string `koanf:"sha256"`
+	// Env is what the program sees, as NAME=value, and PassEnv names variables of the gateway passed on; nothing else
+	// is. Default none, and PATH and HOME for a command. Danger: the program reads every secret named here.
+	Env     []string `koanf:"env"`
+	PassEnv []string `koanf:"pass_env"`
+	// Dir is its working directory. Default: the gateway's.
+	Dir string `koanf:"dir"`
 	// Era is the protocol it speaks: "auto" asks it, "modern" is 2026-07-28, "legacy" has sessions.
 	// Default auto.
 	Era string `koanf:"era" oneof:"auto,legacy,modern"`
@@ -322,6 +343,65 @@ type Server struct {
 	// Labels and Sensitivity are shown to policies. Default none and 0.
 	Labels      []string `koanf:"labels"`
 	Sensitivity int      `koanf:"sensitivity" min:"0" max:"1000"`
+}
+
+// Connectors bounds the processes that reach servers.
+type Connectors struct {
+	// StartTimeout is how long one may take to be ready. Default 30s: a first start may fetch packages.
+	StartTimeout time.Duration `koanf:"start_timeout" min:"100ms" max:"10m"`
+	// StopTimeout is how long one may take to end after its calls are done; then it and all it started are killed.
+	// Default 5s.
+	StopTimeout time.Duration `koanf:"stop_timeout" min:"10ms" max:"5m"`
+	// PingEvery is the time between signs of life asked for, PingTimeout how long one may take. Default 5s and 5s; later
+	// the process is killed and started again.
+	PingEvery   time.Duration `koanf:"ping_every" min:"100ms" max:"10m"`
+	PingTimeout time.Duration `koanf:"ping_timeout" min:"100ms" max:"10m"`
+	// BackoffMin is the pause before a restart; it doubles with each crash in a row up to BackoffMax. Default 200ms, 30s.
+	BackoffMin time.Duration `koanf:"backoff_min" min:"10ms" max:"10m"`
+	BackoffMax time.Duration `koanf:"backoff_max" min:"10ms" max:"1h"`
+	// MaxCrashes within CrashWindow break it: it is not tried again for BreakFor, or until it is restarted by hand.
+	// Default 10, 5m and 5m.
+	MaxCrashes  int           `koanf:"max_crashes" min:"1" max:"1000"`
+	CrashWindow time.Duration `koanf:"crash_window" min:"1s" max:"24h"`
+	BreakFor    time.Duration `koanf:"break_for" min:"1s" max:"24h"`
+	// InFlight bounds calls at once in one process; more wait. Default 256.
+	InFlight int `koanf:"in_flight" min:"1" max:"65536"`
+	// Memory bounds the resident memory of a process and all it started, looked at every second; beyond it is killed.
+	// Default 1GiB: interpreters are large.
+	Memory Size `koanf:"memory" min:"16MiB" max:"1024GiB"`
+	// Files bounds the open files of each such process. Default 1024.
+	Files int `koanf:"files" min:"16" max:"1048576"`
+	// LinesPerSecond bounds what is logged of a process's standard error, with bursts of five times as many; the rest is
+	// counted. Default 20. LogLines of them are kept for the control port. Default 200.
+	LinesPerSecond int `koanf:"lines_per_second" min:"1" max:"10000"`
+	LogLines       int `koanf:"log_lines" min:"1" max:"100000"`
+}
+
+// Filters are the WASM filters that every call's arguments and results pass.
+type Filters struct {
+	// Enabled are the built-in filters in force for all organisations, in their order. Default ["redact-secrets"]: what
+	// looks like a key, a token or a card number is replaced on both ways. Danger: a tool whose very job is to hand out
+	// such values is of no use behind it; a plan that fixes one as an argument is refused.
+	Enabled []string `koanf:"enabled"`
+	// Fuel is what one decision may spend, in units of about 1 ns, at most 15; InitFuel what loading may. Default 4000000
+	// and 50000000.
+	Fuel     int `koanf:"fuel" min:"1000" max:"1000000000"`
+	InitFuel int `koanf:"init_fuel" min:"1000" max:"10000000000"`
+	// Memory bounds one instance's memory. Default 16MiB.
+	Memory Size `koanf:"memory" min:"64KiB" max:"4GiB"`
+	// Instances bounds theXX
+	// auto and 100ms.
+	Instances int           `koanf:"instances" min:"0" max:"4096"`
+	Wait      time.Duration `koanf:"wait" min:"1ms" max:"10s"`
+	// MaxContext bounds what a filter is shown, arguments or result included. Default 1MiB: more is refused, since a filter
+	// that cannot see cannot judge.
+	MaxContext Size `koanf:"max_context" min:"4KiB" max:"64MiB"`
+	// MaxVerdict bounds what it answers beside a rewritten body. Default 16KiB.
+	MaxVerdict Size `koanf:"max_verdict" min:"1KiB" max:"1MiB"`
+	// Traps within TrapWindow break a filter: calls are refused at once for BreakFor. Default 5, 1m and 10s.
+	Traps      int           `koanf:"traps" min:"1" max:"1000000"`
+	TrapWindow time.Duration `koanf:"trap_window" min:"1s" max:"1h"`
+	BreakFor   time.Duration `koanf:"break_for" min:"100ms" max:"1h"`
 }
 
 // Policies is where the tenants' first rules come from.
@@ -341,9 +421,6 @@ type Log struct {
 
 // Demo is what development mode adds.
 type Demo struct {
-	// Server starts the built-in demo MCP server as a child on loopback. Default true; production mode
-	// never does.
+	// Server starts the built-in demo MCP server as a connector. Default true; production mode never does.
 	Server bool `koanf:"server"`
-	// StartTimeout is how long it may take to be ready. Default 10s.
-	StartTimeout time.Duration `koanf:"start_timeout" min:"100ms" max:"5m"`
 }

@@ -3,7 +3,9 @@ package config
 import (
 	"cmp"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"net"
 	"net/netip"
@@ -21,7 +23,7 @@ func (c Config) Validate() error {
 	if err := c.validateRanges(); err != nil {
 		return err
 	}
-	checks := []func() error{c.validateData, c.validateProxy, c.validateControl, c.validateLedger, c.validateIntent, c.validateIssuers, c.validateServers}
+	checks := []func() error{c.validateData, c.validateProxy, c.validateControl, c.validateLedger, c.validateIntent, c.validateIssuers, c.validateServers, c.validateConnectors, c.validateFilters}
 	for _, check := range checks {
 		if err := check(); err != nil {
 			return err
@@ -294,7 +296,6 @@ func (c Config) validateServers() error {
 		if err := checkLabel("server", name); err != nil {
 			return problem(at, "%w", err)
 		}
-		u, err := url.Parse(s.URL)
 		switch {
 		case slices.Contains(reservedServers, name):
 			return problem(at, "server %q: the name is reserved", name)
@@ -302,14 +303,80 @@ func (c Config) validateServers() error {
 			return problem(at, "server %q: tenant is required", name)
 		case checkLabel("tenant", s.Tenant) != nil:
 			return problem(at+".tenant", "tenant in server: want 1 to 63 of a-z, 0-9 and -, have %q", s.Tenant)
-		case s.URL == "":
-			return problem(at, "server %q: url is required", name)
-		case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.User != nil || u.Fragment != "":
-			return problem(at+".url", "url in server: want http or https, a host, and no user info or fragment") // not quoted: it may hold a password
 		case len(s.Prefix) > 64:
 			return problem(at+".prefix", "prefix in server: it is at most 64 characters")
 		case !isHeader(s.Header):
 			return problem(at+".header", "header in server: want a header name, have %q", s.Header)
+		}
+		if err := s.validateWay(name, at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// validateWay checks how the server is reached.
+func (s Server) validateWay(name, at string) error {
+	ways := 0
+	for _, given := range []bool{s.URL != "", len(s.Command) > 0, s.Connector != ""} {
+		if given {
+			ways++
+		}
+	}
+	u, err := url.Parse(s.URL)
+	process := s.URL == ""
+	switch {
+	case ways != 1:
+		return problem(at, "server %q: exactly one of url, command and connector is required", name)
+	case !process && (err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.User != nil || u.Fragment != ""):
+		return problem(at+".url", "url in server: want http or https, a host, and no user info or fragment") // not quoted: it may hold a password
+	case process && s.Via == "connector":
+		return problem(at+".via", "via in server: it says how a url is reached; a command or connector runs in a process of its own anyway")
+	case process && s.Credential != "":
+		return problem(at+".credential", "credential in server: it is sent in a header, which a command or connector has none of; hand it the secret through pass_env")
+	case process && s.AllowPrivate:
+		return problem(at+".allow_private", "allow_private in server: a command or connector has no address to allow")
+	case !process && (len(s.Env)+len(s.PassEnv) > 0 || s.Dir != "" || s.SHA256 != ""):
+		return problem(at, "server %q: env, pass_env, dir and sha256 are for a command or connector", name)
+	case s.Connector == "" && len(s.Args) > 0:
+		return problem(at+".args", "args in server: they belong to connector; a command carries its own")
+	case len(s.Command) > 0 && s.Command[0] == "":
+		return problem(at+".command", "command in server: its first word is the program")
+	}
+	if b, err := hex.DecodeString(s.SHA256); err != nil || len(b) != 0 && len(b) != sha256.Size {
+		return problem(at+".sha256", "sha256 in server: want 64 hex digits, as sha256sum prints them")
+	}
+	return s.validateEnv(at)
+}
+
+func (s Server) validateEnv(at string) error {
+	for _, v := range s.Env {
+		if name, _, ok := strings.Cut(v, "="); !ok || name == "" || strings.ContainsRune(v, 0) {
+			return problem(at+".env", "env in server: want NAME=value")
+		}
+	}
+	for _, v := range s.PassEnv {
+		if v == "" || strings.ContainsAny(v, "=\x00") {
+			return problem(at+".pass_env", "pass_env in server: want names of variables, without values")
+		}
+	}
+	return nil
+}
+
+func (c Config) validateConnectors() error {
+	if c.Connectors.BackoffMax < c.Connectors.BackoffMin {
+		return problem("connectors.backoff_max", "backoff_max in connectors: it must not be below backoff_min")
+	}
+	return nil
+}
+
+func (c Config) validateFilters() error {
+	for i, name := range c.Filters.Enabled {
+		if slices.Index(c.Filters.Enabled, name) != i {
+			return problem("filters.enabled", "enabled in filters: %q stands there twice", name)
+		}
+		if err := checkLabel("filter", name); err != nil {
+			return problem("filters.enabled", "enabled in filters: %w", err)
 		}
 	}
 	return nil

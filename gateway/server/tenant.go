@@ -167,7 +167,7 @@ func (g *Gateway) startDemo(ctx context.Context) error {
 		return g.tools.Refresh(context.WithoutCancel(ctx), demoTenant, demoServerName)
 	}
 	pc := plugins.DefaultConfig()
-	pc.ReadyTimeout = g.o.Config.Demo.StartTimeout
+	pc.ReadyTimeout = g.o.Config.Connectors.StartTimeout
 	p, err := plugins.Start(ctx, plugins.Options{
 		Config:  pc,
 		Command: plugins.Command{Name: "demo server", Path: g.o.Self[0], Args: append(append([]string(nil), g.o.Self[1:]...), "demo-server")},

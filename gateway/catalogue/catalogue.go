@@ -265,7 +265,7 @@ func (c *Catalogue) changeLocked(ctx context.Context, tenant, name string, decid
 		return ErrFixed
 	}
 	if next != nil {
-		next.Tenant, next.Fixed = tenant, false
+		next.Tenant, next.Fixed, next.Process = tenant, false, false
 		*next = next.withDefaults()
 		next.Labels = slices.Clone(next.Labels)
 		if err := next.validate(c.config.AllowPrivate); err != nil {

@@ -92,6 +92,7 @@ func TestServersThatAreNotOneAreRefused(t *testing.T) {
 		change(func(s *catalogue.Server) { s.Header = "X-Key" }), change(func(s *catalogue.Server) { s.Credential, s.Header = "k", "a b" }),
 		change(func(s *catalogue.Server) { s.Credential, s.Prefix = "k", "a\r\nb" }), change(func(s *catalogue.Server) { s.Labels = []string{""} }),
 		change(func(s *catalogue.Server) { s.Labels = make([]string, 100) }),
+		change(func(s *catalogue.Server) { s.Process, s.URL = true, "" }), // a command line comes from the configuration alone
 	} {
 		if err := c.AddServer(t.Context(), "acme", s); !errors.Is(err, catalogue.ErrInvalid) {
 			t.Errorf("%+v: %v", s, err)

@@ -38,8 +38,10 @@ type Fixed struct {
 	Tenant string `koanf:"tenant"`
 	// Name is the server's name: a-z, 0-9 and -, at most 63.
 	Name string `koanf:"name"`
-	// URL of its MCP endpoint, http or https.
+	// URL of its MCP endpoint, http or https; empty for one that runs as a Process.
 	URL string `koanf:"url"`
+	// Process says that a connector's process reaches it.
+	Process bool `koanf:"process"`
 	// Era of MCP: auto (default), legacy or modern.
 	Era string `koanf:"era"`
 	// Credential names the secret in the tenant's vault to send (default none).
@@ -91,6 +93,6 @@ func (c Config) Validate() error {
 func (f Fixed) server() Server {
 	return Server{
 		Tenant: f.Tenant, Name: f.Name, URL: f.URL, Era: f.Era, Credential: f.Credential, Header: f.Header, Prefix: f.Prefix,
-		Enabled: true, AllowPrivate: f.AllowPrivate, Labels: f.Labels, Sensitivity: f.Sensitivity, Fixed: true,
+		Enabled: true, AllowPrivate: f.AllowPrivate, Labels: f.Labels, Sensitivity: f.Sensitivity, Fixed: true, Process: f.Process,
 	}.withDefaults()
 }

@@ -1,0 +1,387 @@
+package connector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// service is the connector's side: it takes one stream in its life.
+type service struct {
+	info   Info
+	server Server
+	taken  atomic.Bool
+	began  chan struct{} // closed when the stream has come
+	ended  chan struct{} // closed when it is over
+	onOpen func()
+
+	mu   sync.Mutex // guards what follows
+	host *host
+	stop bool
+}
+
+func newService(i Info, s Server) *service {
+	return &service{info: i, server: s, began: make(chan struct{}), ended: make(chan struct{})}
+}
+
+// host is the gateway as the connector sees it: one stream.
+type host struct {
+	stream grpc.ServerStream
+	server Server
+	out    *outbox
+	max    int
+	limit  int // calls at once, cancelled ones that still run included
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	mu       sync.Mutex // guards what follows
+	calls    map[uint64]context.CancelFunc
+	running  int
+	draining bool
+	idle     chan struct{} // closed when draining and nothing runs
+}
+
+// exchange serves the stream to its end.
+func (v *service) exchange(stream grpc.ServerStream) error {
+	if v.taken.Swap(true) {
+		return status.Error(codes.FailedPrecondition, "a connector serves one stream")
+	}
+	defer close(v.ended)
+	theirs, err := v.greet(stream)
+	if err != nil {
+		return status.Error(codes.InvalidArgument, err.Error())
+	}
+	h := newHost(stream, v.server, theirs)
+	defer h.cancel()
+	if v.onOpen != nil {
+		v.onOpen()
+	}
+	v.mu.Lock()
+	v.host = h
+	if v.stop {
+		h.drain(true)
+	}
+	v.mu.Unlock()
+	close(v.began)
+	go func() { _ = h.out.run() }() // when it fails the stream is over, which read sees
+	return h.serve()
+}
+
+func (v *service) greet(stream grpc.ServerStream) (theirs hello, err error) {
+	var m message
+	if err := stream.RecvMsg(&m); err != nil {
+		return theirs, err
+	}
+	theirs, err = parseHello(m.bytes())
+	m.free()
+	if err != nil {
+		return theirs, err
+	}
+	out := newBatch()
+	*out = appendHello(*out, hello{ProtocolVersion, maxFrame, 0, v.info})
+	if err := stream.SendMsg(newMessage(out)); err != nil {
+		return theirs, err
+	}
+	return theirs, theirs.check()
+}
+
+// drain makes the connector wind up: the gateway is told, and what runs may
+// finish. It returns a channel that is closed when nothing runs any more.
+func (v *service) drain() <-chan struct{} {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.stop = true
+	if v.host == nil {
+		none := make(chan struct{})
+		close(none)
+		return none
+	}
+	return v.host.drain(true)
+}
+
+// abort ends the context of everything that runs.
+func (v *service) abort() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.host != nil {
+		v.host.cancel()
+	}
+}
+
+func newHost(stream grpc.ServerStream, server Server, theirs hello) *host {
+	h := &host{
+		stream: stream, server: server, max: min(maxFrame, int(theirs.max)),
+		limit: 2 * int(max(1, min(theirs.calls, maxCalls))),
+		calls: make(map[uint64]context.CancelFunc), idle: make(chan struct{}),
+	}
+	h.ctx, h.cancel = context.WithCancel(stream.Context())
+	h.out = newOutbox(h.max, func(m *message) error { return stream.SendMsg(m) })
+	return h
+}
+
+// serve reads frames until the gateway closes its side, then lets what runs
+// finish and sends what is left.
+func (h *host) serve() error {
+	err := h.read()
+	if err == nil {
+		select {
+		case <-h.drain(false):
+		case <-h.ctx.Done():
+		}
+		h.out.close()
+		<-h.out.gone
+		return nil
+	}
+	h.cancel()
+	h.out.stop()
+	<-h.out.gone
+	return err
+}
+
+func (h *host) read() error {
+	for {
+		var m message
+		err := h.stream.RecvMsg(&m)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		err = h.accept(m.bytes())
+		m.free()
+		if err != nil {
+			return status.Error(codes.InvalidArgument, err.Error())
+		}
+	}
+}
+
+func (h *host) accept(message []byte) error {
+	if len(message) == 0 {
+		return errCut
+	}
+	for len(message) > 0 {
+		f, rest, err := nextFrame(message)
+		if err != nil {
+			return err
+		}
+		if err := h.handle(f); err != nil {
+			return err
+		}
+		message = rest
+	}
+	return nil
+}
+
+func (h *host) handle(f frame) error {
+	if f.kind == kindCall {
+		return h.begin(f)
+	}
+	if len(f.body) != 0 {
+		return fmt.Errorf("a frame of kind %d has a body", f.kind)
+	}
+	switch f.kind {
+	case kindCancel:
+		h.mu.Lock()
+		cancel := h.calls[f.id]
+		h.mu.Unlock()
+		if cancel != nil {
+			cancel()
+		}
+	case kindPing:
+		_ = h.out.signal(kindPong, f.id) // fails when the stream is over
+	case kindDrain:
+		h.drain(false)
+	default:
+		return fmt.Errorf("a frame of kind %d is not the gateway's to send", f.kind)
+	}
+	return nil
+}
+
+// drain lets no new call in and, if tell is set, says so to the gateway.
+func (h *host) drain(tell bool) <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.draining {
+		h.draining = true
+		if tell {
+			_ = h.out.signal(kindDrain, 0) // fails when the stream is over
+		}
+		if h.running == 0 {
+			close(h.idle)
+		}
+	}
+	return h.idle
+}
+
+// call is one call's memory, used again.
+type call struct {
+	h      *host
+	id     uint64
+	buf    []byte // the frame's body, which request aliases
+	req    Request
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+// keepCall is the largest buffer kept for another call.
+const keepCall = 64 << 10
+
+var callPool = sync.Pool{New: func() any { return new(call) }}
+
+// begin starts a call in a goroutine of its own.
+func (h *host) begin(f frame) error {
+	c := callPool.Get().(*call)
+	c.h, c.id, c.buf = h, f.id, append(c.buf[:0], f.body...)
+	timeout, err := parseCall(c.buf, &c.req)
+	if err != nil {
+		return err
+	}
+	if timeout > 0 {
+		c.ctx, c.cancel = context.WithTimeout(h.ctx, timeout)
+	} else {
+		c.ctx, c.cancel = context.WithCancel(h.ctx)
+	}
+	refusal, err := h.enter(c)
+	if err != nil {
+		return err
+	}
+	if refusal != nil {
+		c.cancel()
+		h.refuse(f.id, refusal)
+		return nil
+	}
+	go c.run()
+	return nil
+}
+
+// enter registers a call, or says why it is not begun. An id in use is an
+// error of the gateway's.
+func (h *host) enter(c *call) (*Failure, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, used := h.calls[c.id]
+	switch {
+	case used || c.id == 0:
+		return nil, errors.New("a call's id is in use")
+	case h.draining:
+		return &Failure{Kind: Unreachable, Detail: "the connector is stopping"}, nil
+	case h.running >= h.limit:
+		return &Failure{Kind: Busy, Detail: "too many calls are running"}, nil
+	}
+	h.calls[c.id] = c.cancel
+	h.running++
+	return nil, nil
+}
+
+// refuse answers a call that was not begun. It must not wait: the reader calls it.
+func (h *host) refuse(id uint64, f *Failure) {
+	b, err := h.out.urgent()
+	if err != nil {
+		return // the stream is over
+	}
+	*b = appendFailure(*b, id, f)
+	h.out.commit()
+}
+
+// run answers one call.
+func (c *call) run() {
+	reply, err := c.serve()
+	h := c.h
+	h.mu.Lock()
+	delete(h.calls, c.id)
+	h.mu.Unlock()
+	h.answer(c.id, reply, err)
+	h.mu.Lock()
+	h.running--
+	if h.draining && h.running == 0 {
+		close(h.idle)
+	}
+	h.mu.Unlock()
+	c.cancel()
+	c.release()
+}
+
+// release forgets the call, which may hold credentials.
+func (c *call) release() {
+	clear(c.buf)
+	clear(c.req.Headers)
+	if cap(c.buf) > keepCall {
+		return
+	}
+	*c = call{buf: c.buf[:0], req: Request{Headers: c.req.Headers[:0]}}
+	callPool.Put(c)
+}
+
+// serve calls the author's server. A panic costs only this call.
+func (c *call) serve() (reply Reply, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			fmt.Fprintf(os.Stderr, "connector: panic in a call of %q: %v\n%s", c.req.Method, p, debug.Stack())
+			reply, err = Reply{}, &Failure{Kind: Internal, Detail: "the connector panicked; its log has the stack", Sent: true}
+		}
+	}()
+	return c.h.server.Call(c.ctx, &c.req)
+}
+
+// answer sends a call's outcome.
+func (h *host) answer(id uint64, reply Reply, err error) {
+	f := failureOf(reply, err)
+	size := replySize(reply)
+	if f == nil && size > h.max {
+		f = &Failure{Kind: TooLarge, Detail: fmt.Sprintf("a reply of %d bytes is over the bound of %d", size, h.max), Sent: true}
+	}
+	if f != nil {
+		size = headSize + 2 + min(len(f.Detail), maxDetail)
+	}
+	b, err := h.out.begin(h.stream.Context(), size)
+	if err != nil {
+		return // the stream is over
+	}
+	if f != nil {
+		*b = appendFailure(*b, id, f)
+	} else {
+		*b = appendReply(*b, id, reply)
+	}
+	h.out.commit()
+}
+
+// failureOf says what to send instead of a reply, nil if there is one.
+func failureOf(reply Reply, err error) *Failure {
+	var f *Failure
+	switch {
+	case errors.As(err, &f) && f != nil:
+		return f
+	case errors.Is(err, context.Canceled):
+		return &Failure{Kind: Canceled, Detail: err.Error(), Sent: true}
+	case errors.Is(err, context.DeadlineExceeded):
+		return &Failure{Kind: Timeout, Detail: err.Error(), Sent: true}
+	case err != nil:
+		return &Failure{Kind: Internal, Detail: err.Error(), Sent: true}
+	case (len(reply.Result) == 0) == (len(reply.Error) == 0):
+		return &Failure{Kind: Internal, Detail: "the connector gave not exactly one of result and error", Sent: true}
+	}
+	return nil
+}
+
+// await waits for a channel, but not longer than d.
+func await(done <-chan struct{}, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}

@@ -22,20 +22,22 @@ import (
 // maxCredential bounds the Authorization header's value, in bytes: an API key has below 100.
 const maxCredential = 256
 
-// Deps is everything the API stands on. All fields are required but Gauges, Strangers and Ready (nil means ready).
+// Deps is everything the API stands on. All fields are required but Connectors (nil: there are none), Gauges, Strangers
+// and Ready (nil means ready).
 type Deps struct {
-	Directory Directory
-	Catalogue Catalogue
-	Plans     Plans
-	Ledger    Ledger
-	Bundles   Bundles
-	Vault     Vault
-	Strangers Strangers
-	Gauges    []Gauge
-	Ready     func() error // nil when calls are served; else why not, shown to nobody but the log
-	Now       func() time.Time
-	Rand      io.Reader
-	Log       *slog.Logger
+	Directory  Directory
+	Catalogue  Catalogue
+	Connectors Connectors
+	Plans      Plans
+	Ledger     Ledger
+	Bundles    Bundles
+	Vault      Vault
+	Strangers  Strangers
+	Gauges     []Gauge
+	Ready      func() error // nil when calls are served; else why not, shown to nobody but the log
+	Now        func() time.Time
+	Rand       io.Reader
+	Log        *slog.Logger
 }
 
 // Strangers counts refusals of callers who showed no valid credential; pipeline.Strangers is the one both ports share.
@@ -68,6 +70,9 @@ func New(cfg Config, deps Deps) (*API, error) {
 	if deps.Directory == nil || deps.Catalogue == nil || deps.Plans == nil || deps.Ledger == nil || deps.Bundles == nil ||
 		deps.Vault == nil || deps.Now == nil || deps.Rand == nil || deps.Log == nil {
 		return nil, errors.New("control: a part is missing")
+	}
+	if deps.Connectors == nil {
+		deps.Connectors = noConnectors{}
 	}
 	g, err := parseGuard(cfg)
 	if err != nil {

@@ -1,6 +1,6 @@
 // Package control is the management face of the gateway: people and their automation look after organisations, users,
-// agents, keys, servers, secrets, plans, tokens, revocations, bundles and the ledger here. It is the only door to huma
-// (the OpenAPI document is made from the handlers) and to the prometheus client.
+// agents, keys, servers, connectors, secrets, plans, tokens, revocations, bundles and the ledger here. It is the only
+// door to huma (the OpenAPI document is made from the handlers) and to the prometheus client.
 //
 // A request passes one row of checks, in this order, and each can only refuse:
 //

@@ -41,6 +41,7 @@ func (a *API) mount() error {
 	m.agents()
 	m.keys()
 	m.servers()
+	m.connectors()
 	m.secrets()
 	m.plans()
 	m.tokens()

@@ -83,6 +83,11 @@ var routes = []Route{
 	{Op: "refresh-server", Method: "POST", Path: "/api/v1/servers/{name}/refresh", Roles: managers, Kinds: managementKeys, Writes: true, About: "fetch a server's tool list now"},
 	{Op: "list-tools", Method: "GET", Path: "/api/v1/servers/{name}/tools", Roles: anyRole, Kinds: managementKeys, About: "a server's tools with their quarantine state"},
 
+	{Op: "list-connectors", Method: "GET", Path: "/api/v1/connectors", Roles: anyRole, Kinds: managementKeys, About: "the processes that reach the organisation's MCP servers, and how they do"},
+	{Op: "get-connector", Method: "GET", Path: "/api/v1/connectors/{name}", Roles: anyRole, Kinds: managementKeys, About: "one connector"},
+	{Op: "restart-connector", Method: "POST", Path: "/api/v1/connectors/{name}/restart", Roles: admins, Kinds: managementKeys, Writes: true, About: "start a connector anew; the process before works on until the new one serves"},
+	{Op: "list-connector-logs", Method: "GET", Path: "/api/v1/connectors/{name}/logs", Roles: managers, Kinds: managementKeys, About: "the last lines a connector wrote to its standard error"},
+
 	{Op: "list-secrets", Method: "GET", Path: "/api/v1/secrets", Roles: managers, Kinds: managementKeys, About: "names of upstream secrets; values are never shown"},
 	{Op: "put-secret", Method: "PUT", Path: "/api/v1/secrets/{name}", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, Sensitive: true, Status: 204, About: "store or replace an upstream secret"},
 	{Op: "delete-secret", Method: "DELETE", Path: "/api/v1/secrets/{name}", Roles: admins, Kinds: managementKeys, Writes: true, Status: 204, About: "delete an upstream secret"},

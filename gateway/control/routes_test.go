@@ -74,7 +74,7 @@ func (w *world) sample(path, tenant string) string {
 	return strings.NewReplacer(
 		"/organisations/{id}", "/organisations/"+tenant, "/users/{id}", "/users/"+ids.user, "/agents/{id}", "/agents/"+ids.agent,
 		"/keys/{id}", "/keys/"+ids.key, "/plans/{id}", "/plans/"+ids.plan, "/tokens/{id}", "/tokens/"+ids.token,
-		"/servers/{name}", "/servers/"+ids.server, "/secrets/{name}", "/secrets/"+ids.secret, "{index}", "0", "{profile}", "heap",
+		"/servers/{name}", "/servers/"+ids.server, "/connectors/{name}", "/connectors/"+ids.connector, "/secrets/{name}", "/secrets/"+ids.secret, "{index}", "0", "{profile}", "heap",
 	).Replace(path)
 }
 
@@ -174,12 +174,12 @@ func TestWhatIsAnotherTenantsAnswersLikeWhatIsUnknown(t *testing.T) {
 func TestListsShowOneTenantOnly(t *testing.T) {
 	w := newWorld(t)
 	ids := w.ids[other]
-	for _, path := range []string{"users", "agents", "keys", "servers", "secrets", "plans", "tokens", "revocations", "organisations", "ledger/records", "whoami"} {
+	for _, path := range []string{"users", "agents", "keys", "servers", "connectors", "secrets", "plans", "tokens", "revocations", "organisations", "ledger/records", "whoami"} {
 		a := w.call("GET", "/api/v1/"+path, w.admin, "")
 		if a.status != http.StatusOK {
 			t.Errorf("%s: %d %s", path, a.status, a.body)
 		}
-		for _, id := range []string{ids.user, ids.agent, ids.key, ids.plan, ids.token, ids.server, ids.secret, `"` + other + `"`} {
+		for _, id := range []string{ids.user, ids.agent, ids.key, ids.plan, ids.token, ids.server, ids.connector, ids.secret, `"` + other + `"`} {
 			if strings.Contains(a.body, id) {
 				t.Errorf("%s shows %s of the other tenant: %s", path, id, a.body)
 			}

@@ -36,7 +36,7 @@ const (
 var errBroken = errors.New("broken disk")
 
 // ids are things of one tenant that routes can name.
-type ids struct{ user, agent, key, plan, token, server, secret string }
+type ids struct{ user, agent, key, plan, token, server, secret, connector string }
 
 // world is an API over a real directory, two tenants, and a key for everybody.
 type world struct {
@@ -50,6 +50,7 @@ type world struct {
 	upstream  *oneTool
 	vault     *faultyVault
 	bundles   *oneBundle
+	processes *connectors
 	strangers *counter
 	clock     *clock
 	slog      *bytes.Buffer
@@ -73,7 +74,7 @@ func newWorld(t testing.TB) *world {
 func newWorldOver(t testing.TB, kept store.Store) *world {
 	t.Helper()
 	w := &world{
-		t: t, log: newMemoryLog(), bundles: &oneBundle{}, strangers: &counter{},
+		t: t, log: newMemoryLog(), bundles: &oneBundle{}, processes: &connectors{}, strangers: &counter{},
 		clock: &clock{at: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}, slog: &bytes.Buffer{}, byRole: map[identity.Role]string{}, ids: map[string]ids{}, owners: map[string]plans.Owner{},
 	}
 	secrets, err := vault.Open(t.Context(), kept, make([]byte, 32), rand.Reader)
@@ -103,7 +104,7 @@ func (w *world) rebuild(log control.Ledger) {
 	}
 	var err error
 	w.api, err = control.New(cfg, control.Deps{
-		Directory: w.directory, Catalogue: w.catalogue, Plans: w.plans, Ledger: log, Bundles: w.bundles, Vault: w.vault,
+		Directory: w.directory, Catalogue: w.catalogue, Connectors: w.processes, Plans: w.plans, Ledger: log, Bundles: w.bundles, Vault: w.vault,
 		Strangers: w.strangers, Ready: ready, Now: w.clock.now, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(&locked{w: w.slog}, nil)),
 	})
 	w.must(err)
@@ -121,7 +122,7 @@ func (w *world) populate() {
 		keys, err := w.directory.Keys(ctx, tenant)
 		w.must(err)
 		w.owners[tenant] = plans.Owner{Tenant: tenant, User: seeded.User.ID, Agent: seeded.Agent.ID}
-		i := ids{user: seeded.User.ID, agent: seeded.Agent.ID, server: tenant + "-files", secret: tenant + "-secret"}
+		i := ids{user: seeded.User.ID, agent: seeded.Agent.ID, server: tenant + "-files", secret: tenant + "-secret", connector: tenant + "-connector"}
 		for _, k := range keys {
 			if k.Kind == identity.Runtime {
 				i.key = k.ID
@@ -138,7 +139,7 @@ func (w *world) populate() {
 		w.admin, w.runtime, w.adminUser, w.agent = seeded.AdminKey, seeded.RuntimeKey, seeded.User.ID, seeded.Agent.ID
 	}
 	unknown := "00000000000000000000000000"
-	w.ids[nowhere] = ids{"usr_" + unknown, "agt_" + unknown, "key_" + unknown, "pln_" + unknown, "tok_" + unknown, "no-files", "no-secret"}
+	w.ids[nowhere] = ids{"usr_" + unknown, "agt_" + unknown, "key_" + unknown, "pln_" + unknown, "tok_" + unknown, "no-files", "no-secret", "no-connector"}
 	w.people()
 }
 

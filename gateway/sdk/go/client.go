@@ -17,7 +17,10 @@ package gatewright
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -53,7 +56,9 @@ type Config struct {
 	MaxReply int64
 	// Timeout bounds one request with its answer. Default one minute; the context may be shorter.
 	Timeout time.Duration
-	// Transport is how requests are sent. Default: a transport of its own with the system's roots.
+	// Roots vouch for the gateway's certificate in place of the system's authorities. Default: the system's.
+	Roots *x509.CertPool
+	// Transport is how requests are sent; it brings its own Roots. Default: a transport of its own.
 	Transport http.RoundTripper
 }
 
@@ -91,14 +96,17 @@ func newEndpoint(c Config) (*endpoint, error) {
 	}
 	transport := c.Transport
 	if transport == nil {
-		transport = newTransport()
+		transport = newTransport(c.Roots)
+	} else if c.Roots != nil {
+		return nil, errors.New("gateway client: roots and a transport are both given")
 	}
 	e.http = &http.Client{Transport: transport, Timeout: timeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return e, nil
 }
 
-func newTransport() *http.Transport {
+func newTransport(roots *x509.CertPool) *http.Transport {
 	return &http.Transport{
+		TLSClientConfig:        &tls.Config{RootCAs: roots},
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
 		ForceAttemptHTTP2:      true,
@@ -158,6 +166,9 @@ func (e *endpoint) send(ctx context.Context, method, path string, body []byte, h
 func (e *endpoint) unreachable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s: %w", e.base, context.Cause(ctx))
+	}
+	if _, bad := errors.AsType[*tls.CertificateVerificationError](err); bad {
+		return fmt.Errorf("%w: %w: %s", ErrUnreachable, ErrUntrusted, clean(e.redact(err.Error())))
 	}
 	return fmt.Errorf("%w: %s", ErrUnreachable, clean(e.redact(err.Error())))
 }

@@ -18,6 +18,9 @@ const Version = "0.1.0"
 // ErrUnreachable is under every error where no answer came: no connection, a failed handshake, a timeout.
 var ErrUnreachable = errors.New("gateway cannot be reached")
 
+// ErrUntrusted is under those of them where somebody answered whose certificate no trusted authority vouches for.
+var ErrUntrusted = errors.New("its certificate is not trusted")
+
 // ErrAnswer is under every error where what came is no answer of a gateway: not strict JSON, too large, a
 // redirect, a page of something else. The request may have had its effect.
 var ErrAnswer = errors.New("answer is not a gateway's")
@@ -29,6 +32,7 @@ type Error struct {
 	Hint       string        // what to do about it; may be empty
 	Record     string        // id of the ledger record (rec_...); empty when there is none
 	Receipt    string        // receipt of that record; may be empty
+	Salt       string        // opens the digest of the arguments in the record, see Verified.CoversArguments
 	Status     int           // HTTP status
 	RPC        int           // JSON-RPC code of an MCP answer, 0 otherwise
 	RetryAfter time.Duration // when the gateway asks to wait
@@ -110,6 +114,7 @@ func (e *endpoint) newError(r *reply, err Error) error {
 	if err.Receipt == "" {
 		err.Receipt = r.header.Get("Gatewright-Receipt")
 	}
+	err.Salt = clean(r.header.Get("Gatewright-Salt"))
 	err.Code, err.Record = clean(e.redact(err.Code)), clean(e.redact(err.Record))
 	err.Message, err.Hint = clean(e.redact(err.Message)), clean(e.redact(err.Hint))
 	err.Status = r.status

@@ -65,6 +65,7 @@ func TestARefusedCallIsAnErrorWithReasonRecordAndReceipt(t *testing.T) {
 	g := newGateway(t)
 	g.HandleFunc("POST /mcp/files", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Gatewright-Record", "rec_9")
+		w.Header().Set("Gatewright-Salt", salt)
 		answer(w, 200, `{"jsonrpc":"2.0","id":1,"error":{"code":-32003,"message":"the argument differs [args_mismatch rec_9]. take another","data":{"reason":"args_mismatch","hint":"take another","record":"rec_9","gatewright/receipt":"R0"}}}`)
 	})
 	_, err := g.client(t).Call(t.Context(), gatewright.Call{Server: "files", Tool: "read", Token: token})
@@ -72,7 +73,7 @@ func TestARefusedCallIsAnErrorWithReasonRecordAndReceipt(t *testing.T) {
 	if !errors.As(err, &e) {
 		t.Fatalf("got %v", err)
 	}
-	want := gatewright.Error{Code: "args_mismatch", Message: "the argument differs", Hint: "take another", Record: "rec_9", Receipt: "R0", Status: 200, RPC: -32003}
+	want := gatewright.Error{Code: "args_mismatch", Message: "the argument differs", Hint: "take another", Record: "rec_9", Receipt: "R0", Salt: salt, Status: 200, RPC: -32003}
 	if *e != want {
 		t.Errorf("got  %+v\nwant %+v", *e, want)
 	}

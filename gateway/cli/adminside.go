@@ -13,6 +13,7 @@ import (
 type controlPort struct {
 	URL            string `help:"Address of the control port (default: $$GATEWRIGHT_CONTROL_URL)." placeholder:"URL"`
 	AllowPlaintext bool   `help:"Allow http beyond this machine. Danger: the key travels readable."`
+	authority
 }
 
 func (c *controlPort) admin(sh *shell) (*gatewright.Admin, error) {
@@ -27,7 +28,11 @@ func (c *controlPort) admin(sh *shell) (*gatewright.Admin, error) {
 	if key == "" {
 		return nil, usage("export GATEWRIGHT_ADMIN_KEY=ak_..., or source demo.env in the data folder", "no admin key")
 	}
-	a, err := gatewright.NewAdmin(gatewright.Config{URL: url, Key: key, AllowPlaintext: c.AllowPlaintext})
+	roots, err := c.roots(sh)
+	if err != nil {
+		return nil, err
+	}
+	a, err := gatewright.NewAdmin(gatewright.Config{URL: url, Key: key, AllowPlaintext: c.AllowPlaintext, Roots: roots})
 	if err != nil {
 		return nil, usage("GATEWRIGHT_CONTROL_URL is scheme://host:port, GATEWRIGHT_ADMIN_KEY an admin key; --allow-plaintext permits http beyond this machine", "%v", err)
 	}

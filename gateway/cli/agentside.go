@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ const maxInput = 8 << 20
 type dataPort struct {
 	URL            string `help:"Address of the data port (default: $$GATEWRIGHT_URL)." placeholder:"URL"`
 	AllowPlaintext bool   `help:"Allow http beyond this machine. Danger: the key travels readable."`
+	authority
 }
 
 func (d *dataPort) client(sh *shell) (*gatewright.Client, error) {
@@ -36,11 +38,40 @@ func (d *dataPort) client(sh *shell) (*gatewright.Client, error) {
 	if key == "" {
 		return nil, usage("export GATEWRIGHT_API_KEY=ak_..., or source demo.env in the data folder", "no API key")
 	}
-	c, err := gatewright.New(gatewright.Config{URL: url, Key: key, AllowPlaintext: d.AllowPlaintext})
+	roots, err := d.roots(sh)
+	if err != nil {
+		return nil, err
+	}
+	c, err := gatewright.New(gatewright.Config{URL: url, Key: key, AllowPlaintext: d.AllowPlaintext, Roots: roots})
 	if err != nil {
 		return nil, usage("GATEWRIGHT_URL is scheme://host:port, GATEWRIGHT_API_KEY a runtime key; --allow-plaintext permits http beyond this machine", "%v", err)
 	}
 	return c, nil
+}
+
+// authority says whose word about the gateway's certificate is taken.
+type authority struct {
+	CA string `help:"Authorities for the gateway's certificate, PEM, in place of the system's (default: $$GATEWRIGHT_CA)." name:"ca" placeholder:"FILE"`
+}
+
+// roots reads them; nil stands for the system's.
+func (a *authority) roots(sh *shell) (*x509.CertPool, error) {
+	file := a.CA
+	if file == "" {
+		file = sh.getenv("GATEWRIGHT_CA")
+	}
+	if file == "" {
+		return nil, nil //nolint:nilnil // none are given
+	}
+	b, err := sh.read(file)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(b) {
+		return nil, usage("--ca or GATEWRIGHT_CA names the certificate of the authority, or of the gateway itself, as PEM", "%s holds no certificate", name(file))
+	}
+	return pool, nil
 }
 
 type planCmd struct {

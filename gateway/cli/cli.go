@@ -17,6 +17,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -38,6 +39,12 @@ type Runner struct {
 	// DemoServer runs the built-in demo MCP server of a gateway in development mode. It is started as a
 	// child by a hidden verb and tells its address on stdout.
 	DemoServer func(ctx context.Context, stdout, stderr io.Writer) error
+	// ConnectorServe is the whole life of a built-in connector of that kind (stdio, http, demo): a gateway starts this
+	// program again under a hidden verb. It returns the exit code.
+	ConnectorServe func(kind string) int
+	// CheckConnector starts a connector's program as a gateway would, and reports each check as it ends: its name, why it
+	// failed or nil, and how long it took. Its error is why the checks could not be finished.
+	CheckConnector func(ctx context.Context, path string, args []string, report func(name string, err error, d time.Duration)) error
 	// Getenv reads the environment; nil is os.Getenv.
 	Getenv func(string) string
 }
@@ -54,15 +61,17 @@ type ServeOptions struct {
 
 // commands is the whole tree. serve is what happens without a command.
 type commands struct {
-	Serve      serveCmd   `cmd:"" default:"withargs" help:"Run the gateway (the default)."`
-	Plan       planCmd    `cmd:"" help:"Capture a plan: what the agent may do."`
-	Token      tokenCmd   `cmd:"" help:"Take a token for a captured plan."`
-	Call       callCmd    `cmd:"" help:"Call a tool, showing a token."`
-	Verify     verifyCmd  `cmd:"" help:"Verify a receipt offline."`
-	Ledger     ledgerCmd  `cmd:"" help:"Look after a ledger."`
-	Agent      agentCmd   `cmd:"" help:"Manage agents and their keys (control port)."`
-	Version    versionCmd `cmd:"" help:"Print the version."`
-	DemoServer demoCmd    `cmd:"" hidden:"" name:"demo-server" help:"Run the built-in demo MCP server."`
+	Serve          serveCmd          `cmd:"" default:"withargs" help:"Run the gateway (the default)."`
+	Plan           planCmd           `cmd:"" help:"Capture a plan: what the agent may do."`
+	Token          tokenCmd          `cmd:"" help:"Take a token for a captured plan."`
+	Call           callCmd           `cmd:"" help:"Call a tool, showing a token."`
+	Verify         verifyCmd         `cmd:"" help:"Verify a receipt offline."`
+	Ledger         ledgerCmd         `cmd:"" help:"Look after a ledger."`
+	Connector      connectorCmd      `cmd:"" help:"Look after connectors (control port), or check one."`
+	Agent          agentCmd          `cmd:"" help:"Manage agents and their keys (control port)."`
+	Version        versionCmd        `cmd:"" help:"Print the version."`
+	DemoServer     demoCmd           `cmd:"" hidden:"" name:"demo-server" help:"Run the built-in demo MCP server."`
+	ConnectorServe connectorServeCmd `cmd:"" hidden:"" name:"connector-serve" help:"Run a built-in connector."`
 }
 
 // shell is what a command may touch.
@@ -73,24 +82,33 @@ type shell struct {
 	err    io.Writer
 	getenv func(string) string
 	runner Runner
+
+	release func() // gives signals back their default effect
 }
 
 // Main runs one command and returns the exit code. It ends early on SIGINT and SIGTERM.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer, r Runner) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	return Run(ctx, args, stdin, stdout, stderr, r)
+	return run(ctx, stop, args, stdin, stdout, stderr, r)
 }
 
 // Run is Main under a context of the caller's.
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, r Runner) int {
-	sh := &shell{ctx: ctx, in: stdin, out: stdout, err: stderr, getenv: r.Getenv, runner: r}
+	return run(ctx, func() {}, args, stdin, stdout, stderr, r)
+}
+
+func run(ctx context.Context, release func(), args []string, stdin io.Reader, stdout, stderr io.Writer, r Runner) int {
+	sh := &shell{ctx: ctx, in: stdin, out: stdout, err: stderr, getenv: r.Getenv, runner: r, release: release}
 	if sh.getenv == nil {
 		sh.getenv = os.Getenv
 	}
 	err := sh.run(args)
 	if err == nil {
 		return exitDone
+	}
+	if code, ok := errors.AsType[exitStatus](err); ok {
+		return int(code)
 	}
 	return sh.report(err)
 }
@@ -160,6 +178,8 @@ func (sh *shell) report(err error) int {
 		if hint == "" {
 			hint = "the ledger holds the reason under the record id"
 		}
+	case errors.Is(err, gatewright.ErrUntrusted):
+		code, hint = exitUnreachable, "name the authority that vouches for the gateway: --ca FILE, or GATEWRIGHT_CA"
 	case errors.Is(err, gatewright.ErrUnreachable):
 		code, hint = exitUnreachable, "is the gateway running, and is the address right (GATEWRIGHT_URL, GATEWRIGHT_CONTROL_URL)?"
 	case errors.Is(err, gatewright.ErrAnswer):

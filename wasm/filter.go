@@ -1,0 +1,170 @@
+package wasm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/tetratelabs/wazero"
+
+	"github.com/gatewright/gatewright/merkle"
+)
+
+// Filter is one loaded module with its configuration. Load it once for each tenant: what a filter is shown never leaves
+// it but through its verdict and its log. Many goroutines may use it at once.
+type Filter struct {
+	name     string
+	digest   merkle.Hash
+	size     int
+	config   Config
+	engine   wazero.Runtime
+	compiled wazero.CompiledModule
+	state    []string // names of the globals that make up its state, memory aside
+	image    *image
+	response bool
+	pool     *pool
+	breaker  breaker
+	breaks   atomic.Uint64
+}
+
+// Name returns the name the filter was loaded under.
+func (f *Filter) Name() string { return f.name }
+
+// Digest returns the SHA-256 of the module as it was given to Load.
+func (f *Filter) Digest() merkle.Hash { return f.digest }
+
+// HasResponse reports whether the filter looks at results too. One that does not lets every result pass.
+func (f *Filter) HasResponse() bool { return f.response }
+
+// Decide asks the filter about a request. input is the JSON context that README.md describes; it is only read. v is
+// overwritten, its buffers used again. Every error is a *Trap: the call must be refused, and v allows nothing.
+func (f *Filter) Decide(ctx context.Context, input []byte, v *Verdict) error {
+	return f.judge(ctx, input, v, request)
+}
+
+// OnResponse asks the filter about a result, like Decide.
+func (f *Filter) OnResponse(ctx context.Context, input []byte, v *Verdict) error {
+	if !f.response {
+		v.reset()
+		v.Kind = Pass
+		return nil
+	}
+	return f.judge(ctx, input, v, response)
+}
+
+// phase is which of a filter's two functions is asked.
+type phase uint8
+
+const (
+	request phase = iota
+	response
+)
+
+// body is the member of a verdict that may replace what was shown in this phase.
+func (p phase) body() string {
+	if p == response {
+		return "result"
+	}
+	return "arguments"
+}
+
+func (f *Filter) judge(ctx context.Context, input []byte, v *Verdict, p phase) error {
+	v.reset()
+	in, t := f.admit(ctx, len(input))
+	if t == nil {
+		in, t = f.run(ctx, in, input, v, p)
+		f.pool.give(in, outcome{kind: v.Kind, trap: t, fuel: v.Fuel})
+	} else {
+		f.pool.refused(t)
+	}
+	if t == nil {
+		f.breaker.passed()
+		return nil
+	}
+	if guilty(t.Kind) && f.breaker.trapped() {
+		f.breaks.Add(1)
+	}
+	return t
+}
+
+// admit lends an instance for a call of that size, or nil when one has to be made.
+func (f *Filter) admit(ctx context.Context, size int) (*instance, *Trap) {
+	if size > f.config.MaxContext {
+		return nil, f.trap(TrapInput, fmt.Errorf("%d bytes, at most %d", size, f.config.MaxContext))
+	}
+	if f.breaker.open() {
+		return nil, f.trap(TrapBroken, errBroken)
+	}
+	in, err := f.pool.take(ctx)
+	if err != nil {
+		return nil, f.trap(classify(err, false))
+	}
+	return in, nil
+}
+
+// run makes the call and returns the instance as it was before it, or nil when it is gone.
+func (f *Filter) run(ctx context.Context, in *instance, input []byte, v *Verdict, p phase) (back *instance, t *Trap) {
+	defer func() {
+		if r := recover(); r != nil {
+			v.reset()
+			back, t = nil, f.trap(TrapInternal, fmt.Errorf("panic: %.200q", fmt.Sprint(r)))
+		}
+	}()
+	if in == nil {
+		var err error
+		if in, err = f.spare(); err != nil {
+			return nil, f.trap(TrapInternal, err)
+		}
+	}
+	budget := f.config.Fuel + f.config.ByteFuel*int64(len(input))
+	in.begin(ctx, budget, f.config.Depth)
+	err := in.judge(input, v, p, bounds{f.config.MaxVerdict, f.config.MaxContext})
+	v.Fuel = in.spent(budget)
+	if err != nil {
+		t = f.trap(classify(err, in.deep()))
+		v.reset()
+		v.Fuel = in.spent(budget)
+		if t.Kind == TrapFuel {
+			v.Fuel = budget
+		}
+	}
+	if t != nil || !in.reset(f.image) {
+		_ = in.close() // frees memory, and has nothing else to fail at
+		return nil, t
+	}
+	return in, nil
+}
+
+func (f *Filter) trap(kind string, err error) *Trap { return &Trap{f.name, kind, err} }
+
+// free ends the filter's engine, once no instance is left.
+func (f *Filter) free() {
+	if f.engine != nil {
+		_ = f.engine.Close(context.Background()) // frees memory, and has nothing else to fail at
+	}
+}
+
+// Close refuses further calls, waits for those that run, and frees what the filter holds. When ctx ends first it returns
+// its error, and the rest happens once the last call is over.
+func (f *Filter) Close(ctx context.Context) error {
+	over := f.pool.close()
+	select {
+	case <-over:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("close filter %s: %w", f.name, ended(ctx))
+	}
+}
+
+var errBroken = errors.New("it trapped too often of late")
+
+// Stats returns what the filter has done so far.
+func (f *Filter) Stats() FilterStats {
+	s := FilterStats{
+		Name: f.name, Digest: f.digest, Size: f.size, Memory: f.image.size,
+		Broken: f.breaker.open(), Breaks: f.breaks.Load(),
+	}
+	f.pool.stats(&s)
+	return s
+}

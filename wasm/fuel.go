@@ -1,0 +1,80 @@
+package wasm
+
+import (
+	"context"
+	"runtime"
+	"time"
+
+	"github.com/tetratelabs/wazero/api"
+)
+
+// Native code cannot be interrupted: until it calls back, a garbage collection waits, and with it everybody. So a budget is
+// handed out in slices that take about a tenth of a millisecond, whatever the guest does.
+const (
+	firstSlice = 20_000 // units
+	leastSlice = 2_000
+	mostSlice  = 1 << 20
+	slowSlice  = 150 * time.Microsecond
+	fastSlice  = 60 * time.Microsecond
+)
+
+// tank is the context of an instance's calls: the engine hands it back to refuel, without a search or an allocation.
+// Only the goroutine that makes the call touches it.
+type tank struct {
+	context.Context // the caller's
+	left            int64
+	slice           int64
+	last            time.Time
+	fuel            api.MutableGlobal
+	logged          int // bytes written to the log by this call
+	filter          *Filter
+}
+
+// Value hides the caller's values from the engine, which looks for experimental settings there.
+func (t *tank) Value(any) any { return nil }
+
+// start begins a call with a budget and returns its first slice.
+func (t *tank) start(ctx context.Context, budget int64) int64 {
+	t.Context, t.last, t.logged = ctx, time.Time{}, 0
+	first := min(t.slice, budget)
+	t.left = budget - first
+	return first
+}
+
+// refuel is called by metered code whose slice is used up; rest is what is left of it, negative when it was overdrawn.
+// The trap point and the total depend on the guest alone: slices never exceed what is left.
+func (t *tank) refuel(rest int64) int64 {
+	if t.left += rest; t.left < 0 {
+		panic(errFuel)
+	}
+	select {
+	case <-t.Done():
+		panic(&contextEnd{ended(t.Context)})
+	default:
+	}
+	t.adapt(time.Now())
+	runtime.Gosched() // several runaways would otherwise starve everybody else
+	t.last = time.Now()
+	next := min(t.slice, t.left)
+	t.left -= next
+	return next
+}
+
+// adapt fits the next slice to how long the last one took. The first of a call is not timed: a clock is not read for calls
+// that need no second one.
+func (t *tank) adapt(now time.Time) {
+	if t.last.IsZero() {
+		return
+	}
+	switch took := now.Sub(t.last); {
+	case took > slowSlice && t.slice > leastSlice:
+		t.slice /= 2
+	case took < fastSlice && t.slice < mostSlice:
+		t.slice += t.slice / 2
+	}
+}
+
+// refuelHost is the function that metered code imports.
+func refuelHost(ctx context.Context, stack []uint64) {
+	stack[0] = uint64(ctx.(*tank).refuel(int64(stack[0])))
+}

@@ -1,0 +1,126 @@
+package wasm
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+
+	"github.com/gatewright/gatewright/merkle"
+	"github.com/gatewright/gatewright/wasm/meter"
+)
+
+// features are the parts of WebAssembly that package meter lets through.
+const features = api.CoreFeaturesV2 &^ api.CoreFeatureSIMD
+
+// Load makes a filter of a module. initConfig is what gw_init is shown, once; it may be empty. An error says what is wrong
+// with the module, in words for its author. ctx bounds gw_init but not the compilation before it, which cannot be
+// interrupted.
+func (r *Runtime) Load(ctx context.Context, name string, module, initConfig []byte) (*Filter, error) {
+	f, err := r.load(ctx, name, module, initConfig)
+	if err != nil {
+		return nil, fmt.Errorf("load filter %q: %w", name, err)
+	}
+	return f, nil
+}
+
+func (r *Runtime) load(ctx context.Context, name string, module, initConfig []byte) (*Filter, error) {
+	c := r.config
+	switch {
+	case !validName(name):
+		return nil, errors.New("the name is not 1 to 64 of a-z, 0-9, '.', '_' and '-'")
+	case len(module) > c.MaxModule:
+		return nil, fmt.Errorf("the module has %d bytes, at most %d", len(module), c.MaxModule)
+	case len(initConfig) > c.MaxContext:
+		return nil, fmt.Errorf("the configuration has %d bytes, at most %d", len(initConfig), c.MaxContext)
+	}
+	metered, _, err := meter.Rewrite(module, meter.Options{MaxPages: c.MemoryPages, MaxDepth: c.Depth, MaxModule: c.MaxModule, MaxData: c.MaxModule})
+	if err != nil {
+		return nil, err
+	}
+	open, state, err := openState(metered)
+	if err != nil {
+		return nil, err
+	}
+	f := &Filter{name: name, digest: merkle.Hash(sha256.Sum256(module)), size: len(module), config: c, state: state}
+	f.breaker.traps, f.breaker.window, f.breaker.pause = c.Traps, c.TrapWindow, c.BreakFor
+	f.pool = newPool(c.Instances, c.Wait, func() { f.free(); r.forget(f) })
+	if err = f.compile(ctx, open); err == nil {
+		err = f.firstInstance(ctx, initConfig)
+	}
+	if err == nil {
+		err = r.add(f)
+	}
+	if err != nil {
+		f.pool.close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// compile makes native code of the module. Each filter has an engine of its own: what one leaves behind there, such as
+// types, ends with it.
+func (f *Filter) compile(ctx context.Context, module []byte) (err error) {
+	f.engine = wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithCoreFeatures(features).
+		WithMemoryLimitPages(f.config.MemoryPages).WithDebugInfoEnabled(false).WithCloseOnContextDone(false))
+	i64, i32 := []api.ValueType{api.ValueTypeI64}, api.ValueTypeI32
+	_, err = f.engine.NewHostModuleBuilder(meter.ImportModule).NewFunctionBuilder().
+		WithGoFunction(api.GoFunc(refuelHost), i64, i64).Export(meter.ImportName).Instantiate(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = f.engine.NewHostModuleBuilder("gw").NewFunctionBuilder().
+		WithGoModuleFunction(api.GoModuleFunc(logHost), []api.ValueType{i32, i32, i32}, nil).Export("log").Instantiate(ctx)
+	if err != nil {
+		return err
+	}
+	if f.compiled, err = f.engine.CompileModule(ctx, module); err != nil {
+		return fmt.Errorf("compile: %.300q", err)
+	}
+	return f.checkABI()
+}
+
+// signature is a function's type.
+type signature struct{ params, results []api.ValueType }
+
+// functions are what a filter exports; those marked optional may be missing.
+var functions = []struct {
+	name     string
+	optional bool
+	signature
+}{
+	{exportABI, false, signature{}},
+	{exportAlloc, false, signature{[]api.ValueType{api.ValueTypeI32}, []api.ValueType{api.ValueTypeI32}}},
+	{exportDecide, false, signature{[]api.ValueType{api.ValueTypeI32, api.ValueTypeI32}, []api.ValueType{api.ValueTypeI64}}},
+	{exportInit, true, signature{[]api.ValueType{api.ValueTypeI32, api.ValueTypeI32}, []api.ValueType{api.ValueTypeI32}}},
+	{exportResponse, true, signature{[]api.ValueType{api.ValueTypeI32, api.ValueTypeI32}, []api.ValueType{api.ValueTypeI64}}},
+}
+
+// checkABI refuses a module that does not export what the ABI asks for, or imports more than it gives.
+func (f *Filter) checkABI() error {
+	for _, d := range f.compiled.ImportedFunctions() {
+		module, name, _ := d.Import()
+		if !(module == "gw" && name == "log" || module == meter.ImportModule && name == meter.ImportName) {
+			return fmt.Errorf("it imports %.80q from %.80q; a filter may import nothing but log from gw", name, module)
+		}
+	}
+	if _, ok := f.compiled.ExportedMemories()["memory"]; !ok {
+		return errors.New("it does not export its memory")
+	}
+	exported := f.compiled.ExportedFunctions()
+	for _, want := range functions {
+		have, ok := exported[want.name]
+		switch {
+		case !ok && !want.optional:
+			return fmt.Errorf("it does not export %s", want.name)
+		case ok && !(slices.Equal(have.ParamTypes(), want.params) && slices.Equal(have.ResultTypes(), want.results)):
+			return fmt.Errorf("its %s has another signature than the ABI's", want.name)
+		}
+	}
+	_, f.response = exported[exportResponse]
+	return nil
+}

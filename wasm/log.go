@@ -1,0 +1,37 @@
+package wasm
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/tetratelabs/wazero/api"
+)
+
+// Bounds of what one call may log: lines beyond them are dropped. The price keeps a unit of fuel below its 15 ns.
+const (
+	maxLine   = 1 << 10 // bytes, of one line and of all of a call's lines
+	logPrice  = 200     // units for a line that is dropped
+	linePrice = 5_000   // units for one that is written
+)
+
+// logHost is gw.log(level, pointer, length): level 0 is debug, 1 info, 2 warning, 3 error.
+func logHost(ctx context.Context, module api.Module, stack []uint64) {
+	m := ctx.(*tank)
+	text, ok := module.Memory().Read(uint32(stack[1]), uint32(stack[2]))
+	if !ok {
+		panic(errPointer)
+	}
+	price := int64(logPrice)
+	if m.filter.config.Logger != nil && len(text) <= maxLine-m.logged {
+		m.logged += max(len(text), 64)
+		m.filter.log(int32(stack[0]), text)
+		price = linePrice
+	}
+	m.fuel.Set(uint64(int64(m.fuel.Get()) - price))
+}
+
+// log writes one line of the filter's. Text handlers quote what is not printable.
+func (f *Filter) log(level int32, text []byte) {
+	at := slog.LevelDebug + slog.Level(4*min(max(level, 0), 3))
+	f.config.Logger.LogAttrs(context.Background(), at, "filter log", slog.String("filter", f.name), slog.String("text", string(text)))
+}

@@ -1,0 +1,133 @@
+package wasm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Kinds of Trap. The list is closed.
+const (
+	TrapFuel        = "fuel"        // it spent its budget
+	TrapDepth       = "depth"       // too many calls were open at once
+	TrapMemory      = "memory"      // it read or wrote outside its memory, or had none left to give
+	TrapUnreachable = "unreachable" // it gave up: an assertion, a panic
+	TrapFault       = "fault"       // it divided by zero, converted what does not fit, called what is no function
+	TrapPointer     = "pointer"     // it handed out a pointer that does not lie in its memory
+	TrapVerdict     = "verdict"     // its answer is not a verdict
+	TrapInput       = "input"       // the call is too large to be judged
+	TrapBusy        = "busy"        // no instance came free in time
+	TrapBroken      = "broken"      // it trapped too often of late
+	TrapCanceled    = "canceled"    // the caller's context ended first
+	TrapClosed      = "closed"      // the filter was closed
+	TrapInit        = "init"        // it refused its configuration
+	TrapInternal    = "internal"    // the runtime failed
+)
+
+// kinds gives each kind its place in FilterStats.
+var kinds = []string{
+	TrapFuel, TrapDepth, TrapMemory, TrapUnreachable, TrapFault, TrapPointer, TrapVerdict, TrapInput, TrapBusy, TrapBroken,
+	TrapCanceled, TrapClosed, TrapInit, TrapInternal,
+}
+
+// Trap is why a filter gave no verdict. The call it was asked about must be refused.
+type Trap struct {
+	Filter string
+	Kind   string
+	Err    error // may be nil; its text names no byte of the call
+}
+
+// Error names the filter and what happened, in one line.
+func (t *Trap) Error() string {
+	if t.Err == nil {
+		return fmt.Sprintf("filter %s: %s", t.Filter, t.Kind)
+	}
+	return fmt.Sprintf("filter %s: %s: %v", t.Filter, t.Kind, t.Err)
+}
+
+// Unwrap gives the cause.
+func (t *Trap) Unwrap() error { return t.Err }
+
+// guilty says whether a trap is the filter's own doing and counts against it.
+func guilty(kind string) bool {
+	switch kind {
+	case TrapInput, TrapBusy, TrapBroken, TrapCanceled, TrapClosed, TrapInit, TrapInternal:
+		return false
+	}
+	return true
+}
+
+// Causes of traps that the host itself raises inside a call.
+var (
+	errFuel     = errors.New("fuel is used up")
+	errPointer  = errors.New("pointer outside memory")
+	errNoMemory = errors.New("no memory to be had")
+	errInit     = errors.New("the configuration is refused")
+)
+
+// reasons are the texts of the engine's own errors, whose type it does not export.
+var reasons = []struct{ text, kind string }{
+	{"out of bounds memory access", TrapMemory},
+	{"unreachable", TrapUnreachable},
+	{"stack overflow", TrapDepth},
+	{"integer divide by zero", TrapFault},
+	{"integer overflow", TrapFault},
+	{"invalid conversion to integer", TrapFault},
+	{"invalid table access", TrapFault},
+	{"indirect call type mismatch", TrapFault},
+}
+
+// classify says what kind of trap the engine's error is. depth is whether the counter of open calls stood at its end.
+func classify(err error, depth bool) (string, error) {
+	var ended *contextEnd
+	var verdict *badVerdict
+	switch {
+	case errors.Is(err, errFuel):
+		return TrapFuel, errFuel
+	case errors.Is(err, errPointer):
+		return TrapPointer, errPointer
+	case errors.Is(err, errNoMemory):
+		return TrapMemory, errNoMemory
+	case errors.Is(err, errInit):
+		return TrapInit, err
+	case errors.Is(err, errBusy):
+		return TrapBusy, errBusy
+	case errors.Is(err, errClosed):
+		return TrapClosed, errClosed
+	case errors.As(err, &verdict):
+		return TrapVerdict, verdict.cause
+	case errors.As(err, &ended):
+		return TrapCanceled, ended.cause
+	case depth:
+		return TrapDepth, nil
+	}
+	// The lines that follow hold a stack trace with names of the module's choosing.
+	first, _, _ := strings.Cut(err.Error(), "\n")
+	if what, ok := strings.CutPrefix(first, "wasm error: "); ok {
+		for _, r := range reasons {
+			if what == r.text {
+				return r.kind, errors.New(r.text)
+			}
+		}
+	}
+	return TrapInternal, fmt.Errorf("%.200q", first)
+}
+
+// badVerdict is an answer that cannot be read.
+type badVerdict struct{ cause error }
+
+func (e *badVerdict) Error() string { return e.cause.Error() }
+
+// contextEnd carries the end of the caller's context out of a call.
+type contextEnd struct{ cause error }
+
+func (e *contextEnd) Error() string { return e.cause.Error() }
+
+// ended returns the error of a context that is over.
+func ended(ctx context.Context) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	return ctx.Err()
+}

@@ -1,0 +1,187 @@
+package wasm
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"unicode"
+
+	"github.com/gatewright/gatewright/merkle/canon"
+)
+
+// Kind is what a filter decided.
+type Kind uint8
+
+// The kinds of verdict. The zero Kind is none of them, so that a Verdict nobody filled in allows nothing.
+const (
+	Pass    Kind = iota + 1 // nothing against it
+	Deny                    // refused
+	Rewrite                 // goes on with Body in place of what was shown
+)
+
+// String returns the kind as it stands in a verdict.
+func (k Kind) String() string {
+	switch k {
+	case Pass:
+		return "pass"
+	case Deny:
+		return "deny"
+	case Rewrite:
+		return "rewrite"
+	}
+	return "none"
+}
+
+// Bounds of a verdict's members, in bytes but for the number of labels.
+const (
+	maxReason  = 64
+	maxMessage = 256
+	maxLabel   = 64
+	maxLabels  = 32
+)
+
+// Verdict is a filter's answer to one call. It owns its memory, which Decide uses again.
+type Verdict struct {
+	Kind    Kind
+	Reason  string   // [a-z0-9_]{1,64}, or empty
+	Message string   // for people, at most 256 bytes of graphic characters
+	Labels  []string // [a-z0-9:_.-]{1,64}, at most 32
+	Body    []byte   // on Rewrite the new arguments or result: a checked JSON object
+	Fuel    int64    // what the decision cost
+}
+
+// reset empties v and keeps its buffers.
+func (v *Verdict) reset() { *v = Verdict{Labels: v.Labels[:0], Body: v.Body[:0]} }
+
+// bounds of a verdict's text.
+type bounds struct{ verdict, context int }
+
+// passText is the answer that nearly every call gets.
+var passText = []byte(`{"verdict":"pass"}`)
+
+// read fills v from a filter's answer, whose memory stays the filter's own. body names the member that may replace
+// what the filter was shown.
+func (v *Verdict) read(text []byte, body string, b bounds) error {
+	if bytes.Equal(text, passText) {
+		v.Kind = Pass
+		return nil
+	}
+	limits := canon.DefaultLimits()
+	limits.Bytes = b.verdict + b.context
+	limits.Depth++ // the body lies one deeper than it will stand
+	if err := canon.Check(text, limits); err != nil {
+		return err
+	}
+	if canon.KindOf(text) != '{' {
+		return errors.New("not an object")
+	}
+	var found []byte
+	c := canon.NewCursor(text)
+	for more := c.Enter(); more; more = c.More() {
+		key := c.Key()
+		if string(key) == body {
+			if found = c.Value(); canon.KindOf(found) != '{' {
+				return fmt.Errorf("%s is no object", body)
+			}
+			continue
+		}
+		if err := v.member(key, c.Value()); err != nil {
+			return err
+		}
+	}
+	return v.settle(len(text), found, b)
+}
+
+// settle checks that the verdict's members fit each other.
+func (v *Verdict) settle(size int, body []byte, b bounds) error {
+	switch {
+	case v.Kind == 0:
+		return errors.New("no verdict")
+	case v.Kind == Rewrite && body == nil:
+		return errors.New("a rewrite without a body")
+	case v.Kind != Rewrite && body != nil:
+		return errors.New("a body without a rewrite")
+	case size-len(body) > b.verdict:
+		return errors.New("too long")
+	}
+	v.Body = append(v.Body, body...)
+	return nil
+}
+
+// member reads one member that is not the body.
+func (v *Verdict) member(key, value []byte) (err error) {
+	switch string(key) {
+	case "verdict":
+		v.Kind, err = readKind(value)
+	case "reason":
+		v.Reason, err = word(value, maxReason, "_")
+	case "message":
+		v.Message, err = message(value)
+	case "labels":
+		err = v.readLabels(value)
+	default:
+		err = fmt.Errorf("unknown member %.80q", key)
+	}
+	return err
+}
+
+func readKind(value []byte) (Kind, error) {
+	switch string(value) {
+	case `"pass"`:
+		return Pass, nil
+	case `"deny"`:
+		return Deny, nil
+	case `"rewrite"`:
+		return Rewrite, nil
+	}
+	return 0, fmt.Errorf("unknown verdict %.40q", value)
+}
+
+func (v *Verdict) readLabels(value []byte) error {
+	if canon.KindOf(value) != '[' {
+		return errors.New("labels is no array")
+	}
+	return canon.EachElement(value, func(i int, value []byte) error {
+		if i >= maxLabels {
+			return errors.New("too many labels")
+		}
+		label, err := word(value, maxLabel, ":_.-")
+		v.Labels = append(v.Labels, label)
+		return err
+	})
+}
+
+// word reads a string of 1 to limit bytes of a-z, 0-9 and others.
+func word(value []byte, limit int, others string) (string, error) {
+	s, err := canon.Unquote(value)
+	if err != nil {
+		return "", err
+	}
+	if len(s) < 1 || len(s) > limit {
+		return "", fmt.Errorf("a word of %d bytes, want 1 to %d", len(s), limit)
+	}
+	for i := range len(s) {
+		c := s[i]
+		if c-'a' > 'z'-'a' && c-'0' > 9 && bytes.IndexByte([]byte(others), c) < 0 {
+			return "", fmt.Errorf("%q in a word", c)
+		}
+	}
+	return s, nil
+}
+
+// message reads a line of text.
+func message(value []byte) (string, error) {
+	s, err := canon.Unquote(value)
+	if err != nil {
+		return "", err
+	}
+	if len(s) > maxMessage {
+		return "", fmt.Errorf("a message of %d bytes, want at most %d", len(s), maxMessage)
+	}
+	for _, r := range s {
+		if !unicode.IsGraphic(r) {
+			return "", fmt.Errorf("%q in a message", r)
+		}
+	}
+	return s, nil
+}

@@ -1,0 +1,304 @@
+package meter
+
+// An edit is an instruction that is not copied as it is.
+type edit struct {
+	op         op
+	start, end int    // its bytes in the module
+	index      uint32 // of the function that is called or referred to; of the region that a loop begins
+	level      int    // blocks around it
+}
+
+// A frame is a block that is open.
+type frame struct {
+	op      op
+	region  int // the innermost loop around what is in it, or 0: the function
+	carries int // values that a branch to it carries
+}
+
+// scan reads the body of a function: checks its form and every index, weighs its regions and lists its edits. Types of
+// values are left to the engine.
+type scan struct {
+	m        *module
+	r        *reader
+	typ      funcType
+	groups   int // of locals
+	declared []byte
+	locals   int // parameters included
+	first    int // where the instructions begin
+	frames   []frame
+	weights  []int64 // of the function's entry, then of each loop
+	edits    []edit
+	calls    bool
+	values   int // that instructions make
+	blocks   int
+	targets  int
+}
+
+func (m *module) scan(r *reader, typ funcType) *scan {
+	s := &scan{m: m, r: r, typ: typ, locals: len(typ.params), weights: []int64{weightEntry}}
+	s.readLocals()
+	s.add(int64(s.locals+len(typ.results)) / 2)
+	s.first = r.p
+	s.frames = append(s.frames, frame{op: opBlock, carries: len(typ.results)})
+	for len(s.frames) > 0 && r.ok() {
+		s.step()
+	}
+	r.finish("a function")
+	s.bounds()
+	return s
+}
+
+func (s *scan) readLocals() {
+	s.groups = s.r.count(s.m.o.MaxLocals, "groups of locals")
+	at := s.r.p
+	for i := 0; i < s.groups && s.r.ok(); i++ {
+		n := s.r.u32()
+		s.r.valueType()
+		if left := s.m.o.MaxLocals - s.locals; int64(n) > int64(left) {
+			s.r.failAt(at, ErrLimit, "more than %d locals in a function", s.m.o.MaxLocals)
+			return
+		}
+		s.locals += int(n)
+	}
+	s.declared = s.r.b[at:s.r.p]
+}
+
+// add weighs what belongs to the region that is open.
+func (s *scan) add(w int64) {
+	region := 0
+	if n := len(s.frames); n > 0 {
+		region = s.frames[n-1].region
+	}
+	s.weights[region] += w
+}
+
+// bounds holds the whole function against what makes engines slow.
+func (s *scan) bounds() {
+	blocks := s.blocks + len(s.weights) // each region gets a block of the meter's
+	switch o := &s.m.o; {
+	case blocks > o.MaxBlocks:
+		s.r.failAt(s.first, ErrLimit, "%d blocks and loops in a function, at most %d are taken", blocks, o.MaxBlocks)
+	case blocks*(s.locals+1) > o.MaxBlockLocals:
+		s.r.failAt(s.first, ErrLimit, "%d blocks and loops over %d locals in a function", blocks, s.locals)
+	}
+}
+
+func (s *scan) opcode() op {
+	at, c := s.r.p, s.r.u8()
+	if c != byte(opPrefix>>8) {
+		return op(c)
+	}
+	sub := s.r.u32()
+	if sub > uint32(opTableFill&0xff) {
+		s.r.failAt(at, ErrUnsupported, "an unknown instruction 0xfc %d", sub)
+		return opNop
+	}
+	return opPrefix + op(sub)
+}
+
+func (s *scan) step() {
+	e := edit{start: s.r.p, level: len(s.frames) - 1}
+	e.op = s.opcode()
+	switch e.op {
+	case opBlock, opLoop, opIf:
+		s.open(&e)
+	case opElse:
+		s.otherwise(&e)
+	case opEnd:
+		s.frames = s.frames[:len(s.frames)-1]
+		return
+	case opBr, opBrIf:
+		s.add(int64(s.label())/2 + 1)
+	case opBrTable:
+		s.table()
+	case opCall:
+		s.call(&e)
+	default:
+		s.plain(&e)
+	}
+	e.end = s.r.p
+	if edited(e.op) {
+		s.edits = append(s.edits, e)
+	}
+}
+
+// edited tells which instructions are not copied.
+func edited(o op) bool {
+	switch o {
+	case opLoop, opCall, opCallIndirect, opRefFunc, opReturn, opMemoryGrow,
+		opMemoryInit, opMemoryCopy, opMemoryFill, opTableInit, opTableCopy, opTableGrow, opTableFill:
+		return true
+	}
+	return false
+}
+
+func (s *scan) open(e *edit) {
+	in, out := s.blockType()
+	if len(s.frames) > s.m.o.MaxNesting {
+		s.r.failAt(e.start, ErrLimit, "more than %d blocks within each other", s.m.o.MaxNesting)
+	}
+	s.blocks++
+	f := frame{op: e.op, region: s.frames[len(s.frames)-1].region, carries: out}
+	if e.op == opIf {
+		s.add(1)
+	}
+	if e.op == opLoop {
+		f.carries, f.region = in, len(s.weights)
+		e.index = uint32(f.region)
+		s.weights = append(s.weights, weightLoop)
+	}
+	s.frames = append(s.frames, f)
+	s.add(int64(in+out) / 2)
+}
+
+// blockType returns how many values a block takes and gives.
+func (s *scan) blockType() (in, out int) {
+	at, c := s.r.p, s.r.u8()
+	if c == blockEmpty {
+		return 0, 0
+	}
+	if valueTypes[c] != "" {
+		return 0, 1
+	}
+	s.r.p = at
+	if c == v128 {
+		s.r.valueType()
+	}
+	i := s.r.signed(33)
+	if i < 0 || i >= int64(len(s.m.types)) {
+		s.r.failAt(at, ErrMalformed, "a block of type %d of %d", i, len(s.m.types))
+		return 0, 0
+	}
+	t := s.m.types[i]
+	return len(t.params), len(t.results)
+}
+
+// otherwise turns an if into its else.
+func (s *scan) otherwise(e *edit) {
+	f := &s.frames[len(s.frames)-1]
+	if f.op != opIf {
+		s.r.failAt(e.start, ErrMalformed, "an else without an if")
+	}
+	f.op = opElse
+	s.blocks++
+}
+
+// label reads a label and returns how many values a branch to it carries.
+func (s *scan) label() int {
+	i := s.r.index(len(s.frames), "label")
+	if !s.r.ok() {
+		return 0
+	}
+	return s.frames[len(s.frames)-1-int(i)].carries
+}
+
+func (s *scan) table() {
+	n := s.r.count(s.m.o.MaxTargets-s.targets, "labels of br_tables")
+	s.targets += n
+	carries := 0
+	for i := 0; i <= n && s.r.ok(); i++ {
+		carries = max(carries, s.label())
+	}
+	s.add(int64(carries)/2 + weightBranchTable)
+}
+
+func (s *scan) call(e *edit) {
+	e.index = s.r.index(len(s.m.funcs), "function")
+	s.calls = true
+	s.values++
+	w := int64(weightCall)
+	if int(e.index) < s.m.nImp {
+		w = weightCallHost
+	}
+	s.add(w)
+}
+
+// plain reads the operands of an instruction that neither opens nor ends nor calls by index.
+func (s *scan) plain(e *edit) {
+	r, m := s.r, s.m
+	switch o := e.op; {
+	case o >= opLocalGet && o <= opLocalTee:
+		r.index(s.locals, "local")
+	case o == opGlobalGet || o == opGlobalSet:
+		r.index(m.nGlob, "global")
+	case o >= opFirstLoad && o <= opLastStore:
+		s.memoryOperand()
+	case o == opMemorySize || o == opMemoryGrow:
+		s.memory()
+	case o == opI32Const:
+		r.signed(32)
+	case o == opI64Const:
+		r.signed(64)
+	case o == opF32Const:
+		r.bytes(4)
+	case o == opF64Const:
+		r.bytes(8)
+	case o >= opI32Eqz && o <= opLastNumeric, o >= opFirstSat && o <= opLastSat:
+	case o == opUnreachable || o == opNop || o == opReturn || o == opDrop || o == opSelect || o == opRefIsNull:
+	default:
+		s.rare(e)
+	}
+	w := m.weight(e.op)
+	s.add(w)
+	if w > 0 || e.op >= opI32Const && e.op <= opF64Const {
+		s.values++
+	}
+}
+
+// rare reads the operands of what compilers seldom write, and refuses what is not known.
+func (s *scan) rare(e *edit) {
+	r, m := s.r, s.m
+	switch o := e.op; o {
+	case opCallIndirect:
+		r.index(len(m.types), "type")
+		s.tableIndex()
+		s.calls = true
+	case opSelectTyped:
+		m.valueTypes(r, "types of a select")
+	case opTableGet, opTableSet, opTableGrow, opTableSize, opTableFill:
+		s.tableIndex()
+	case opRefNull:
+		r.refType()
+	case opRefFunc:
+		e.index = m.reference(r)
+	case opMemoryInit:
+		s.segment(m.nData, "data segment")
+		s.memory()
+	case opDataDrop:
+		s.segment(m.nData, "data segment")
+	case opMemoryCopy:
+		s.memory()
+		s.memory()
+	case opMemoryFill:
+		s.memory()
+	case opTableInit:
+		s.segment(m.nElem, "element segment")
+		s.tableIndex()
+	case opElemDrop:
+		s.segment(m.nElem, "element segment")
+	case opTableCopy:
+		s.tableIndex()
+		s.tableIndex()
+	default:
+		r.failAt(e.start, ErrUnsupported, "%s (%#x)", refusal(byte(o)), byte(o))
+	}
+}
+
+func (s *scan) tableIndex() { s.r.index(len(s.m.tables), "table") }
+
+// memory reads the index of the memory, which can only be 0.
+func (s *scan) memory() { s.r.index(s.m.memories(), "memory") }
+
+// segment reads the index of a segment; of data there are -1 where the data count section is missing.
+func (s *scan) segment(n int, what string) { s.r.index(max(n, 0), what) }
+
+// memoryOperand reads alignment and offset. Larger alignments are of SIMD or name another memory.
+func (s *scan) memoryOperand() {
+	if at, align := s.r.p, s.r.u32(); align > 3 {
+		s.r.failAt(at, ErrUnsupported, "an alignment of 2^%d, or a second memory", align)
+	}
+	s.r.u32()
+	if !s.m.pages {
+		s.r.fail(ErrMalformed, "a load or store without a memory")
+	}
+}

@@ -17,7 +17,7 @@ const (
 	keepBatch = 256 << 10
 	// yields is how often the writer lets others add to a batch before it
 	// sends it, as long as somebody does.
-	yields = 4
+	yields = 16
 )
 
 var errEnded = errors.New("the session has ended")
@@ -162,28 +162,34 @@ func (o *outbox) write(b *[]byte) error {
 	if b == nil {
 		return nil
 	}
+	if len(*b) <= o.limit {
+		return o.send(newMessage(b))
+	}
 	whole := mem.NewBuffer(b, batches{})
 	defer whole.Free()
 	for from := 0; from < len(*b); {
-		to := from
-		for to < len(*b) {
-			_, rest, err := nextFrame((*b)[to:])
-			if err != nil {
-				return err // cannot be: we wrote it
-			}
-			if end := len(*b) - len(rest); end-from <= o.limit || to == from {
-				to = end
-				continue
-			}
-			break
-		}
-		m := message{whole.Slice(from, to)}
-		if err := o.send(&m); err != nil {
+		to := from + wholeFrames((*b)[from:], o.limit)
+		if err := o.send(&message{whole.Slice(from, to)}); err != nil {
 			return err
 		}
 		from = to
 	}
 	return nil
+}
+
+// wholeFrames returns the length of the frames at the start of b that fit
+// limit; of the first in any case. b is of our own making.
+func wholeFrames(b []byte, limit int) int {
+	n := 0
+	for n < len(b) {
+		_, rest, err := nextFrame(b[n:])
+		end := len(b) - len(rest)
+		if err != nil || n > 0 && end > limit {
+			break
+		}
+		n = end
+	}
+	return n
 }
 
 // close lets run send what there is and end.
@@ -213,12 +219,23 @@ var batchPool = sync.Pool{New: func() any { b := make([]byte, 0, 16<<10); return
 
 func newBatch() *[]byte { return batchPool.Get().(*[]byte) }
 
-// batches is where gRPC returns a batch once it is on the wire. Batches may
-// hold credentials and are wiped.
+// batches is where gRPC returns a batch once it is on the wire, and where
+// messages that arrive in pieces are put together. (gRPC's own pool wipes up to
+// 1 MiB for each message over 32 KiB.) Batches may hold credentials and are
+// wiped after use.
 type batches struct{}
 
-// Get is not used by us; it is here because gRPC's interface has it.
-func (batches) Get(n int) *[]byte { b := make([]byte, n); return &b }
+// Get returns a buffer of n bytes.
+func (batches) Get(n int) *[]byte {
+	b := newBatch()
+	if cap(*b) < n {
+		batchPool.Put(b)
+		large := make([]byte, n)
+		return &large
+	}
+	*b = (*b)[:n]
+	return b
+}
 
 // Put keeps b for the next batch.
 func (batches) Put(b *[]byte) {

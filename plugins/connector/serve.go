@@ -121,7 +121,10 @@ func (l *life) watch(s Server) int {
 		case <-began:
 			began, waiting = nil, true
 			timer.Stop()
-		case <-l.over: // go-plugin's own way to end a plugin
+		case <-l.over: // go-plugin's own way to end a plugin, or it could not begin
+			if began != nil {
+				code = exitFailed
+			}
 		case <-l.service.ended:
 		case <-term:
 			l.finish()

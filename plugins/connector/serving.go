@@ -232,6 +232,8 @@ type call struct {
 	req    Request
 	ctx    context.Context
 	cancel context.CancelFunc
+	reply  Reply
+	err    error
 }
 
 // keepCall is the largest buffer kept for another call.
@@ -294,14 +296,22 @@ func (h *host) refuse(id uint64, f *Failure) {
 	h.out.commit()
 }
 
-// run answers one call.
+var errNoAnswer = &Failure{Kind: Internal, Detail: "the connector's goroutine ended without an answer", Sent: true}
+
+// run answers one call, whatever becomes of the author's code.
 func (c *call) run() {
-	reply, err := c.serve()
+	c.err = errNoAnswer
+	defer c.finish()
+	c.reply, c.err = c.serve()
+}
+
+// finish sends the outcome and forgets the call.
+func (c *call) finish() {
 	h := c.h
 	h.mu.Lock()
 	delete(h.calls, c.id)
 	h.mu.Unlock()
-	h.answer(c.id, reply, err)
+	h.answer(c.id, c.reply, c.err)
 	h.mu.Lock()
 	h.running--
 	if h.draining && h.running == 0 {
@@ -358,20 +368,27 @@ func (h *host) answer(id uint64, reply Reply, err error) {
 
 // failureOf says what to send instead of a reply, nil if there is one.
 func failureOf(reply Reply, err error) *Failure {
-	var f *Failure
 	switch {
-	case errors.As(err, &f) && f != nil:
-		return f
-	case errors.Is(err, context.Canceled):
-		return &Failure{Kind: Canceled, Detail: err.Error(), Sent: true}
-	case errors.Is(err, context.DeadlineExceeded):
-		return &Failure{Kind: Timeout, Detail: err.Error(), Sent: true}
 	case err != nil:
-		return &Failure{Kind: Internal, Detail: err.Error(), Sent: true}
+		return failureFrom(err)
 	case (len(reply.Result) == 0) == (len(reply.Error) == 0):
 		return &Failure{Kind: Internal, Detail: "the connector gave not exactly one of result and error", Sent: true}
 	}
 	return nil
+}
+
+func failureFrom(err error) *Failure {
+	if f, ok := errors.AsType[*Failure](err); ok && f != nil {
+		return f
+	}
+	kind := Internal
+	switch {
+	case errors.Is(err, context.Canceled):
+		kind = Canceled
+	case errors.Is(err, context.DeadlineExceeded):
+		kind = Timeout
+	}
+	return &Failure{Kind: kind, Detail: err.Error(), Sent: true}
 }
 
 // await waits for a channel, but not longer than d.

@@ -67,6 +67,7 @@ type Session struct {
 	idle     chan struct{} // closed when draining and no call is left
 	idleOnce sync.Once
 	strays   atomic.Uint64
+	leaving  atomic.Bool // the connector asked to end
 
 	mu    sync.Mutex // guards what follows
 	err   *Failure
@@ -243,7 +244,7 @@ func (s *Session) take(ctx context.Context) (*slot, *Failure) {
 	}
 	if s.draining.Load() {
 		s.free <- sl
-		return nil, &Failure{Kind: Unreachable, Detail: "the connector is being stopped"}
+		return nil, s.ended(false)
 	}
 	return sl, nil
 }
@@ -345,12 +346,12 @@ func gaveUp(ctx context.Context, sent bool) *Failure {
 	return &Failure{Kind: Canceled, Detail: "canceled by the caller", Sent: sent, err: err}
 }
 
-// ended is the failure of calls after the end, or under way at it.
+// ended is the failure of calls that came too late, or were under way at the end.
 func (s *Session) ended(sent bool) *Failure {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err == nil {
-		return &Failure{Kind: Unreachable, Detail: errEnded.Error(), Sent: sent}
+		return &Failure{Kind: Unreachable, Detail: "the connector is stopping", Sent: sent}
 	}
 	return &Failure{Kind: s.err.Kind, Detail: s.err.Detail, Sent: sent}
 }
@@ -444,7 +445,7 @@ func (s *Session) read() {
 	for {
 		var m message
 		if err := s.stream.RecvMsg(&m); err != nil {
-			s.end(lost(err))
+			s.end(s.lost(err))
 			return
 		}
 		err := s.accept(m.bytes())
@@ -457,9 +458,9 @@ func (s *Session) read() {
 }
 
 // lost says why a stream is over.
-func lost(err error) *Failure {
+func (s *Session) lost(err error) *Failure {
 	switch {
-	case errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF) || s.leaving.Load():
 		return &Failure{Kind: Unreachable, Detail: "the connector ended"}
 	case status.Code(err) == codes.ResourceExhausted:
 		return &Failure{Kind: TooLarge, Detail: "the connector sent a message over the bound"}
@@ -535,8 +536,8 @@ func (s *Session) pong(f frame) error {
 // drained handles the connector's wish to end: no new call, and once none is
 // left our side of the stream is closed.
 func (s *Session) drained(f frame) error {
-	if len(f.body) != 0 || f.id != 0 {
-		return errors.New("a drain frame is malformed")
+	if len(f.body) != 0 || f.id != 0 || s.leaving.Swap(true) {
+		return errors.New("a drain frame is malformed, or one too many")
 	}
 	s.draining.Store(true)
 	if s.entered.Load() == 0 {

@@ -49,7 +49,7 @@ func (codec) Unmarshal(data mem.BufferSlice, v any) error {
 	if !ok {
 		return protobuf().Unmarshal(data, v)
 	}
-	m.data = data.MaterializeToBuffer(mem.DefaultBufferPool())
+	m.data = data.MaterializeToBuffer(batches{})
 	return nil
 }
 

@@ -103,7 +103,8 @@ func (m *module) read(b []byte) error {
 
 // section reads one section and returns its rank, which must be over the one before.
 func (m *module) section(r *reader, rank int) int {
-	at, id := r.p, sectionID(r.u8())
+	at := r.p
+	id := sectionID(r.u8())
 	if id >= tagSection {
 		r.failAt(at, ErrUnsupported, "a section of kind %d", id)
 		return rank

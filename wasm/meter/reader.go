@@ -79,7 +79,8 @@ func (r *reader) bytes(n uint32) []byte {
 
 // u32 reads an unsigned LEB128 number of at most 32 bits.
 func (r *reader) u32() uint32 {
-	at, v := r.p, uint32(0)
+	at := r.p
+	v := uint32(0)
 	for shift := 0; shift < 35; shift += 7 {
 		c := r.u8()
 		if shift == 28 && c > 0x0f {
@@ -96,7 +97,8 @@ func (r *reader) u32() uint32 {
 
 // signed reads a signed LEB128 number of at most bits bits, which is 32, 33 or 64.
 func (r *reader) signed(bits int) int64 {
-	at, v := r.p, int64(0)
+	at := r.p
+	v := int64(0)
 	for shift := 0; shift < bits; shift += 7 {
 		c := r.u8()
 		v |= int64(c&0x7f) << shift
@@ -122,7 +124,8 @@ func fits(c byte, bits int) bool {
 
 // name reads a string of at most maxName bytes of UTF-8.
 func (r *reader) name(what string) string {
-	at, n := r.p, r.u32()
+	at := r.p
+	n := r.u32()
 	if n > maxName {
 		r.failAt(at, ErrLimit, "%s of %d bytes, at most %d are taken", what, n, maxName)
 		return ""
@@ -139,7 +142,8 @@ const maxName = 1024
 
 // count reads how many elements follow. Each takes at least one byte, so a count over the bytes left is a lie.
 func (r *reader) count(limit int, what string) int {
-	at, n := r.p, r.u32()
+	at := r.p
+	n := r.u32()
 	if uint64(n) > uint64(r.end-r.p) {
 		r.failAt(at, ErrMalformed, "%d %s announced in %d bytes", n, what, r.end-r.p)
 		return 0
@@ -153,7 +157,8 @@ func (r *reader) count(limit int, what string) int {
 
 // index reads an index into a space of n elements.
 func (r *reader) index(n int, what string) uint32 {
-	at, i := r.p, r.u32()
+	at := r.p
+	i := r.u32()
 	if int64(i) >= int64(n) {
 		r.failAt(at, ErrMalformed, "%s %d of %d", what, i, n)
 		return 0

@@ -23,7 +23,8 @@ func (m *module) readCode(r *reader) {
 
 // function reads a body and returns it rewritten.
 func (m *module) function(r *reader, typ uint32) code {
-	at, size := r.p, r.u32()
+	at := r.p
+	size := r.u32()
 	if int64(size) > int64(m.o.MaxBody) {
 		r.failAt(at, ErrLimit, "a function of %d bytes, at most %d are taken", size, m.o.MaxBody)
 	}

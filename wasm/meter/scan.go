@@ -84,7 +84,8 @@ func (s *scan) bounds() {
 }
 
 func (s *scan) opcode() op {
-	at, c := s.r.p, s.r.u8()
+	at := s.r.p
+	c := s.r.u8()
 	if c != byte(opPrefix>>8) {
 		return op(c)
 	}
@@ -153,7 +154,8 @@ func (s *scan) open(e *edit) {
 
 // blockType returns how many values a block takes and gives.
 func (s *scan) blockType() (in, out int) {
-	at, c := s.r.p, s.r.u8()
+	at := s.r.p
+	c := s.r.u8()
 	if c == blockEmpty {
 		return 0, 0
 	}
@@ -294,7 +296,8 @@ func (s *scan) segment(n int, what string) { s.r.index(max(n, 0), what) }
 
 // memoryOperand reads alignment and offset. Larger alignments are of SIMD or name another memory.
 func (s *scan) memoryOperand() {
-	if at, align := s.r.p, s.r.u32(); align > 3 {
+	at := s.r.p
+	if align := s.r.u32(); align > 3 {
 		s.r.failAt(at, ErrUnsupported, "an alignment of 2^%d, or a second memory", align)
 	}
 	s.r.u32()

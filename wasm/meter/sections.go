@@ -4,7 +4,8 @@ import "math"
 
 // valueType reads the type of a value.
 func (r *reader) valueType() byte {
-	at, t := r.p, r.u8()
+	at := r.p
+	t := r.u8()
 	if valueTypes[t] != "" {
 		return t
 	}
@@ -16,7 +17,8 @@ func (r *reader) valueType() byte {
 }
 
 func (r *reader) refType() byte {
-	at, t := r.p, r.u8()
+	at := r.p
+	t := r.u8()
 	if t != funcref && t != externref {
 		r.failAt(at, ErrMalformed, "a reference of type %#x", t)
 		return funcref
@@ -78,27 +80,28 @@ func (m *module) readFunction(r *reader, out *code) {
 	out.u32(t)
 }
 
-// limits reads a minimum and a maximum; without one it is the largest number.
-func (r *reader) limits(what string) (lo, hi uint32) {
-	at, flags := r.p, r.u8()
+// limits reads a minimum and a maximum, which may be missing.
+func (r *reader) limits(what string) (lo, hi uint32, bounded bool) {
+	at := r.p
+	flags := r.u8()
 	if flags > 1 {
 		r.failAt(at, ErrUnsupported, "a %s that is shared, of 64 bits or of odd pages (%#x)", what, flags)
-		return 0, 0
+		return 0, 0, false
 	}
-	lo, hi = r.u32(), math.MaxUint32
-	if flags == 1 {
+	lo, hi, bounded = r.u32(), math.MaxUint32, flags == 1
+	if bounded {
 		hi = r.u32()
 	}
 	if lo > hi {
 		r.failAt(at, ErrMalformed, "a %s of at least %d and at most %d", what, lo, hi)
 	}
-	return lo, hi
+	return lo, hi, bounded
 }
 
 // clipped writes limits with a maximum of at most most.
 func (r *reader) clipped(what string, most uint32, out *code) (lo, hi uint32) {
 	at := r.p
-	lo, hi = r.limits(what)
+	lo, hi, _ = r.limits(what)
 	if lo > most {
 		r.failAt(at, ErrLimit, "a %s of at least %d, at most %d are taken", what, lo, most)
 	}
@@ -121,7 +124,7 @@ const pagesOfFormat = 1 << 16
 
 func (m *module) readMemory(r *reader, out *code) {
 	peek := *r
-	if lo, hi := peek.limits("memory"); lo > pagesOfFormat || hi != math.MaxUint32 && hi > pagesOfFormat {
+	if lo, hi, bounded := peek.limits("memory"); lo > pagesOfFormat || bounded && hi > pagesOfFormat {
 		r.fail(ErrMalformed, "a memory of more than %d pages", pagesOfFormat)
 	}
 	m.pages, m.report.HasMemory = true, true
@@ -129,7 +132,9 @@ func (m *module) readMemory(r *reader, out *code) {
 }
 
 func (m *module) readGlobal(r *reader, out *code) {
-	t, at, mutable := r.valueType(), r.p, r.u8()
+	t := r.valueType()
+	at := r.p
+	mutable := r.u8()
 	if mutable > 1 {
 		r.failAt(at, ErrMalformed, "a global of mutability %d", mutable)
 	}
@@ -169,7 +174,8 @@ func (m *module) constant(r *reader, out *code) {
 // reference reads the index of a function that becomes a value. An imported one is refused: called through a table it
 // would cost what call_indirect costs, whatever the host does in it.
 func (m *module) reference(r *reader) uint32 {
-	at, f := r.p, r.index(len(m.funcs), "function")
+	at := r.p
+	f := r.index(len(m.funcs), "function")
 	if r.ok() && int(f) < m.nImp {
 		r.failAt(at, ErrUnsupported, "a reference to the imported function %d", f)
 	}
@@ -234,7 +240,8 @@ const (
 )
 
 func (m *module) readElements(r *reader, out *code) {
-	at, flags := r.p, r.u32()
+	at := r.p
+	flags := r.u32()
 	if flags > elemPassive|elemExplicit|elemExprs {
 		r.failAt(at, ErrMalformed, "an element segment of kind %d", flags)
 	}
@@ -261,7 +268,8 @@ func (m *module) elementType(r *reader, flags uint32) byte {
 	if flags&elemExprs != 0 {
 		return r.refType()
 	}
-	at, kind := r.p, r.u8()
+	at := r.p
+	kind := r.u8()
 	if kind != 0 {
 		r.failAt(at, ErrMalformed, "elements of kind %d", kind)
 	}
@@ -290,7 +298,8 @@ func (m *module) readData(r *reader) {
 
 // dataSegment reads one segment of at most left bytes and returns how many it has.
 func (m *module) dataSegment(r *reader, out *code, left int) int {
-	at, flags := r.p, r.u32()
+	at := r.p
+	flags := r.u32()
 	out.u32(flags)
 	if flags > 2 {
 		r.failAt(at, ErrMalformed, "a data segment of kind %d", flags)

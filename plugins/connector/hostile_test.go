@@ -76,26 +76,28 @@ func failure(t *testing.T, ctx context.Context, s *connector.Session, r connecto
 func TestAConnectorThatBreaksTheProtocolLosesItsSession(t *testing.T) {
 	reply := func(id uint64) []byte { return connector.Frame(connector.KindReply, id, []byte("\x00{}")...) }
 	for name, answer := range map[string]func(id uint64) []byte{
-		"unknown kind":        func(id uint64) []byte { return connector.Frame(9, id) },
-		"kind zero":           func(id uint64) []byte { return connector.Frame(0, id) },
-		"a second hello":      func(uint64) []byte { return hello },
-		"a call":              func(id uint64) []byte { return connector.CallFrame(id, &tool, 0) },
-		"a cancel":            func(id uint64) []byte { return connector.Frame(connector.KindCancel, id) },
-		"a ping":              func(id uint64) []byte { return connector.Frame(connector.KindPing, id) },
-		"an empty message":    func(uint64) []byte { return nil },
-		"a cut head":          func(id uint64) []byte { return reply(id)[:12] },
-		"a cut body":          func(id uint64) []byte { r := reply(id); return r[:len(r)-1] },
-		"a cut second frame":  func(id uint64) []byte { return append(reply(id+1), reply(id)[:5]...) },
-		"a length too small":  func(id uint64) []byte { r := reply(id); r[0] = 8; return r },
-		"a length of 4 GiB":   func(id uint64) []byte { r := reply(id); copy(r, "\xff\xff\xff\xff"); return r },
-		"reply without body":  func(id uint64) []byte { return connector.Frame(connector.KindReply, id) },
-		"reply of nothing":    func(id uint64) []byte { return connector.Frame(connector.KindReply, id, 0) },
-		"reply of a third":    func(id uint64) []byte { return connector.Frame(connector.KindReply, id, 2, '{', '}') },
-		"failure cut":         func(id uint64) []byte { return connector.Frame(connector.KindFailure, id, 1) },
-		"failure of no kind":  func(id uint64) []byte { return connector.Frame(connector.KindFailure, id, 0, 0) },
-		"failure kind 9":      func(id uint64) []byte { return connector.Frame(connector.KindFailure, id, 9, 0) },
-		"failure half sent":   func(id uint64) []byte { return connector.Frame(connector.KindFailure, id, 1, 2) },
-		"failure of a novel":  func(id uint64) []byte { return connector.Frame(connector.KindFailure, id, append([]byte{1, 0}, make([]byte, 600)...)...) },
+		"unknown kind":       func(id uint64) []byte { return connector.Frame(9, id) },
+		"kind zero":          func(id uint64) []byte { return connector.Frame(0, id) },
+		"a second hello":     func(uint64) []byte { return hello },
+		"a call":             func(id uint64) []byte { return connector.CallFrame(id, &tool, 0) },
+		"a cancel":           func(id uint64) []byte { return connector.Frame(connector.KindCancel, id) },
+		"a ping":             func(id uint64) []byte { return connector.Frame(connector.KindPing, id) },
+		"an empty message":   func(uint64) []byte { return nil },
+		"a cut head":         func(id uint64) []byte { return reply(id)[:12] },
+		"a cut body":         func(id uint64) []byte { r := reply(id); return r[:len(r)-1] },
+		"a cut second frame": func(id uint64) []byte { return append(reply(id+1), reply(id)[:5]...) },
+		"a length too small": func(id uint64) []byte { r := reply(id); r[0] = 8; return r },
+		"a length of 4 GiB":  func(id uint64) []byte { r := reply(id); copy(r, "\xff\xff\xff\xff"); return r },
+		"reply without body": func(id uint64) []byte { return connector.Frame(connector.KindReply, id) },
+		"reply of nothing":   func(id uint64) []byte { return connector.Frame(connector.KindReply, id, 0) },
+		"reply of a third":   func(id uint64) []byte { return connector.Frame(connector.KindReply, id, 2, '{', '}') },
+		"failure cut":        func(id uint64) []byte { return connector.Frame(connector.KindFailure, id, 1) },
+		"failure of no kind": func(id uint64) []byte { return connector.Frame(connector.KindFailure, id, 0, 0) },
+		"failure kind 9":     func(id uint64) []byte { return connector.Frame(connector.KindFailure, id, 9, 0) },
+		"failure half sent":  func(id uint64) []byte { return connector.Frame(connector.KindFailure, id, 1, 2) },
+		"failure of a novel": func(id uint64) []byte {
+			return connector.Frame(connector.KindFailure, id, append([]byte{1, 0}, make([]byte, 600)...)...)
+		},
 		"a pong with a body":  func(id uint64) []byte { return connector.Frame(connector.KindPong, id, 0) },
 		"a drain with a body": func(uint64) []byte { return connector.Frame(connector.KindDrain, 0, 0) },
 		"a drain with an id":  func(id uint64) []byte { return connector.Frame(connector.KindDrain, id) },
@@ -338,7 +340,9 @@ func TestAConnectorThatAsksToEndIsLetGo(t *testing.T) {
 		if err := raw.Send(connector.Frame(connector.KindReply, ids[0], []byte("\x00{}")...)); err != nil {
 			return err
 		}
-		_, err = raw.Recv()
+		for err == nil {
+			_, err = raw.Recv()
+		}
 		ended <- err
 		return nil
 	})

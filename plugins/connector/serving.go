@@ -233,7 +233,7 @@ type call struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	reply  Reply
-	err    error
+	fail   *Failure // why there is no reply
 }
 
 // keepCall is the largest buffer kept for another call.
@@ -296,13 +296,16 @@ func (h *host) refuse(id uint64, f *Failure) {
 	h.out.commit()
 }
 
-var errNoAnswer = &Failure{Kind: Internal, Detail: "the connector's goroutine ended without an answer", Sent: true}
+var (
+	errNoAnswer = &Failure{Kind: Internal, Detail: "the connector's goroutine ended without an answer", Sent: true}
+	errPanicked = &Failure{Kind: Internal, Detail: "the connector panicked; its log has the stack", Sent: true}
+)
 
 // run answers one call, whatever becomes of the author's code.
 func (c *call) run() {
-	c.err = errNoAnswer
+	c.fail = errNoAnswer
 	defer c.finish()
-	c.reply, c.err = c.serve()
+	c.serve()
 }
 
 // finish sends the outcome and forgets the call.
@@ -311,7 +314,7 @@ func (c *call) finish() {
 	h.mu.Lock()
 	delete(h.calls, c.id)
 	h.mu.Unlock()
-	h.answer(c.id, c.reply, c.err)
+	h.answer(c.id, c.reply, c.fail)
 	h.mu.Lock()
 	h.running--
 	if h.draining && h.running == 0 {
@@ -333,20 +336,21 @@ func (c *call) release() {
 	callPool.Put(c)
 }
 
-// serve calls the author's server. A panic costs only this call.
-func (c *call) serve() (reply Reply, err error) {
+// serve calls the author's server. A panic, of an error's own methods too, costs
+// only this call.
+func (c *call) serve() {
 	defer func() {
 		if p := recover(); p != nil {
 			fmt.Fprintf(os.Stderr, "connector: panic in a call of %q: %v\n%s", c.req.Method, p, debug.Stack())
-			reply, err = Reply{}, &Failure{Kind: Internal, Detail: "the connector panicked; its log has the stack", Sent: true}
+			c.fail = errPanicked
 		}
 	}()
-	return c.h.server.Call(c.ctx, &c.req)
+	reply, err := c.h.server.Call(c.ctx, &c.req)
+	c.reply, c.fail = reply, failureOf(reply, err)
 }
 
 // answer sends a call's outcome.
-func (h *host) answer(id uint64, reply Reply, err error) {
-	f := failureOf(reply, err)
+func (h *host) answer(id uint64, reply Reply, f *Failure) {
 	size := replySize(reply)
 	if f == nil && size > h.max {
 		f = &Failure{Kind: TooLarge, Detail: fmt.Sprintf("a reply of %d bytes is over the bound of %d", size, h.max), Sent: true}
@@ -378,11 +382,14 @@ func failureOf(reply Reply, err error) *Failure {
 }
 
 func failureFrom(err error) *Failure {
-	if f, ok := errors.AsType[*Failure](err); ok && f != nil {
+	f, ok := errors.AsType[*Failure](err)
+	if ok && f != nil {
 		return f
 	}
 	kind := Internal
 	switch {
+	case ok:
+		return &Failure{Kind: Internal, Detail: "the connector gave a failure that says nothing", Sent: true}
 	case errors.Is(err, context.Canceled):
 		kind = Canceled
 	case errors.Is(err, context.DeadlineExceeded):

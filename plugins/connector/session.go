@@ -415,10 +415,17 @@ func (s *Session) Drain(ctx context.Context) error {
 	case <-s.idle:
 		return nil
 	case <-s.done:
-		return s.ended(false)
 	case <-ctx.Done():
+	}
+	select {
+	case <-s.idle: // that the session has ended as well is no matter
+		return nil
+	default:
+	}
+	if ctx.Err() != nil {
 		return gaveUp(ctx, false)
 	}
+	return s.ended(false)
 }
 
 // Close ends the session; calls under way fail. It returns when nothing of the

@@ -125,7 +125,9 @@ func TestALargeListComesInPages(t *testing.T) {
 func TestToolCallsReachTheirHandler(t *testing.T) {
 	boom := errors.New("boom")
 	s, err := connector.Tools(
-		connector.Tool{Name: "args", Handle: func(_ context.Context, args []byte) (connector.Reply, error) { return connector.Text(string(args)), nil }},
+		connector.Tool{Name: "args", Handle: func(_ context.Context, args []byte) (connector.Reply, error) {
+			return connector.Text(string(args)), nil
+		}},
 		connector.Tool{Name: "boom", Handle: func(context.Context, []byte) (connector.Reply, error) { return connector.Reply{}, boom }},
 	)
 	if err != nil {

@@ -1,0 +1,124 @@
+package stdio
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+
+	"github.com/gatewright/gatewright/merkle/canon"
+	"github.com/gatewright/gatewright/plugins/connector"
+)
+
+// tallySpan is the time over which a tally counts.
+const tallySpan = time.Minute
+
+// tally counts events within spans of time.
+type tally struct {
+	max   int
+	count int
+	since time.Time
+}
+
+// over counts one more and reports whether they are too many.
+func (t *tally) over(now time.Time) bool {
+	if now.Sub(t.since) > tallySpan {
+		t.since, t.count = now, 0
+	}
+	t.count++
+	return t.count > t.max
+}
+
+// take deals with one line. Its error ends the conversation.
+func (s *session) take(line []byte, cut bool) error {
+	s.heard()
+	if cut {
+		return s.noMessage(line, &misfit{connector.TooLarge, fmt.Sprintf("it is longer than %d bytes", s.config.MaxMessage)})
+	}
+	line = bytes.TrimSuffix(line, []byte("\r"))
+	m, bad := parseLine(line, s.limits)
+	if bad != nil {
+		return s.noMessage(line, bad)
+	}
+	switch {
+	case m.kind == answer && s.settle(&m):
+		return nil
+	case m.kind == answer && !s.wasAsked(m.id):
+		return s.noMessage(line, malformed("it answers nothing that was asked"))
+	case m.kind == request && s.modern.Load():
+		return s.noMessage(line, malformed("servers of this era ask nothing"))
+	case m.kind == request:
+		s.courtesy(respond(m.rawID, m.method))
+	}
+	if s.unasked.over(time.Now()) {
+		return fmt.Errorf("the server wrote more than %d messages in a minute that answer no call", s.config.MaxUnasked)
+	}
+	return nil
+}
+
+// heard notes a sign of life.
+func (s *session) heard() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.owed = time.Time{}
+	if len(s.calls) > 0 {
+		s.owed, s.said = time.Now(), false
+	}
+}
+
+// settle gives an answer to the call that waits for it. It reports false when
+// none does.
+func (s *session) settle(m *message) bool {
+	reply := connector.Reply{Result: bytes.Clone(m.result), Error: bytes.Clone(m.failure)}
+	return s.finish(m.id, outcome{reply: reply})
+}
+
+func (s *session) finish(id uint64, o outcome) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.calls[id]
+	if c == nil {
+		return false
+	}
+	delete(s.calls, id)
+	if len(s.calls) == 0 {
+		s.owed = time.Time{}
+	}
+	c.done <- o
+	return true
+}
+
+// wasAsked reports whether an id was ever given out: an answer to it may be late
+// or double.
+func (s *session) wasAsked(id uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return id <= s.last
+}
+
+// shownNoise is how many bytes of a line that is no message are logged.
+const shownNoise = 160
+
+// noMessage deals with a line that is no message: the call that it was meant to
+// answer, if that can be told, fails; otherwise it is logged as noise.
+func (s *session) noMessage(line []byte, bad *misfit) error {
+	if id, ok := guessID(line); ok {
+		fail := &connector.Failure{Kind: bad.kind, Detail: "the server's answer was refused: " + bad.why, Sent: true}
+		if s.finish(id, outcome{fail: fail}) {
+			return nil
+		}
+	}
+	if s.noise.over(time.Now()) {
+		return fmt.Errorf("the server wrote more than %d lines in a minute that are no messages of MCP", s.config.MaxNoise)
+	}
+	fmt.Fprintf(s.log, "stdio: a line was ignored: %s%s\n", bad.why, shown(line))
+	return nil
+}
+
+// shown is a line for the log. One that may be a message is not shown: it may
+// hold what a tool returned.
+func shown(line []byte) string {
+	if k := canon.KindOf(bytes.TrimLeft(line, " \t")); k == '{' || k == '[' {
+		return ""
+	}
+	return fmt.Sprintf(": %q", line[:min(len(line), shownNoise)])
+}

@@ -64,16 +64,23 @@ var ParseFailure = parseFailure
 
 // Raw is one end of a stream that says whatever a test wants.
 type Raw struct {
-	grpc.Stream
+	stream interface {
+		SendMsg(m any) error
+		RecvMsg(m any) error
+		Context() context.Context
+	}
 }
 
+// Done is closed when the stream has ended.
+func (r Raw) Done() <-chan struct{} { return r.stream.Context().Done() }
+
 // Send sends one message.
-func (r Raw) Send(b []byte) error { return r.SendMsg(&message{mem.SliceBuffer(b)}) }
+func (r Raw) Send(b []byte) error { return r.stream.SendMsg(&message{mem.SliceBuffer(b)}) }
 
 // Recv receives one message.
 func (r Raw) Recv() ([]byte, error) {
 	var m message
-	if err := r.RecvMsg(&m); err != nil {
+	if err := r.stream.RecvMsg(&m); err != nil {
 		return nil, err
 	}
 	defer m.free()
@@ -98,3 +105,14 @@ func RawClient(ctx context.Context, conn grpc.ClientConnInterface) (Raw, func() 
 	}
 	return Raw{stream}, stream.CloseSend, nil
 }
+
+// Sent returns the bytes of a message that a stream was given, and frees it.
+func Sent(v any) []byte {
+	m := v.(*message)
+	b := append([]byte(nil), m.bytes()[:headSize]...)
+	m.free()
+	return b
+}
+
+// Receive fills a message that a stream was asked for.
+func Receive(v any, b []byte) { v.(*message).data = mem.SliceBuffer(b) }

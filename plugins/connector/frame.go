@@ -79,13 +79,6 @@ func (f *fields) take(n uint64) []byte {
 	return v
 }
 
-func (f *fields) u8() byte {
-	if v := f.take(1); v != nil {
-		return v[0]
-	}
-	return 0
-}
-
 func (f *fields) u32() uint32 {
 	if v := f.take(4); v != nil {
 		return binary.LittleEndian.Uint32(v)

@@ -62,7 +62,7 @@ func rawSession(t *testing.T, b connector.Bounds, serve func(connector.Raw) erro
 var tool = connector.Request{Method: "tools/call", Name: "x", Principal: "p", Arguments: []byte(`{}`)}
 
 // failure makes a call and returns why it failed.
-func failure(t *testing.T, ctx context.Context, s *connector.Session, r connector.Request) *connector.Failure {
+func failure(ctx context.Context, t *testing.T, s *connector.Session, r connector.Request) *connector.Failure {
 	t.Helper()
 	var reply connector.Reply
 	err := s.Call(ctx, &r, &reply)
@@ -112,12 +112,12 @@ func TestAConnectorThatBreaksTheProtocolLosesItsSession(t *testing.T) {
 				}
 				return nil
 			})
-			f := failure(t, soon(t), s, tool)
+			f := failure(soon(t), t, s, tool)
 			if f.Kind != connector.Malformed || !f.Sent || !strings.Contains(f.Detail, "broke the protocol") {
 				t.Errorf("the call under way failed with %+v", f)
 			}
 			<-s.Done()
-			if f := failure(t, soon(t), s, tool); f.Kind != connector.Malformed || f.Sent {
+			if f := failure(soon(t), t, s, tool); f.Kind != connector.Malformed || f.Sent {
 				t.Errorf("the next call failed with %+v", f)
 			}
 			if err := s.Ping(soon(t)); err == nil {
@@ -168,7 +168,7 @@ func TestAMessageOverTheBoundEndsTheSession(t *testing.T) {
 		}
 		return raw.Send(connector.Frame(connector.KindReply, id, make([]byte, bound)...))
 	})
-	if f := failure(t, soon(t), s, tool); f.Kind != connector.TooLarge || !f.Sent {
+	if f := failure(soon(t), t, s, tool); f.Kind != connector.TooLarge || !f.Sent {
 		t.Errorf("the call failed with %+v", f)
 	}
 	<-s.Done()
@@ -194,7 +194,7 @@ func TestAConnectorThatEndsItsStreamFailsEveryCallUnderWay(t *testing.T) {
 			})
 			failures := make(chan *connector.Failure, calls)
 			for range calls {
-				go func() { failures <- failure(t, soon(t), s, tool) }()
+				go func() { failures <- failure(soon(t), t, s, tool) }()
 			}
 			for range calls {
 				if f := <-failures; f.Kind != connector.Unreachable || !f.Sent || strings.ContainsRune(f.Detail, 0) {
@@ -224,7 +224,7 @@ func TestHellosThatDoNotFitAreRefused(t *testing.T) {
 					return err
 				}
 				_, err := raw.Recv()
-				<-raw.Context().Done()
+				<-raw.Done()
 				return err
 			}))
 			if s, err := connector.Open(soon(t), conn, connector.Bounds{}); err == nil {
@@ -237,7 +237,7 @@ func TestHellosThatDoNotFitAreRefused(t *testing.T) {
 
 func TestOpenEndsWithItsContextWhenNoHelloComes(t *testing.T) {
 	conn := listen(t, connector.RawServer(func(raw connector.Raw) error {
-		<-raw.Context().Done()
+		<-raw.Done()
 		return nil
 	}))
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
@@ -278,7 +278,7 @@ func TestTextOfAConnectorIsMadeFitToBeShown(t *testing.T) {
 		}
 		return raw.Send(connector.Frame(connector.KindFailure, id, []byte("\x05\x01a\x1b[31m\xff\nb\u0085c")...))
 	})
-	f := failure(t, soon(t), s, tool)
+	f := failure(soon(t), t, s, tool)
 	if f.Kind != connector.Refused || !f.Sent || f.Detail != "a [31m? b c" {
 		t.Errorf("the failure is %+v", f)
 	}
@@ -288,7 +288,7 @@ func TestTextOfAConnectorIsMadeFitToBeShown(t *testing.T) {
 // what waits is bounded.
 func TestAConnectorThatNeverReads(t *testing.T) {
 	s := rawSession(t, connector.Bounds{InFlight: 1000}, func(raw connector.Raw) error {
-		<-raw.Context().Done()
+		<-raw.Done()
 		return nil
 	})
 	large := tool
@@ -298,7 +298,7 @@ func TestAConnectorThatNeverReads(t *testing.T) {
 	const calls = 50
 	failures := make(chan *connector.Failure, calls)
 	for range calls {
-		go func() { failures <- failure(t, ctx, s, large) }()
+		go func() { failures <- failure(ctx, t, s, large) }()
 	}
 	kinds := map[connector.Kind]int{}
 	for range calls {

@@ -30,6 +30,7 @@ type outbox struct {
 	wake  chan struct{}        // holds one
 	ended chan struct{}        // closed by stop
 	gone  chan struct{}        // closed when run has returned
+	next  message              // what run sends, used again
 
 	mu      sync.Mutex // guards what follows
 	batch   *[]byte
@@ -163,18 +164,24 @@ func (o *outbox) write(b *[]byte) error {
 		return nil
 	}
 	if len(*b) <= o.limit {
-		return o.send(newMessage(b))
+		return o.post(mem.NewBuffer(b, batches{}))
 	}
 	whole := mem.NewBuffer(b, batches{})
 	defer whole.Free()
 	for from := 0; from < len(*b); {
 		to := from + wholeFrames((*b)[from:], o.limit)
-		if err := o.send(&message{whole.Slice(from, to)}); err != nil {
+		if err := o.post(whole.Slice(from, to)); err != nil {
 			return err
 		}
 		from = to
 	}
 	return nil
+}
+
+// post sends one message; gRPC has taken hold of it when send returns.
+func (o *outbox) post(b mem.Buffer) error {
+	o.next.data = b
+	return o.send(&o.next)
 }
 
 // wholeFrames returns the length of the frames at the start of b that fit

@@ -49,9 +49,9 @@ func (p *Plugin) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, conn *grpc.
 
 // How long a connector waits before it ends of itself.
 const (
-	awaitHost  = time.Minute     // for the gateway's stream; the gateway itself waits less
-	awaitCalls = 2 * time.Second // for calls under way when told to stop
-	awaitEnds  = time.Second     // for them again, once their contexts have ended
+	awaitHost  = time.Minute            // for the gateway's stream; the gateway itself waits less
+	awaitCalls = 2 * time.Second        // for calls under way when told to stop
+	awaitEnds  = 500 * time.Millisecond // for them again once their contexts have ended, and for the gateway
 )
 
 // Exit codes of Serve.

@@ -149,8 +149,8 @@ func (h *host) serve() error {
 }
 
 func (h *host) read() error {
+	var m message
 	for {
-		var m message
 		err := h.stream.RecvMsg(&m)
 		if errors.Is(err, io.EOF) {
 			return nil

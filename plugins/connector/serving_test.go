@@ -53,9 +53,10 @@ func TestARepliesCapacityIsUsedAgain(t *testing.T) {
 }
 
 func TestWhatAServerGivesInsteadOfAReply(t *testing.T) {
+	var missing *connector.Reply
 	answers := map[string]func() (connector.Reply, error){
 		"panics":     func() (connector.Reply, error) { panic("secret") },
-		"nil panics": func() (connector.Reply, error) { var m map[string]int; m["a"] = 1; return connector.Reply{}, nil },
+		"nil panics": func() (connector.Reply, error) { return *missing, nil },
 		"goexits":    func() (connector.Reply, error) { runtime.Goexit(); return connector.Reply{}, nil },
 		"fails":      func() (connector.Reply, error) { return connector.Reply{}, errors.New("disk full\n") },
 		"refuses": func() (connector.Reply, error) {
@@ -87,11 +88,11 @@ func TestWhatAServerGivesInsteadOfAReply(t *testing.T) {
 		"novel":      {Kind: connector.Internal, Detail: strings.Repeat("ä", 256), Sent: true},
 		"huge":       {Kind: connector.TooLarge, Detail: "a reply of 65550 bytes is over the bound of 65536", Sent: true},
 	} {
-		if f := failure(t, soon(t), s, connector.Request{Name: name}); *f != want {
+		if f := failure(soon(t), t, s, connector.Request{Name: name}); *f != want {
 			t.Errorf("%s: %+v", name, f)
 		}
 	}
-	if f := failure(t, soon(t), s, connector.Request{Name: "nil failure"}); f.Kind != connector.Internal || !f.Sent {
+	if f := failure(soon(t), t, s, connector.Request{Name: "nil failure"}); f.Kind != connector.Internal || !f.Sent {
 		t.Errorf("nil failure: %+v", f)
 	}
 	if err := s.Ping(soon(t)); err != nil {
@@ -105,7 +106,7 @@ func TestARequestOverTheBoundIsNotSent(t *testing.T) {
 		"bytes":   {Arguments: make([]byte, 64<<10)},
 		"headers": {Headers: make([][2]string, 257)},
 	} {
-		if f := failure(t, soon(t), s, r); f.Kind != connector.TooLarge || f.Sent {
+		if f := failure(soon(t), t, s, r); f.Kind != connector.TooLarge || f.Sent {
 			t.Errorf("%s: %+v", name, f)
 		}
 	}
@@ -172,7 +173,7 @@ func TestTheEndOfAContextCancelsTheCallAndReturnsAtOnce(t *testing.T) {
 	s := pair(t, w, connector.Bounds{})
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-w.begun; cancel() }()
-	f := failure(t, ctx, s, connector.Request{Name: "deaf"})
+	f := failure(ctx, t, s, connector.Request{Name: "deaf"})
 	if f.Kind != connector.Canceled || !f.Sent || !errors.Is(f, context.Canceled) {
 		t.Errorf("the call failed with %+v", f)
 	}
@@ -184,7 +185,7 @@ func TestTheEndOfAContextCancelsTheCallAndReturnsAtOnce(t *testing.T) {
 	}
 	ended, end := context.WithCancel(t.Context())
 	end()
-	if f := failure(t, ended, s, connector.Request{Name: "quick"}); f.Kind != connector.Canceled || f.Sent {
+	if f := failure(ended, t, s, connector.Request{Name: "quick"}); f.Kind != connector.Canceled || f.Sent {
 		t.Errorf("a call whose context had ended failed with %+v", f)
 	}
 }
@@ -199,7 +200,7 @@ func TestADeadlineReachesTheServer(t *testing.T) {
 	}), connector.Bounds{})
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	f := failure(t, ctx, s, connector.Request{})
+	f := failure(ctx, t, s, connector.Request{})
 	if f.Kind != connector.Timeout || !f.Sent {
 		t.Errorf("the call failed with %+v", f)
 	}
@@ -224,7 +225,7 @@ func TestCallsOverTheBoundWait(t *testing.T) {
 	<-w.begun
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if f := failure(t, ctx, s, connector.Request{Name: "quick"}); f.Kind != connector.Busy || f.Sent || !errors.Is(f, context.DeadlineExceeded) {
+	if f := failure(ctx, t, s, connector.Request{Name: "quick"}); f.Kind != connector.Busy || f.Sent || !errors.Is(f, context.DeadlineExceeded) {
 		t.Errorf("a third call failed with %+v", f)
 	}
 	if s.InFlight() != 2 {
@@ -253,10 +254,10 @@ func TestCallsThatIgnoreTheirCancelAreBounded(t *testing.T) {
 	for range 4 {
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() { <-w.begun; cancel() }()
-		failure(t, ctx, s, connector.Request{Name: "deaf"})
+		failure(ctx, t, s, connector.Request{Name: "deaf"})
 		<-w.ended
 	}
-	if f := failure(t, soon(t), s, connector.Request{Name: "quick"}); f.Kind != connector.Busy || f.Sent {
+	if f := failure(soon(t), t, s, connector.Request{Name: "quick"}); f.Kind != connector.Busy || f.Sent {
 		t.Errorf("a fifth call failed with %+v", f)
 	}
 	close(w.let)
@@ -280,7 +281,7 @@ func TestDrainLetsTheCallsUnderWayFinish(t *testing.T) {
 	if err := s.Drain(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Drain with a call under way gave %v", err)
 	}
-	if f := failure(t, soon(t), s, connector.Request{Name: "quick"}); f.Kind != connector.Unreachable || f.Sent {
+	if f := failure(soon(t), t, s, connector.Request{Name: "quick"}); f.Kind != connector.Unreachable || f.Sent {
 		t.Errorf("a call after Drain failed with %+v", f)
 	}
 	if err := s.Ping(soon(t)); err != nil {
@@ -303,9 +304,9 @@ func TestCloseFailsTheCallsUnderWay(t *testing.T) {
 	defer close(w.let)
 	s := pair(t, w, connector.Bounds{InFlight: 1})
 	failures := make(chan *connector.Failure, 2)
-	go func() { failures <- failure(t, soon(t), s, connector.Request{Name: "deaf"}) }()
+	go func() { failures <- failure(soon(t), t, s, connector.Request{Name: "deaf"}) }()
 	<-w.begun
-	go func() { failures <- failure(t, soon(t), s, connector.Request{Name: "quick"}) }() // waits for its turn
+	go func() { failures <- failure(soon(t), t, s, connector.Request{Name: "quick"}) }() // waits for its turn
 	var wg sync.WaitGroup
 	for range 3 {
 		wg.Go(func() { _ = s.Close() })

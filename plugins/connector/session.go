@@ -327,7 +327,8 @@ func (sl *slot) settle(id uint64, object []byte, isError bool, f *Failure) bool 
 	}
 	switch {
 	case f != nil:
-		sl.fail = f
+		own := *f // several calls may fail of one cause
+		sl.fail = &own
 	case isError:
 		*sl.reply = Reply{Error: append(sl.reply.Error[:0], object...)}
 	default:
@@ -371,8 +372,9 @@ func (s *Session) end(f *Failure) {
 	close(s.done)
 	s.cancel()
 	s.out.stop()
+	lost := s.ended(true)
 	for _, sl := range s.slots {
-		sl.settle(0, nil, false, s.ended(true))
+		sl.settle(0, nil, false, lost)
 	}
 }
 
@@ -449,8 +451,8 @@ func (s *Session) write() {
 // read takes messages until the stream or the session ends.
 func (s *Session) read() {
 	defer close(s.reader)
+	var m message
 	for {
-		var m message
 		if err := s.stream.RecvMsg(&m); err != nil {
 			s.end(s.lost(err))
 			return

@@ -8,12 +8,9 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/plugins/connector"
-	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // serverFunc is a Server of one function.
 type serverFunc func(ctx context.Context, r *connector.Request) (connector.Reply, error)

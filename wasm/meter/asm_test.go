@@ -95,6 +95,7 @@ type mod struct {
 	funcs   []fn
 	data    [][]byte
 	custom  []byte
+	oneType bool // all functions are of the first one's type
 }
 
 func functype(params, results []byte) []byte { return cat(0x60, sized(params), sized(results)) }
@@ -107,8 +108,10 @@ func importFn(module, name string, typ int) []byte {
 func (m mod) bytes() []byte {
 	var types, funcs, exports, bodies [][]byte
 	for i, f := range m.funcs {
-		types = append(types, functype(f.params, f.results))
-		funcs = append(funcs, leb(uint64(i)))
+		if i == 0 || !m.oneType {
+			types = append(types, functype(f.params, f.results))
+		}
+		funcs = append(funcs, leb(uint64(len(types)-1)))
 		if f.export != "" {
 			exports = append(exports, cat(sized(f.export), 0, leb(uint64(len(m.imports)+i))))
 		}

@@ -13,8 +13,8 @@ type helpers struct{ ops []op }
 // memory.copy and memory.fill in its place.
 func (m *module) helper(o op) uint32 {
 	switch o {
-	case opTableInit, opTableCopy, opTableFill:
-		o = opTableGrow // one price
+	case opTableInit, opTableCopy:
+		o = opTableFill // one price
 	}
 	i := slices.Index(m.help.ops, o)
 	if i < 0 {

@@ -35,6 +35,7 @@ func (m *module) function(r *reader, typ uint32) code {
 	f := &function{m: m, s: s, left: uint32(s.locals), keep: len(s.weights) > 1}
 	if s.calls {
 		f.deep = 1 + int32((s.locals+s.values)/unitSlots)
+		s.weights[0] += weightFrame * int64(f.deep)
 	}
 	f.write(typ)
 	return f.out

@@ -1,0 +1,76 @@
+package meter_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"golang.org/x/sys/unix"
+
+	"github.com/gatewright/gatewright/wasm/meter"
+)
+
+// threadTime is the CPU time of this thread.
+func threadTime(t testing.TB) time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(ts.Nano())
+}
+
+// unitCost runs a shape until total units are gone and returns the CPU time of one.
+func unitCost(t testing.TB, r wazero.Runtime, s shape, total int64) time.Duration {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	b := fuel(t, total, 20_000)
+	m := instance(t, r, b, s.module.bytes(), meter.Options{MaxTargets: 100_000})
+	defer m.Close(context.Background())
+	if s.setup != nil {
+		s.setup(m)
+	}
+	start := threadTime(t)
+	_, err := m.ExportedFunction("run").Call(b, s.arg)
+	cost := threadTime(t) - start
+	if s.ends {
+		total = used(b, m, total)
+	} else if !errors.Is(err, errFuel) {
+		t.Fatalf("%s: %v", s.name, err)
+	}
+	return time.Duration(float64(cost) / float64(total) * 1000) // ps
+}
+
+func shapeRuntime(t testing.TB) wazero.Runtime {
+	r := newRuntime(t)
+	_, err := r.NewHostModuleBuilder("test").NewFunctionBuilder().
+		WithGoFunction(api.GoFunc(func(context.Context, []uint64) {}), nil, nil).Export("nothing").Instantiate(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestAUnitOfFuelIsNeverDear(t *testing.T) {
+	const most, total = 15 * time.Microsecond, 2_000_000
+	r := shapeRuntime(t)
+	for _, s := range shapes() {
+		t.Run(s.name, func(t *testing.T) {
+			cost, total := time.Duration(math.MaxInt64), int64(total)
+			if s.ends {
+				total *= 100
+			}
+			for range 3 {
+				cost = min(cost, unitCost(t, r, s, total))
+			}
+			t.Logf("%5d ps a unit", cost)
+			if cost > most {
+				t.Errorf("a unit costs %d ps, want at most %d", cost, most)
+			}
+		})
+	}
+}

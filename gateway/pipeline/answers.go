@@ -5,6 +5,9 @@ import (
 	"crypto/sha256"
 	"sync"
 	"time"
+
+	"github.com/gatewright/gatewright/merkle"
+	"github.com/gatewright/gatewright/policies"
 )
 
 // Answers keeps the answers of calls that carried an Idempotency-Key, so that a retry of the same request gets the first
@@ -23,6 +26,7 @@ type Answers struct {
 
 type answerKey struct{ tenant, agent, credential, key string }
 
+// answer is what one call was answered. Once it is done it does not change.
 type answer struct {
 	key     answerKey
 	request [32]byte
@@ -33,21 +37,14 @@ type answer struct {
 	record  string
 	receipt []byte
 	salt    [16]byte
+	plan    policies.PlanFacts // the step that was granted; facts and not the Grant, which would keep its whole plan in memory
+	schema  merkle.Hash        // of the tool as it was then
 	size    int
 }
 
-// Kept is how a stage says that this call was answered before. The Line gives the kept answer again.
-type Kept struct{ a *answer }
-
-func (k *Kept) Error() string { return "answered before" }
-
-func (k *Kept) restore(c *Call) {
-	c.Reply, c.Denial, c.Record, c.Salt, c.Kept = k.a.reply, k.a.denial, k.a.record, k.a.salt, true
-	c.Receipt = append(c.Receipt[:0], k.a.receipt...)
-}
-
-// Claim looks the call's key up. It returns nil when the call is the first under its key and now owns it (the Line
-// settles it), *Kept when the same request was answered before, and a refusal when it is still running or differs.
+// Claim looks the call's key up. On nil the call goes on: either it is the first under its key and now owns it (the Line
+// settles it), or the same request was answered before; then Again says so, and the Line gives that answer when every
+// stage lets the call pass once more. A refusal comes when the first is still running or was another request.
 func (s *Answers) Claim(c *Call, now time.Time) error {
 	k := keyOf(c)
 	sum := requestDigest(c)
@@ -61,9 +58,9 @@ func (s *Answers) Claim(c *Call, now time.Time) error {
 			return Deny(RetryMismatch, "")
 		case !a.done:
 			return Deny(InProgress, "")
-		default:
-			return &Kept{a}
 		}
+		c.again = a
+		return nil
 	}
 	if s.index == nil {
 		s.index = map[answerKey]*list.Element{}
@@ -97,7 +94,10 @@ func (s *Answers) settle(c *Call) {
 		s.remove(e)
 		return
 	}
-	a.done, a.denial, a.record, a.salt = true, c.Denial, c.Record, c.Salt
+	a.done, a.denial, a.record, a.salt, a.plan = true, c.Denial, c.Record, c.Salt, c.Planned()
+	if c.Tool != nil {
+		a.schema = c.Tool.SchemaHash
+	}
 	a.reply = Reply{Status: c.Reply.Status, Result: clone(c.Reply.Result), Error: clone(c.Reply.Error)}
 	a.receipt = clone(c.Receipt)
 	a.size = len(a.reply.Result) + len(a.reply.Error) + len(a.receipt) + 256

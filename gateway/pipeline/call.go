@@ -22,7 +22,8 @@ import (
 )
 
 // Call is one request on its way through the line. Each field is written by one party only: the dialect fills the
-// first group, each stage its own field, the Line the last group.
+// first group, each stage its own field, the Line the last group. Args and Reply are the exception: filters may rewrite
+// them, before the call is decided and after the reply has come.
 type Call struct {
 	// Written by the dialect.
 
@@ -39,7 +40,7 @@ type Call struct {
 	Action string                             // the policy action it stands for, as "call_tool"
 	Server string                             // upstream name within the tenant, empty for operations on the gateway itself
 	Name   string                             // tool, prompt or resource
-	Args   []byte                             // checked JSON object; nil when the operation takes none
+	Args   []byte                             // checked JSON object; nil when the operation takes none; filters may rewrite it
 	Meta   []byte                             // _meta object to carry upstream; nil when there is none
 	Shown  Shown                              // the plan as the client shows it
 	Plan   bool                               // the operation needs a Grant
@@ -51,7 +52,8 @@ type Call struct {
 	Tool     *catalogue.Tool
 	Token    *intent.Token // verified; the record of a refusal names it and its plan
 	Grant    intent.Grant
-	Labels   []string
+	Labels   []string // put on by filters, sorted; a slice that is here is never changed in place
+	Filtered string   // which filters rewrote what, for the record's detail; "" when none did
 	Ask      policies.Ask
 	Decision policies.Decision
 
@@ -72,6 +74,7 @@ type Call struct {
 
 	admitted bool     // the call went out, or may have
 	claimed  *Answers // set by Claim: where the answer is to be kept
+	again    *answer  // set by Claim: what the same request was answered before
 	stages   []ledger.StageTime
 	rec      ledger.Record
 	addr     string
@@ -126,13 +129,25 @@ func (c *Call) BuildAsk(done int) policies.Ask {
 		Principal: c.Caller.Principal(), User: c.Caller.User(), Action: c.Action, Server: c.Server, Tool: c.Name,
 		Args: c.Args, ArgsKnown: true, IP: c.Remote, TLS: c.TLS, Now: c.Started, Labels: c.Labels,
 	}
-	if c.Grant.Valid() {
-		a.Plan = policies.PlanFacts{
-			InPlan: true, ID: c.Grant.PlanID(), Step: c.Grant.Step(), Steps: c.Grant.PlanSize(), Done: done,
-			Expires: time.Unix(c.Grant.Expires(), 0), BundleAtIssue: c.Grant.IssuedUnder(),
-		}
+	if a.Plan = c.Planned(); a.Plan.InPlan {
+		a.Plan.Done = done
 	}
 	return a
+}
+
+// Planned says which step of which plan the call is, without how far the plan is; zero when it is none. A call that
+// repeats an answered one is the step that was granted then, also when the plan has been used up since.
+func (c *Call) Planned() policies.PlanFacts {
+	switch {
+	case c.Grant.Valid():
+		return policies.PlanFacts{
+			InPlan: true, ID: c.Grant.PlanID(), Step: c.Grant.Step(), Steps: c.Grant.PlanSize(),
+			Expires: time.Unix(c.Grant.Expires(), 0), BundleAtIssue: c.Grant.IssuedUnder(),
+		}
+	case c.again != nil:
+		return c.again.plan
+	}
+	return policies.PlanFacts{}
 }
 
 // StageTimes returns how long each stage took, in the row's order.

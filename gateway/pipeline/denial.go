@@ -35,6 +35,8 @@ const (
 	StepUsed          Code = "step_used"
 	StepOrder         Code = "step_order"
 	PolicyDenied      Code = "policy_denied"
+	FilterDenied      Code = "filter_denied"
+	FilterFailed      Code = "filter_failed"
 	InProgress        Code = "in_progress"
 	RetryMismatch     Code = "retry_mismatch"
 	ReplyWithheld     Code = "reply_withheld"
@@ -81,6 +83,8 @@ var codes = map[Code]meaning{
 	StepUsed:          {http.StatusConflict, "every matching step of the plan is used up", "capture a new plan, or allow more uses in the step"},
 	StepOrder:         {http.StatusConflict, "a step that must come first has not been done", "do the earlier steps of the plan first"},
 	PolicyDenied:      {http.StatusForbidden, "policy does not permit this call", "ask the security team, naming the record id"},
+	FilterDenied:      {http.StatusForbidden, "a filter refuses this call", "leave out what the reason names, or ask the security team, naming the record id"},
+	FilterFailed:      {http.StatusServiceUnavailable, "a filter could not judge this call", "try again; if it stays so tell the operator, naming the record id"},
 	InProgress:        {http.StatusConflict, "a call with this Idempotency-Key is still running", "wait for its answer and ask again"},
 	RetryMismatch:     {http.StatusUnprocessableEntity, "this Idempotency-Key was used for another request", "use a new Idempotency-Key for a new request"},
 	ReplyWithheld:     {http.StatusForbidden, "the call was made and its reply is withheld", "ask the security team, naming the record id"},
@@ -178,6 +182,12 @@ func (d *Denial) Unwrap() error {
 func (d *Denial) Status() int {
 	m, _ := meaningOf(d.Code)
 	return m.status
+}
+
+// fault says whether the refusal is the gateway's own failure, which an operator has to see. A filter that fails is the
+// tenant's: the ledger and the filter's own counts show it, and callers could flood a log with it.
+func (d *Denial) fault() bool {
+	return d.Status() >= http.StatusInternalServerError && d.Code != FilterFailed
 }
 
 // Because sets the cause and returns the denial.

@@ -72,11 +72,11 @@ func (l *Line) Run(ctx context.Context, c *Call) {
 		}
 	}()
 	if err := l.check(ctx, c); err != nil {
-		if kept := (*Kept)(nil); errors.As(err, &kept) {
-			l.giveAgain(ctx, c, kept)
-			return
-		}
 		l.refuse(ctx, c, err)
+		return
+	}
+	if c.again != nil {
+		l.giveAgain(ctx, c)
 		return
 	}
 	admitted, err := l.admit(ctx, c)
@@ -90,28 +90,6 @@ func (l *Line) Run(ctx context.Context, c *Call) {
 		err = l.onTheWayBack(ctx, c)
 	}
 	l.settle(context.WithoutCancel(ctx), c, admitted, l.Now().Sub(began), err)
-}
-
-// giveAgain answers a retry with the kept answer. That it was given again is on record, as a call of its own that had no
-// effect; the caller is told the record and receipt of the first.
-func (l *Line) giveAgain(ctx context.Context, c *Call, kept *Kept) {
-	r, err := l.record(c, ledger.Admitted)
-	if err == nil {
-		r.Verdict, r.Detail = "allow", "kept answer of "+kept.a.record
-		_, err = l.Ledger.Append(ctx, r)
-	}
-	if err == nil {
-		of := r.ID
-		if r, err = l.record(c, ledger.Settled); err == nil {
-			r.Of, r.Outcome, r.Detail = of, "ok", "kept answer of "+kept.a.record
-			_, err = l.Ledger.Append(context.WithoutCancel(ctx), r)
-		}
-	}
-	if err != nil {
-		l.refuse(ctx, c, ledgerDenial(err))
-		return
-	}
-	kept.restore(c)
 }
 
 // check runs the row. It stops at the first refusal.
@@ -140,7 +118,7 @@ func (l *Line) proved(c *Call) error {
 	if !c.Caller.Valid() {
 		return Deny(Unauthenticated, "")
 	}
-	if c.Plan && !c.Grant.Valid() {
+	if c.Plan && !c.granted() {
 		return Deny(IntentRequired, "")
 	}
 	if c.Grant.Valid() {
@@ -180,11 +158,28 @@ func (l *Line) onTheWayBack(ctx context.Context, c *Call) error {
 			continue
 		}
 		if err := l.guard(v.Name(), func() error { return r.CheckReply(ctx, c) }); err != nil {
-			d := asDenial(err)
-			return &withheld{Deny(ReplyWithheld, "").WithReason(string(d.Code)).Because(err)}
+			return &withheld{l.withhold(c, err)}
 		}
 	}
 	return nil
+}
+
+// withhold says why a reply may not be given: the caller is told that it is so, the ledger why.
+func (l *Line) withhold(c *Call, cause error) *Denial {
+	d := asDenial(cause)
+	switch d.Code {
+	case Internal:
+		l.stats.Faults.Add(1)
+		l.Log.Error("reply withheld by a fault", "op", c.Op, "tenant", c.Caller.Tenant(), "error", cause)
+	case FilterFailed:
+		l.Log.Debug("filter failed", "op", c.Op, "tenant", c.Caller.Tenant(), "error", cause)
+	default:
+	}
+	reason := string(d.Code)
+	if d.Reason != "" && d.Reason != reason {
+		reason += ": " + d.Reason
+	}
+	return Deny(ReplyWithheld, "").WithReason(reason).Because(cause)
 }
 
 // withheld marks a reply that came and may not be given.
@@ -193,11 +188,10 @@ type withheld struct{ denial *Denial }
 func (w *withheld) Error() string { return w.denial.Error() }
 func (w *withheld) Unwrap() error { return w.denial }
 
-// guard turns a panic into a fault. The stack goes to the log alone.
+// guard turns a panic into a fault, which is counted where it becomes a refusal. The stack goes to the log alone.
 func (l *Line) guard(name string, f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			l.stats.Faults.Add(1)
 			l.Log.Error("panic on the line", "at", name, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			err = fmt.Errorf("%s: panic", name)
 		}
@@ -209,9 +203,11 @@ func (l *Line) guard(name string, f func() error) (err error) {
 func (l *Line) refuse(ctx context.Context, c *Call, cause error) {
 	d := l.outward(c, asDenial(cause))
 	c.Denial, c.Reply = d, Reply{}
-	if d.Status() >= 500 {
+	if d.fault() {
 		l.stats.Faults.Add(1)
 		l.Log.Error("call refused by a fault", "code", string(d.Code), "op", c.Op, "tenant", c.Caller.Tenant(), "error", cause)
+	} else if d.Code == FilterFailed {
+		l.Log.Debug("filter failed", "op", c.Op, "tenant", c.Caller.Tenant(), "error", cause)
 	}
 	if !c.Caller.Valid() {
 		l.stats.Strangers.Add(1)
@@ -224,6 +220,7 @@ func (l *Line) refuse(ctx context.Context, c *Call, cause error) {
 	r, err := l.record(c, ledger.Refused)
 	if err == nil {
 		r.Verdict, r.Code, r.Detail = "deny", string(d.Code), d.Reason
+		note(r, c.Filtered)
 		err = l.write(context.WithoutCancel(ctx), c, r)
 	}
 	if err != nil {
@@ -245,13 +242,18 @@ func (l *Line) write(ctx context.Context, c *Call, r *ledger.Record) error {
 	return err
 }
 
-// outward decides how much the caller is told. To a caller who holds no grant for it, what policy denies and what does
-// not exist look alike, be it a tool or a server; the ledger tells them apart.
+// outward decides how much the caller is told. To a caller who holds no grant for it, what policy denies, what filters
+// refuse and what does not exist look alike, be it a tool or a server; the ledger tells them apart.
 func (l *Line) outward(c *Call, d *Denial) *Denial {
 	if d.Reason == "" {
 		d.Reason = string(d.Code)
 	}
-	if c.Grant.Valid() || d.Code != PolicyDenied && d.Code != NotFound {
+	if c.granted() {
+		return d
+	}
+	switch d.Code {
+	case PolicyDenied, NotFound, FilterDenied, FilterFailed:
+	default:
 		return d
 	}
 	switch {
@@ -269,7 +271,7 @@ func (l *Line) admit(ctx context.Context, c *Call) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	r.Verdict = "allow"
+	r.Verdict, r.Detail = "allow", c.Filtered
 	if err := l.sealAsk(ctx, c, r); err != nil {
 		return "", err
 	}
@@ -290,7 +292,7 @@ func (l *Line) admit(ctx context.Context, c *Call) (string, error) {
 
 // settle records what came of an admitted call. No record, no reply.
 func (l *Line) settle(ctx context.Context, c *Call, admitted string, took time.Duration, cause error) {
-	r, err := l.record(c, ledger.Settled)
+	r, err := l.recordOutcome(c)
 	if err == nil {
 		l.outcome(c, r, cause)
 		r.Of, r.Status, r.Micros = admitted, c.Reply.Status, uint64(took.Microseconds())
@@ -311,16 +313,25 @@ func (l *Line) settle(ctx context.Context, c *Call, admitted string, took time.D
 	}
 }
 
+func (l *Line) recordOutcome(c *Call) (*ledger.Record, error) {
+	if c.again != nil {
+		return l.recordAgain(c, ledger.Settled)
+	}
+	return l.record(c, ledger.Settled)
+}
+
 // outcome fills the record's outcome and sets the caller's refusal where there is one.
 func (l *Line) outcome(c *Call, r *ledger.Record, cause error) {
 	if cause == nil && c.Reply.Error == nil && !toolFailed(c.Reply.Result) {
 		r.Outcome = "ok"
+		note(r, c.Filtered)
 		return
 	}
 	var w *withheld
 	switch {
 	case errors.As(cause, &w):
-		r.Outcome, r.Code, r.Detail = "withheld", string(w.denial.Code), w.denial.Reason
+		r.Outcome, r.Code = "withheld", string(w.denial.Code)
+		note(r, w.denial.Reason)
 		c.Denial = w.denial
 	case cause != nil:
 		d := asDenial(cause)
@@ -333,10 +344,19 @@ func (l *Line) outcome(c *Call, r *ledger.Record, cause error) {
 			l.stats.Faults.Add(1)
 			l.Log.Error("call failed after it was admitted", "op", c.Op, "tenant", c.Caller.Tenant(), "error", cause)
 		}
-	case c.Reply.Error != nil, toolFailed(c.Reply.Result):
-		r.Outcome = "tool_error"
 	default:
-		r.Outcome = "ok"
+		r.Outcome = "tool_error"
+		note(r, c.Filtered)
+	}
+}
+
+// note adds to what the record says beside its code.
+func note(r *ledger.Record, text string) {
+	switch {
+	case r.Detail == "":
+		r.Detail = text
+	case text != "":
+		r.Detail += "; " + text
 	}
 }
 

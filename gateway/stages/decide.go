@@ -26,8 +26,8 @@ func (Decide) Name() string { return "decide" }
 // Check fills c.Ask and c.Decision.
 func (s Decide) Check(_ context.Context, c *pipeline.Call) error {
 	done := 0
-	if s.Done != nil && c.Grant.Valid() {
-		done = s.Done(c.Grant.PlanRoot())
+	if s.Done != nil && c.Token != nil && c.Planned().InPlan {
+		done = s.Done(c.Token.PlanRoot())
 	}
 	c.Ask = c.BuildAsk(done)
 	c.Decision = s.Policies.For(c.Caller.Tenant()).Decide(&c.Ask)

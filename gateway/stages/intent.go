@@ -79,12 +79,18 @@ func (s Intent) grant(c *pipeline.Call, tok *intent.Token) error {
 		if t := tok.Claims(); who != (intent.Bearer{Tenant: t.Tenant, User: t.Subject, Agent: t.Agent, KeyID: t.KeyID}) {
 			return pipeline.Deny("bearer_mismatch", "") // how a plan ended is nobody else's to know
 		}
-		return inactive(state)
+		if state != UsedUp || !c.Again() {
+			return inactive(state)
+		}
 	}
 	var err error
 	switch {
 	case c.Shown.Step != nil:
 		c.Grant, err = s.leaf(tok, who, req, c)
+	case ok && state == UsedUp: // maybe by the very call that this one repeats
+		return repeated(c, req.Schema)
+	case ok && c.Again(): // its step, also when no use of it is left
+		c.Grant, err = s.Verifier.GrantStep(tok, who, req, held, c.Planned().Step, c.Started)
 	case ok:
 		used := func(i int) uint32 { return s.Used(tok.PlanRoot(), int32(i)) }
 		c.Grant, err = s.Verifier.GrantHeld(tok, who, req, held, used, c.Started)
@@ -93,6 +99,15 @@ func (s Intent) grant(c *pipeline.Call, tok *intent.Token) error {
 	}
 	if err != nil {
 		return refused(err)
+	}
+	return nil
+}
+
+// repeated lets a call pass that repeats an answered step of a plan which is not held any more. Token, request and
+// caller are those of then, or the call would not be a repeat; the tool may be another by now.
+func repeated(c *pipeline.Call, schema merkle.Hash) error {
+	if !c.Repeats(schema) {
+		return pipeline.Deny("schema_changed", "")
 	}
 	return nil
 }

@@ -7,8 +7,9 @@ import (
 	"github.com/gatewright/gatewright/merkle/intent"
 )
 
-// Retry gives the kept answer to a retry that carries the Idempotency-Key of an answered call. A token that is shown must
-// still be valid: who may not call any more is not given the answer again either.
+// Retry finds the kept answer of a retry that carries the Idempotency-Key of an answered call. The call goes on through
+// the row all the same: who may not call any more is not given the answer again either. A token that is shown is judged
+// first, so that one that is no longer good takes no place among the answers.
 type Retry struct {
 	Answers  *pipeline.Answers
 	Verifier *intent.Verifier
@@ -17,7 +18,7 @@ type Retry struct {
 // Name is "retry".
 func (Retry) Name() string { return "retry" }
 
-// Check claims the key, or ends the walk with the kept answer.
+// Check claims the key for the call, or marks the call as one that was answered before.
 func (s Retry) Check(_ context.Context, c *pipeline.Call) error {
 	if c.Retry == "" || c.Action == "discover" || c.Action == "list_tools" {
 		return nil // what has no effect takes no place from what has

@@ -1,0 +1,80 @@
+package pipeline
+
+import (
+	"bytes"
+	"context"
+
+	"github.com/gatewright/gatewright/merkle"
+	"github.com/gatewright/gatewright/merkle/ledger"
+)
+
+// Again says whether the same request was answered before under the call's Idempotency-Key. Such a call walks the whole
+// row, so that nobody is told again what he may not know any more, and then has no effect.
+func (c *Call) Again() bool { return c.again != nil }
+
+// Repeats says whether the call repeats one that was granted as a step of the token's plan, when its tool had this
+// schema. It stands for a Grant where that cannot be made any more because the plan has been used up.
+func (c *Call) Repeats(schema merkle.Hash) bool {
+	return c.again != nil && c.again.plan.InPlan && c.again.schema == schema && c.Token != nil
+}
+
+// granted says whether the call was proved to be a step of a plan, now or when it was answered first.
+func (c *Call) granted() bool {
+	return c.Grant.Valid() || c.Tool != nil && c.Repeats(c.Tool.SchemaHash)
+}
+
+// giveAgain answers a retry with the kept answer. That it was given again is on record, as a call of its own that had no
+// effect; the caller is told the record and receipt of the first. What filters would not let pass any more as it is goes
+// under a record and receipt of its own.
+func (l *Line) giveAgain(ctx context.Context, c *Call) {
+	first := c.again
+	r, err := l.recordAgain(c, ledger.Admitted)
+	if err == nil {
+		r.Verdict = "allow"
+		err = l.sealAsk(ctx, c, r)
+	}
+	if err == nil {
+		_, err = l.Ledger.Append(ctx, r)
+	}
+	if err != nil {
+		l.refuse(ctx, c, ledgerDenial(err))
+		return
+	}
+	of := r.ID
+	if first.denial == nil {
+		c.Reply = first.reply
+		if err := l.onTheWayBack(ctx, c); err != nil || !c.Reply.equal(first.reply) {
+			l.settle(context.WithoutCancel(ctx), c, of, 0, err)
+			c.Kept = c.Denial == nil
+			return
+		}
+	}
+	if r, err = l.recordAgain(c, ledger.Settled); err == nil {
+		r.Of, r.Outcome = of, "ok"
+		_, err = l.Ledger.Append(context.WithoutCancel(ctx), r)
+	}
+	if err != nil {
+		l.refuse(ctx, c, ledgerDenial(err))
+		return
+	}
+	c.Reply, c.Denial, c.Record, c.Salt, c.Kept = first.reply, first.denial, first.record, first.salt, true
+	c.Receipt = append(c.Receipt[:0], first.receipt...)
+}
+
+// recordAgain is a record that names the plan and the token but no step: giving an answer again spends no use.
+func (l *Line) recordAgain(c *Call, kind ledger.Kind) (*ledger.Record, error) {
+	r, err := l.record(c, kind)
+	if err != nil {
+		return nil, err
+	}
+	if t := c.Token; t != nil && c.granted() {
+		r.PlanID, r.Token = t.Claims().PlanID, t.Claims().ID
+	}
+	r.Plan, r.Step, r.Uses, r.After, r.PlanExpires = merkle.Hash{}, -1, 0, r.After[:0], 0
+	r.Detail = "kept answer of " + c.again.record
+	return r, nil
+}
+
+func (r Reply) equal(o Reply) bool {
+	return bytes.Equal(r.Result, o.Result) && bytes.Equal(r.Error, o.Error)
+}

@@ -1,0 +1,407 @@
+package stages
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/gatewright/gatewright/gateway/pipeline"
+	"github.com/gatewright/gatewright/merkle"
+	"github.com/gatewright/gatewright/merkle/canon"
+	"github.com/gatewright/gatewright/merkle/intent"
+	"github.com/gatewright/gatewright/wasm"
+)
+
+// FilterUnit is one filter. Decide and OnResponse overwrite v; an error is why there is no verdict, and refuses the
+// call. input is theirs until they return; v is the caller's. Many calls may be judged at once.
+type FilterUnit interface {
+	Name() string
+	Digest() merkle.Hash
+	HasResponse() bool
+	Decide(ctx context.Context, input []byte, v *wasm.Verdict) error
+	OnResponse(ctx context.Context, input []byte, v *wasm.Verdict) error
+}
+
+var _ FilterUnit = (*wasm.Filter)(nil)
+
+// Filters gives a tenant's own filters in their order, none when the tenant has none. An error refuses the call. The
+// slice is only read.
+type Filters interface {
+	For(ctx context.Context, tenant string) ([]FilterUnit, error)
+}
+
+// Filter lets the tenant's filters see a call before policy does, and its answer before the caller does. They may refuse
+// either, put labels on the call, or rewrite the arguments and the result; what they make of the arguments has to pass
+// whatever the caller's own had to. Operations that the gateway answers itself carry nothing to a server and are not
+// filtered.
+type Filter struct {
+	Filters   Filters
+	Arguments canon.Limits // of rewritten arguments
+	Results   canon.Limits // of rewritten results
+
+	walks sync.Pool
+}
+
+// Name is "filter".
+func (*Filter) Name() string { return "filter" }
+
+// Check fills c.Labels and, where a filter rewrote the arguments, c.Args and c.Filtered. Each filter sees what those
+// before it made of the call.
+func (s *Filter) Check(ctx context.Context, c *pipeline.Call) error {
+	units, err := s.units(ctx, c)
+	if len(units) == 0 || err != nil {
+		return err
+	}
+	w := s.take(c, request)
+	defer s.put(w)
+	for _, u := range units {
+		if err := w.pass(ctx, u); err != nil {
+			return err
+		}
+	}
+	if w.rewrote != "" {
+		c.Args, c.Filtered = w.body, "arguments rewritten by "+w.rewrote
+	}
+	return nil
+}
+
+// CheckReply lets the filters see the result, or the error object that came in its place, the last filter first. What
+// they find adds to c.Labels; where one rewrote it, c.Reply and c.Filtered change.
+func (s *Filter) CheckReply(ctx context.Context, c *pipeline.Call) error {
+	c.Filtered = "" // what was said of the arguments stands in the admitted record
+	units, err := s.units(ctx, c)
+	if len(units) == 0 || err != nil {
+		return err
+	}
+	w := s.take(c, response)
+	defer s.put(w)
+	for _, u := range slices.Backward(units) {
+		if !u.HasResponse() {
+			continue
+		}
+		if err := w.pass(ctx, u); err != nil {
+			return err
+		}
+	}
+	if w.rewrote == "" {
+		return nil
+	}
+	c.Filtered = "result rewritten by " + w.rewrote
+	if c.Reply.Error != nil {
+		c.Reply.Error = w.body
+	} else {
+		c.Reply.Result = w.body
+	}
+	return nil
+}
+
+// units are the filters that the call has to pass.
+func (s *Filter) units(ctx context.Context, c *pipeline.Call) ([]FilterUnit, error) {
+	if c.Answer != nil {
+		return nil, nil
+	}
+	units, err := s.Filters.For(ctx, c.Caller.Tenant())
+	if err != nil {
+		return nil, pipeline.Deny(pipeline.FilterFailed, "").WithReason("the filters are not there").Because(err)
+	}
+	return units, nil
+}
+
+// phase is which way a call goes.
+type phase struct{ name, member string }
+
+var (
+	request  = &phase{"request", "arguments"}
+	response = &phase{"response", "result"}
+)
+
+// walk is one call on its way through the filters.
+type walk struct {
+	stage   *Filter
+	c       *pipeline.Call
+	phase   *phase
+	body    []byte // arguments or result as the next filter is to see it
+	rewrote string // ids of the filters that rewrote it
+	input   []byte // what the next filter is shown
+	head    int    // how much of input stands for the whole walk
+	stale   bool   // what follows the head has to be written anew
+	verdict wasm.Verdict
+}
+
+// keepInput is the largest input, in bytes, whose memory is kept from call to call.
+const keepInput = 256 << 10
+
+var noArguments = []byte("{}")
+
+func (s *Filter) take(c *pipeline.Call, p *phase) *walk {
+	w, ok := s.walks.Get().(*walk)
+	if !ok {
+		w = new(walk)
+	}
+	w.stage, w.c, w.phase, w.stale = s, c, p, true
+	switch {
+	case p == request:
+		w.body = c.Args
+	case c.Reply.Error != nil:
+		w.body = c.Reply.Error
+	default:
+		w.body = c.Reply.Result
+	}
+	if w.body == nil {
+		w.body = noArguments
+	}
+	w.writeHead()
+	return w
+}
+
+func (s *Filter) put(w *walk) {
+	if cap(w.input) > keepInput || cap(w.verdict.Body) > keepInput {
+		return
+	}
+	*w = walk{input: w.input[:0], verdict: wasm.Verdict{Labels: w.verdict.Labels[:0], Body: w.verdict.Body[:0]}}
+	s.walks.Put(w)
+}
+
+// writeHead writes what all filters are shown alike. The order of the members is part of what filters are promised.
+func (w *walk) writeHead() {
+	c := w.c
+	b := append(w.input[:0], `{"abi":1,"phase":"`...)
+	b = append(b, w.phase.name...)
+	b = canon.AppendString(append(b, `","tenant":`...), c.Caller.Tenant())
+	b = canon.AppendString(append(b, `,"agent":`...), c.Caller.Agent())
+	b = canon.AppendString(append(b, `,"user":`...), c.Caller.User())
+	b = canon.AppendString(append(b, `,"op":`...), c.Op)
+	b = canon.AppendString(append(b, `,"server":`...), c.Server)
+	b = canon.AppendString(append(b, `,"tool":`...), c.Name)
+	b = strconv.AppendInt(append(b, `,"now":`...), c.Started.UnixMilli(), 10)
+	if p := c.Planned(); p.InPlan {
+		b = canon.AppendString(append(b, `,"plan":{"id":`...), p.ID)
+		b = strconv.AppendInt(append(b, `,"step":`...), int64(p.Step), 10)
+		b = append(b, '}')
+	} else {
+		b = append(b, `,"plan":null`...)
+	}
+	w.input, w.head = b, len(b)
+}
+
+// write brings the input up to date with labels and body.
+func (w *walk) write() {
+	if !w.stale {
+		return
+	}
+	b := append(w.input[:w.head], `,"labels":[`...)
+	for i, label := range w.c.Labels {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = canon.AppendString(b, label)
+	}
+	b = append(append(append(b, `],"`...), w.phase.member...), `":`...)
+	w.input, w.stale = append(append(b, w.body...), '}'), false
+}
+
+// pass asks one filter and does as it says.
+func (w *walk) pass(ctx context.Context, u FilterUnit) error {
+	w.write()
+	v := &w.verdict
+	*v = wasm.Verdict{Labels: v.Labels[:0], Body: v.Body[:0]}
+	var err error
+	if w.phase == request {
+		err = u.Decide(ctx, w.input, v)
+	} else {
+		err = u.OnResponse(ctx, w.input, v)
+	}
+	if err != nil {
+		return trapped(u, err)
+	}
+	if err := w.label(v.Labels); err != nil {
+		return broken(u, err)
+	}
+	switch {
+	case v.Kind == wasm.Deny:
+		return denied(u, v)
+	case v.Kind == wasm.Pass && len(v.Body) == 0:
+		return nil
+	case v.Kind == wasm.Rewrite:
+		return w.rewrite(u, v.Body)
+	}
+	return broken(u, fmt.Errorf("verdict %s with a body of %d bytes", v.Kind, len(v.Body)))
+}
+
+// rewrite takes up what a filter made of the body, once it has passed every check.
+func (w *walk) rewrite(u FilterUnit, body []byte) error {
+	if bytes.Equal(body, w.body) {
+		return nil
+	}
+	check := w.stage.checkResult
+	if w.phase == request {
+		check = w.stage.checkArguments
+	}
+	if err := check(w.c, u, body); err != nil {
+		return err
+	}
+	w.body, w.stale = bytes.Clone(body), true
+	if w.rewrote != "" {
+		w.rewrote += ", "
+	}
+	w.rewrote += id(u)
+	return nil
+}
+
+// checkArguments holds rewritten arguments to what the caller's own had to pass: the strict gate, the tool's schema, and
+// the plan's step, which forgives changes only where the plan says so or leaves the argument open.
+func (s *Filter) checkArguments(c *pipeline.Call, u FilterUnit, args []byte) error {
+	if err := gate(args, s.Arguments); err != nil {
+		return broken(u, fmt.Errorf("rewrote the arguments: %w", err))
+	}
+	if c.Args == nil || c.Tool == nil {
+		return broken(u, errors.New("rewrote arguments where there are none"))
+	}
+	if err := c.Tool.CheckArgs(args); err != nil {
+		return spoiled(u, "a filter changed the arguments, which then break the tool's schema: "+err.Error(), err)
+	}
+	if !c.Grant.Valid() {
+		return nil
+	}
+	err := c.Grant.Covers(args)
+	if why, ok := errors.AsType[*intent.Error](err); ok {
+		return spoiled(u, "a filter changed an argument that the plan does not let change: "+why.Msg, err)
+	}
+	return err
+}
+
+// checkResult holds a rewritten result to being the same kind of result. A filter that would have the caller see another
+// outcome refuses; it does not invent one.
+func (s *Filter) checkResult(c *pipeline.Call, u FilterUnit, result []byte) error {
+	if err := gate(result, s.Results); err != nil {
+		return broken(u, fmt.Errorf("rewrote the result: %w", err))
+	}
+	was, values, kinds := c.Reply.Result, []string{"resultType", "isError"}, []string{"content", "structuredContent"}
+	if c.Reply.Error != nil {
+		was, values, kinds = c.Reply.Error, []string{"code"}, []string{"message"}
+	}
+	for _, name := range values {
+		before, _ := canon.Get(was, name)
+		if after, _ := canon.Get(result, name); !bytes.Equal(before, after) {
+			return broken(u, fmt.Errorf("rewrote %s of the result", name))
+		}
+	}
+	for _, name := range kinds {
+		before, _ := canon.Get(was, name)
+		if after, _ := canon.Get(result, name); canon.KindOf(before) != canon.KindOf(after) {
+			return broken(u, fmt.Errorf("rewrote %s of the result to another kind of value", name))
+		}
+	}
+	return nil
+}
+
+// gate lets only one strict JSON object pass, without blanks around it.
+func gate(b []byte, l canon.Limits) error {
+	if err := canon.Check(b, l); err != nil {
+		return err
+	}
+	if n := len(b); b[0] != '{' || b[n-1] != '}' {
+		return errors.New("not an object")
+	}
+	return nil
+}
+
+// Bounds of labels: of each in bytes, of one verdict's and of one call's in number. Each is in the call's records, and a
+// value that policies compare.
+const (
+	maxLabel         = 64
+	maxVerdictLabels = 32
+	maxLabels        = 64
+)
+
+// label adds labels to the call's, which stay sorted and each once. The call's slice may be part of what policy was
+// asked, so it is replaced and never changed.
+func (w *walk) label(add []string) error {
+	if len(add) == 0 {
+		return nil
+	}
+	if len(add) > maxVerdictLabels {
+		return fmt.Errorf("%d labels, at most %d", len(add), maxVerdictLabels)
+	}
+	all := slices.Clone(w.c.Labels)
+	for _, label := range add {
+		if !isWord(label, maxLabel, ":_.-") {
+			return errors.New("a malformed label")
+		}
+		if i, found := slices.BinarySearch(all, label); !found {
+			all = slices.Insert(all, i, label)
+		}
+	}
+	switch {
+	case len(all) > maxLabels:
+		return fmt.Errorf("more than %d labels on the call", maxLabels)
+	case len(all) > len(w.c.Labels):
+		w.c.Labels, w.stale = all, true
+	}
+	return nil
+}
+
+// isWord says whether s has 1 to limit bytes of a-z, 0-9 and others.
+func isWord(s string, limit int, others string) bool {
+	for i := range len(s) {
+		if c := s[i]; c-'a' > 'z'-'a' && c-'0' > 9 && strings.IndexByte(others, c) < 0 {
+			return false
+		}
+	}
+	return len(s) > 0 && len(s) <= limit
+}
+
+// id names a filter in records: its name and enough of its digest to tell versions apart.
+func id(u FilterUnit) string {
+	d := u.Digest()
+	return u.Name() + "@" + hex.EncodeToString(d[:6])
+}
+
+// Bounds of what a filter says about a refusal, in bytes.
+const (
+	maxReason  = 64
+	maxMessage = 256
+)
+
+// denied is a filter's own refusal. The caller is told its words.
+func denied(u FilterUnit, v *wasm.Verdict) error {
+	text, reason := "a filter refuses this call", "denied"
+	if isWord(v.Reason, maxReason, "_") {
+		reason = v.Reason
+		text += ": " + reason
+	}
+	if v.Message != "" && len(v.Message) <= maxMessage {
+		text += ": " + v.Message
+	}
+	return pipeline.Deny(pipeline.FilterDenied, text).WithReason(id(u) + ": " + reason)
+}
+
+// spoiled refuses a call that would not be the planned or a valid one any more after a filter has changed it.
+func spoiled(u FilterUnit, text string, err error) error {
+	d := pipeline.Deny(pipeline.FilterDenied, text).WithReason(id(u) + ": rewrote what must not change").Because(err)
+	d.Hint = "leave out what the filter takes out, or make the plan's argument open or redactable"
+	return d
+}
+
+// trapped refuses a call that a filter could not judge. Kinds of traps are a closed list; their texts are for the log.
+func trapped(u FilterUnit, err error) error {
+	text, why := "", "failed"
+	if t, ok := errors.AsType[*wasm.Trap](err); ok {
+		why = "trap " + t.Kind
+		if t.Kind == wasm.TrapInput {
+			text = "this call is too large for filters"
+		}
+	}
+	return pipeline.Deny(pipeline.FilterFailed, text).WithReason(id(u) + ": " + why).Because(err)
+}
+
+// broken refuses a call on which a filter said what no filter may say. err holds no byte of the call.
+func broken(u FilterUnit, err error) error {
+	return pipeline.Deny(pipeline.FilterFailed, "").WithReason(id(u) + ": " + err.Error()).Because(err)
+}

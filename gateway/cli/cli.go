@@ -51,6 +51,9 @@ type Runner struct {
 
 // ServeOptions are the flags of serve. Empty means not given.
 type ServeOptions struct {
+	// Alone makes the file and the flags the whole configuration: GATEWRIGHT_CFG_* variables are not read. The guided
+	// tour asks for it, since they are about another gateway.
+	Alone   bool
 	Config  string // --config FILE
 	Data    string // --data DIR
 	Listen  string // --listen ADDR
@@ -62,6 +65,7 @@ type ServeOptions struct {
 // commands is the whole tree. serve is what happens without a command.
 type commands struct {
 	Serve          serveCmd          `cmd:"" default:"withargs" help:"Run the gateway (the default)."`
+	Demo           demoCmd           `cmd:"" help:"Take a guided tour, with a gateway of its own."`
 	Plan           planCmd           `cmd:"" help:"Capture a plan: what the agent may do."`
 	Token          tokenCmd          `cmd:"" help:"Take a token for a captured plan."`
 	Call           callCmd           `cmd:"" help:"Call a tool, showing a token."`
@@ -70,7 +74,7 @@ type commands struct {
 	Connector      connectorCmd      `cmd:"" help:"Look after connectors (control port), or check one."`
 	Agent          agentCmd          `cmd:"" help:"Manage agents and their keys (control port)."`
 	Version        versionCmd        `cmd:"" help:"Print the version."`
-	DemoServer     demoCmd           `cmd:"" hidden:"" name:"demo-server" help:"Run the built-in demo MCP server."`
+	DemoServer     demoServerCmd     `cmd:"" hidden:"" name:"demo-server" help:"Run the built-in demo MCP server."`
 	ConnectorServe connectorServeCmd `cmd:"" hidden:"" name:"connector-serve" help:"Run a built-in connector."`
 }
 
@@ -214,10 +218,10 @@ func (c *serveCmd) Run(sh *shell) error {
 	return sh.runner.Serve(sh.ctx, ServeOptions{Config: c.Config, Data: c.Data, Listen: c.Listen, Control: c.Control, Stdout: sh.out, Stderr: sh.err})
 }
 
-type demoCmd struct{}
+type demoServerCmd struct{}
 
 // Run serves the demo tools until the context ends.
-func (demoCmd) Run(sh *shell) error {
+func (demoServerCmd) Run(sh *shell) error {
 	if sh.runner.DemoServer == nil {
 		return errors.New("demo-server: this build has no demo server in it")
 	}

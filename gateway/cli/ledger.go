@@ -27,31 +27,10 @@ const progressEvery = 256 << 20
 
 // Run verifies the ledger without a network and without changing it.
 func (c *ledgerVerifyCmd) Run(sh *shell) error {
-	keys, err := c.keys(sh)
-	if err != nil {
+	rep, err := c.verify(sh)
+	if usage := (*usageError)(nil); errors.As(err, &usage) {
 		return err
 	}
-	o := wal.VerifyOptions{Keys: keys}
-	if c.K0 == "" {
-		c.K0 = c.lyingKey()
-	}
-	if c.K0 != "" {
-		if o.K0, err = c.firstKey(sh); err != nil {
-			return err
-		}
-	}
-	told := int64(0)
-	o.Progress = func(n int64) {
-		if n-told >= progressEvery {
-			told = n
-			fmt.Fprintf(sh.err, "read %d MiB\n", n>>20)
-		}
-	}
-	dir := filepath.Join(c.Data, "ledger")
-	if _, err := os.Stat(dir); err != nil {
-		return usage("--data is the folder that holds keys and ledger", "no ledger: %v", err)
-	}
-	rep, err := wal.Verify(sh.ctx, dir, o)
 	if c.JSON {
 		if jsonErr := sh.json(map[string]any{"verified": err == nil, "report": rep}); jsonErr != nil {
 			return jsonErr
@@ -66,6 +45,35 @@ func (c *ledgerVerifyCmd) Run(sh *shell) error {
 		return &hinted{err, "a ledger in use may end in a record that is being written: stop the gateway and verify again; otherwise keep the folder as it is"}
 	}
 	return nil
+}
+
+// verify finds the keys and the ledger, and reads every byte of it. A usageError is about what was given.
+func (c *ledgerVerifyCmd) verify(sh *shell) (wal.Report, error) {
+	keys, err := c.keys(sh)
+	if err != nil {
+		return wal.Report{}, err
+	}
+	o := wal.VerifyOptions{Keys: keys}
+	if c.K0 == "" {
+		c.K0 = c.lyingKey()
+	}
+	if c.K0 != "" {
+		if o.K0, err = c.firstKey(sh); err != nil {
+			return wal.Report{}, err
+		}
+	}
+	told := int64(0)
+	o.Progress = func(n int64) {
+		if n-told >= progressEvery {
+			told = n
+			fmt.Fprintf(sh.err, "read %d MiB\n", n>>20)
+		}
+	}
+	dir := filepath.Join(c.Data, "ledger")
+	if _, err := os.Stat(dir); err != nil {
+		return wal.Report{}, usage("--data is the folder that holds keys and ledger", "no ledger: %v", err)
+	}
+	return wal.Verify(sh.ctx, dir, o)
 }
 
 // lyingKey finds k_0 where the gateway exported it, as long as nobody has moved it away and it can be read as it is.

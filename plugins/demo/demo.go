@@ -1,128 +1,29 @@
 // Package demo is a small, useful MCP server that needs nothing from outside:
 // a notebook, a table of orders, a calculator, an outbox that never sends, a
-// few fixture pages and a timer. Development mode starts it as a child
-// process; tests use it as a real upstream of either protocol era.
+// few fixture pages and a timer. Development mode runs it as a connector; tests
+// use it as a real upstream of either protocol era.
 //
 // All state lives in one Server, is bounded, and dies with the process. No
 // tool touches the disk or the network.
 package demo
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"io"
-	"net"
-	"net/http"
-	"time"
+	"cmp"
+	"slices"
 
-	"github.com/modelcontextprotocol/go-sdk/mcp"
+	"github.com/gatewright/gatewright/plugins/connector"
 )
 
-// Path is where Serve answers.
-const Path = "/mcp"
-
-// Bounds of the listener. The demo serves one gateway on loopback, so they are
-// generous in time and tight in size.
-const (
-	maxBody        = 1 << 20  // bytes of one request; the gateway's own default is the same
-	maxHeader      = 32 << 10 // bytes of one request head
-	headerTimeout  = 10 * time.Second
-	idleTimeout    = 2 * time.Minute
-	sessionTimeout = 10 * time.Minute // a legacy session without requests
-	drainTimeout   = 2 * time.Second
-)
-
-// lastLegacy is the newest protocol version that still has the initialize
-// handshake; versions are dates and compare as strings.
-const lastLegacy = "2025-11-25"
-
-// Serve answers MCP over streamable HTTP at Path until ctx ends, then drains
-// for at most two seconds. It returns nil after an ordered stop.
-func Serve(ctx context.Context, ln net.Listener) error {
-	server := &http.Server{
-		Handler:           Handler(),
-		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeader,
-	}
-	stopped := make(chan error, 1)
-	release := context.AfterFunc(ctx, func() { stopped <- stop(server) })
-	err := server.Serve(ln)
-	if release() {
-		return fmt.Errorf("serve demo: %w", err)
-	}
-	return <-stopped
-}
-
-// Run is the whole life of a demo child process: it takes a free loopback port,
-// announces itself on ready as plugins.Process expects, and serves until ctx
-// ends.
-func Run(ctx context.Context, ready io.Writer) error {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return fmt.Errorf("run demo: %w", err)
-	}
-	if _, err := fmt.Fprintf(ready, "ready http://%s%s\n", ln.Addr(), Path); err != nil {
-		return errors.Join(fmt.Errorf("run demo: announce: %w", err), ln.Close())
-	}
-	return Serve(ctx, ln)
-}
-
-// stop drains server and then cuts what is left.
-func stop(server *http.Server) error {
-	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
-	defer cancel()
-	if err := server.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("stop demo: %w", err)
-	}
-	return server.Close()
-}
-
-// Handler returns the whole server as an http.Handler with fresh state. Both
-// protocol eras are served on the one URL and share that state.
-func Handler() http.Handler {
-	server := newServer()
-	pick := func(*http.Request) *mcp.Server { return server }
-	modern := mcp.NewStreamableHTTPHandler(pick, &mcp.StreamableHTTPOptions{
-		Stateless: true, JSONResponse: true, MaxRequestBodyBytes: maxBody, PropagateRequestCancellation: true,
-	})
-	legacy := mcp.NewStreamableHTTPHandler(pick, &mcp.StreamableHTTPOptions{
-		JSONResponse: true, MaxRequestBodyBytes: maxBody, SessionTimeout: sessionTimeout,
-	})
-	mux := http.NewServeMux()
-	mux.HandleFunc(Path, func(w http.ResponseWriter, r *http.Request) {
-		if isLegacy(r) {
-			legacy.ServeHTTP(w, r)
-			return
+// New returns the whole server with fresh state.
+func New() (connector.Server, error) {
+	all := slices.Concat((&notebook{}).tools(), table(), calculator(), (&outbox{}).tools(), site(), timer())
+	list := make([]connector.Tool, len(all))
+	for i, t := range all {
+		if t.err != nil {
+			return nil, t.err
 		}
-		modern.ServeHTTP(w, r)
-	})
-	return mux
-}
-
-// isLegacy tells which handler a request belongs to. The library serves the
-// stateless era (2026-07-28) and the session era in separate handlers.
-func isLegacy(r *http.Request) bool {
-	if r.Method != http.MethodPost || r.Header.Get("Mcp-Session-Id") != "" {
-		return true
+		list[i] = t.Tool
 	}
-	version := r.Header.Get("Mcp-Protocol-Version")
-	return version <= lastLegacy && r.Header.Get("Mcp-Method") == ""
-}
-
-func newServer() *mcp.Server {
-	server := mcp.NewServer(
-		&mcp.Implementation{Name: "gatewright-demo", Title: "Gatewright demo server", Version: "1"},
-		&mcp.ServerOptions{
-			Instructions: "A sandbox of harmless tools. State is kept in memory and lost when the process ends.",
-			Capabilities: &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{}},
-		})
-	addNotes(server, &notebook{})
-	addTable(server)
-	addCalculate(server)
-	addMail(server, &outbox{})
-	addPages(server)
-	addWait(server)
-	return server
+	slices.SortFunc(list, func(a, b connector.Tool) int { return cmp.Compare(a.Name, b.Name) })
+	return connector.Tools(list...)
 }

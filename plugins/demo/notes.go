@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-
-	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
 // maxNotes bounds the notebook: with the schema's limits on title, text and
@@ -39,26 +37,24 @@ const noteSchema = `{"type":"object","required":["id","title","text","tags"],"ad
 const noteListSchema = `{"type":"object","required":["notes","total"],"additionalProperties":false,"properties":{
 	"notes":{"type":"array","items":` + noteSchema + `},"total":{"type":"integer","minimum":0}}}`
 
-func addNotes(s *mcp.Server, b *notebook) {
-	add(s, tool("notes_add", "Add a note",
+func (b *notebook) tools() []tool {
+	return []tool{describe("notes_add", "Add a note",
 		"Write a note into the notebook and return it with its new id. Each call adds another note.",
 		effect{}, `{"type":"object","required":["title","text"],"additionalProperties":false,"properties":{
 			"title":{"type":"string","minLength":1,"maxLength":200,"description":"One line"},
 			"text":{"type":"string","maxLength":4000,"description":"The note itself"},
 			"tags":{"type":"array","maxItems":10,"items":{"type":"string","pattern":"^[a-z0-9-]{1,32}$"},"description":"Lower-case words to find it by"}}}`,
-		noteSchema), b.add)
-	add(s, tool("notes_list", "List notes",
+		noteSchema, b.add), describe("notes_list", "List notes",
 		"List the newest notes first, optionally only those that carry a tag.",
 		effect{readOnly: true, idempotent: true}, `{"type":"object","additionalProperties":false,"properties":{
 			"tag":{"type":"string","pattern":"^[a-z0-9-]{1,32}$"},
 			"limit":{"type":"integer","minimum":1,"maximum":100,"default":20}}}`,
-		noteListSchema), b.list)
-	add(s, tool("notes_search", "Search notes",
+		noteListSchema, b.list), describe("notes_search", "Search notes",
 		"Find notes whose title or text contains the words, ignoring case. Newest first.",
 		effect{readOnly: true, idempotent: true}, `{"type":"object","required":["query"],"additionalProperties":false,"properties":{
 			"query":{"type":"string","minLength":1,"maxLength":100},
 			"limit":{"type":"integer","minimum":1,"maximum":100,"default":20}}}`,
-		noteListSchema), b.search)
+		noteListSchema, b.search)}
 }
 
 type noteDraft struct {

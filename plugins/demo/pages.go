@@ -3,8 +3,6 @@ package demo
 import (
 	"context"
 	"fmt"
-
-	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
 type pageAddress struct {
@@ -30,13 +28,13 @@ var pages = []page{
 		"config backup: aws_access_key_id=AKIAIOSFODNN7EXAMPLE aws_secret_access_key=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n"},
 }
 
-func addPages(s *mcp.Server) {
-	add(s, tool("page_fetch", "Fetch a page",
+func site() []tool {
+	return []tool{describe("page_fetch", "Fetch a page",
 		"Return the text of a page of https://demo.example. The pages are fixtures; there is no network behind them.",
 		effect{readOnly: true, idempotent: true, openWorld: true}, `{"type":"object","required":["url"],"additionalProperties":false,"properties":{
 			"url":{"type":"string","maxLength":200,"pattern":"^https://demo\\.example/[a-z0-9/-]*$","description":"For example https://demo.example/pricing"}}}`,
 		`{"type":"object","required":["url","title","text"],"additionalProperties":false,"properties":{
-			"url":{"type":"string"},"title":{"type":"string"},"text":{"type":"string"}}}`),
+			"url":{"type":"string"},"title":{"type":"string"},"text":{"type":"string"}}}`,
 		func(_ context.Context, in pageAddress) (page, error) {
 			for _, p := range pages {
 				if p.URL == in.URL {
@@ -44,5 +42,5 @@ func addPages(s *mcp.Server) {
 				}
 			}
 			return page{}, fmt.Errorf("no such page; start at %s", pages[0].URL)
-		})
+		})}
 }

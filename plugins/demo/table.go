@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
 // order is one row of the table. Prices are whole cents, so that comparing
@@ -80,8 +78,8 @@ type tableRows struct {
 
 const columnSchema = `{"type":"string","enum":["id","customer","item","quantity","cents","status","day"]}`
 
-func addTable(s *mcp.Server) {
-	add(s, tool("table_query", "Query a table",
+func table() []tool {
+	return []tool{describe("table_query", "Query a table",
 		"Read rows of the orders table. All conditions must hold; text compares exactly, contains looks inside text.",
 		effect{readOnly: true, idempotent: true}, `{"type":"object","required":["table"],"additionalProperties":false,"properties":{
 			"table":{"type":"string","enum":["orders"]},
@@ -93,7 +91,7 @@ func addTable(s *mcp.Server) {
 			"descending":{"type":"boolean","default":false},
 			"limit":{"type":"integer","minimum":1,"maximum":50,"default":20}}}`,
 		`{"type":"object","required":["rows","total"],"additionalProperties":false,"properties":{
-			"rows":{"type":"array","items":{"type":"object"}},"total":{"type":"integer","minimum":0}}}`), queryOrders)
+			"rows":{"type":"array","items":{"type":"object"}},"total":{"type":"integer","minimum":0}}}`, queryOrders)}
 }
 
 func queryOrders(_ context.Context, in tableQuery) (tableRows, error) {

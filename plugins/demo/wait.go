@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
 type waitFor struct {
@@ -16,13 +14,12 @@ type waited struct {
 	Seconds float64 `json:"seconds"`
 }
 
-func addWait(s *mcp.Server) {
-	add(s, tool("wait", "Wait",
+func timer() []tool {
+	return []tool{describe("wait", "Wait",
 		"Wait for some seconds and return. Ends early when the request is cancelled.",
 		effect{readOnly: true, idempotent: true}, `{"type":"object","required":["seconds"],"additionalProperties":false,"properties":{
 			"seconds":{"type":"number","minimum":0,"maximum":30}}}`,
-		`{"type":"object","required":["seconds"],"additionalProperties":false,"properties":{"seconds":{"type":"number"}}}`),
-		wait)
+		`{"type":"object","required":["seconds"],"additionalProperties":false,"properties":{"seconds":{"type":"number"}}}`, wait)}
 }
 
 func wait(ctx context.Context, in waitFor) (waited, error) {

@@ -21,15 +21,17 @@ type number struct {
 }
 
 func calculator() []tool {
-	return []tool{describe("calculate", "Calculate",
-		"Evaluate an arithmetic expression: numbers, + - * / % ^, parentheses and the functions abs, sqrt, round, floor, ceil.",
-		effect{readOnly: true, idempotent: true}, `{"type":"object","required":["expression"],"additionalProperties":false,"properties":{
+	return []tool{
+		describe("calculate", "Calculate",
+			"Evaluate an arithmetic expression: numbers, + - * / % ^, parentheses and the functions abs, sqrt, round, floor, ceil.",
+			effect{readOnly: true, idempotent: true}, `{"type":"object","required":["expression"],"additionalProperties":false,"properties":{
 			"expression":{"type":"string","minLength":1,"maxLength":500,"description":"For example (2+3)*4^2"}}}`,
-		`{"type":"object","required":["value"],"additionalProperties":false,"properties":{"value":{"type":"number"}}}`,
-		func(_ context.Context, in formula) (number, error) {
-			v, err := evaluate(in.Expression)
-			return number{v}, err
-		})}
+			`{"type":"object","required":["value"],"additionalProperties":false,"properties":{"value":{"type":"number"}}}`,
+			func(_ context.Context, in formula) (number, error) {
+				v, err := evaluate(in.Expression)
+				return number{v}, err
+			}),
+	}
 }
 
 // evaluate parses and computes in one pass:

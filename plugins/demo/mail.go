@@ -27,19 +27,22 @@ const mailSchema = `{"type":"object","required":["id","to","subject","body"],"ad
 	"id":{"type":"integer","minimum":1},"to":{"type":"string"},"subject":{"type":"string"},"body":{"type":"string"}}}`
 
 func (o *outbox) tools() []tool {
-	return []tool{describe("mail_send", "Send a mail",
-		"Put a mail into the outbox and return it. Nothing is really sent; mail_outbox shows what was put there.",
-		effect{destructive: true, openWorld: true}, `{"type":"object","required":["to","subject","body"],"additionalProperties":false,"properties":{
+	return []tool{
+		describe("mail_send", "Send a mail",
+			"Put a mail into the outbox and return it. Nothing is really sent; mail_outbox shows what was put there.",
+			effect{destructive: true, openWorld: true}, `{"type":"object","required":["to","subject","body"],"additionalProperties":false,"properties":{
 			"to":{"type":"string","maxLength":254,"pattern":"^[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(\\.[A-Za-z0-9-]+)+$","description":"One address"},
 			"subject":{"type":"string","minLength":1,"maxLength":200},
 			"body":{"type":"string","maxLength":10000}}}`,
-		mailSchema, o.send), describe("mail_outbox", "Show the outbox",
-		"List the mails in the outbox, newest first, optionally only those to one address.",
-		effect{readOnly: true, idempotent: true}, `{"type":"object","additionalProperties":false,"properties":{
+			mailSchema, o.send),
+		describe("mail_outbox", "Show the outbox",
+			"List the mails in the outbox, newest first, optionally only those to one address.",
+			effect{readOnly: true, idempotent: true}, `{"type":"object","additionalProperties":false,"properties":{
 			"to":{"type":"string","maxLength":254},
 			"limit":{"type":"integer","minimum":1,"maximum":100,"default":20}}}`,
-		`{"type":"object","required":["mails","total"],"additionalProperties":false,"properties":{
-			"mails":{"type":"array","items":`+mailSchema+`},"total":{"type":"integer","minimum":0}}}`, o.list)}
+			`{"type":"object","required":["mails","total"],"additionalProperties":false,"properties":{
+			"mails":{"type":"array","items":`+mailSchema+`},"total":{"type":"integer","minimum":0}}}`, o.list),
+	}
 }
 
 type mailDraft struct {

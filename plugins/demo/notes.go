@@ -38,23 +38,27 @@ const noteListSchema = `{"type":"object","required":["notes","total"],"additiona
 	"notes":{"type":"array","items":` + noteSchema + `},"total":{"type":"integer","minimum":0}}}`
 
 func (b *notebook) tools() []tool {
-	return []tool{describe("notes_add", "Add a note",
-		"Write a note into the notebook and return it with its new id. Each call adds another note.",
-		effect{}, `{"type":"object","required":["title","text"],"additionalProperties":false,"properties":{
+	return []tool{
+		describe("notes_add", "Add a note",
+			"Write a note into the notebook and return it with its new id. Each call adds another note.",
+			effect{}, `{"type":"object","required":["title","text"],"additionalProperties":false,"properties":{
 			"title":{"type":"string","minLength":1,"maxLength":200,"description":"One line"},
 			"text":{"type":"string","maxLength":4000,"description":"The note itself"},
 			"tags":{"type":"array","maxItems":10,"items":{"type":"string","pattern":"^[a-z0-9-]{1,32}$"},"description":"Lower-case words to find it by"}}}`,
-		noteSchema, b.add), describe("notes_list", "List notes",
-		"List the newest notes first, optionally only those that carry a tag.",
-		effect{readOnly: true, idempotent: true}, `{"type":"object","additionalProperties":false,"properties":{
+			noteSchema, b.add),
+		describe("notes_list", "List notes",
+			"List the newest notes first, optionally only those that carry a tag.",
+			effect{readOnly: true, idempotent: true}, `{"type":"object","additionalProperties":false,"properties":{
 			"tag":{"type":"string","pattern":"^[a-z0-9-]{1,32}$"},
 			"limit":{"type":"integer","minimum":1,"maximum":100,"default":20}}}`,
-		noteListSchema, b.list), describe("notes_search", "Search notes",
-		"Find notes whose title or text contains the words, ignoring case. Newest first.",
-		effect{readOnly: true, idempotent: true}, `{"type":"object","required":["query"],"additionalProperties":false,"properties":{
+			noteListSchema, b.list),
+		describe("notes_search", "Search notes",
+			"Find notes whose title or text contains the words, ignoring case. Newest first.",
+			effect{readOnly: true, idempotent: true}, `{"type":"object","required":["query"],"additionalProperties":false,"properties":{
 			"query":{"type":"string","minLength":1,"maxLength":100},
 			"limit":{"type":"integer","minimum":1,"maximum":100,"default":20}}}`,
-		noteListSchema, b.search)}
+			noteListSchema, b.search),
+	}
 }
 
 type noteDraft struct {

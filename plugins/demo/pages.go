@@ -29,18 +29,20 @@ var pages = []page{
 }
 
 func site() []tool {
-	return []tool{describe("page_fetch", "Fetch a page",
-		"Return the text of a page of https://demo.example. The pages are fixtures; there is no network behind them.",
-		effect{readOnly: true, idempotent: true, openWorld: true}, `{"type":"object","required":["url"],"additionalProperties":false,"properties":{
+	return []tool{
+		describe("page_fetch", "Fetch a page",
+			"Return the text of a page of https://demo.example. The pages are fixtures; there is no network behind them.",
+			effect{readOnly: true, idempotent: true, openWorld: true}, `{"type":"object","required":["url"],"additionalProperties":false,"properties":{
 			"url":{"type":"string","maxLength":200,"pattern":"^https://demo\\.example/[a-z0-9/-]*$","description":"For example https://demo.example/pricing"}}}`,
-		`{"type":"object","required":["url","title","text"],"additionalProperties":false,"properties":{
+			`{"type":"object","required":["url","title","text"],"additionalProperties":false,"properties":{
 			"url":{"type":"string"},"title":{"type":"string"},"text":{"type":"string"}}}`,
-		func(_ context.Context, in pageAddress) (page, error) {
-			for _, p := range pages {
-				if p.URL == in.URL {
-					return p, nil
+			func(_ context.Context, in pageAddress) (page, error) {
+				for _, p := range pages {
+					if p.URL == in.URL {
+						return p, nil
+					}
 				}
-			}
-			return page{}, fmt.Errorf("no such page; start at %s", pages[0].URL)
-		})}
+				return page{}, fmt.Errorf("no such page; start at %s", pages[0].URL)
+			}),
+	}
 }

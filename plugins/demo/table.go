@@ -79,9 +79,10 @@ type tableRows struct {
 const columnSchema = `{"type":"string","enum":["id","customer","item","quantity","cents","status","day"]}`
 
 func table() []tool {
-	return []tool{describe("table_query", "Query a table",
-		"Read rows of the orders table. All conditions must hold; text compares exactly, contains looks inside text.",
-		effect{readOnly: true, idempotent: true}, `{"type":"object","required":["table"],"additionalProperties":false,"properties":{
+	return []tool{
+		describe("table_query", "Query a table",
+			"Read rows of the orders table. All conditions must hold; text compares exactly, contains looks inside text.",
+			effect{readOnly: true, idempotent: true}, `{"type":"object","required":["table"],"additionalProperties":false,"properties":{
 			"table":{"type":"string","enum":["orders"]},
 			"columns":{"type":"array","minItems":1,"maxItems":7,"items":`+columnSchema+`},
 			"where":{"type":"array","maxItems":8,"items":{"type":"object","required":["column","op","value"],"additionalProperties":false,"properties":{
@@ -90,8 +91,9 @@ func table() []tool {
 			"order_by":`+columnSchema+`,
 			"descending":{"type":"boolean","default":false},
 			"limit":{"type":"integer","minimum":1,"maximum":50,"default":20}}}`,
-		`{"type":"object","required":["rows","total"],"additionalProperties":false,"properties":{
-			"rows":{"type":"array","items":{"type":"object"}},"total":{"type":"integer","minimum":0}}}`, queryOrders)}
+			`{"type":"object","required":["rows","total"],"additionalProperties":false,"properties":{
+			"rows":{"type":"array","items":{"type":"object"}},"total":{"type":"integer","minimum":0}}}`, queryOrders),
+	}
 }
 
 func queryOrders(_ context.Context, in tableQuery) (tableRows, error) {

@@ -15,11 +15,13 @@ type waited struct {
 }
 
 func timer() []tool {
-	return []tool{describe("wait", "Wait",
-		"Wait for some seconds and return. Ends early when the request is cancelled.",
-		effect{readOnly: true, idempotent: true}, `{"type":"object","required":["seconds"],"additionalProperties":false,"properties":{
+	return []tool{
+		describe("wait", "Wait",
+			"Wait for some seconds and return. Ends early when the request is cancelled.",
+			effect{readOnly: true, idempotent: true}, `{"type":"object","required":["seconds"],"additionalProperties":false,"properties":{
 			"seconds":{"type":"number","minimum":0,"maximum":30}}}`,
-		`{"type":"object","required":["seconds"],"additionalProperties":false,"properties":{"seconds":{"type":"number"}}}`, wait)}
+			`{"type":"object","required":["seconds"],"additionalProperties":false,"properties":{"seconds":{"type":"number"}}}`, wait),
+	}
 }
 
 func wait(ctx context.Context, in waitFor) (waited, error) {

@@ -38,6 +38,8 @@ var doors = map[string][]string{
 	"github.com/cedar-policy/":              {"policies"},
 	"github.com/tetratelabs/wazero":         {"wasm"},
 	"github.com/hashicorp/go-plugin":        {"plugins"},
+	"github.com/hashicorp/go-hclog":         {"plugins"},
+	"google.golang.org/grpc":                {"plugins"},
 	"github.com/modelcontextprotocol/":      {"plugins", "gateway/upstream"},
 	"github.com/go-jose/":                   {"gateway/identity"},
 	"github.com/santhosh-tekuri/jsonschema": {"gateway/catalogue"},

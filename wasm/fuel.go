@@ -24,7 +24,8 @@ type tank struct {
 	context.Context // the caller's
 	left            int64
 	slice           int64
-	last            time.Time
+	last            time.Time // when the slice began; zero when nobody looked
+	refueled        bool      // this call needed more than one slice
 	fuel            api.MutableGlobal
 	logged          int // bytes written to the log by this call
 	filter          *Filter
@@ -36,6 +37,9 @@ func (t *tank) Value(any) any { return nil }
 // start begins a call with a budget and returns its first slice.
 func (t *tank) start(ctx context.Context, budget int64) int64 {
 	t.Context, t.last, t.logged = ctx, time.Time{}, 0
+	if t.refueled { // the last call did, so this one may too: look how long a slice takes
+		t.last, t.refueled = time.Now(), false
+	}
 	first := min(t.slice, budget)
 	t.left = budget - first
 	return first
@@ -52,6 +56,7 @@ func (t *tank) refuel(rest int64) int64 {
 		panic(&contextEnd{ended(t.Context)})
 	default:
 	}
+	t.refueled = true
 	t.adapt(time.Now())
 	runtime.Gosched() // several runaways would otherwise starve everybody else
 	t.last = time.Now()
@@ -60,8 +65,7 @@ func (t *tank) refuel(rest int64) int64 {
 	return next
 }
 
-// adapt fits the next slice to how long the last one took. The first of a call is not timed: a clock is not read for calls
-// that need no second one.
+// adapt fits the next slice to how long the last one took.
 func (t *tank) adapt(now time.Time) {
 	if t.last.IsZero() {
 		return

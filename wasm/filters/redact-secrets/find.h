@@ -1,0 +1,15 @@
+// What a secret looks like. find_secrets looks at one decoded text and reports what is to be replaced.
+#pragma once
+#include "gw.h"
+
+// The kinds, in the order in which labels are written. NAMES has them as they stand in labels and replacements.
+enum kind {
+    PRIVATE_KEY, AWS, GITHUB, GITLAB, SLACK, STRIPE, OPENAI, ANTHROPIC, GOOGLE, GATEWRIGHT, JWT, BEARER, CARD, PASSWORD, KINDS,
+};
+
+// report is told of each secret: the text from `from` to `to` (offsets) is of that kind. Reports may overlap and come in
+// any order.
+void report(enum kind kind, u32 from, u32 to);
+
+// find_secrets looks through text of n bytes. Eight bytes behind it must be readable; what they hold does not matter.
+void find_secrets(const u8 *text, u32 n);

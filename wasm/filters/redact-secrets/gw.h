@@ -1,0 +1,67 @@
+// The filter ABI "gw 1" and the little of C that a filter without a library needs.
+#pragma once
+
+typedef unsigned char u8;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+#define EXPORT(name) __attribute__((export_name(#name)))
+
+// RARE keeps a function out of the loops that call it: metered code pays for a loop by the length of its body, taken or not.
+#define RARE __attribute__((noinline))
+#define PAGE 65536u
+
+// The first byte behind the stack and the static data; the linker sets it.
+extern u8 __heap_base;
+
+static inline u32 heap_base(void) { return ((u32)&__heap_base + 15u) & ~15u; }
+
+// reserve makes sure that memory reaches up to end, with room to read eight bytes past it.
+static inline int reserve(u64 end) {
+    u64 want = (end + 8 + PAGE - 1) / PAGE, have = __builtin_wasm_memory_size(0);
+    return want <= have || (want <= 65536 && __builtin_wasm_memory_grow(0, (u32)(want - have)) != (u32)-1);
+}
+
+static inline u64 load8(const u8 *p) {
+    u64 x;
+    __builtin_memcpy(&x, p, 8);
+    return x;
+}
+
+static inline u32 load4(const u8 *p) {
+    u32 x;
+    __builtin_memcpy(&x, p, 4);
+    return x;
+}
+
+static inline void store8(u8 *p, u64 x) { __builtin_memcpy(p, &x, 8); }
+
+// Eight bytes at once: a mask has the high bit of each byte that is meant, and no others.
+#define ONES 0x0101010101010101ull
+#define HIGHS 0x8080808080808080ull
+
+// zeros is exact up to its first mark, which is all that most callers look at; bytes of one may follow as false marks.
+static inline u64 zeros(u64 x) { return (x - ONES) & ~x & HIGHS; }
+static inline u64 equals(u64 x, u8 c) { return zeros(x ^ (ONES * c)); }
+
+// between marks the bytes from `low` to `high`; x holds no byte beyond ASCII.
+static inline u64 between(u64 x, u8 low, u8 high) { return (x + ONES * (128u - low)) & ~(x + ONES * (127u - high)) & HIGHS; }
+
+static inline u32 first_of(u64 mask) { return (u32)__builtin_ctzll(mask) >> 3; }
+
+// same compares n bytes, up to eight at once.
+static inline int same(const u8 *p, const void *with, u32 n) {
+    const u8 *q = with;
+    for (; n >= 8; n -= 8, p += 8, q += 8)
+        if (load8(p) != load8(q)) return 0;
+    if (n >= 4) {
+        if (load4(p) != load4(q)) return 0;
+        n -= 4, p += 4, q += 4;
+    }
+    for (; n; n--)
+        if (*p++ != *q++) return 0;
+    return 1;
+}
+
+// starts reports whether the text at p begins with a literal that fits before end.
+#define starts(p, end, literal) ((u32)((end) - (p)) >= sizeof(literal) - 1 && same(p, literal, sizeof(literal) - 1))

@@ -5,41 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"os/exec"
 	"syscall"
 	"time"
 )
-
-// Command is how a child is started. It comes from configuration or a signed
-// bundle, never from a request.
-type Command struct {
-	// Name labels the child in logs and errors.
-	Name string
-	// Path is the program, absolute or found in PATH by the caller; Args are its
-	// arguments without the program itself. No shell is involved.
-	Path string
-	Args []string
-	// Env is what the child sees besides PassEnv, as NAME=value.
-	Env []string
-	// PassEnv names variables copied from the gateway's own environment. Danger:
-	// a child sees every secret named here.
-	PassEnv []string
-	// Dir is the working directory; empty means the gateway's.
-	Dir string
-}
-
-// environment builds the child's whole environment. It is never nil, because
-// os/exec reads nil as "inherit everything".
-func (c Command) environment() []string {
-	env := append(make([]string, 0, len(c.Env)+len(c.PassEnv)), c.Env...)
-	for _, name := range c.PassEnv {
-		if v, ok := os.LookupEnv(name); ok {
-			env = append(env, name+"="+v)
-		}
-	}
-	return env
-}
 
 // child is one run of a Command.
 type child struct {

@@ -11,11 +11,7 @@ import (
 	"time"
 )
 
-const (
-	maxReadyLine = 512     // bytes; a loopback URL fits many times
-	maxLogLine   = 4 << 10 // bytes of one stderr line; the rest of it is cut
-	burstSeconds = 5       // a child may log this many seconds' worth at once
-)
+const maxReadyLine = 512 // bytes; a loopback URL fits many times
 
 type ready struct {
 	url string

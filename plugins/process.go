@@ -1,10 +1,3 @@
-// Package plugins starts, watches, restarts and stops the child processes
-// through which the gateway reaches tools. Its sub-packages are such children.
-//
-// A child is trusted with nothing it was not given: its command comes from
-// configuration, its environment is built from an explicit list, it inherits
-// no descriptor but the three standard ones, what it prints is bounded, and it
-// dies with the gateway.
 package plugins
 
 import (
@@ -18,80 +11,8 @@ import (
 	"time"
 )
 
-// State is where a Process stands in its life.
-type State string
-
-// The states of a Process. Broken and Stopped are final.
-const (
-	Starting State = "starting" // launched or about to be, not ready
-	Running  State = "running"  // ready at URL
-	Broken   State = "broken"   // it crashed too often and is not started again
-	Stopped  State = "stopped"  // by Stop
-)
-
-// ErrBroken means that a child crashed too often and was given up.
-var ErrBroken = errors.New("child crashed too often")
-
-var errStopped = errors.New("stopped")
-
-// Config bounds a child's life.
-type Config struct {
-	// ReadyTimeout is how long a child may take to print its ready line
-	// (default 10s). Danger: a child that needs longer is killed and restarted.
-	ReadyTimeout time.Duration `koanf:"ready_timeout"`
-	// StopTimeout is how long a child may take to end after SIGTERM before it
-	// is killed (default 5s).
-	StopTimeout time.Duration `koanf:"stop_timeout"`
-	// BackoffMin is the pause before the first restart; it doubles with each
-	// crash in a row (default 200ms).
-	BackoffMin time.Duration `koanf:"backoff_min"`
-	// BackoffMax is the longest pause between restarts (default 30s).
-	BackoffMax time.Duration `koanf:"backoff_max"`
-	// MaxCrashes within CrashWindow break the process for good (default 10).
-	MaxCrashes int `koanf:"max_crashes"`
-	// CrashWindow is the span over which crashes are counted; a child that ran
-	// this long starts again with the shortest pause (default 5m).
-	CrashWindow time.Duration `koanf:"crash_window"`
-	// LinesPerSecond bounds how many lines of a child's stderr are logged, with
-	// a burst of five times as many (default 20). The rest is counted.
-	LinesPerSecond int `koanf:"lines_per_second"`
-}
-
-// DefaultConfig returns the documented defaults.
-func DefaultConfig() Config {
-	return Config{
-		ReadyTimeout: 10 * time.Second, StopTimeout: 5 * time.Second,
-		BackoffMin: 200 * time.Millisecond, BackoffMax: 30 * time.Second,
-		MaxCrashes: 10, CrashWindow: 5 * time.Minute, LinesPerSecond: 20,
-	}
-}
-
-// Validate refuses values that would leave a child without a bound.
-func (c Config) Validate() error {
-	switch {
-	case c.ReadyTimeout <= 0, c.StopTimeout <= 0, c.BackoffMin <= 0, c.CrashWindow <= 0:
-		return errors.New("plugins: ready_timeout, stop_timeout, backoff_min and crash_window must be positive")
-	case c.BackoffMax < c.BackoffMin:
-		return errors.New("plugins: backoff_max must not be below backoff_min")
-	case c.MaxCrashes < 1, c.LinesPerSecond < 1:
-		return errors.New("plugins: max_crashes and lines_per_second must be at least 1")
-	}
-	return nil
-}
-
-// Options is what Start needs besides a context.
-type Options struct {
-	Config  Config
-	Command Command
-	Logger  *slog.Logger
-	Now     func() time.Time
-	// OnReady, if set, is called with the child's URL each time it becomes
-	// ready, the first time before Start returns. It must not block.
-	OnReady func(url string)
-}
-
-// Stats is a snapshot of a Process for health pages.
-type Stats struct {
+// ProcessStats is a snapshot of a Process.
+type ProcessStats struct {
 	Name   string
 	State  State
 	URL    string // while Running
@@ -108,7 +29,7 @@ type Process struct {
 	done chan struct{} // closed when the supervisor has ended
 
 	mu    sync.Mutex // guards stats
-	stats Stats
+	stats ProcessStats
 }
 
 // Start launches the child and returns once it is ready. When the first launch
@@ -119,7 +40,7 @@ func Start(ctx context.Context, opts Options) (*Process, error) {
 		return nil, err
 	}
 	p := &Process{opts: opts, stop: make(chan struct{}), done: make(chan struct{})}
-	p.stats = Stats{Name: opts.Command.Name, State: Starting}
+	p.stats = ProcessStats{Name: opts.Command.Name, State: Starting}
 	first := make(chan error, 1)
 	go p.supervise(ctx, first)
 	select {
@@ -141,7 +62,7 @@ func (p *Process) URL() (url string, ok bool) {
 }
 
 // Stats returns a snapshot.
-func (p *Process) Stats() Stats {
+func (p *Process) Stats() ProcessStats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.stats
@@ -158,7 +79,7 @@ func (p *Process) Stop() error {
 	return nil
 }
 
-func (p *Process) set(change func(*Stats)) {
+func (p *Process) set(change func(*ProcessStats)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	change(&p.stats)
@@ -176,22 +97,22 @@ func (p *Process) supervise(ctx context.Context, first chan<- error) {
 		started := p.opts.Now()
 		ready, err := p.runOnce(ctx, first)
 		if p.stopped() {
-			p.set(func(s *Stats) { s.State, s.URL = Stopped, "" })
+			p.set(func(s *ProcessStats) { s.State, s.URL = Stopped, "" })
 			return
 		}
 		if first != nil && !ready {
-			p.set(func(s *Stats) { s.State, s.Err = Broken, err })
+			p.set(func(s *ProcessStats) { s.State, s.Err = Broken, err })
 			first <- err
 			return
 		}
 		first, ctx = nil, context.Background()
 		pause, ok := crashes.add(started, p.opts.Now())
 		if !ok {
-			p.set(func(s *Stats) { s.State, s.URL, s.Err = Broken, "", fmt.Errorf("%w: %w", ErrBroken, err) })
+			p.set(func(s *ProcessStats) { s.State, s.URL, s.Err = Broken, "", fmt.Errorf("%w: %w", ErrBroken, err) })
 			p.opts.Logger.Error("child given up", slog.String("child", p.opts.Command.Name), slog.Any("error", err))
 			return
 		}
-		p.set(func(s *Stats) { s.State, s.URL, s.Err = Starting, "", err })
+		p.set(func(s *ProcessStats) { s.State, s.URL, s.Err = Starting, "", err })
 		p.opts.Logger.Warn("child ended, restarting", slog.String("child", p.opts.Command.Name), slog.Any("error", err), slog.Duration("pause", pause))
 		p.sleep(pause)
 	}
@@ -227,12 +148,12 @@ func (p *Process) runOnce(ctx context.Context, first chan<- error) (ready bool, 
 		return false, err
 	}
 	defer c.end(p.opts.Config.StopTimeout)
-	p.set(func(s *Stats) { s.PID = c.cmd.Process.Pid; s.Starts++ })
+	p.set(func(s *ProcessStats) { s.PID = c.cmd.Process.Pid; s.Starts++ })
 	url, err := c.awaitReady(ctx, p.opts.Config.ReadyTimeout, p.stop)
 	if err != nil {
 		return false, err
 	}
-	p.set(func(s *Stats) { s.State, s.URL = Running, url })
+	p.set(func(s *ProcessStats) { s.State, s.URL = Running, url })
 	if p.opts.OnReady != nil {
 		p.opts.OnReady(url)
 	}

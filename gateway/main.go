@@ -5,17 +5,19 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
 	"github.com/gatewright/gatewright/gateway/cli"
 	"github.com/gatewright/gatewright/gateway/server"
-	"github.com/gatewright/gatewright/plugins/demo"
+	"github.com/gatewright/gatewright/plugins/builtin"
+	"github.com/gatewright/gatewright/plugins/connector/connectortest"
 )
 
 func main() {
-	os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, cli.Runner{Serve: serve, DemoServer: demoServer}))
+	os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, cli.Runner{
+		Serve: serve, ConnectorServe: connectorServe, CheckConnector: checkConnector,
+	}))
 }
 
 // serve runs a gateway until ctx ends.
@@ -34,5 +36,12 @@ func serve(ctx context.Context, o cli.ServeOptions) error {
 	})
 }
 
-// demoServer is the child that development mode starts of this same binary.
-func demoServer(ctx context.Context, stdout, _ io.Writer) error { return demo.Run(ctx, stdout) }
+// connectorServe is the whole life of a process that the gateway starts of this same binary.
+func connectorServe(kind string) int {
+	return builtin.Serve(kind, server.HTTPConnector, os.Getenv, os.Stderr)
+}
+
+// checkConnector starts an author's program as a gateway would and tries what it must be able to do.
+func checkConnector(ctx context.Context, path string, args []string, report func(name string, err error, d time.Duration)) error {
+	return connectortest.Check(ctx, connectortest.Candidate{Path: path, Args: args}, report)
+}

@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"github.com/gatewright/gatewright/gateway/catalogue"
-	"github.com/gatewright/gatewright/gateway/identity/vault"
+	"github.com/gatewright/gatewright/gateway/config"
 	"github.com/gatewright/gatewright/gateway/upstream"
 	"github.com/gatewright/gatewright/merkle"
 )
@@ -14,28 +14,29 @@ import (
 // The parts of one floor do not know each other; what they need of one another is handed over here.
 
 // lister reads a server's tools for the catalogue.
-type lister struct {
-	client *upstream.Client
-	vault  *vault.Vault
-}
+type lister struct{ g *Gateway }
 
 // ListTools asks the server itself.
 func (l lister) ListTools(ctx context.Context, s catalogue.Server) ([]json.RawMessage, error) {
-	t, err := target(ctx, l.vault, s)
+	t, err := l.g.target(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	return l.client.ListTools(ctx, t)
+	return l.g.client.ListTools(ctx, t)
 }
 
 // target says how to reach a server. Its credential is taken out of the vault for this one request, and wiped after.
-func target(ctx context.Context, v *vault.Vault, s catalogue.Server) (*upstream.Target, error) {
+func (g *Gateway) target(ctx context.Context, s catalogue.Server) (*upstream.Target, error) {
 	t := &upstream.Target{Tenant: s.Tenant, Name: s.Name, URL: s.URL, Era: s.Era, AllowPrivate: s.AllowPrivate}
+	t.Carrier = g.connectors.carrier(s.Tenant, s.Name)
+	if s.Process && t.Carrier == nil {
+		return nil, catalogue.ErrUnknown
+	}
 	if s.Credential == "" {
 		return t, nil
 	}
 	var value string
-	err := v.Use(ctx, s.Tenant, s.Credential, func(secret []byte) error {
+	err := g.vault.Use(ctx, s.Tenant, s.Credential, func(secret []byte) error {
 		value = s.Prefix + string(secret)
 		return nil
 	})
@@ -55,7 +56,7 @@ func (s servers) Target(ctx context.Context, tenant, name string) (*upstream.Tar
 	if !ok || !server.Enabled {
 		return nil, catalogue.ErrUnknown
 	}
-	return target(ctx, s.g.vault, server)
+	return s.g.target(ctx, server)
 }
 
 // planTools tells the register of plans about tools.
@@ -70,17 +71,20 @@ func (p planTools) Lookup(tenant, server, tool string) (merkle.Hash, func(args [
 	return t.SchemaHash, t.CheckArgs, true
 }
 
+func upstreamConfig(u config.Upstream, maxTools int) upstream.Config {
+	return upstream.Config{
+		ConnectTimeout: u.ConnectTimeout, Timeout: u.Timeout, QueueTimeout: u.QueueTimeout, IdleTimeout: u.IdleTimeout,
+		MaxConnections: u.MaxConnections, MaxResponse: int(u.MaxReply), MaxDepth: u.JSONDepth, MaxValues: u.JSONValues,
+		MaxEvents: u.MaxEvents, MaxTools: maxTools, MaxPages: u.MaxPages, MaxSessions: u.MaxSessions, SessionIdle: u.SessionIdle,
+		MaxUpstreams: u.MaxUpstreams, Failures: u.Failures, OpenFor: u.OpenFor, RootCAFile: u.RootCAFile,
+	}
+}
+
 // openCatalogue opens the client for upstreams and, on it, the catalogue with the servers of the configuration.
 func (g *Gateway) openCatalogue(ctx context.Context) error {
 	u, c := g.o.Config.Upstream, g.o.Config.Catalogue
-	uc := upstream.Config{
-		ConnectTimeout: u.ConnectTimeout, Timeout: u.Timeout, QueueTimeout: u.QueueTimeout, IdleTimeout: u.IdleTimeout,
-		MaxConnections: u.MaxConnections, MaxResponse: int(u.MaxReply), MaxDepth: u.JSONDepth, MaxValues: u.JSONValues,
-		MaxEvents: u.MaxEvents, MaxTools: c.MaxTools, MaxPages: u.MaxPages, MaxSessions: u.MaxSessions, SessionIdle: u.SessionIdle,
-		MaxUpstreams: u.MaxUpstreams, Failures: u.Failures, OpenFor: u.OpenFor, RootCAFile: u.RootCAFile,
-	}
 	var err error
-	if g.client, err = upstream.New(upstream.Options{Config: uc, Now: g.o.Now}); err != nil {
+	if g.client, err = upstream.New(upstream.Options{Config: upstreamConfig(u, c.MaxTools), Now: g.o.Now}); err != nil {
 		return err
 	}
 	cc := catalogue.Config{
@@ -91,7 +95,7 @@ func (g *Gateway) openCatalogue(ctx context.Context) error {
 	for name, s := range g.o.Config.Servers {
 		f := catalogue.Fixed{
 			Tenant: s.Tenant, Name: name, URL: s.URL, Era: s.Era, AllowPrivate: s.AllowPrivate || u.AllowPrivate,
-			Labels: s.Labels, Sensitivity: int64(s.Sensitivity),
+			Labels: s.Labels, Sensitivity: int64(s.Sensitivity), Process: s.URL == "",
 		}
 		if s.Credential != "" {
 			f.Credential, f.Header, f.Prefix = s.Credential, s.Header, s.Prefix
@@ -101,7 +105,10 @@ func (g *Gateway) openCatalogue(ctx context.Context) error {
 		}
 		cc.Servers = append(cc.Servers, f)
 	}
-	if g.tools, err = catalogue.Open(ctx, cc, g.store, lister{g.client, g.vault}, g.o.Now); err != nil {
+	if g.demoRuns() {
+		cc.Servers = append(cc.Servers, catalogue.Fixed{Tenant: demoTenant, Name: demoServerName, Process: true})
+	}
+	if g.tools, err = catalogue.Open(ctx, cc, g.store, lister{g}, g.o.Now); err != nil {
 		return err
 	}
 	g.tools.OnChange(func(tenant string) { g.bundles.retool(tenant) })

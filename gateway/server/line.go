@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 
+	"github.com/gatewright/gatewright/gateway/config"
 	"github.com/gatewright/gatewright/gateway/pipeline"
 	"github.com/gatewright/gatewright/gateway/proxy"
 	"github.com/gatewright/gatewright/gateway/proxy/mcp"
@@ -26,7 +27,7 @@ func (g *Gateway) buildLine(context.Context) error {
 			stages.Read{},
 			stages.Retry{Answers: &pipeline.Answers{MaxEntries: p.RetryEntries, MaxBytes: int(p.RetryBytes), Keep: p.RetryFor}, Verifier: g.verifier},
 			stages.Intent{Verifier: g.verifier, Plans: heldPlans{g}, Tools: g.tools, Used: g.ledger.Used},
-			// filter: the tenant's WASM filters stand here
+			&stages.Filter{Filters: g.filters, Arguments: requestLimits(p), Results: replyLimits(g.o.Config.Upstream)},
 			stages.Decide{Policies: &g.bundles.engines, Done: g.ledger.Done},
 		},
 		Ledger:    g.ledger,
@@ -52,7 +53,7 @@ func (g *Gateway) buildProxy() error {
 	if err != nil {
 		return err
 	}
-	limits := canon.Limits{Bytes: int(c.MaxBody), Depth: c.JSONDepth, Values: c.JSONValues}
+	limits := requestLimits(c)
 	routes := map[string]proxy.Route{
 		"mcp":         &mcp.Dialect{Line: g.line, Catalogue: g.tools, Policies: &g.bundles.engines, Version: g.o.Version, JSON: limits},
 		"api":         &native.Dialect{Line: g.line, Plans: g.plans, JSON: limits},
@@ -65,6 +66,15 @@ func (g *Gateway) buildProxy() error {
 		TrustedProxies: trusted, Hosts: c.Hosts, Origins: c.Origins,
 	}, g.line, routes, g.ready, g.o.Log)
 	return nil
+}
+
+// requestLimits bound a request's JSON, and replyLimits that of an answer.
+func requestLimits(c config.Proxy) canon.Limits {
+	return canon.Limits{Bytes: int(c.MaxBody), Depth: c.JSONDepth, Values: c.JSONValues}
+}
+
+func replyLimits(c config.Upstream) canon.Limits {
+	return canon.Limits{Bytes: int(c.MaxReply), Depth: c.JSONDepth, Values: c.JSONValues}
 }
 
 func (g *Gateway) jwks() []byte { return g.issuers.JWKS(g.o.Config.Intent.Issuer) }

@@ -38,7 +38,7 @@ import (
 type Options struct {
 	Config  config.Config
 	Version string
-	Self    []string  // the command that starts this binary, for the children it starts of itself
+	Self    []string  // the command that starts this binary, for the connectors it holds itself
 	Out     io.Writer // what people and scripts read: where it serves, and the ready line
 	Log     *slog.Logger
 	Now     func() time.Time
@@ -62,18 +62,19 @@ type Gateway struct {
 	proxy   *proxy.Server
 	control *control.API
 
-	verifier *intent.Verifier
-	issuers  *intent.Keys
-	strange  *pipeline.Strangers
-	certs    []*control.Certificate
-	dataTLS  *tls.Config // nil: plaintext
-	adminTLS *tls.Config
-	web      *http.Server
-	demo     *demoServer
-	data     net.Listener
-	admin    net.Listener
-	draining atomic.Bool
-	closing  atomic.Bool
+	verifier   *intent.Verifier
+	issuers    *intent.Keys
+	strange    *pipeline.Strangers
+	certs      []*control.Certificate
+	dataTLS    *tls.Config // nil: plaintext
+	adminTLS   *tls.Config
+	web        *http.Server
+	filters    *tenantFilters
+	connectors *connectors
+	data       net.Listener
+	admin      net.Listener
+	draining   atomic.Bool
+	closing    atomic.Bool
 }
 
 // Run starts a gateway, says where it serves, and serves until ctx ends; then it lets running calls finish and closes
@@ -98,8 +99,8 @@ func Start(ctx context.Context, o Options) (*Gateway, error) {
 	}{
 		{"data folder", g.openData}, {"keys", g.openKeys}, {"certificates", g.loadCertificates},
 		{"store", g.openStore}, {"ports", g.openPorts},
-		{"identity", g.openIdentity}, {"ledger and plans", g.openLedger}, {"catalogue", g.openCatalogue},
-		{"policies", g.openPolicies}, {"line", g.buildLine}, {"control", g.buildControl}, {"first tenant", g.firstTenant},
+		{"identity", g.openIdentity}, {"ledger and plans", g.openLedger}, {"connectors", g.openConnectors}, {"catalogue", g.openCatalogue},
+		{"policies", g.openPolicies}, {"filters", g.openFilters}, {"line", g.buildLine}, {"control", g.buildControl}, {"first tenant", g.firstTenant},
 	}
 	for _, s := range steps {
 		if err := s.do(ctx); err != nil {
@@ -240,15 +241,14 @@ func (g *Gateway) Close() error {
 	if g.strange != nil && g.line != nil {
 		errs = append(errs, g.strange.Flush(ctx, g.line))
 	}
-	if g.demo != nil {
-		errs = append(errs, g.demo.stop())
-	}
+	errs = append(errs, g.connectors.stop(ctx))
 	if g.client != nil {
 		g.client.Close()
 	}
 	if g.plans != nil {
 		g.plans.Close()
 	}
+	errs = append(errs, g.filters.close(ctx))
 	if g.ledger != nil {
 		errs = append(errs, g.ledger.Close(ctx))
 	}

@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 
 	"github.com/gatewright/gatewright/gateway/catalogue"
 	"github.com/gatewright/gatewright/gateway/identity"
 	"github.com/gatewright/gatewright/gateway/upstream"
-	"github.com/gatewright/gatewright/plugins"
 	"github.com/gatewright/gatewright/policies"
 	"github.com/gatewright/gatewright/store"
 )
@@ -20,11 +18,6 @@ const (
 	demoTenant     = "demo"
 	demoServerName = "demo"
 )
-
-// demoServer is the built-in MCP server as a child process.
-type demoServer struct{ process *plugins.Process }
-
-func (d *demoServer) stop() error { return d.process.Stop() }
 
 // firstTenant makes what is there before anybody can manage the gateway: in development the tenant "demo" with an
 // agent, working keys and the demo server; in production the gateway's own admin, whose key is shown once.
@@ -38,10 +31,8 @@ func (g *Gateway) firstTenant(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if g.o.Config.Demo.Server {
-		if err := g.startDemo(ctx); err != nil {
-			return err
-		}
+	if err := g.awaitDemo(ctx); err != nil {
+		return err
 	}
 	if err := g.openTenants(ctx); err != nil {
 		return err
@@ -144,51 +135,6 @@ func (g *Gateway) configuredServers(ctx context.Context) {
 			g.o.Log.Warn("a configured server belongs to an organisation that does not exist; nobody can reach it", "server", name, "tenant", s.Tenant)
 		}
 	}
-}
-
-func (g *Gateway) putServer(ctx context.Context, s catalogue.Server) error {
-	err := g.tools.AddServer(ctx, s.Tenant, s)
-	if errors.Is(err, catalogue.ErrExists) {
-		err = g.tools.UpdateServer(ctx, s.Tenant, s)
-	}
-	return err
-}
-
-// startDemo starts the demo server and, each time it comes up, tells the catalogue where.
-func (g *Gateway) startDemo(ctx context.Context) error {
-	var mu sync.Mutex
-	place := func(url string) error {
-		mu.Lock()
-		defer mu.Unlock()
-		s := catalogue.Server{Tenant: demoTenant, Name: demoServerName, URL: url, Era: "auto", AllowPrivate: true, Enabled: true}
-		if err := g.putServer(context.WithoutCancel(ctx), s); err != nil {
-			return err
-		}
-		return g.tools.Refresh(context.WithoutCancel(ctx), demoTenant, demoServerName)
-	}
-	pc := plugins.DefaultConfig()
-	pc.ReadyTimeout = g.o.Config.Connectors.StartTimeout
-	p, err := plugins.Start(ctx, plugins.Options{
-		Config:  pc,
-		Command: plugins.Command{Name: "demo server", Path: g.o.Self[0], Args: append(append([]string(nil), g.o.Self[1:]...), "demo-server")},
-		Logger:  g.o.Log, Now: g.o.Now,
-		OnReady: func(url string) {
-			go func() {
-				if err := place(url); err != nil && !g.closing.Load() {
-					g.o.Log.Error("the demo server's tools cannot be read", "error", err)
-				}
-			}()
-		},
-	})
-	if err != nil {
-		return fmt.Errorf("start the demo server: %w", err)
-	}
-	g.demo = &demoServer{p}
-	url, ok := p.URL()
-	if !ok {
-		return errors.New("start the demo server: it ended at once")
-	}
-	return place(url)
 }
 
 // writeDemoEnv writes what a client needs to try the gateway, for the owner's eyes only, before the ready line.

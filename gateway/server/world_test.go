@@ -22,16 +22,13 @@ import (
 	"github.com/gatewright/gatewright/gateway/config"
 	gatewright "github.com/gatewright/gatewright/gateway/sdk/go"
 	"github.com/gatewright/gatewright/gateway/server"
-	"github.com/gatewright/gatewright/plugins/demo"
+	"github.com/gatewright/gatewright/plugins/builtin"
 )
 
-// TestMain is also the demo server: the gateway starts its own binary again, which in a test is the test binary.
+// TestMain is also the built-in connectors: the gateway starts its own binary again, which in a test is the test binary.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && os.Args[1] == "demo-server" {
-		if err := demo.Run(context.Background(), os.Stdout); err != nil {
-			os.Exit(1)
-		}
-		os.Exit(0)
+	if len(os.Args) == 3 && os.Args[1] == builtin.Verb {
+		os.Exit(builtin.Serve(os.Args[2], server.HTTPConnector, os.Getenv, os.Stderr))
 	}
 	os.Exit(m.Run())
 }

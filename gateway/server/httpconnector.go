@@ -1,0 +1,89 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/gatewright/gatewright/gateway/config"
+	"github.com/gatewright/gatewright/gateway/upstream"
+	"github.com/gatewright/gatewright/plugins/connector"
+)
+
+// httpConnector is what the process of a server with via = "connector" is told.
+type httpConnector struct {
+	URL          string          `json:"url"`
+	Era          string          `json:"era"`
+	AllowPrivate bool            `json:"allow_private"`
+	Upstream     config.Upstream `json:"upstream"`
+}
+
+// HTTPConnector makes the connector that reaches one HTTP MCP server with the gateway's own client, in a process of its
+// own: what goes wrong in talking to that server stays there.
+func HTTPConnector(conf []byte) (connector.Server, error) {
+	var c httpConnector
+	d := json.NewDecoder(bytes.NewReader(conf))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&c); err != nil {
+		return nil, fmt.Errorf("read the connector's configuration: %w", err)
+	}
+	client, err := upstream.New(upstream.Options{Config: upstreamConfig(c.Upstream, 1), Now: time.Now})
+	if err != nil {
+		return nil, err
+	}
+	return &httpServer{client: client, conf: c}, nil
+}
+
+type httpServer struct {
+	client *upstream.Client
+	conf   httpConnector
+}
+
+// mirrored is how headers begin that repeat an argument; only servers of the newer era get them.
+const mirrored = "Mcp-Param-"
+
+// Call carries the request over HTTP.
+func (s *httpServer) Call(ctx context.Context, r *connector.Request) (connector.Reply, error) {
+	t := &upstream.Target{Tenant: "connector", Name: "server", URL: s.conf.URL, Era: s.conf.Era, AllowPrivate: s.conf.AllowPrivate}
+	t.Headers = func(add func(name, value string)) { addHeaders(r.Headers, false, add) }
+	req := &upstream.Request{
+		Method: r.Method, Name: r.Name, Principal: r.Principal, Params: r.Params, Arguments: r.Arguments, Meta: r.Meta,
+		Mirror: func(add func(name, value string)) { addHeaders(r.Headers, true, add) },
+	}
+	var reply upstream.Reply
+	if err := s.client.Call(ctx, t, req, &reply); err != nil {
+		return connector.Reply{}, httpFailure(err)
+	}
+	return connector.Reply{Result: reply.Result, Error: reply.Error}, nil
+}
+
+func addHeaders(list [][2]string, mirror bool, add func(name, value string)) {
+	for _, h := range list {
+		if strings.HasPrefix(h[0], mirrored) == mirror {
+			add(h[0], h[1])
+		}
+	}
+}
+
+// failureKinds gives each kind of an upstream's failure its name on the connector's wire; the rest is Unreachable.
+var failureKinds = map[upstream.Kind]connector.Kind{
+	upstream.Timeout: connector.Timeout, upstream.Canceled: connector.Canceled, upstream.TooLarge: connector.TooLarge,
+	upstream.Malformed: connector.Malformed, upstream.Redirect: connector.Refused, upstream.Status: connector.Refused,
+	upstream.Busy: connector.Busy, upstream.Invalid: connector.Refused, upstream.Unreachable: connector.Unreachable,
+}
+
+func httpFailure(err error) error {
+	e, ok := errors.AsType[*upstream.Error](err)
+	if !ok {
+		return err
+	}
+	kind, ok := failureKinds[e.Kind]
+	if !ok {
+		kind = connector.Unreachable
+	}
+	return &connector.Failure{Kind: kind, Detail: string(e.Kind) + ": " + e.Detail, Sent: e.Sent}
+}

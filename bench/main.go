@@ -22,11 +22,13 @@ import (
 const usage = `Usage: go run ./bench COMMAND [flags]
 
   ladder    CPU per call of the gateway over a bare fasthttp reverse proxy, part by part; ends with
-            ladder ratio_full=... ratio_receipts=... ratio_reverseproxy=... allocs=...
+            ladder ratio_full=... ratio_receipts=... ratio_reverseproxy=... allocs=... ratio_filter=...
+    --parts=false    only the proxies and the whole gateway
+
+  all
     --rounds N       rounds that count (default 5)
     --time D         of one rung in a round (default 2s)
     --conns N        connections, each with one call in flight (default 64)
-    --parts=false    only the proxies and the whole gateway
     --json FILE      write everything that was measured
 `
 
@@ -49,20 +51,32 @@ func main() {
 	os.Exit(code)
 }
 
+// child runs what this binary is for itself, if that is what the arguments ask for.
+func child(ctx context.Context, args []string) (code int, ok bool) {
+	if rig.IsChild(args) {
+		return rig.RunChild(ctx, args, ladder.Roles()), true
+	}
+	return 0, false
+}
+
 // run is the program: self starts it again, for its children.
 func run(ctx context.Context, self, args []string, out, log io.Writer) int {
-	if rig.IsChild(args) {
-		return rig.RunChild(ctx, args, ladder.Roles())
+	if code, ok := child(ctx, args); ok {
+		return code
 	}
 	if len(args) == 0 {
 		fmt.Fprint(out, usage)
 		return exitDone
 	}
-	if args[0] != "ladder" {
+	measure := commands[args[0]]
+	if measure == nil {
 		fmt.Fprintf(log, "bench: no command %q\n\n%s", args[0], usage)
 		return exitUsage
 	}
-	err := runLadder(ctx, self, args[1:], out, log)
+	o, err := parse(args[0], self, args[1:], log)
+	if err == nil {
+		err = finish(ctx, measure, o, out)
+	}
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		return exitDone
@@ -73,39 +87,62 @@ func run(ctx context.Context, self, args []string, out, log io.Writer) int {
 	return exitFailed
 }
 
+// report is what a command found.
+type report interface {
+	Write(w io.Writer) error
+}
+
+var commands = map[string]func(context.Context, options) (report, error){
+	"ladder": func(ctx context.Context, o options) (report, error) { return ladder.Run(ctx, o.Options) },
+}
+
+// options are the flags of all commands.
+type options struct {
+	ladder.Options
+	file string
+}
+
 var errUsage = errors.New("wrong usage")
 
-func runLadder(ctx context.Context, self, args []string, out, log io.Writer) error {
-	o := ladder.Options{Self: self, Log: log}
-	flags := flag.NewFlagSet("ladder", flag.ContinueOnError)
+func parse(command string, self, args []string, log io.Writer) (options, error) {
+	var o options
+	o.Self, o.Log = self, log
+	flags := flag.NewFlagSet(command, flag.ContinueOnError)
 	flags.SetOutput(log)
 	flags.Usage = func() { fmt.Fprint(log, usage) }
 	flags.IntVar(&o.Rounds, "rounds", 5, "")
 	flags.DurationVar(&o.Time, "time", 2*time.Second, "")
 	flags.IntVar(&o.Conns, "conns", 64, "")
-	flags.BoolVar(&o.Parts, "parts", true, "")
 	flags.StringVar(&o.Profile, "profile", "", "") // for those who work on the gateway: CPU and allocation profiles into a folder
-	file := flags.String("json", "", "")
+	flags.StringVar(&o.file, "json", "", "")
+	if command == "ladder" {
+		flags.BoolVar(&o.Parts, "parts", true, "")
+	}
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
-			return err
+			return o, err
 		}
-		return errUsage
+		return o, errUsage
 	}
 	if flags.NArg() > 0 {
 		fmt.Fprintf(log, "bench: %q is too much\n\n%s", flags.Arg(0), usage)
-		return errUsage
+		return o, errUsage
 	}
-	r, err := ladder.Run(ctx, o)
+	return o, nil
+}
+
+// finish measures, and writes what was found.
+func finish(ctx context.Context, measure func(context.Context, options) (report, error), o options, out io.Writer) error {
+	r, err := measure(ctx, o)
 	if err != nil {
 		return err
 	}
-	if *file != "" {
+	if o.file != "" {
 		text, err := json.MarshalIndent(r, "", "  ")
 		if err != nil {
-			return fmt.Errorf("write %s: %w", *file, err)
+			return fmt.Errorf("write %s: %w", o.file, err)
 		}
-		if err := os.WriteFile(*file, append(text, '\n'), 0o644); err != nil {
+		if err := os.WriteFile(o.file, append(text, '\n'), 0o644); err != nil {
 			return fmt.Errorf("write the measurements: %w", err)
 		}
 	}

@@ -15,47 +15,58 @@ import (
 
 // TestMain lets the test binary be its own children.
 func TestMain(m *testing.M) {
-	if args := os.Args[1:]; rig.IsChild(args) {
-		os.Exit(rig.RunChild(context.Background(), args, ladder.Roles()))
+	if code, ok := child(context.Background(), os.Args[1:]); ok {
+		os.Exit(code)
 	}
 	os.Exit(m.Run())
 }
 
-func TestTheLadderStandsAndEndsWithItsLine(t *testing.T) {
+// finishes runs a command for a moment, holds its last line to what is promised and reads what it measured.
+func finishes(t *testing.T, command, lastLine string, r any) {
+	t.Helper()
 	if testing.Short() {
-		t.Skip("starts nine processes")
+		t.Skip("starts many processes")
 	}
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var out, log bytes.Buffer
-	file := filepath.Join(t.TempDir(), "ladder.json")
-	code := run(t.Context(), []string{self}, []string{"ladder", "--rounds", "1", "--time", "100ms", "--conns", "8", "--json", file}, &out, &log)
+	file := filepath.Join(t.TempDir(), "report.json")
+	code := run(t.Context(), []string{self}, []string{command, "--rounds", "1", "--time", "100ms", "--conns", "8", "--json", file}, &out, &log)
 	if code != exitDone {
 		t.Fatalf("exit %d: %s", code, log.String())
 	}
 	lines := bytes.Split(bytes.TrimSpace(out.Bytes()), []byte("\n"))
-	want := regexp.MustCompile(`^ladder ratio_full=\d+\.\d\d ratio_receipts=\d+\.\d\d ratio_reverseproxy=\d+\.\d\d allocs=\d+\.\d$`)
-	if last := lines[len(lines)-1]; !want.Match(last) {
+	if last := lines[len(lines)-1]; !regexp.MustCompile(lastLine).Match(last) {
 		t.Errorf("last line %q", last)
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var r ladder.Report
-	if err := json.Unmarshal(text, &r); err != nil {
+	if err := json.Unmarshal(text, r); err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Rungs) != 9 || len(r.Rounds) < 1 || r.SHA256 <= 0 {
-		t.Fatalf("report has %d rungs, %d rounds, sha256_us %v", len(r.Rungs), len(r.Rounds), r.SHA256)
+}
+
+// checkRows holds rows to have been measured.
+func checkRows(t *testing.T, r *rig.Report, rows int) {
+	t.Helper()
+	if len(r.Rungs) != rows || len(r.Rounds) < 1 || r.SHA256 <= 0 {
+		t.Fatalf("report has %d rungs, want %d; %d rounds, sha256_us %v", len(r.Rungs), rows, len(r.Rounds), r.SHA256)
 	}
 	for _, l := range r.Rungs {
 		if l.Calls < 1 || l.CPU <= 0 || l.Ratio <= 0 || l.Min > l.Ratio || l.Max < l.Ratio {
 			t.Errorf("%s: %+v", l.Name, l)
 		}
 	}
+}
+
+func TestTheLadderStandsAndEndsWithItsLine(t *testing.T) {
+	var r ladder.Report
+	finishes(t, "ladder", `^ladder ratio_full=\d+\.\d\d ratio_receipts=\d+\.\d\d ratio_reverseproxy=\d+\.\d\d allocs=\d+\.\d ratio_filter=\d+\.\d\d$`, &r)
+	checkRows(t, &r.Report, 10)
 }
 
 func TestWrongUsageIsTold(t *testing.T) {

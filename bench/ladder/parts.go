@@ -14,6 +14,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/gatewright/gatewright/bench/rig"
+	"github.com/gatewright/gatewright/bench/task"
 	"github.com/gatewright/gatewright/gateway/identity"
 	"github.com/gatewright/gatewright/gateway/stages"
 	"github.com/gatewright/gatewright/merkle"
@@ -58,16 +59,13 @@ const (
 	issuer = "bench"
 )
 
-// generous is a rate that is counted and never reached.
-const generous = 1_000_000
-
 func serveParts(ctx context.Context, settings json.RawMessage) (rig.Serving, error) {
 	var s partsSettings
 	if err := json.Unmarshal(settings, &s); err != nil {
 		return rig.Serving{}, fmt.Errorf("read settings: %w", err)
 	}
-	p := &parts{level: s.Level, up: forwarder(s.Upstream)}
-	p.sources, p.agents, p.tenants = stages.NewLimiter(generous, generous), stages.NewLimiter(generous, generous), stages.NewLimiter(generous, generous)
+	p := &parts{level: s.Level, up: task.Forwarder(s.Upstream)}
+	p.sources, p.agents, p.tenants = stages.NewLimiter(task.Generous, task.Generous), stages.NewLimiter(task.Generous, task.Generous), stages.NewLimiter(task.Generous, task.Generous)
 	shown, err := p.open(ctx)
 	if err != nil {
 		return rig.Serving{}, err
@@ -76,16 +74,16 @@ func serveParts(ctx context.Context, settings json.RawMessage) (rig.Serving, err
 	if err != nil {
 		return rig.Serving{}, err
 	}
-	if p.engine, err = policies.Compile(b, []policies.ToolDef{{Server: serverName, Name: toolName, InputSchema: []byte(toolSchema), Idempotent: true}}); err != nil {
+	if p.engine, err = policies.Compile(b, []policies.ToolDef{{Server: task.Server, Name: task.Tool, InputSchema: []byte(task.Schema), Idempotent: true}}); err != nil {
 		return rig.Serving{}, err
 	}
 	out, err := rig.ServeHTTP(p.serve)
-	out.Detail = detail{Pass: *shown}
+	out.Detail = task.Detail{Pass: *shown}
 	return out, err
 }
 
 // open makes an agent with a key, a plan of it, and a token for the plan.
-func (p *parts) open(ctx context.Context) (*pass, error) {
+func (p *parts) open(ctx context.Context) (*task.Pass, error) {
 	var err error
 	p.people, err = identity.Open(ctx, identity.DefaultConfig(), storetest.NewMemory(), make([]byte, 32), time.Now, rand.Reader)
 	if err != nil {
@@ -99,11 +97,11 @@ func (p *parts) open(ctx context.Context) (*pass, error) {
 	if err != nil {
 		return nil, err
 	}
-	plan, err := intent.ParseDraft(draft(), intent.DefaultLimits())
+	plan, err := intent.ParseDraft(task.Draft(), intent.DefaultLimits())
 	if err != nil {
 		return nil, err
 	}
-	if p.schema, err = canon.Digest([]byte(toolSchema), canon.DefaultLimits()); err != nil {
+	if p.schema, err = canon.Digest([]byte(task.Schema), canon.DefaultLimits()); err != nil {
 		return nil, err
 	}
 	for i := range plan.Steps {
@@ -113,10 +111,10 @@ func (p *parts) open(ctx context.Context) (*pass, error) {
 	if err := plan.Seal(rand.Reader); err != nil {
 		return nil, err
 	}
-	out := &pass{Key: seeded.RuntimeKey}
+	out := &task.Pass{Key: seeded.RuntimeKey}
 	tree := plan.Tree()
 	for i := range plan.Steps {
-		out.Steps = append(out.Steps, shown{Step: intent.EncodeLeaf(plan.LeafData(i)), Proof: intent.EncodeProof(tree.AppendInclusion(nil, uint64(i)))})
+		out.Steps = append(out.Steps, task.Shown{Step: intent.EncodeLeaf(plan.LeafData(i)), Proof: intent.EncodeProof(tree.AppendInclusion(nil, uint64(i)))})
 	}
 	out.Token, err = p.mint(&plan, caller)
 	return out, err
@@ -145,7 +143,7 @@ func (p *parts) serve(ctx *fasthttp.RequestCtx) {
 		ctx.Error(err.Error(), fasthttp.StatusForbidden)
 		return
 	}
-	passOn(p.up, ctx)
+	task.PassOn(p.up, ctx)
 }
 
 var errRefused = errors.New("refused")
@@ -185,7 +183,7 @@ func (p *parts) judge(ctx *fasthttp.RequestCtx) error {
 		return err
 	}
 	ask := policies.Ask{
-		Principal: caller.Principal(), User: caller.User(), Action: "call_tool", Server: serverName, Tool: toolName, Args: args, ArgsKnown: true, Now: now,
+		Principal: caller.Principal(), User: caller.User(), Action: "call_tool", Server: task.Server, Tool: task.Tool, Args: args, ArgsKnown: true, Now: now,
 		Plan: policies.PlanFacts{InPlan: true, ID: grant.PlanID(), Step: grant.Step(), Steps: grant.PlanSize(), Expires: time.Unix(grant.Expires(), 0)},
 	}
 	if d := p.engine.Decide(&ask); !d.Allowed() || !d.Covers(&ask) {
@@ -205,7 +203,7 @@ func (p *parts) grant(h *fasthttp.RequestHeader, c identity.Caller, t *intent.To
 		return intent.Grant{}, err
 	}
 	who := intent.Bearer{Tenant: c.Tenant(), User: c.User(), Agent: c.Agent(), KeyID: c.KeyID()}
-	req := intent.Request{Op: "tools/call", Server: serverName, Tool: toolName, Schema: p.schema, Args: args}
+	req := intent.Request{Op: "tools/call", Server: task.Server, Tool: task.Tool, Schema: p.schema, Args: args}
 	return p.verifier.GrantLeaf(t, who, req, leaf, proof, now)
 }
 

@@ -68,7 +68,7 @@ func failing(ctx context.Context, settings json.RawMessage) (rig.Serving, error)
 
 func TestARunFails(t *testing.T) {
 	if testing.Short() {
-		t.Skip("starts nine processes")
+		t.Skip("starts eleven processes")
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -80,7 +80,7 @@ func TestARunFails(t *testing.T) {
 	} {
 		t.Run(c.how, func(t *testing.T) {
 			t.Setenv(swap, c.how)
-			o := ladder.Options{Self: []string{self}, Rounds: 1, Time: 100 * time.Millisecond, Conns: 8, Parts: true, Log: io.Discard}
+			o := ladder.Options{Options: rig.Options{Self: []string{self}, Rounds: 1, Time: 100 * time.Millisecond, Conns: 8, Log: io.Discard}, Parts: true}
 			if _, err := ladder.Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}

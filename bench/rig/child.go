@@ -15,6 +15,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"time"
 )
 
@@ -38,8 +39,10 @@ type Child struct {
 
 // order is what the parent asks of a child.
 type order struct {
-	Do   string `json:"do"` // usage, profile, stop-profile, allocs
-	Path string `json:"path,omitempty"`
+	Do    string        `json:"do"` // usage, probe, load, result, profile, stop-profile
+	Path  string        `json:"path,omitempty"`
+	Time  time.Duration `json:"time,omitempty"`
+	Calls int           `json:"calls,omitempty"` // in flight
 }
 
 // reply is what a child answers: first where it serves, then once for each order.
@@ -47,19 +50,25 @@ type reply struct {
 	Addr   string          `json:"addr,omitempty"`
 	Detail json.RawMessage `json:"detail,omitempty"`
 	Usage  Usage           `json:"usage"`
+	Result Result          `json:"result"`
 	Error  string          `json:"error,omitempty"`
 }
 
-// Usage is what a process has used since it started.
+// Usage is what a process and all that it started have used since they started.
 type Usage struct {
-	CPU     time.Duration `json:"cpu"`     // user and system time
-	Mallocs uint64        `json:"mallocs"` // heap objects
-	Bytes   uint64        `json:"bytes"`   // of heap objects
+	CPU     time.Duration `json:"cpu"`              // user and system time of all of them
+	Family  []int         `json:"family,omitempty"` // the processes that it started, by id
+	Mallocs uint64        `json:"mallocs"`          // heap objects of its own
+	Bytes   uint64        `json:"bytes"`            // of heap objects
 }
 
-// Since is what was used after the earlier look.
-func (u Usage) Since(earlier Usage) Usage {
-	return Usage{CPU: u.CPU - earlier.CPU, Mallocs: u.Mallocs - earlier.Mallocs, Bytes: u.Bytes - earlier.Bytes}
+// Since is what was used after the earlier look. It is an error when a process came or went in between, for its time is
+// in only one of the looks.
+func (u Usage) Since(earlier Usage) (Usage, error) {
+	if !slices.Equal(u.Family, earlier.Family) {
+		return Usage{}, fmt.Errorf("processes came or went: there were %v, and now %v", earlier.Family, u.Family)
+	}
+	return Usage{CPU: u.CPU - earlier.CPU, Family: u.Family, Mallocs: u.Mallocs - earlier.Mallocs, Bytes: u.Bytes - earlier.Bytes}, nil
 }
 
 // Start starts a child in a role and waits until it serves. self is the command that starts this binary.
@@ -125,6 +134,7 @@ func (c *Child) next(within time.Duration) (reply, error) {
 	}
 }
 
+// ask gives an order and waits for what comes of it, at most the time that it takes by itself and some more.
 func (c *Child) ask(o order) (reply, error) {
 	text, err := json.Marshal(o)
 	if err != nil {
@@ -133,7 +143,7 @@ func (c *Child) ask(o order) (reply, error) {
 	if _, err := c.in.Write(append(text, '\n')); err != nil {
 		return reply{}, fmt.Errorf("ask child: %w", err)
 	}
-	return c.next(answerWithin)
+	return c.next(o.Time + answerWithin)
 }
 
 // Usage asks what the child has used so far.
@@ -141,6 +151,32 @@ func (c *Child) Usage() (Usage, error) {
 	a, err := c.ask(order{Do: "usage"})
 	return a.Usage, err
 }
+
+// Probe has a child that cannot be asked from outside show that it does its task.
+func (c *Child) Probe(context.Context) error {
+	_, err := c.ask(order{Do: "probe"})
+	return err
+}
+
+// Loader is the load of a child that calls by itself, with so many calls in flight.
+func (c *Child) Loader(calls int) Loader { return ownLoad{c, calls} }
+
+type ownLoad struct {
+	child *Child
+	calls int
+}
+
+func (l ownLoad) Run(ctx context.Context, d time.Duration) error {
+	_, err := l.child.ask(order{Do: "load", Time: d, Calls: l.calls})
+	return errors.Join(err, ctx.Err())
+}
+
+func (l ownLoad) Result() (Result, error) {
+	a, err := l.child.ask(order{Do: "result"})
+	return a.Result, err
+}
+
+func (ownLoad) Close() error { return nil }
 
 // Profile starts a CPU profile into a file; StopProfile ends it.
 func (c *Child) Profile(path string) error {

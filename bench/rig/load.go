@@ -19,40 +19,114 @@ type Request struct {
 	Want []byte
 }
 
-// Load drives a server from a number of connections in a closed loop: each sends the next request when it has read the
-// answer to the last.
-type Load struct {
-	requests []Request
-	conns    []*loadConn
+// Loader drives something that answers calls, in a closed loop: each of a number of callers makes the next call when the
+// last one is answered.
+type Loader interface {
+	// Run calls for a while and returns when every answer is there. A caller whose call failed makes no more.
+	Run(ctx context.Context, d time.Duration) error
+	// Result is what came of the last run. It is apart from Run so that putting it together is not measured.
+	Result() (Result, error)
+	Close() error
 }
 
 // Result is one run of a load.
 type Result struct {
-	Calls   int
-	Failed  int
-	Failure string        // the first one
-	Elapsed time.Duration // to the last answer
-	P50     time.Duration // of a closed loop: at saturation this is queueing, not added latency
-	P99     time.Duration
-}
-
-type loadConn struct {
-	conn  net.Conn
-	in    *bufio.Reader
-	next  int
-	times []time.Duration
-	fail  error
+	Calls   int           `json:"calls"`
+	Failed  int           `json:"failed"`            // callers
+	Failure string        `json:"failure,omitempty"` // of the first of them
+	Elapsed time.Duration `json:"elapsed"`           // to the last answer
+	P50     time.Duration `json:"p50"`               // of a closed loop: at saturation this is queueing, not added latency
+	P99     time.Duration `json:"p99"`
 }
 
 // answerTimeout bounds the wait for one answer.
 const answerTimeout = 20 * time.Second
+
+// callers are those who call at once.
+type callers struct {
+	all     []caller
+	elapsed time.Duration
+}
+
+type caller struct {
+	times []time.Duration // of its calls
+	fail  error
+}
+
+func newCallers(n int) *callers {
+	c := &callers{all: make([]caller, n)}
+	for i := range c.all {
+		c.all[i].times = make([]time.Duration, 0, 1<<14)
+	}
+	return c
+}
+
+// run has caller i make the calls that the i-th function makes.
+func (c *callers) run(ctx context.Context, d time.Duration, call func(i int) error) {
+	start := time.Now()
+	late := start.Add(d)
+	var all sync.WaitGroup
+	for i := range c.all {
+		all.Go(func() { c.all[i].until(ctx, late, func() error { return call(i) }) })
+	}
+	all.Wait()
+	c.elapsed = time.Since(start)
+}
+
+// until calls again and again until it is late or a call fails.
+func (c *caller) until(ctx context.Context, late time.Time, call func() error) {
+	c.times = c.times[:0]
+	for began := time.Now(); c.fail == nil && ctx.Err() == nil && began.Before(late); {
+		if c.fail = call(); c.fail != nil {
+			return
+		}
+		now := time.Now()
+		c.times = append(c.times, now.Sub(began))
+		began = now
+	}
+}
+
+func (c *callers) result() Result {
+	out := Result{Elapsed: c.elapsed}
+	var times []time.Duration
+	for _, one := range c.all {
+		times = append(times, one.times...)
+		if one.fail != nil {
+			out.Failed++
+			if out.Failure == "" {
+				out.Failure = one.fail.Error()
+			}
+		}
+	}
+	out.Calls = len(times)
+	if len(times) > 0 {
+		slices.Sort(times)
+		out.P50, out.P99 = times[len(times)/2], times[len(times)*99/100]
+	}
+	return out
+}
+
+// Load drives an HTTP server from a number of connections.
+type Load struct {
+	requests []Request
+	conns    []*loadConn
+	callers  *callers
+}
+
+var _ Loader = (*Load)(nil)
+
+type loadConn struct {
+	conn net.Conn
+	in   *bufio.Reader
+	next int
+}
 
 // Dial opens the connections.
 func Dial(ctx context.Context, addr string, conns int, requests []Request) (*Load, error) {
 	if conns < 1 || len(requests) == 0 {
 		return nil, errors.New("dial: no connections or no requests")
 	}
-	l := &Load{requests: requests}
+	l := &Load{requests: requests, callers: newCallers(conns)}
 	var d net.Dialer
 	for i := range conns {
 		c, err := d.DialContext(ctx, "tcp", addr)
@@ -73,53 +147,25 @@ func (l *Load) Close() error {
 	return errors.Join(errs...)
 }
 
-// Run sends for a while and returns when every answer is read. A failed connection sends no more.
-func (l *Load) Run(ctx context.Context, d time.Duration) Result {
-	start := time.Now()
-	until := start.Add(d)
-	var all sync.WaitGroup
+// Run sends for a while and returns when every answer is read.
+func (l *Load) Run(ctx context.Context, d time.Duration) error {
+	late := time.Now().Add(d + answerTimeout)
 	for _, c := range l.conns {
-		all.Go(func() { c.run(ctx, l.requests, until) })
-	}
-	all.Wait()
-	out := Result{Elapsed: time.Since(start)}
-	var times []time.Duration
-	for _, c := range l.conns {
-		times = append(times, c.times...)
-		if c.fail != nil {
-			out.Failed++
-			if out.Failure == "" {
-				out.Failure = c.fail.Error()
-			}
+		if err := c.conn.SetDeadline(late); err != nil {
+			return fmt.Errorf("load: %w", err)
 		}
 	}
-	out.Calls = len(times)
-	if len(times) > 0 {
-		slices.Sort(times)
-		out.P50, out.P99 = times[len(times)/2], times[len(times)*99/100]
-	}
-	return out
+	l.callers.run(ctx, d, func(i int) error {
+		c := l.conns[i]
+		r := &l.requests[c.next%len(l.requests)]
+		c.next++
+		return c.exchange(r)
+	})
+	return ctx.Err()
 }
 
-func (c *loadConn) run(ctx context.Context, requests []Request, until time.Time) {
-	c.times = c.times[:0]
-	if c.times == nil {
-		c.times = make([]time.Duration, 0, 1<<14)
-	}
-	if c.fail == nil {
-		c.fail = c.conn.SetDeadline(until.Add(answerTimeout))
-	}
-	for began := time.Now(); c.fail == nil && ctx.Err() == nil && began.Before(until); {
-		r := &requests[c.next%len(requests)]
-		c.next++
-		if c.fail = c.exchange(r); c.fail != nil {
-			return
-		}
-		now := time.Now()
-		c.times = append(c.times, now.Sub(began))
-		began = now
-	}
-}
+// Result is what came of the last run.
+func (l *Load) Result() (Result, error) { return l.callers.result(), nil }
 
 // exchange sends one request and reads its answer, which must be a 200 with the wanted beginning.
 func (c *loadConn) exchange(r *Request) error {

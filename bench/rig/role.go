@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/pprof"
+	"slices"
 )
 
 // Role is what a child does. It returns once it serves, and goes on serving until ctx ends.
@@ -20,6 +21,11 @@ type Serving struct {
 	Addr   string // host:port
 	Detail any    // told to the parent as JSON
 	Stop   func() error
+
+	// A child that nobody can call from outside is told to call: Probe once and to be sure, Call as the load. Call is used
+	// by several goroutines at once.
+	Probe func(context.Context) error
+	Call  func(context.Context) error
 }
 
 // IsChild says whether the arguments after the program's name ask for a child.
@@ -51,7 +57,7 @@ func runChild(ctx context.Context, args []string, roles map[string]Role, in io.R
 		err = say.Encode(reply{Addr: s.Addr, Detail: detail})
 	}
 	if err == nil {
-		err = obey(in, say)
+		err = (&desk{serving: s}).obey(ctx, in, say)
 	}
 	stop()
 	if s.Stop != nil {
@@ -60,15 +66,21 @@ func runChild(ctx context.Context, args []string, roles map[string]Role, in io.R
 	return err
 }
 
+// desk is where a child takes its orders.
+type desk struct {
+	serving Serving
+	callers *callers // of the last load
+}
+
 // obey answers orders until the parent closes the pipe or is gone.
-func obey(in io.Reader, say *json.Encoder) error {
+func (k *desk) obey(ctx context.Context, in io.Reader, say *json.Encoder) error {
 	lines := bufio.NewScanner(in)
 	for lines.Scan() {
 		var o order
 		var a reply
 		err := json.Unmarshal(lines.Bytes(), &o)
 		if err == nil {
-			a.Usage, err = execute(o)
+			err = k.execute(ctx, o, &a)
 		}
 		if err != nil {
 			a.Error = err.Error()
@@ -80,31 +92,76 @@ func obey(in io.Reader, say *json.Encoder) error {
 	return lines.Err()
 }
 
-func execute(o order) (Usage, error) {
+func (k *desk) execute(ctx context.Context, o order, a *reply) (err error) {
 	switch o.Do {
 	case "usage":
-		return ownUsage()
+		a.Usage, err = usage()
+		return err
+	case "probe":
+		return k.probe(ctx)
+	case "load":
+		return k.load(ctx, o)
+	case "result":
+		if k.callers == nil {
+			return errors.New("no load was run")
+		}
+		a.Result = k.callers.result()
+		return nil
 	case "profile":
 		f, err := os.Create(o.Path)
 		if err != nil {
-			return Usage{}, err
+			return err
 		}
-		return Usage{}, pprof.StartCPUProfile(f) // the file stays open until the process ends
+		return pprof.StartCPUProfile(f) // the file stays open until the process ends
 	case "stop-profile":
 		pprof.StopCPUProfile()
-		return Usage{}, writeAllocs(o.Path)
+		return writeAllocs(o.Path)
 	}
-	return Usage{}, fmt.Errorf("no order %q", o.Do)
+	return fmt.Errorf("no order %q", o.Do)
 }
 
-func ownUsage() (Usage, error) {
+func (k *desk) probe(ctx context.Context) error {
+	if k.serving.Probe == nil {
+		return errors.New("this child has no probe of its own")
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	return k.serving.Probe(ctx)
+}
+
+func (k *desk) load(ctx context.Context, o order) error {
+	if k.serving.Call == nil {
+		return errors.New("this child makes no calls of its own")
+	}
+	if k.callers == nil || len(k.callers.all) != o.Calls {
+		k.callers = newCallers(o.Calls)
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.Time+answerTimeout)
+	defer cancel()
+	k.callers.run(ctx, o.Time, func(int) error { return k.serving.Call(ctx) })
+	return nil
+}
+
+func usage() (Usage, error) {
 	cpu, err := processCPU()
 	if err != nil {
 		return Usage{}, err
 	}
+	all, err := family()
+	if err != nil {
+		return Usage{}, err
+	}
+	slices.Sort(all)
+	for _, pid := range all {
+		more, err := cpuOf(pid)
+		if err != nil {
+			return Usage{}, err
+		}
+		cpu += more
+	}
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return Usage{CPU: cpu, Mallocs: m.Mallocs, Bytes: m.TotalAlloc}, nil
+	return Usage{CPU: cpu, Family: all, Mallocs: m.Mallocs, Bytes: m.TotalAlloc}, nil
 }
 
 func writeAllocs(path string) (err error) {

@@ -28,7 +28,7 @@ func ServeStub(_ context.Context, settings json.RawMessage) (Serving, error) {
 	if err := json.Unmarshal(settings, &s); err != nil {
 		return Serving{}, fmt.Errorf("read settings: %w", err)
 	}
-	answers, err := s.answers()
+	answers, err := s.Answers()
 	if err != nil {
 		return Serving{}, err
 	}
@@ -48,7 +48,8 @@ func ServeStub(_ context.Context, settings json.RawMessage) (Serving, error) {
 	})
 }
 
-func (s Stub) answers() (map[string]string, error) {
+// Answers gives the result of each method it knows.
+func (s Stub) Answers() (map[string]string, error) {
 	tool, err := json.Marshal(map[string]any{
 		"name": s.Tool, "description": "Changes an order.", "inputSchema": s.Schema,
 		"annotations": map[string]any{"readOnlyHint": false, "destructiveHint": false, "idempotentHint": true, "openWorldHint": false},

@@ -14,45 +14,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
 	"github.com/gatewright/gatewright/bench/rig"
+	"github.com/gatewright/gatewright/bench/task"
 )
-
-// plainSettings are those of the proxies that judge nothing.
-type plainSettings struct {
-	Upstream string `json:"upstream"` // host:port
-}
-
-// upstreamConns is the size of every proxy's pool: more than the connections that drive it.
-const upstreamConns = 256
-
-func forwarder(addr string) *fasthttp.HostClient {
-	return &fasthttp.HostClient{
-		Addr: addr, MaxConns: upstreamConns, MaxIdleConnDuration: time.Hour, NoDefaultUserAgentHeader: true,
-		ReadTimeout: time.Minute, WriteTimeout: time.Minute, ReadBufferSize: 16 << 10,
-	}
-}
-
-// passOn hands the request to the upstream as it came, and its answer back.
-func passOn(up *fasthttp.HostClient, ctx *fasthttp.RequestCtx) {
-	ctx.Request.Header.Del("Connection")
-	if err := up.Do(&ctx.Request, &ctx.Response); err != nil {
-		ctx.Error(err.Error(), fasthttp.StatusBadGateway)
-		return
-	}
-	ctx.Response.Header.Del("Connection")
-}
-
-// serveBare is the bare fasthttp reverse proxy that everything is measured against.
-func serveBare(_ context.Context, settings json.RawMessage) (rig.Serving, error) {
-	var s plainSettings
-	if err := json.Unmarshal(settings, &s); err != nil {
-		return rig.Serving{}, fmt.Errorf("read settings: %w", err)
-	}
-	up := forwarder(s.Upstream)
-	return rig.ServeHTTP(func(ctx *fasthttp.RequestCtx) { passOn(up, ctx) })
-}
 
 // buffers is a pool of copy buffers for httputil.ReverseProxy.
 type buffers struct{ pool sync.Pool }
@@ -68,7 +32,7 @@ func (b *buffers) Put(p []byte) { b.pool.Put(&p) }
 
 // serveReverse is the standard library's reverse proxy with nothing in it, tuned as its documentation allows.
 func serveReverse(_ context.Context, settings json.RawMessage) (rig.Serving, error) {
-	var s plainSettings
+	var s task.Plain
 	if err := json.Unmarshal(settings, &s); err != nil {
 		return rig.Serving{}, fmt.Errorf("read settings: %w", err)
 	}
@@ -77,7 +41,7 @@ func serveReverse(_ context.Context, settings json.RawMessage) (rig.Serving, err
 		Rewrite:    func(r *httputil.ProxyRequest) { r.SetURL(target) },
 		BufferPool: &buffers{},
 		Transport: &http.Transport{
-			MaxIdleConns: upstreamConns, MaxIdleConnsPerHost: upstreamConns, IdleConnTimeout: time.Hour,
+			MaxIdleConns: task.UpstreamConns, MaxIdleConnsPerHost: task.UpstreamConns, IdleConnTimeout: time.Hour,
 			DisableCompression: true, WriteBufferSize: 8 << 10, ReadBufferSize: 8 << 10,
 		},
 		ErrorLog: log.New(io.Discard, "", 0),

@@ -1,6 +1,7 @@
-package ladder
+package task
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,8 +10,11 @@ import (
 	"github.com/gatewright/gatewright/policies"
 )
 
-// policyCount is how many policies are in force on every rung that decides.
-const policyCount = 50
+// Policies is how many policies are in force wherever the task is judged.
+const Policies = 50
+
+// WriteBundle makes a bundle folder of all the policies.
+func WriteBundle(dir string) error { return errors.Join(writeShipped(dir), writeGenerated(dir)) }
 
 // writeShipped makes a bundle folder of the files that ship with the gateway.
 func writeShipped(dir string) error {
@@ -27,7 +31,7 @@ func writeShipped(dir string) error {
 	return nil
 }
 
-// writeGenerated adds policies to the shipped ones until there are policyCount: a few rules for every caller, one of
+// writeGenerated adds policies to the shipped ones until there are Policies: a few rules for every caller, one of
 // which reads an argument, and for the rest rules of single teams, as a security team's repository has them. Because a
 // rule that applies reads the arguments, no decision of the load can be answered from memory. The rules name the tool, so
 // a gateway takes them only when it knows the tool.
@@ -36,7 +40,7 @@ func writeGenerated(dir string) error {
 	if err != nil {
 		return fmt.Errorf("write bundle: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "bench.cedar"), []byte(generated(policyCount-shipped.Len())), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "bench.cedar"), []byte(generated(Policies-shipped.Len())), 0o600); err != nil {
 		return fmt.Errorf("write bundle: %w", err)
 	}
 	return nil
@@ -44,7 +48,7 @@ func writeGenerated(dir string) error {
 
 // generated writes n policies.
 func generated(n int) string {
-	action := fmt.Sprintf("Action::%q", serverName+"___"+toolName)
+	action := fmt.Sprintf("Action::%q", Server+"___"+Tool)
 	rules := []string{
 		`@id("amount-limit") forbid (principal, action == ` + action + `, resource) when { context.input.amount > 900000 };`,
 		`@id("sensitive") forbid (principal, action in Action::"call_tool", resource) when { resource.sensitivity > 900 };`,
@@ -53,7 +57,7 @@ func generated(n int) string {
 	}
 	for i := len(rules); i < n; i++ {
 		rules = append(rules, fmt.Sprintf(`@id("team-%02d") %s (principal in Team::"team-%02d", action == %s, resource in Server::%q) when { context.input.amount > %d };`,
-			i, []string{"permit", "forbid"}[i%2], i, action, serverName, i*1000))
+			i, []string{"permit", "forbid"}[i%2], i, action, Server, i*1000))
 	}
 	return strings.Join(rules[:n], "\n") + "\n"
 }

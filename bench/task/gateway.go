@@ -1,4 +1,4 @@
-package ladder
+package task
 
 import (
 	"context"
@@ -20,40 +20,55 @@ import (
 	"github.com/gatewright/gatewright/gateway/server"
 )
 
-// fullSettings are those of a whole gateway.
-type fullSettings struct {
-	Upstream string `json:"upstream"`
-	Dir      string `json:"dir"` // its own, for data and bundle
-	Receipts bool   `json:"receipts"`
+// Gateway is a whole gateway as a child: the settings of ServeGateway.
+type Gateway struct {
+	Upstream  string   `json:"upstream,omitempty"`  // host:port of the server over HTTP
+	Connector []string `json:"connector,omitempty"` // or the command that is it, as a connector
+	Dir       string   `json:"dir"`                 // its own, for data and bundle
+	Receipts  bool     `json:"receipts"`
+	Filters   []string `json:"filters,omitempty"`
 }
 
-// detail is what a child that judges calls says of itself.
-type detail struct {
-	Pass pass   `json:"pass"`
+// Detail is what a child that judges calls says of itself.
+type Detail struct {
+	Pass Pass   `json:"pass"`
 	Key  string `json:"key,omitempty"` // receipts verify under it
 }
 
-// fullConfig is that of an installation in production, but for what a loopback bench needs: a tenant with keys, an
+// Generous is a rate that is counted and never reached.
+const Generous = 1_000_000
+
+// demoTenant is the organisation that development mode makes.
+const demoTenant = "demo"
+
+// config is that of an installation in production, but for what a loopback bench needs: a tenant with keys, an
 // upstream on loopback, and rates that are counted and never reached. No stage can be switched off.
-func fullConfig(s *fullSettings) (config.Config, error) {
+func (s *Gateway) config() (config.Config, error) {
 	c := config.Default()
 	c.Data.Dir, c.Demo.Server = filepath.Join(s.Dir, "data"), false
 	c.Proxy.Listen, c.Control.Listen = "127.0.0.1:0", "127.0.0.1:0"
 	c.Ledger.Sync, c.Ledger.Receipts, c.Ledger.Segment = "write", s.Receipts, 64<<20
-	c.Quota.SourceRate, c.Quota.SourceBurst = generous, generous
-	c.Quota.TenantRate, c.Quota.TenantBurst = generous, generous
-	c.Quota.AgentRate, c.Quota.AgentBurst = generous, generous
+	c.Quota.SourceRate, c.Quota.SourceBurst = Generous, Generous
+	c.Quota.TenantRate, c.Quota.TenantBurst = Generous, Generous
+	c.Quota.AgentRate, c.Quota.AgentBurst = Generous, Generous
 	c.Policies.Bundle = filepath.Join(s.Dir, "bundle")
 	c.Upstream.AllowPrivate = true
+	c.Filters.Enabled = s.Filters
+	if len(s.Connector) > 0 {
+		way := config.DefaultServer()
+		way.Tenant, way.Connector, way.Args = demoTenant, s.Connector[0], s.Connector[1:]
+		c.Servers = map[string]config.Server{Server: way}
+	}
 	return c, c.Validate()
 }
 
-func serveFull(ctx context.Context, settings json.RawMessage) (rig.Serving, error) {
-	var s fullSettings
+// ServeGateway is the role of a whole gateway.
+func ServeGateway(ctx context.Context, settings json.RawMessage) (rig.Serving, error) {
+	var s Gateway
 	if err := json.Unmarshal(settings, &s); err != nil {
 		return rig.Serving{}, fmt.Errorf("read settings: %w", err)
 	}
-	c, err := fullConfig(&s)
+	c, err := s.config()
 	if err != nil {
 		return rig.Serving{}, err
 	}
@@ -70,19 +85,19 @@ func serveFull(ctx context.Context, settings json.RawMessage) (rig.Serving, erro
 	done := make(chan error, 1)
 	go func() { done <- g.Serve(ctx) }()
 	stop := func() error { return errors.Join(<-done, g.Close()) }
-	p, err := settleIn(ctx, g, &c, s.Upstream)
+	p, err := s.settleIn(ctx, g, &c)
 	if err != nil {
 		return rig.Serving{}, err
 	}
 	return rig.Serving{
 		Addr: strings.TrimPrefix(g.URL(), "http://"), Stop: stop,
-		Detail: detail{Pass: *p, Key: g.VerifierKey().String()},
+		Detail: Detail{Pass: *p, Key: g.VerifierKey().String()},
 	}, nil
 }
 
 // settleIn does what people do with a new gateway: the operator puts the upstream into the catalogue, the security team
 // its policies into force, and the agent declares its plan.
-func settleIn(ctx context.Context, g *server.Gateway, c *config.Config, upstream string) (*pass, error) {
+func (s *Gateway) settleIn(ctx context.Context, g *server.Gateway, c *config.Config) (*Pass, error) {
 	keys, err := demoKeys(filepath.Join(c.Data.Dir, "demo.env"))
 	if err != nil {
 		return nil, err
@@ -92,12 +107,13 @@ func settleIn(ctx context.Context, g *server.Gateway, c *config.Config, upstream
 	if err != nil {
 		return nil, err
 	}
-	err = admin.AddServer(ctx, gatewright.Server{Name: serverName, URL: "http://" + upstream + "/mcp", AllowPrivate: true})
-	if err == nil {
-		err = admin.RefreshServer(ctx, serverName)
+	if len(s.Connector) == 0 {
+		if err := admin.AddServer(ctx, gatewright.Server{Name: Server, URL: "http://" + s.Upstream + "/mcp", AllowPrivate: true}); err != nil {
+			return nil, fmt.Errorf("add the server: %w", err)
+		}
 	}
-	if err != nil {
-		return nil, fmt.Errorf("add the upstream: %w", err)
+	if err := awaitTools(ctx, admin); err != nil {
+		return nil, fmt.Errorf("read the server's tools: %w", err)
 	}
 	if err := writeGenerated(c.Policies.Bundle); err != nil {
 		return nil, err
@@ -106,6 +122,23 @@ func settleIn(ctx context.Context, g *server.Gateway, c *config.Config, upstream
 		return nil, err
 	}
 	return takePass(ctx, g.URL(), keys["GATEWRIGHT_API_KEY"])
+}
+
+// awaitTools reads the server's tools, until it is there to tell them.
+func awaitTools(ctx context.Context, admin *gatewright.Admin) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		err := admin.RefreshServer(ctx, Server)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // reload puts the bundle folder into force.
@@ -128,12 +161,12 @@ func reload(ctx context.Context, url, key string) error {
 }
 
 // takePass does what an agent does before its first call: it declares its plan and takes a token for it.
-func takePass(ctx context.Context, url, key string) (*pass, error) {
+func takePass(ctx context.Context, url, key string) (*Pass, error) {
 	client, err := gatewright.New(gatewright.Config{URL: url, Key: key})
 	if err != nil {
 		return nil, err
 	}
-	plan, err := client.Plan(ctx, draft())
+	plan, err := client.Plan(ctx, Draft())
 	if err != nil {
 		return nil, fmt.Errorf("capture the plan: %w", err)
 	}
@@ -141,13 +174,13 @@ func takePass(ctx context.Context, url, key string) (*pass, error) {
 	if err != nil {
 		return nil, fmt.Errorf("take a token: %w", err)
 	}
-	out := &pass{Key: key, Token: token.Token}
+	out := &Pass{Key: key, Token: token.Token}
 	for i := range plan.Size {
 		proof, err := plan.Proof(i)
 		if err != nil {
 			return nil, fmt.Errorf("prove step %d: %w", i, err)
 		}
-		out.Steps = append(out.Steps, shown{Step: proof.Step, Proof: proof.Path})
+		out.Steps = append(out.Steps, Shown{Step: proof.Step, Proof: proof.Path})
 	}
 	return out, nil
 }

@@ -1,0 +1,7 @@
+package rig
+
+// Family and CPUOf are what Usage is made of.
+var (
+	Family = family
+	CPUOf  = cpuOf
+)

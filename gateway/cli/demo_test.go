@@ -105,6 +105,7 @@ func TestWhateverIsNotAsItShouldBeEndsTheTour(t *testing.T) {
 		{"the ledger says that it was step 1 of plan pln_1", at(1, func(a *reply) { a.step = 1 })},
 		{"the ledger does not hold that the call was let out", lie{items: func(items []map[string]any) { rename(items, ledger.Admitted) }}},
 		{"the ledger does not hold the record of the receipt", lie{items: func(items []map[string]any) { rename(items, ledger.Settled) }}},
+		{"the ledger does not hold the record of the receipt", lie{items: func(items []map[string]any) { retell(items, ledger.Settled) }}},
 		{"the receipt is about other arguments", at(1, func(a *reply) { a.forwarded = "{}" })},
 		{"act 1, an allowed step: demo/table_query: no receipt came", at(1, func(a *reply) { a.receipt = "none" })},
 		{"act 1, an allowed step: demo/table_query: the receipt is none", at(1, func(a *reply) { a.receipt = "AAAA" })},
@@ -121,6 +122,7 @@ func TestWhateverIsNotAsItShouldBeEndsTheTour(t *testing.T) {
 		{"act 5, a filter that redacts: demo/notes_add: the call was refused: filter_failed", at(5, func(a *reply) { a.code, a.recorded = "filter_failed", "filter_failed" })},
 		{"act 5, a filter that redacts: demo/notes_add: there is no [redacted:KIND] in the answer", at(5, func(a *reply) { a.result = result(`{}`) })},
 		{"act 5, a filter that redacts: demo/notes_add: the record does not carry the label secret:aws", at(5, func(a *reply) { a.labels = []string{"secret:gcp"} })},
+		{"act 5, a filter that redacts: demo/notes_add: the record is about the arguments as they were sent", at(5, func(a *reply) { a.forwarded = a.sent })},
 		{"act 5, a filter that redacts: demo/notes_search: the answer lists nothing", at(6, func(a *reply) { a.result = result(`{"notes":[],"total":0}`) })},
 		{"act 5, a filter that redacts: demo/page_fetch: the secret came back as it is", at(7, func(a *reply) { a.result = secret })},
 		{"act 5, a filter that redacts: demo/page_fetch: there is no [redacted:KIND]", at(7, func(a *reply) { a.result = result(`{"text":"key ..."}`) })},
@@ -151,6 +153,7 @@ func TestWhateverIsNotAsItShouldBeEndsTheTour(t *testing.T) {
 		}}},
 		{"act 6, everything verified offline: the ledger's signatures or its chain could not be checked", lie{after: func(t *testing.T, data string) { remove(t, data, "keys/ledger.k0") }}},
 		{"act 6, everything verified offline: the ledger holds 0 records of the organisation, and 11 were shown", lie{after: emptied}},
+		{"act 6, everything verified offline: only 0 of 11 records of the organisation are under", lie{after: func(t *testing.T, data string) { remove(t, data, "ledger/demo/checkpoint") }}},
 		{"act 6, everything verified offline: read the public key", lie{after: func(t *testing.T, data string) { remove(t, data, "keys/ledger.pub") }}},
 		{"act 6, everything verified offline: receipt of rec_", lie{after: func(t *testing.T, data string) { swap(t, data) }}},
 	} {
@@ -174,10 +177,19 @@ func tweak(items []map[string]any, name string, value any) {
 
 // rename gives the records of a kind other ids, with the hashes that then are right.
 func rename(items []map[string]any, kind ledger.Kind) {
+	alter(items, kind, func(r *ledger.Record) { r.ID, _ = ledger.NewID(time.Now(), rand.Reader) })
+}
+
+// retell changes what the records of a kind say, with the hashes that then are right.
+func retell(items []map[string]any, kind ledger.Kind) {
+	alter(items, kind, func(r *ledger.Record) { r.Detail = "all was well" })
+}
+
+func alter(items []map[string]any, kind ledger.Kind, do func(r *ledger.Record)) {
 	for _, i := range items {
 		r, err := ledger.ParseRecord(i["record"].(json.RawMessage))
 		if err == nil && r.Kind == kind {
-			r.ID, _ = ledger.NewID(time.Now(), rand.Reader)
+			do(&r)
 			i["record"] = json.RawMessage(r.AppendJSON(nil))
 			i["leaf"] = merkle.LeafHash(r.AppendJSON(nil))
 		}

@@ -60,7 +60,7 @@ type reply struct {
 	step             int32
 	labels, late     []string // of the arguments, of the answer
 	policies         []string
-	forwarded        string // the arguments that were let out
+	sent, forwarded  string // the arguments as they came, and as they were let out
 	letOut           bool   // although it is refused
 	outcome, receipt string
 }
@@ -77,7 +77,7 @@ func result(text string) string {
 
 // honest is how the nth call goes at a gateway that does its work.
 func (s *shop) honest(n int, args string) *reply {
-	a := &reply{policies: []string{"work.cedar:3 planned"}, forwarded: args, outcome: "ok"}
+	a := &reply{policies: []string{"work.cedar:3 planned"}, sent: args, forwarded: args, outcome: "ok"}
 	switch n {
 	case 1:
 		a.result = result(`{"rows":[{"item":"desk"}],"total":5}`)

@@ -43,12 +43,8 @@ func (g *guide) verify(ctx context.Context, data string) (*proof, error) {
 		return nil, err
 	}
 	for _, k := range g.kept {
-		v, err := gatewright.VerifyReceipt(k.text, keys)
-		if err != nil {
+		if _, err := gatewright.VerifyReceipt(k.text, keys); err != nil {
 			return nil, fmt.Errorf("receipt of %s: %w", k.record, err)
-		}
-		if v.Record.ID != k.record {
-			return nil, fmt.Errorf("receipt of %s: it is about %s", k.record, v.Record.ID)
 		}
 	}
 	if err := forged(g.kept[1].text, keys); err != nil {

@@ -190,7 +190,7 @@ func (s *screen) verdict(o *outcome, text string) {
 	}
 	s.line("")
 	s.line("   %s %s  %s", s.mark(o.refusal == nil, true), word, clip(clean(text), width-15))
-	s.line("      %s", s.paint(dim, fmt.Sprintf("record %s, receipt of %d bytes, %s in all", clean(o.record.ID), len(o.receipt), duration(o.took))))
+	s.line("      %s", s.paint(dim, fmt.Sprintf("record %s, receipt %d bytes, %s", clean(o.record.ID), len(o.receipt), duration(o.took))))
 }
 
 func (s *screen) proof(p *proof) {

@@ -91,7 +91,7 @@ type guide struct {
 	secret string   // what act five sends along
 }
 
-// kept is a receipt that the tour took home, with the id of the record it must be about.
+// kept is a receipt that the tour took home, with the id of the record it is about.
 type kept struct{ text, record string }
 
 // Pauses, long enough to read what was just printed.

@@ -1,6 +1,7 @@
 // Command bench measures how fast the gateway is, and says so in one machine-readable last line per command.
 //
 //	go run ./bench ladder     what the gateway costs over a bare reverse proxy, part by part
+//	go run ./bench mcp        what a tool call costs, to a server over HTTP and through a connector, and the connector alone
 package main
 
 import (
@@ -10,12 +11,14 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
 	"syscall"
 	"time"
 
 	"github.com/gatewright/gatewright/bench/ladder"
+	"github.com/gatewright/gatewright/bench/mcp"
 	"github.com/gatewright/gatewright/bench/rig"
 )
 
@@ -24,8 +27,11 @@ const usage = `Usage: go run ./bench COMMAND [flags]
   ladder    CPU per call of the gateway over a bare fasthttp reverse proxy, part by part; ends with
             ladder ratio_full=... ratio_receipts=... ratio_reverseproxy=... allocs=... ratio_filter=...
     --parts=false    only the proxies and the whole gateway
+  mcp       CPU per enforced tool call over a bare fasthttp reverse proxy, natively and through a connector, and of
+            the connector alone over a bare gRPC stream; ends with
+            mcp ratio_bare=... connector_us=... connector_vs_grpc=... sha256_us=...
 
-  all
+  both
     --rounds N       rounds that count (default 5)
     --time D         of one rung in a round (default 2s)
     --conns N        connections, each with one call in flight (default 64)
@@ -53,8 +59,13 @@ func main() {
 
 // child runs what this binary is for itself, if that is what the arguments ask for.
 func child(ctx context.Context, args []string) (code int, ok bool) {
-	if rig.IsChild(args) {
-		return rig.RunChild(ctx, args, ladder.Roles()), true
+	switch {
+	case mcp.IsConnector(args):
+		return mcp.ServeConnector(), true
+	case rig.IsChild(args):
+		roles := ladder.Roles()
+		maps.Copy(roles, mcp.Roles())
+		return rig.RunChild(ctx, args, roles), true
 	}
 	return 0, false
 }
@@ -94,6 +105,7 @@ type report interface {
 
 var commands = map[string]func(context.Context, options) (report, error){
 	"ladder": func(ctx context.Context, o options) (report, error) { return ladder.Run(ctx, o.Options) },
+	"mcp":    func(ctx context.Context, o options) (report, error) { return mcp.Run(ctx, o.Options.Options) },
 }
 
 // options are the flags of all commands.

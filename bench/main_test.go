@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/gatewright/gatewright/bench/ladder"
+	"github.com/gatewright/gatewright/bench/mcp"
 	"github.com/gatewright/gatewright/bench/rig"
 )
 
@@ -69,9 +70,19 @@ func TestTheLadderStandsAndEndsWithItsLine(t *testing.T) {
 	checkRows(t, &r.Report, 10)
 }
 
+func TestToolCallsAreMeasuredAndEndWithTheirLine(t *testing.T) {
+	var r mcp.Report
+	finishes(t, "mcp", `^mcp ratio_bare=\d+\.\d\d connector_us=\d+\.\d connector_vs_grpc=\d+\.\d\d sha256_us=\d+\.\d\d$`, &r)
+	checkRows(t, &r.Report, 5)
+	hop := r.Find("hop")
+	if r.RatioBare != r.Find("native").Ratio || r.ConnectorVsGRPC != hop.Ratio || r.ConnectorUS != r.Scaled(hop.CPU) {
+		t.Errorf("the line is not made of the rows: %+v", r)
+	}
+}
+
 func TestWrongUsageIsTold(t *testing.T) {
 	for name, args := range map[string][]string{
-		"unknown command": {"race"}, "unknown flag": {"ladder", "--fast"}, "argument too much": {"ladder", "twice"}, "bad time": {"ladder", "--time", "soon"},
+		"unknown command": {"race"}, "a flag of another command": {"mcp", "--parts=false"}, "unknown flag": {"ladder", "--fast"}, "argument too much": {"ladder", "twice"}, "bad time": {"ladder", "--time", "soon"},
 	} {
 		var out, log bytes.Buffer
 		if code := run(t.Context(), nil, args, &out, &log); code != exitUsage || log.Len() == 0 || out.Len() > 0 {

@@ -63,7 +63,7 @@ func (s *stand) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	noFilter := filterLoads(ctx)
+	noFilter := filterLoads(ctx, filterName)
 	if noFilter != nil {
 		o.Logf("no rung with the filter: %v", noFilter)
 	}

@@ -1,0 +1,132 @@
+// Package mcp measures what a tool call costs: enforced by the whole gateway, to a server over HTTP and to one behind a
+// connector, over a bare proxy; and the connector alone, over a bare gRPC stream. The CPU time of a connector is that of
+// both its ends.
+package mcp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/gatewright/gatewright/bench/rig"
+	"github.com/gatewright/gatewright/bench/task"
+)
+
+// Names of the rows.
+const (
+	bare      = "bare"
+	native    = "native"
+	connected = "connector"
+	hop       = "hop"
+	stream    = "grpc"
+)
+
+// Roles that are not the names of rows.
+const (
+	gatewayRole = "gateway"
+	peerRole    = "grpc-peer"
+)
+
+// Roles are the children that the rows are made of.
+func Roles() map[string]rig.Role {
+	return map[string]rig.Role{
+		rig.StubRole: rig.ServeStub, bare: task.ServeBare, gatewayRole: task.ServeGateway, hop: serveHop, stream: serveStream, peerRole: servePeer,
+	}
+}
+
+// order is that of an even round: what is compared stands together.
+func order() []string { return []string{connected, bare, native, hop, stream} }
+
+// stand is all rows with what is behind them.
+type stand struct {
+	bench rig.Bench
+	up    *rig.Child
+	dir   string
+}
+
+// Run starts the rows, measures them, and stops them.
+func Run(ctx context.Context, o rig.Options) (_ *Report, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("mcp: %w", err)
+		}
+	}()
+	if err := errors.Join(o.Check(), task.Check()); err != nil {
+		return nil, err
+	}
+	s := &stand{bench: rig.Bench{Options: o, Order: order()}}
+	if s.dir, err = os.MkdirTemp("", "gatewright-mcp-"); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	if err := s.build(ctx); err != nil {
+		return nil, err
+	}
+	rounds, err := s.bench.Rounds(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.bench.Profiles(ctx, order()...); err != nil {
+		return nil, err
+	}
+	return report(s.bench.Report(rounds)), nil
+}
+
+func (s *stand) build(ctx context.Context) (err error) {
+	if s.up, err = rig.Start(ctx, s.bench.Options.Self, rig.StubRole, task.Stub()); err != nil {
+		return err
+	}
+	return errors.Join(s.buildCalls(ctx), s.buildHops(ctx))
+}
+
+// buildCalls starts the rows that are called over HTTP.
+func (s *stand) buildCalls(ctx context.Context) error {
+	o := &s.bench.Options
+	plain, err := task.Start(ctx, o.Self, bare, task.Plain{Upstream: s.up.Addr}, task.Open)
+	if err != nil {
+		return err
+	}
+	s.add(plain.Row(rig.Row{Name: bare, Label: "bare fasthttp reverse proxy", Against: bare, Processes: 1}, o.Conns))
+	over, err := task.Start(ctx, o.Self, gatewayRole, task.Gateway{Upstream: s.up.Addr, Dir: filepath.Join(s.dir, native), Receipts: true}, task.Receipt)
+	if err != nil {
+		return fmt.Errorf("%s: %w", native, err)
+	}
+	s.add(over.Row(rig.Row{Name: native, Label: "enforced call, server over HTTP", Against: bare, Processes: 1}, o.Conns))
+	plain.Borrow(over)
+	through, err := task.Start(ctx, o.Self, gatewayRole, task.Gateway{Connector: connectorCommand(o.Self), Dir: filepath.Join(s.dir, connected), Receipts: true}, task.Receipt)
+	if err != nil {
+		return fmt.Errorf("%s: %w", connected, err)
+	}
+	s.add(through.Row(rig.Row{Name: connected, Label: "enforced call, server as a connector", Against: bare, Processes: 2}, o.Conns))
+	return nil
+}
+
+// buildHops starts the rows that are only a way between two processes.
+func (s *stand) buildHops(ctx context.Context) error {
+	o := &s.bench.Options
+	for _, r := range []rig.Row{
+		{Name: hop, Label: "connector alone (over the bare stream)"},
+		{Name: stream, Label: "bare gRPC stream with ids"},
+	} {
+		child, err := rig.Start(ctx, o.Self, r.Name, hostSettings{Self: o.Self, Dir: s.dir})
+		if err != nil {
+			return err
+		}
+		r.Against, r.Processes, r.Child, r.Probe = stream, 2, child, child.Probe
+		r.Load = func(context.Context) (rig.Loader, error) { return child.Loader(o.Conns), nil }
+		s.add(&r)
+	}
+	return nil
+}
+
+func (s *stand) add(r *rig.Row) { s.bench.Rows = append(s.bench.Rows, r) }
+
+func (s *stand) close() error {
+	err := s.bench.Close()
+	if s.up != nil {
+		err = errors.Join(err, s.up.Stop())
+	}
+	return errors.Join(err, os.RemoveAll(s.dir))
+}

@@ -36,9 +36,6 @@ const (
 type Runner struct {
 	// Serve runs a gateway until ctx ends. An error may carry an exit code of its own (ExitCode() int).
 	Serve func(ctx context.Context, o ServeOptions) error
-	// DemoServer runs the built-in demo MCP server of a gateway in development mode. It is started as a
-	// child by a hidden verb and tells its address on stdout.
-	DemoServer func(ctx context.Context, stdout, stderr io.Writer) error
 	// ConnectorServe is the whole life of a built-in connector of that kind (stdio, http, demo): a gateway starts this
 	// program again under a hidden verb. It returns the exit code.
 	ConnectorServe func(kind string) int
@@ -74,7 +71,6 @@ type commands struct {
 	Connector      connectorCmd      `cmd:"" help:"Look after connectors (control port), or check one."`
 	Agent          agentCmd          `cmd:"" help:"Manage agents and their keys (control port)."`
 	Version        versionCmd        `cmd:"" help:"Print the version."`
-	DemoServer     demoServerCmd     `cmd:"" hidden:"" name:"demo-server" help:"Run the built-in demo MCP server."`
 	ConnectorServe connectorServeCmd `cmd:"" hidden:"" name:"connector-serve" help:"Run a built-in connector."`
 }
 
@@ -216,16 +212,6 @@ func (c *serveCmd) Run(sh *shell) error {
 		return errors.New("serve: this build has no gateway in it")
 	}
 	return sh.runner.Serve(sh.ctx, ServeOptions{Config: c.Config, Data: c.Data, Listen: c.Listen, Control: c.Control, Stdout: sh.out, Stderr: sh.err})
-}
-
-type demoServerCmd struct{}
-
-// Run serves the demo tools until the context ends.
-func (demoServerCmd) Run(sh *shell) error {
-	if sh.runner.DemoServer == nil {
-		return errors.New("demo-server: this build has no demo server in it")
-	}
-	return sh.runner.DemoServer(sh.ctx, sh.out, sh.err)
 }
 
 type versionCmd struct{}

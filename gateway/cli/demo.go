@@ -6,7 +6,9 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/gatewright/gatewright/gateway/cli/tour"
@@ -32,6 +34,9 @@ func (c *demoCmd) Run(sh *shell) error {
 	if !c.Fast && terminal(sh.out) {
 		o.Pause = pause
 	}
+	gone := make(chan os.Signal, 1) // a reader that has gone is an error of the next line, and not the end before all is tidy
+	signal.Notify(gone, syscall.SIGPIPE)
+	defer signal.Stop(gone)
 	err := tour.Run(sh.ctx, o)
 	switch {
 	case err == nil:

@@ -49,8 +49,8 @@ func TestTheTourShowsSixActsAndWhatWasVerified(t *testing.T) {
 		"\n     ok decide       33 us  permitted by work.cedar:3 planned\n", "\n     ok forward     700 us  the tool answered\n", "\n   ok ALLOWED  5 open orders came back\n      record rec_",
 		"\n2  A refused argument -", "\n     NO intent       22 us  refused: args_mismatch\n     -- filter              not asked any more\n     -- decide ", "\n   NO REFUSED  no\n",
 		"\n3  A step outside the plan -", "refused: tool_mismatch\n", "\n4  A replay -", "refused: step_used\n", "\n5  A filter that redacts -",
-		"the arguments rewritten: secret:aws\n", "\n   ok ALLOWED  the note reads: deploy with [redacted:aws] tonight\n", "\n   ok ALLOWED  1 note holds the mark",
-		"the answer rewritten: secret:aws\n", "\n6  Everything verified offline -", "\n   ok 7 receipts verified offline",
+		"\n     ok filter        5 us  arguments rewritten by redact@0123456789ab\n", "\n      labels secret:aws\n", "\n   ok ALLOWED  the note reads: deploy with [redacted:aws] tonight\n", "\n   ok ALLOWED  1 note holds the mark",
+		"\n     ok filter              result rewritten by redact@0123456789ab\n", "\n6  Everything verified offline -", "\n   ok 7 receipts verified offline",
 		"\n   key      gatewright.local/ledger/_instance/main+", "\n   root     ", "of the organisation's 11 records\n",
 	} {
 		if !strings.Contains(o.out, want) {
@@ -266,6 +266,26 @@ func TestATourThatIsInterruptedCleansUp(t *testing.T) {
 	}
 	if o := (&house{}).run(t, "demo"); o.code != 1 {
 		t.Errorf("without a gateway: %+v", o)
+	}
+}
+
+// full takes n bytes, and no more.
+type full struct{ n int }
+
+func (f *full) Write(b []byte) (int, error) {
+	if f.n -= len(b); f.n < 0 {
+		return 0, errors.New("no space left")
+	}
+	return len(b), nil
+}
+
+func TestATourThatNobodyCanReadFails(t *testing.T) {
+	for _, n := range []int{0, 3000, 6000} {
+		s, errOut := &shop{}, &bytes.Buffer{}
+		code := cli.Run(t.Context(), []string{"demo"}, strings.NewReader(""), &full{n}, errOut, cli.Runner{Serve: s.serve(t), Getenv: func(string) string { return "" }})
+		if code != 1 || !strings.Contains(errOut.String(), "print: no space left") {
+			t.Errorf("after %d bytes: exit %d: %s", n, code, errOut)
+		}
 	}
 }
 

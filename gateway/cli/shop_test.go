@@ -250,15 +250,22 @@ func (s *shop) record(tool, args string, a *reply) (id, receipt string, err erro
 			Plan: shopPlan, PlanID: "pln_1", Step: a.step, Labels: a.labels, Request: sha256.Sum256(append(make([]byte, 16), a.forwarded...)),
 		}
 	}
+	detail := func(r *ledger.Record, labels []string, what string) {
+		if len(labels) > 0 {
+			r.Detail = what + " rewritten by redact@0123456789ab"
+		}
+	}
 	last, row := base(ledger.Refused), []ledger.StageTime{{Name: "identify", Micros: 11}, {Name: "intent", Micros: 22}}
 	if a.code == "" || a.letOut {
 		admitted := base(ledger.Admitted)
 		admitted.Stages, admitted.Policies, admitted.Verdict = append(row, ledger.StageTime{Name: "filter", Micros: 5}, ledger.StageTime{Name: "decide", Micros: 33}), a.policies, "allow"
+		detail(admitted, a.labels, "arguments")
 		if _, err = s.log.Admit(ctx, admitted, wal.Use{Plan: shopPlan, Step: a.step, Expires: time.Now().Add(time.Hour).Unix()}); err != nil {
 			return "", "", err
 		}
 		last = base(ledger.Settled)
 		last.Of, last.Outcome, last.Micros, last.Labels = admitted.ID, a.outcome, 700, append(a.labels, a.late...)
+		detail(last, a.late, "result")
 	}
 	if a.code != "" {
 		last.Kind, last.Code, last.Verdict, last.Stages, last.Of, last.Outcome = ledger.Refused, a.recorded, "deny", row, "", ""

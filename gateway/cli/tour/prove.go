@@ -22,7 +22,7 @@ func (g *guide) prove(ctx context.Context, data string) error {
 		return fmt.Errorf("act 6, everything verified offline: %w", err)
 	}
 	g.screen.proof(proof)
-	return nil
+	return g.screen.err
 }
 
 // proof is what was verified.

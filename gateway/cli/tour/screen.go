@@ -25,6 +25,7 @@ const width = 80
 type screen struct {
 	out   io.Writer
 	style Style
+	err   error // the first of writing; nothing is written after it
 }
 
 // Colours, as SGR parameters (ECMA-48).
@@ -45,8 +46,13 @@ func (s *screen) paint(colour, text string) string {
 }
 
 func (s *screen) line(format string, args ...any) {
+	if s.err != nil {
+		return
+	}
 	text := fmt.Sprintf(format, args...)
-	fmt.Fprintln(s.out, strings.TrimRight(text, " "))
+	if _, err := fmt.Fprintln(s.out, strings.TrimRight(text, " ")); err != nil {
+		s.err = fmt.Errorf("print: %w", err)
+	}
 }
 
 // marks in front of what passed, what did not, and what was not asked.
@@ -138,8 +144,8 @@ func (s *screen) stages(o *outcome, row []string) {
 	}
 	s.stage("admit", true, true, o.admission(), "the use counted, the record durable")
 	s.stage("forward", true, true, time.Duration(o.record.Micros)*time.Microsecond, "the tool answered")
-	if late := slices.DeleteFunc(slices.Clone(o.record.Labels), func(l string) bool { return slices.Contains(o.admitted.Labels, l) }); len(late) > 0 {
-		s.stage("filter", true, true, -1, "the answer rewritten: "+strings.Join(late, ", "))
+	if o.record.Detail != "" {
+		s.stage("filter", true, true, -1, o.record.Detail)
 	}
 }
 
@@ -172,8 +178,11 @@ func says(name string, o *outcome, passed bool) string {
 	case "intent":
 		return fmt.Sprintf("step %d of the signed plan, with its arguments", o.record.Step)
 	case "filter":
-		if labels := o.judged().Labels; len(labels) > 0 {
-			return "the arguments rewritten: " + strings.Join(labels, ", ")
+		switch r := o.judged(); {
+		case r.Detail != "":
+			return r.Detail
+		case len(r.Labels) > 0:
+			return "labels put on the call"
 		}
 		return "nothing to hide in the arguments"
 	case "decide":
@@ -191,6 +200,9 @@ func (s *screen) verdict(o *outcome, text string) {
 	s.line("")
 	s.line("   %s %s  %s", s.mark(o.refusal == nil, true), word, clip(clean(text), width-15))
 	s.line("      %s", s.paint(dim, fmt.Sprintf("record %s, receipt %d bytes, %s", clean(o.record.ID), len(o.receipt), duration(o.took))))
+	if len(o.record.Labels) > 0 {
+		s.line("      %s", s.paint(dim, clip("labels "+clean(strings.Join(o.record.Labels, ", ")), width-6)))
+	}
 }
 
 func (s *screen) proof(p *proof) {

@@ -121,6 +121,9 @@ func (g *guide) play(ctx context.Context) error {
 			if err := g.call(ctx, c); err != nil {
 				return fmt.Errorf("act %d, %s: demo/%s: %w", i+1, strings.ToLower(a.title), c.tool, err)
 			}
+			if g.screen.err != nil {
+				return g.screen.err
+			}
 		}
 	}
 	g.pause(ctx, rest)

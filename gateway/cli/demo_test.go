@@ -269,22 +269,25 @@ func TestATourThatIsInterruptedCleansUp(t *testing.T) {
 	}
 }
 
-// full takes n bytes, and no more.
-type full struct{ n int }
+// full takes what comes before a text, and no more.
+type full struct {
+	text string
+	over bool
+}
 
 func (f *full) Write(b []byte) (int, error) {
-	if f.n -= len(b); f.n < 0 {
+	if f.over = f.over || strings.Contains(string(b), f.text); f.over {
 		return 0, errors.New("no space left")
 	}
 	return len(b), nil
 }
 
 func TestATourThatNobodyCanReadFails(t *testing.T) {
-	for _, n := range []int{0, 3000, 6000} {
+	for _, text := range []string{"GATEWRIGHT", "REFUSED", "receipts and"} {
 		s, errOut := &shop{}, &bytes.Buffer{}
-		code := cli.Run(t.Context(), []string{"demo"}, strings.NewReader(""), &full{n}, errOut, cli.Runner{Serve: s.serve(t), Getenv: func(string) string { return "" }})
+		code := cli.Run(t.Context(), []string{"demo"}, strings.NewReader(""), &full{text: text}, errOut, cli.Runner{Serve: s.serve(t), Getenv: func(string) string { return "" }})
 		if code != 1 || !strings.Contains(errOut.String(), "print: no space left") {
-			t.Errorf("after %d bytes: exit %d: %s", n, code, errOut)
+			t.Errorf("before %q: exit %d: %s", text, code, errOut)
 		}
 	}
 }

@@ -61,7 +61,7 @@ func TestEachShellBlockOfREADMEIsTried(t *testing.T) {
 	tried := []string{
 		"go run ./gateway\ngo test ./...\n", // .ci/run, and every test of this file
 		". data/demo.env", "mcp-inspector --cli", "curl -s -X POST",
-		"go run ./bench ladder\n", // bench's own test
+		"go run ./bench ladder\ngo run ./bench mcp\n", // bench's own test
 	}
 	got := blocks(document(t, "README.md"), "sh")
 	for i, b := range got {

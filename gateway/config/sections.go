@@ -389,8 +389,8 @@ type Filters struct {
 	InitFuel int `koanf:"init_fuel" min:"1000" max:"10000000000"`
 	// Memory bounds one instance's memory. Default 16MiB.
 	Memory Size `koanf:"memory" min:"64KiB" max:"4GiB"`
-	// Instances bounds theXX
-	// auto and 100ms.
+	// Instances bounds the instances of one filter; 0 is twice the processors. A call waits up to Wait for one. Default
+	// 0 and 100ms.
 	Instances int           `koanf:"instances" min:"0" max:"4096"`
 	Wait      time.Duration `koanf:"wait" min:"1ms" max:"10s"`
 	// MaxContext bounds what a filter is shown, arguments or result included. Default 1MiB: more is refused, since a filter

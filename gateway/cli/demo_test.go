@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/gatewright/gatewright/gateway/cli"
 	"github.com/gatewright/gatewright/gateway/cli/tour"
 	"github.com/gatewright/gatewright/merkle"
@@ -39,6 +41,7 @@ func (s *shop) tour(t *testing.T, args ...string) outcome {
 }
 
 func TestTheTourShowsSixActsAndWhatWasVerified(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	s := &shop{}
 	o := s.tour(t, "--fast")
 	if o.code != 0 || o.errOut != "" {
@@ -250,6 +253,7 @@ func TestASecretThatWentOnToTheToolEndsTheTour(t *testing.T) {
 }
 
 func TestATourThatIsInterruptedCleansUp(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	ctx, cancel := context.WithCancel(t.Context())
 	s := &shop{lie: lie{during: func(n int, _ *shop) {
 		if n == 2 {

@@ -16,7 +16,7 @@ type Config struct {
 	// Fuel is what one decision may spend (default 4,000,000), in units of about 1 ns and never more than 15 ns. A unit is a
 	// fixed price of instructions, the same on every machine: a decision that fits once fits always.
 	Fuel int64
-	// ByteFuel is added to Fuel for each byte of input (default 16), so that the length of an honest call alone cannot
+	// ByteFuel is added to Fuel for each byte of input (default 512), so that the length of an honest call alone cannot
 	// exhaust a filter that reads it once.
 	ByteFuel int64
 	// InitFuel is what starting an instance, gw_init included, may spend (default 50,000,000).
@@ -44,7 +44,7 @@ type Config struct {
 // DefaultConfig returns the documented defaults.
 func DefaultConfig() Config {
 	return Config{
-		Fuel: 4_000_000, ByteFuel: 16, InitFuel: 50_000_000, MemoryPages: 256, Depth: 1024,
+		Fuel: 4_000_000, ByteFuel: 512, InitFuel: 50_000_000, MemoryPages: 256, Depth: 1024,
 		MaxModule: 1 << 20, MaxContext: 1 << 20, MaxVerdict: 16 << 10,
 		Instances: 2 * runtime.GOMAXPROCS(0), Wait: 100 * time.Millisecond,
 		Traps: 5, TrapWindow: time.Minute, BreakFor: 10 * time.Second,

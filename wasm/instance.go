@@ -38,7 +38,7 @@ func (f *Filter) newInstance() (*instance, error) {
 	in := &instance{tank: tank{Context: context.Background(), slice: firstSlice, filter: f}}
 	module, err := f.engine.InstantiateModule(&in.tank, f.compiled, wazero.NewModuleConfig().WithName("").WithStartFunctions())
 	if err != nil {
-		return nil, fmt.Errorf("instantiate: %.300q", err)
+		return nil, fmt.Errorf("instantiate: %.300q", err.Error())
 	}
 	in.module, in.memory = module, module.Memory()
 	in.alloc, in.decide = module.ExportedFunction(exportAlloc), module.ExportedFunction(exportDecide)

@@ -79,7 +79,7 @@ func (f *Filter) compile(ctx context.Context, module []byte) (err error) {
 		return err
 	}
 	if f.compiled, err = f.engine.CompileModule(ctx, module); err != nil {
-		return fmt.Errorf("compile: %.300q", err)
+		return fmt.Errorf("compile: %.300q", err.Error()) // its text quotes the module
 	}
 	return f.checkABI()
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the module byte for byte as it is committed: build.sh [FILE], by default ../redact-secrets.wasm. The compiler is
-# Zig's C compiler, pinned, which pip installs by name under $GATEWRIGHT_TOOLS.
+# Builds the module byte for byte as it is committed: build.sh [FILE], a path from this folder, by default
+# ../redact-secrets.wasm. The compiler is Zig's C compiler, pinned, which pip installs by name under $GATEWRIGHT_TOOLS.
 set -euo pipefail
 cd "$(dirname "$0")"
 version=0.17.1
@@ -19,6 +19,7 @@ if [ ! -x "$python" ]; then
 fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+export ZIG_GLOBAL_CACHE_DIR="$work/cache" ZIG_LOCAL_CACHE_DIR="$work/cache"
 for part in redact find; do
   "$python" -m ziglang cc -target wasm32-freestanding -mcpu=mvp+bulk_memory+sign_ext+mutable_globals -std=c23 -O2 \
     -ffreestanding -fno-builtin -fno-sanitize=all -fno-stack-protector -g0 -Wall -Wextra -Werror -c $part.c -o "$work/$part.o"

@@ -8,8 +8,9 @@ enum kind {
 };
 
 // report is told of each secret: the text from `from` to `to` (offsets) is of that kind. Reports may overlap and come in
-// any order.
-void report(enum kind kind, u32 from, u32 to);
+// any order. It returns false when no more are wanted.
+int report(enum kind kind, u32 from, u32 to);
 
-// find_secrets looks through text of n bytes. Eight bytes behind it must be readable; what they hold does not matter.
+// find_secrets looks through text of n bytes. Memory must be readable 16 bytes before it and 32 behind; what stands there
+// does not matter, as long as the byte before is no letter or digit.
 void find_secrets(const u8 *text, u32 n);

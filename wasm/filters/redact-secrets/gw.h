@@ -16,9 +16,9 @@ extern u8 __heap_base;
 
 static inline u32 heap_base(void) { return ((u32)&__heap_base + 15u) & ~15u; }
 
-// reserve makes sure that memory reaches up to end, with room to read eight bytes past it.
+// reserve makes sure that memory reaches up to end, with room to read 32 bytes past it.
 static inline int reserve(u64 end) {
-    u64 want = (end + 8 + PAGE - 1) / PAGE, have = __builtin_wasm_memory_size(0);
+    u64 want = (end + 32 + PAGE - 1) / PAGE, have = __builtin_wasm_memory_size(0);
     return want <= have || (want <= 65536 && __builtin_wasm_memory_grow(0, (u32)(want - have)) != (u32)-1);
 }
 
@@ -33,6 +33,8 @@ static inline u32 load4(const u8 *p) {
     __builtin_memcpy(&x, p, 4);
     return x;
 }
+
+static inline u32 load2(const u8 *p) { return p[0] | (u32)p[1] << 8; }
 
 static inline void store8(u8 *p, u64 x) { __builtin_memcpy(p, &x, 8); }
 
@@ -49,19 +51,25 @@ static inline u64 between(u64 x, u8 low, u8 high) { return (x + ONES * (128u - l
 
 static inline u32 first_of(u64 mask) { return (u32)__builtin_ctzll(mask) >> 3; }
 
-// same compares n bytes, up to eight at once.
-static inline int same(const u8 *p, const void *with, u32 n) {
-    const u8 *q = with;
-    for (; n >= 8; n -= 8, p += 8, q += 8)
-        if (load8(p) != load8(q)) return 0;
-    if (n >= 4) {
-        if (load4(p) != load4(q)) return 0;
-        n -= 4, p += 4, q += 4;
-    }
-    for (; n; n--)
-        if (*p++ != *q++) return 0;
-    return 1;
+// begins reports whether a word, as load8 gives it, begins with a literal of up to eight bytes.
+#define begins(word, literal) begins_with(word, literal, sizeof(literal) - 1)
+static inline __attribute__((always_inline)) int begins_with(u64 word, const char *literal, u32 n) {
+    u64 want = 0;
+    for (u32 i = 0; i < n; i++) want |= (u64)(u8)literal[i] << 8 * i;
+    return n < 8 ? !((word ^ want) << (64 - 8 * n)) : word == want;
 }
 
-// starts reports whether the text at p begins with a literal that fits before end.
-#define starts(p, end, literal) ((u32)((end) - (p)) >= sizeof(literal) - 1 && same(p, literal, sizeof(literal) - 1))
+// closes reports whether a word ends with a literal of up to eight bytes.
+#define closes(word, literal) closes_with(word, literal, sizeof(literal) - 1)
+static inline __attribute__((always_inline)) int closes_with(u64 word, const char *literal, u32 n) {
+    u64 want = 0;
+    for (u32 i = 0; i < n; i++) want |= (u64)(u8)literal[i] << (64 - 8 * (n - i));
+    return !((word ^ want) >> (64 - 8 * n));
+}
+
+// same compares n bytes.
+static inline int same(const u8 *p, const char *with, u32 n) {
+    for (; n && *p == (u8)*with; n--, p++, with++) {
+    }
+    return !n;
+}

@@ -63,26 +63,15 @@ static u32 hex4(const u8 *p) {
     return v;
 }
 
-// unescape decodes the escape sequence at p into out, which has room for four bytes. It returns the length of the
-// sequence and sets *n to the number of bytes decoded.
-RARE static u32 unescape(const u8 *p, u8 *out, u32 *n) {
-    *n = 1;
-    switch (p[1]) {
-    case 'b': out[0] = '\b'; return 2;
-    case 'f': out[0] = '\f'; return 2;
-    case 'n': out[0] = '\n'; return 2;
-    case 'r': out[0] = '\r'; return 2;
-    case 't': out[0] = '\t'; return 2;
-    case 'u': break;
-    default: out[0] = p[1]; return 2;
-    }
+// unescape_u decodes \uXXXX, or two of them that are one character, like unescape.
+RARE static u32 unescape_u(const u8 *p, u8 *out, u32 *n) {
     u32 c = hex4(p + 2), size = 6;
     if (c >= 0xd800 && c < 0xdc00) {
         c = 0x10000 + ((c - 0xd800) << 10) + (hex4(p + 8) - 0xdc00);
         size = 12;
     }
     if (c < 0x80) {
-        out[0] = (u8)c;
+        out[0] = (u8)c, *n = 1;
     } else if (c < 0x800) {
         out[0] = 0xc0 | c >> 6, out[1] = 0x80 | (c & 63), *n = 2;
     } else if (c < 0x10000) {
@@ -93,31 +82,21 @@ RARE static u32 unescape(const u8 *p, u8 *out, u32 *n) {
     return size;
 }
 
-void report(enum kind kind, u32 from, u32 to) {
-    if (!(wanted >> kind & 1)) return;
-    shown |= 1u << kind;
-    put((struct cut){from, to, kind});
-}
-
-// place moves a string's cuts to where the string stands. raw is its text as it stands in the input; escaped is whether
-// cuts count decoded bytes.
-RARE static void place(const u8 *raw, int escaped) {
-    u32 base = (u32)(raw - input), decoded = 0;
-    for (u32 i = first; i < count; i++) {
-        u32 *ends[2] = {&cuts[i].from, &cuts[i].to};
-        for (u32 k = 0; k < 2; k++) {
-            u32 want = *ends[k], n = 1;
-            u8 out[4];
-            if (!escaped) *ends[k] += base;
-            if (!escaped) continue;
-            for (; decoded < want; decoded += n) {
-                n = 1;
-                raw += *raw == '\\' ? unescape(raw, out, &n) : 1;
-            }
-            *ends[k] = (u32)(raw - input);
-        }
+// unescape decodes the escape sequence at p into out, which has room for four bytes. It returns the length of the
+// sequence and sets *n to the number of bytes decoded.
+RARE static u32 unescape(const u8 *p, u8 *out, u32 *n) {
+    u8 c = p[1];
+    switch (c) {
+    case 'u': return unescape_u(p, out, n);
+    case 'b': c = '\b'; break;
+    case 'f': c = '\f'; break;
+    case 'n': c = '\n'; break;
+    case 'r': c = '\r'; break;
+    case 't': c = '\t'; break;
     }
-    first = count;
+    *out = c;
+    *n = 1;
+    return 2;
 }
 
 // quote_or_escape returns the position of the next '"' or '\\' at or behind p.
@@ -126,6 +105,50 @@ static const u8 *quote_or_escape(const u8 *p) {
         u64 x = load8(p), marks = equals(x, '"') | equals(x, '\\');
         if (marks) return p + first_of(marks);
     }
+}
+
+int report(enum kind kind, u32 from, u32 to) {
+    if (wanted >> kind & 1) {
+        shown |= 1u << kind;
+        put((struct cut){from, to, kind});
+    }
+    return !too_many;
+}
+
+// raw returns where the byte at `want` of a decoded text stands, if the text at *decoded stands at p, and moves *decoded
+// there.
+RARE static const u8 *raw(const u8 *p, u32 want, u32 *decoded) {
+    while (*decoded < want) {
+        const u8 *next = quote_or_escape(p);
+        u8 out[4];
+        u32 plain = (u32)(next - p), n;
+        if (plain > want - *decoded) plain = want - *decoded;
+        *decoded += plain;
+        p += plain;
+        if (*decoded < want) {
+            p += unescape(p, out, &n);
+            *decoded += n;
+        }
+    }
+    return p;
+}
+
+// place moves a string's cuts to where the string stands. p is its text as it stands in the input; escaped is whether cuts
+// count decoded bytes.
+RARE static void place(const u8 *p, int escaped) {
+    u32 base = (u32)(p - input), decoded = 0;
+    for (struct cut *c = cuts + first; c < cuts + count; c++) {
+        if (escaped) {
+            p = raw(p, c->from, &decoded);
+            c->from = (u32)(p - input);
+            p = raw(p, c->to, &decoded);
+            c->to = (u32)(p - input);
+        } else {
+            c->from += base;
+            c->to += base;
+        }
+    }
+    first = count;
 }
 
 // decode writes the text of the string whose first escape is at p behind what it begins with, and returns the end of the
@@ -167,7 +190,7 @@ static const u8 *string(const u8 *p, u8 *scratch) {
 
 // look looks through all strings from p to end that are not keys.
 static void look(const u8 *p, const u8 *end, u8 *scratch) {
-    while (p < end) {
+    while (p < end && !too_many) {
         u64 marks = equals(load8(p), '"');
         if (!marks) {
             p += 8;
@@ -250,8 +273,8 @@ static const u8 *body(const u8 *p, const u8 *end) {
             continue;
         }
         q += first_of(open) + 1;
-        if (q - p >= 13 && q <= end && starts(q - 13, end, "\"arguments\":{")) return q - 13;
-        if (q - p >= 10 && q <= end && starts(q - 10, end, "\"result\":{")) return q - 10;
+        if (q - p >= 13 && q <= end && same(q - 13, "\"arguments\":{", 13)) return q - 13;
+        if (q - p >= 10 && q <= end && same(q - 10, "\"result\":{", 10)) return q - 10;
     }
     return 0;
 }
@@ -264,8 +287,9 @@ static u64 judge(const u8 *p, u32 n) {
     first = count = shown = too_many = 0;
     input = p;
     if (!name) return answer(pass, sizeof(pass) - 1);
-    u8 *scratch = (u8 *)(((u32)end + 8 + 15) & ~15u); // for decoded strings, and then for the answer
+    u8 *scratch = (u8 *)(((u32)end + 32 + 15) & ~15u); // for decoded strings, and then for the answer
     if (!reserve((u64)(u32)scratch + n)) __builtin_trap();
+    __builtin_memset(scratch - 16, 0, 16); // what stands before a decoded string is no letter
     const u8 *open = name;
     while (*open != '{') open++;
     look(open, end, scratch);

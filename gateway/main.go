@@ -26,7 +26,11 @@ func serve(ctx context.Context, o cli.ServeOptions) error {
 	if err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}
-	conf, err := server.Load(o.Config, o.Data, o.Listen, o.Control, os.Environ())
+	env := os.Environ()
+	if o.Alone {
+		env = nil
+	}
+	conf, err := server.Load(o.Config, o.Data, o.Listen, o.Control, env)
 	if err != nil {
 		return err
 	}

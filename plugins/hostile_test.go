@@ -1,3 +1,5 @@
+//go:build linux
+
 package plugins_test
 
 import (
@@ -162,6 +164,7 @@ func TestAProcessThatDoesNotBecomeAConnectorIsKilledAndToldOf(t *testing.T) {
 		"deaf silent":                     "not ready within 300ms",
 		"no hello":                        "not ready within 300ms",
 		"odd hello":                       "the peer speaks protocol 4294967295",
+		"no certificate":                  "its handshake has no certificate",
 		"other cookie":                    "the process ended: exit status 2",
 		line("1|2|unix|DIR/x|grpc|"):      "handshake: incompatible API version",
 		line("2|1|unix|DIR/x|grpc|"):      "handshake: incompatible core API version",
@@ -171,7 +174,9 @@ func TestAProcessThatDoesNotBecomeAConnectorIsKilledAndToldOf(t *testing.T) {
 		line("1|1|unix|DIR/x|grpc|"):                                "find its socket",
 		line("1|1|unix||grpc|"):                                     "a socket in the folder it was given",
 		line("1|1|unix|DIR/x|netrpc|"):                              "find its socket",
-		line("|||||"):                                               "handshake: ",
+		line("hunter2|1|unix|DIR/x|grpc|"):                          "is not a connector's handshake",
+		line("1|1|unix|DIR/x|hunter2|"):                             "is not a connector's handshake",
+		line("|||||"):                                               "is not a connector's handshake",
 		line("1|1|unix|DIR/x|grpc|" + strings.Repeat("A", 100_000)): "handshake",
 	} {
 		t.Run(part[:min(len(part), 40)], func(t *testing.T) {
@@ -379,6 +384,7 @@ func TestWhatAProcessPrintsOnStdoutIsIgnored(t *testing.T) {
 		must(t, c, "echo", "{}")
 		time.Sleep(20 * time.Millisecond)
 	}
+	must(t, c, "print", "10000000")
 	if s := c.Stats(); s.Crashes != 0 || len(c.Logs(10)) != 0 {
 		t.Errorf("stats %+v, logs %v", s, c.Logs(10))
 	}
@@ -430,17 +436,21 @@ func TestNothingAProcessStartedIsLeft(t *testing.T) {
 }
 
 func TestMemoryIsBounded(t *testing.T) {
-	o := quick(unchanged(t), "good", io.Discard)
-	o.Config.Memory = 150 << 20
-	c := run(t, o)
-	until(t, "memory is looked at", func() bool { return c.Stats().Memory > 1<<20 && c.Stats().Processes == 1 })
-	must(t, c, "eat", "10")
-	must(t, c, "eat", "300")
-	until(t, "it is killed", func() bool { return c.Stats().Crashes == 1 })
-	if why := fmt.Sprint(c.Stats().Err); !strings.Contains(why, "MiB of memory, the bound is 150 MiB") {
-		t.Errorf("got %s", why)
+	for _, how := range []string{"eat", "eat elsewhere"} { // of itself, and of what it started
+		t.Run(how, func(t *testing.T) {
+			o := quick(unchanged(t), "good", io.Discard)
+			o.Config.Memory = 150 << 20
+			c := run(t, o)
+			until(t, "memory is looked at", func() bool { return c.Stats().Memory > 1<<20 && c.Stats().Processes == 1 })
+			must(t, c, "eat", "10")
+			must(t, c, how, "300")
+			until(t, "it is killed", func() bool { return c.Stats().Crashes == 1 })
+			if why := fmt.Sprint(c.Stats().Err); !strings.Contains(why, "MiB of memory, the bound is 150 MiB") {
+				t.Errorf("got %s", why)
+			}
+			until(t, "it runs again", func() bool { return c.Stats().State == plugins.Running })
+		})
 	}
-	until(t, "it runs again", func() bool { return c.Stats().State == plugins.Running })
 }
 
 func TestMemoryIsBoundedBeforeTheHandshake(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os/exec"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -65,17 +66,24 @@ func (p *process) discard(err error) error {
 	return errors.Join(p.startFault(err), p.release())
 }
 
+// handshakeForm is what go-plugin's handshake looks like, so far that its
+// complaints about one hold nothing that might be a secret.
+var handshakeForm = regexp.MustCompile(`^[0-9]{1,9}\|[0-9]{1,9}\|[a-z]{0,8}\|[^|]*\|(grpc|netrpc)\|`)
+
 // startFault makes sense of a failed start, once nothing of the process is
-// left. What it printed is not repeated: it might be a secret, and the journal
-// has it.
+// left. What it printed is not repeated; the journal has it.
 func (p *process) startFault(err error) error {
+	p.mu.Lock()
+	line, known := p.line, p.cause != nil || p.err != nil
+	byUs := p.outcome != nil && p.outcome.Error() == "signal: killed"
+	p.mu.Unlock()
 	switch {
-	case p.cause != nil || p.err != nil:
+	case known:
 		return p.fault()
-	case p.line != "" && strings.Count(p.line, "|") < 3:
-		p.journal.keep(p.pid(), "on stdout: "+printable([]byte(strings.TrimSpace(p.line))))
+	case line != "" && !handshakeForm.MatchString(line):
+		p.journal.keep(p.pid(), "on stdout: "+printable([]byte(strings.TrimSpace(line))))
 		return errors.New("the first line on its stdout is not a connector's handshake")
-	case p.outcome == nil || p.outcome.Error() != "signal: killed": // not by us
+	case !byUs:
 		return p.fault()
 	}
 	return err
@@ -123,8 +131,7 @@ func (c *Connector) connect(ctx context.Context, p *process) (*instance, error) 
 	return in, nil
 }
 
-// handshakeFault shortens go-plugin's explanations, which can hold what the
-// process printed.
+// handshakeFault shortens go-plugin's explanations.
 func handshakeFault(err error) error {
 	first, _, _ := strings.Cut(err.Error(), "\n")
 	return fmt.Errorf("handshake: %s", printable([]byte(first[:min(len(first), maxFaultText)])))

@@ -1,3 +1,5 @@
+//go:build linux
+
 package plugins_test
 
 import (
@@ -49,6 +51,14 @@ func act(part string) int {
 		time.Sleep(time.Minute)
 	case "daemon": // leaves one behind that is nobody's child
 		return spawn("deaf sleeper", true)
+	case "hopper": // starts its successor and ends, so that nobody who looks sees it
+		n, _ := strconv.Atoi(os.Getenv("HOPS"))
+		if n > 0 {
+			return spawn("hopper", n%2 == 0, "HOPS="+strconv.Itoa(n-1))
+		}
+		time.Sleep(time.Minute)
+	case "gateway":
+		return standIn()
 	case "exit":
 		return 3
 	case "garbage":
@@ -66,8 +76,13 @@ func act(part string) int {
 	case "deaf silent":
 		signal.Ignore(syscall.SIGTERM)
 		time.Sleep(time.Minute)
+	case "eater":
+		eat(300 << 20)
 	case "eats at start":
 		eat(1 << 30)
+	case "no certificate":
+		os.Unsetenv("PLUGIN_CLIENT_CERT")
+		return connector.Serve(connector.Info{Name: "test"}, server{})
 	case "other cookie":
 		os.Setenv(connector.Handshake.MagicCookieKey, "other")
 		return connector.Serve(connector.Info{Name: "test"}, server{})
@@ -119,6 +134,20 @@ func actServing(part string) int {
 	return connector.Serve(connector.Info{Name: "test", Version: "1.2"}, server{})
 }
 
+// standIn is a gateway that runs one connector, until it is killed outright.
+func standIn() int {
+	c, err := plugins.New(quick(os.Getenv("SOCKETS"), "deaf", io.Discard))
+	if err != nil {
+		return 1
+	}
+	if err := c.Ready(context.Background()); err != nil {
+		return 2
+	}
+	fmt.Println(c.Stats().PID)
+	time.Sleep(time.Minute)
+	return 3
+}
+
 // spawn starts this binary again in another part.
 func spawn(part string, setsid bool, env ...string) int {
 	cmd := exec.Command(os.Args[0])
@@ -165,6 +194,9 @@ func (server) Call(ctx context.Context, r *connector.Request) (connector.Reply, 
 		for i := range n {
 			fmt.Fprintf(os.Stderr, "said %d\n", i)
 		}
+	case "print":
+		_, err := os.NewFile(1, "stdout").Write(make([]byte, n))
+		return connector.Reply{Result: []byte("{}")}, err
 	case "env":
 		return result(os.Environ())
 	case "files":
@@ -179,10 +211,18 @@ func (server) Call(ctx context.Context, r *connector.Request) (connector.Reply, 
 		return result(openFiles(n))
 	case "eat":
 		go eat(n << 20)
+	case "eat elsewhere":
+		return result(spawn("eater", true))
 	case "big":
 		return connector.Reply{Result: fmt.Appendf(nil, `{"x":%q}`, bytes.Repeat([]byte("x"), n))}, nil
 	case "offspring":
 		return result(offspring())
+	case "hop":
+		for range 3 {
+			if spawn("hopper", true, "HOPS=100000") != 0 {
+				return connector.Reply{}, errors.New("cannot hop")
+			}
+		}
 	case "scrubbed": // a descendant without the marker, out of the session
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = []string{"PART=deaf sleeper"}
@@ -244,6 +284,7 @@ func descriptors(pid string) map[string]string {
 type world struct {
 	files     map[string]string
 	processes []string
+	threads   int
 }
 
 // ours marks what this run of the tests started: others may run beside it.
@@ -252,6 +293,8 @@ var ours = "TEST_RUN=" + strconv.Itoa(os.Getpid())
 // look sees our descriptors, and every process that is our child or carries our mark.
 func look() (w world) {
 	w.files = descriptors("self")
+	tasks, _ := os.ReadDir("/proc/self/task")
+	w.threads = len(tasks)
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range dirs {
 		stat, _ := os.ReadFile(dir + "/stat")

@@ -137,7 +137,7 @@ func (p *process) run(pipes *pipes, pinned *os.File) error {
 		return fmt.Errorf("start the program: %w", err)
 	}
 	p.cmd, p.tree = cmd, newTree(cmd.Process.Pid, marker)
-	if err := limit(cmd.Process.Pid, p.config.Files); err != nil {
+	if err := errors.Join(p.tree.check(), limit(cmd.Process.Pid, p.config.Files)); err != nil {
 		p.killLocked(err)
 	}
 	return nil
@@ -191,6 +191,11 @@ func (p *process) kill(cause error) {
 }
 
 func (p *process) killLocked(cause error) {
+	select {
+	case <-p.exited:
+		return // for a reason of its own
+	default:
+	}
 	if p.cause == nil {
 		p.cause = cause
 	}
@@ -224,6 +229,8 @@ func (p *process) end(ctx context.Context, grace time.Duration) {
 
 // fault says why the process ended, once nothing of it is left.
 func (p *process) fault() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	switch {
 	case p.cause != nil:
 		return p.cause

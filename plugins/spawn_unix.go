@@ -42,3 +42,5 @@ func (*tree) look(int) usage { return usage{} }
 func (t *tree) close() {
 	_ = unix.Kill(-t.root, unix.SIGKILL) // ESRCH: nobody is left
 }
+
+func (*tree) check() error { return nil }

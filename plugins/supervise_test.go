@@ -301,6 +301,25 @@ func TestTheOldProcessMayEndDuringARestart(t *testing.T) {
 	})
 }
 
+func TestARestartWaitsUntilTheOldProcessIsCleanedUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newFake("a")
+		a.slow = 5 * time.Second
+		s := newStage(t, func(n int) next { return next{is: []*fake{a, newFake("b")}[n]} })
+		if err := s.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		a.crash("x")
+		synctest.Wait()
+		if err := s.Restart(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if want := seconds(0, 5); !slices.Equal(s.times, want) {
+			t.Errorf("started at %v, want %v", s.times, want)
+		}
+	})
+}
+
 func TestARestartIsATryAheadOfTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newFake("a")

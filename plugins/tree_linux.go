@@ -2,6 +2,7 @@ package plugins
 
 import (
 	"bytes"
+	"errors"
 	"maps"
 	"os"
 	"path/filepath"
@@ -44,6 +45,14 @@ type tree struct {
 func newTree(root int, marker string) *tree {
 	s, _ := readStat(root)
 	return &tree{root: root, born: s.born, marker: []byte(marker), known: map[int]uint64{root: s.born}}
+}
+
+// check refuses a root that cannot be watched.
+func (t *tree) check() error {
+	if t.born == 0 {
+		return errors.New("/proc does not show it, so that it cannot be watched")
+	}
+	return nil
 }
 
 // look brings the tree up to date and returns what it takes. The n-th look of

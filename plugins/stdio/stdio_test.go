@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -229,7 +231,7 @@ func TestWhatEndsAServer(t *testing.T) {
 	for act, want := range map[string]string{
 		"die": "exit status 7", "killed": "signal: killed", "half": "exit status 5", "no-line-end": "exit status 0",
 		"close-stdout": "closed its output", "endless-garbage": "lines in a minute", "endless-line": "without an end",
-		"notices": "answer no call",
+		"notices": "answer no call", "asks-endlessly": "answer no call",
 	} {
 		t.Run(act, func(t *testing.T) {
 			c := config("legacy " + act)
@@ -317,6 +319,36 @@ func TestCallsToAServerThatReadsNothingEnd(t *testing.T) {
 	defer cancel()
 	if _, fail := callIn(ctx, t, s); fail == nil || fail.Kind != connector.Timeout || fail.Sent {
 		t.Errorf("behind a full pipe: %v", fail)
+	}
+}
+
+// TestACallThatWasNotSentSaysSo: it waited behind a full pipe when the server died.
+func TestACallThatWasNotSentSaysSo(t *testing.T) {
+	c := config("legacy hang")
+	c.MaxMessage = 1 << 20
+	s, _ := start(t, c)
+	fails := make(chan *connector.Failure, 3)
+	ask := func(size int) {
+		_, err := s.Call(t.Context(), &connector.Request{Method: "tools/call", Name: "act", Arguments: []byte(`{"a":"` + strings.Repeat("x", size) + `"}`)})
+		fail, _ := errors.AsType[*connector.Failure](err)
+		fails <- fail
+	}
+	for _, size := range []int{1, 1 << 19, 1} { // it stops reading after the first, the second fills the pipe
+		go ask(size)
+		time.Sleep(100 * time.Millisecond)
+	}
+	_ = syscall.Kill(s.PID(), syscall.SIGKILL)
+	sent := 0
+	for range 3 {
+		switch fail := <-fails; {
+		case fail == nil || fail.Kind != connector.Unreachable || !strings.Contains(fail.Detail, "killed"):
+			t.Errorf("%v", fail)
+		case fail.Sent:
+			sent++
+		}
+	}
+	if sent != 2 {
+		t.Errorf("%d calls say that they were sent, want 2", sent)
 	}
 }
 
@@ -447,11 +479,13 @@ func TestMoreCallsThanAllowedWait(t *testing.T) {
 }
 
 func TestCloseEndsAServerInOrder(t *testing.T) {
-	s, _ := start(t, config("legacy"))
+	c := config("legacy")
+	c.StopTimeout = 20 * time.Second
+	s, _ := start(t, c)
 	pid, before := s.PID(), time.Now()
 	s.Close()
 	s.Close() // again is harmless
-	if took := time.Since(before); took > 500*time.Millisecond {
+	if took := time.Since(before); took > 8*time.Second {
 		t.Errorf("took %s, longer than the end of its input needs", took)
 	}
 	if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
@@ -462,6 +496,16 @@ func TestCloseEndsAServerInOrder(t *testing.T) {
 	}
 	if _, fail := call(t, s); fail == nil || fail.Kind != connector.Unreachable || fail.Sent {
 		t.Errorf("a call after Close: %v", fail)
+	}
+}
+
+func TestAServerIsAskedBeforeItIsKilled(t *testing.T) {
+	c := config("polite")
+	c.StopTimeout = 4 * time.Second
+	s, log := start(t, c)
+	s.Close()
+	if !strings.Contains(log.String(), "bye") {
+		t.Error("it was not asked")
 	}
 }
 
@@ -485,7 +529,7 @@ func TestWhatAServerLeavesBehindIsKilled(t *testing.T) {
 				t.Fatal(fail)
 			}
 			var r struct{ PIDs string }
-			if err := json.Unmarshal([]byte(got), &r); err != nil || len(strings.Fields(r.PIDs)) != 3 {
+			if err := json.Unmarshal([]byte(got), &r); err != nil || len(strings.Fields(r.PIDs)) != 4 {
 				t.Fatalf("%s: %v", got, err)
 			}
 			if how == "died" {
@@ -496,7 +540,7 @@ func TestWhatAServerLeavesBehindIsKilled(t *testing.T) {
 			} else {
 				s.Close()
 			}
-			for _, text := range strings.Fields(r.PIDs)[:2] {
+			for _, text := range strings.Fields(r.PIDs)[:3] {
 				pid, _ := strconv.Atoi(text)
 				if state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil && !strings.Contains(string(state), ") Z ") {
 					t.Errorf("process %d still runs: %s", pid, state)
@@ -539,5 +583,104 @@ func TestAServerSeesOnlyWhatItWasGiven(t *testing.T) {
 		if n, _ := strconv.Atoi(e.Name()); n > 2 && (to == "/dev/null" || strings.HasPrefix(to, "socket:")) {
 			t.Errorf("descriptor %s is %s", e.Name(), to)
 		}
+	}
+}
+
+// TestAServerDiesWithItsConnector: even when that is killed and can do nothing about it.
+func TestAServerDiesWithItsConnector(t *testing.T) {
+	keeper := exec.Command(os.Args[0])
+	keeper.Env = []string{"STDIO_PART=keeper"}
+	out, err := keeper.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := keeper.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	_, err = fmt.Fscan(out, &pid)
+	_ = keeper.Process.Kill()
+	_ = keeper.Wait()
+	if err != nil || pid == 0 {
+		t.Fatalf("the keeper told no number: %v", err)
+	}
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux tells a child of its parent's death")
+	}
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil || strings.Contains(string(state), ") Z ") {
+			return // whoever adopted it may not have reaped it yet
+		}
+		if time.Now().After(deadline) {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+			t.Fatal("the server still runs")
+		}
+	}
+}
+
+func TestStartsLeaveNoDescriptor(t *testing.T) {
+	open := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Skipf("no /proc: %v", err)
+		}
+		return len(entries)
+	}
+	round := func() {
+		s, _ := start(t, config("legacy"))
+		if got, fail := call(t, s); fail != nil || got != done {
+			t.Errorf("%s, %v", got, fail)
+		}
+		s.Close()
+		for _, spoil := range []func(*stdio.Config){
+			func(c *stdio.Config) { c.Path = "/nonexistent/server" }, func(c *stdio.Config) { c.SHA256 = make([]byte, 32) }, func(c *stdio.Config) { c.Env = []string{"STDIO_PART=exit"} },
+		} {
+			c := config("legacy")
+			spoil(&c)
+			if _, err := stdio.New(t.Context(), c, &noise{}); err == nil {
+				t.Error("was started")
+			}
+		}
+	}
+	round() // what is opened once stays
+	before := open()
+	for range 5 {
+		round()
+	}
+	if after := open(); after > before {
+		t.Errorf("%d descriptors are open, %d before", after, before)
+	}
+}
+
+func BenchmarkCall(b *testing.B) {
+	c := config("fast")
+	s, err := stdio.New(b.Context(), c, os.Stderr)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	args := []byte(`{"text":"` + strings.Repeat("x", 1500) + `"}`)
+	for _, at := range []int{1, 64} {
+		b.Run(strconv.Itoa(at), func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetParallelism(max(1, at/runtime.GOMAXPROCS(0)))
+			one := func() {
+				if _, err := s.Call(b.Context(), &connector.Request{Method: "tools/call", Name: "t", Principal: "p", Arguments: args}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if at == 1 {
+				for b.Loop() {
+					one()
+				}
+				return
+			}
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					one()
+				}
+			})
+		})
 	}
 }

@@ -25,7 +25,18 @@ import (
 
 // TestMain is also the servers that the tests talk to: the test binary is started again with STDIO_PART set.
 func TestMain(m *testing.M) {
-	if part := os.Getenv("STDIO_PART"); part != "" {
+	switch part := os.Getenv("STDIO_PART"); part {
+	case "":
+	case "library":
+		playLibrary()
+		return
+	case "keeper":
+		playKeeper()
+		return
+	case "fast":
+		playFast()
+		return
+	default:
 		play(part)
 		return
 	}
@@ -170,6 +181,13 @@ func playStart(a *actor, start string) {
 			say("starting %d", i)
 		}
 		a.initialize()
+	case "polite": // ignores the end of its input, but not SIGTERM
+		term := make(chan os.Signal, 1)
+		signal.Notify(term, syscall.SIGTERM)
+		a.initialize()
+		<-term
+		fmt.Fprintln(os.Stderr, "bye")
+		os.Exit(0)
 	case "stubborn": // ignores the end of its input and SIGTERM
 		signal.Ignore(syscall.SIGTERM)
 		a.initialize()
@@ -276,6 +294,10 @@ func playCalls(a *actor, act string) {
 		for {
 			say(`{"jsonrpc":"2.0","method":"notifications/message","params":{}}`)
 		}
+	case "asks-endlessly":
+		for i := 0; ; i++ {
+			say(`{"jsonrpc":"2.0","id":%d,"method":"ping"}`, i)
+		}
 	case "fork":
 		playForking(h)
 	}
@@ -302,11 +324,11 @@ func playAsking(a *actor, call heard) {
 	a.next()
 }
 
-// playForking leaves processes behind: one in its group, one in a session of its own, one whose parent is gone, each
-// with the pipes of this one.
+// playForking leaves processes behind: one in its group, one there without a mark, one in a session of its own, one whose
+// parent is gone, each with the pipes of this one.
 func playForking(call heard) {
 	var pids []string
-	for _, script := range []string{"exec sleep 60", "exec setsid sleep 60", "setsid sleep 60 & exit 0"} {
+	for _, script := range []string{"exec sleep 60", "exec env -i sleep 60", "exec setsid sleep 60", "setsid sleep 60 & exit 0"} {
 		cmd := exec.Command("sh", "-c", script)
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 		cmd.Env = append(os.Environ(), "STDIO_PART=")
@@ -418,4 +440,32 @@ func ended(t *testing.T, s *stdio.Server) string {
 		t.Fatal("the server has ended for no reason")
 	}
 	return s.Err().Error()
+}
+
+// playKeeper runs a server itself, tells its number and waits.
+func playKeeper() {
+	s, err := stdio.New(context.Background(), config("stubborn"), os.Stderr) // the end of its input does not end it
+	if err != nil {
+		os.Exit(1)
+	}
+	say("%d", s.PID())
+	time.Sleep(time.Minute)
+}
+
+// playFast answers with as little work as can be, for the benchmark.
+func playFast() {
+	in, out := bufio.NewReaderSize(os.Stdin, 1<<20), bufio.NewWriterSize(os.Stdout, 1<<20)
+	text := strings.Repeat("x", 1000)
+	for {
+		line, err := in.ReadSlice('\n')
+		if err != nil {
+			return
+		}
+		_, rest, _ := bytes.Cut(line, []byte(`"id":`))
+		id, _, _ := bytes.Cut(rest, []byte(","))
+		fmt.Fprintf(out, `{"jsonrpc":"2.0","id":%s,"result":{"supportedVersions":["2026-07-28"],"text":"%s"}}`+"\n", id, text)
+		if in.Buffered() == 0 {
+			out.Flush()
+		}
+	}
 }

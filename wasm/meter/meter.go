@@ -42,9 +42,7 @@ type Options struct {
 	MaxLocals       int    // locals of one function, parameters included; 1,000
 	MaxArity        int    // parameters, and results, of one type; 64
 	MaxNesting      int    // blocks within blocks; 256
-	MaxBlocks       int    // blocks of one function; 4,000
-	MaxBlockLocals  int    // blocks times locals of one function: engines compile in this; 200,000
-	MaxTargets      int    // labels in the br_tables of one function; 10,000
+	MaxWork         int    // what compiling may cost beyond what its size costs, in about 10 ns of CPU, see work; 100,000,000
 	MaxEntities     int    // types, imports, globals and exports, of each; 1,000
 	MaxSegments     int    // element and data segments, of each; 1,000
 	MaxTables       int    // tables; 1
@@ -63,9 +61,7 @@ func DefaultOptions() Options {
 		MaxLocals:       1_000,
 		MaxArity:        64,
 		MaxNesting:      256,
-		MaxBlocks:       4_000,
-		MaxBlockLocals:  200_000,
-		MaxTargets:      10_000,
+		MaxWork:         100_000_000,
 		MaxEntities:     1_000,
 		MaxSegments:     1_000,
 		MaxTables:       1,
@@ -88,9 +84,7 @@ func (o Options) filled() Options {
 		{&o.MaxLocals, &d.MaxLocals},
 		{&o.MaxArity, &d.MaxArity},
 		{&o.MaxNesting, &d.MaxNesting},
-		{&o.MaxBlocks, &d.MaxBlocks},
-		{&o.MaxBlockLocals, &d.MaxBlockLocals},
-		{&o.MaxTargets, &d.MaxTargets},
+		{&o.MaxWork, &d.MaxWork},
 		{&o.MaxEntities, &d.MaxEntities},
 		{&o.MaxSegments, &d.MaxSegments},
 		{&o.MaxTables, &d.MaxTables},

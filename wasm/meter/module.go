@@ -51,6 +51,7 @@ type module struct {
 	nGlob  int
 	nElem  int // element segments
 	nEntry int // entries of element segments
+	work   int // of compiling, see scan.work
 	nData  int // data segments by the data count section; -1: there is none
 	seen   [tagSection]bool
 	out    [tagSection]part

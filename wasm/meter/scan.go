@@ -13,6 +13,11 @@ type frame struct {
 	op      op
 	region  int // the innermost loop around what is in it, or 0: the function
 	carries int // values that a branch to it carries
+
+	loops    int // around what is in it
+	branches int // to it
+	uses     int // of locals, as many as there were when it was opened
+	sets     int // of these, those that set one
 }
 
 // scan reads the body of a function: checks its form and every index, weighs its regions and lists its edits. Types of
@@ -32,6 +37,8 @@ type scan struct {
 	values   int // that instructions make
 	blocks   int
 	targets  int
+	uses     int // of locals so far
+	sets     int // of these, those that set one
 }
 
 func (m *module) scan(r *reader, typ funcType) *scan {
@@ -44,7 +51,7 @@ func (m *module) scan(r *reader, typ funcType) *scan {
 		s.step()
 	}
 	r.finish("a function")
-	s.bounds()
+	s.spendOnBlocks()
 	return s
 }
 
@@ -72,15 +79,38 @@ func (s *scan) add(w int64) {
 	s.weights[region] += w
 }
 
-// bounds holds the whole function against what makes engines slow.
-func (s *scan) bounds() {
-	blocks := s.blocks + len(s.weights) // each region gets a block of the meter's
-	switch o := &s.m.o; {
-	case blocks > o.MaxBlocks:
-		s.r.failAt(s.first, ErrLimit, "%d blocks and loops in a function, at most %d are taken", blocks, o.MaxBlocks)
-	case blocks*(s.locals+1) > o.MaxBlockLocals:
-		s.r.failAt(s.first, ErrLimit, "%d blocks and loops over %d locals in a function", blocks, s.locals)
+// What makes engines slow beyond the length of a function, in units of Options.MaxWork. They compile in the square of
+// the basic blocks, in blocks times locals, and where branches meet in the square of the locals that may differ by the
+// way there, times the branches. At the end of a block these are the locals set within; at the head of a loop all that
+// are used within, and there it is times the loops around. Measured, see TestWhatPassesCompilesInTime.
+const (
+	workPerBlock  = 100
+	workPerTarget = 330 // a label of a br_table
+	blocksPerLoop = 4   // with what the meter adds to it
+)
+
+// spend adds to the work of the module.
+func (s *scan) spend(work int) {
+	if s.m.work += work; s.m.work > s.m.o.MaxWork {
+		s.r.failAt(s.first, ErrLimit, "compiling takes too long: too many blocks, branches, loops or locals in one function")
 	}
+}
+
+func (s *scan) spendOnBlocks() {
+	s.spend(s.blocks*(2*s.blocks+s.locals+workPerBlock) + workPerTarget*s.targets)
+}
+
+// spendOnEnd is called at the end of a block.
+func (s *scan) spendOnEnd(f frame) {
+	differ, ways := s.sets-f.sets, f.branches
+	switch f.op {
+	case opLoop:
+		differ, ways = s.uses-f.uses, (f.branches+1)*f.loops
+	case opIf, opElse:
+		ways += 2
+	}
+	differ = min(differ, s.locals)
+	s.spend(differ * differ * ways)
 }
 
 func (s *scan) opcode() op {
@@ -106,9 +136,10 @@ func (s *scan) step() {
 	case opElse:
 		s.otherwise(&e)
 	case opEnd:
-		s.frames = s.frames[:len(s.frames)-1]
+		s.close()
 		return
 	case opBr, opBrIf:
+		s.blocks++
 		s.add(int64(s.label())/2 + 1)
 	case opBrTable:
 		s.table()
@@ -116,6 +147,9 @@ func (s *scan) step() {
 		s.call(&e)
 	default:
 		s.plain(&e)
+	}
+	if e.op == opReturn || e.op == opUnreachable {
+		s.blocks++
 	}
 	e.end = s.r.p
 	if edited(e.op) {
@@ -139,17 +173,27 @@ func (s *scan) open(e *edit) {
 		s.r.failAt(e.start, ErrLimit, "more than %d blocks within each other", s.m.o.MaxNesting)
 	}
 	s.blocks++
-	f := frame{op: e.op, region: s.frames[len(s.frames)-1].region, carries: out}
+	around := s.frames[len(s.frames)-1]
+	f := frame{op: e.op, region: around.region, carries: out, loops: around.loops, uses: s.uses, sets: s.sets}
 	if e.op == opIf {
+		s.blocks++
 		s.add(1)
 	}
 	if e.op == opLoop {
+		s.blocks += blocksPerLoop - 1
+		f.loops++
 		f.carries, f.region = in, len(s.weights)
 		e.index = uint32(f.region)
 		s.weights = append(s.weights, weightLoop)
 	}
 	s.frames = append(s.frames, f)
 	s.add(int64(in+out) / 2)
+}
+
+func (s *scan) close() {
+	f := s.frames[len(s.frames)-1]
+	s.frames = s.frames[:len(s.frames)-1]
+	s.spendOnEnd(f)
 }
 
 // blockType returns how many values a block takes and gives.
@@ -191,11 +235,13 @@ func (s *scan) label() int {
 	if !s.r.ok() {
 		return 0
 	}
-	return s.frames[len(s.frames)-1-int(i)].carries
+	f := &s.frames[len(s.frames)-1-int(i)]
+	f.branches++
+	return f.carries
 }
 
 func (s *scan) table() {
-	n := s.r.count(s.m.o.MaxTargets-s.targets, "labels of br_tables")
+	n := s.r.count(s.m.o.MaxBody, "labels of a br_table")
 	s.targets += n
 	carries := 0
 	for i := 0; i <= n && s.r.ok(); i++ {
@@ -221,6 +267,10 @@ func (s *scan) plain(e *edit) {
 	switch o := e.op; {
 	case o >= opLocalGet && o <= opLocalTee:
 		r.index(s.locals, "local")
+		s.uses++
+		if o != opLocalGet {
+			s.sets++
+		}
 	case o == opGlobalGet || o == opGlobalSet:
 		r.index(m.nGlob, "global")
 	case o >= opFirstLoad && o <= opLastStore:

@@ -12,7 +12,7 @@ func (r *reader) valueType() byte {
 	if t == v128 {
 		r.failAt(at, ErrUnsupported, "a value of type v128 (SIMD)")
 	}
-	r.failAt(at, ErrMalformed, "a value of type %#x", t)
+	r.failAt(at, ErrUnsupported, "a value of type %#x", t)
 	return i32
 }
 
@@ -20,7 +20,7 @@ func (r *reader) refType() byte {
 	at := r.p
 	t := r.u8()
 	if t != funcref && t != externref {
-		r.failAt(at, ErrMalformed, "a reference of type %#x", t)
+		r.failAt(at, ErrUnsupported, "a reference of type %#x", t)
 		return funcref
 	}
 	return t
@@ -55,11 +55,11 @@ func (m *module) readImport(r *reader, out *code) {
 	at := r.p
 	mod, name := r.name("the module of an import"), r.name("the name of an import")
 	if mod == ImportModule {
-		r.failAt(at, ErrUnsupported, "an import from %q, which is the meter's own", mod)
+		r.failAt(at, ErrUnsupported, "an import from %.64q, which is the meter's own", mod)
 	}
 	kind := r.u8()
 	if kind != 0 {
-		r.failAt(at, ErrUnsupported, "the import %q.%q is no function", mod, name)
+		r.failAt(at, ErrUnsupported, "the import %.64q.%.64q is no function", mod, name)
 	}
 	t := r.index(len(m.types), "type")
 	if !r.ok() {
@@ -190,7 +190,7 @@ func (m *module) readExport(r *reader, out *code) {
 	}
 	for i := range m.report.Exports {
 		if m.report.Exports[i].Name == name {
-			r.failAt(at, ErrMalformed, "a second export %q", name)
+			r.failAt(at, ErrMalformed, "a second export %.64q", name)
 		}
 	}
 	e := Export{Name: name}

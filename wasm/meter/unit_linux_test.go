@@ -29,7 +29,7 @@ func unitCost(t testing.TB, r wazero.Runtime, s shape, total int64) time.Duratio
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	b := fuel(t, total, 20_000)
-	m := instance(t, r, b, s.module.bytes(), meter.Options{MaxTargets: 100_000})
+	m := instance(t, r, b, s.module.bytes(), meter.Options{})
 	defer m.Close(context.Background())
 	if s.setup != nil {
 		s.setup(m)

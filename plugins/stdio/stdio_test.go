@@ -571,7 +571,7 @@ func TestAServerSeesOnlyWhatItWasGiven(t *testing.T) {
 		name, _, _ := strings.Cut(v, "=")
 		names = append(names, name)
 	}
-	if got := strings.Join(names, " "); got != "STDIO_PART WANTED GATEWRIGHT_STDIO_MARK" {
+	if got := strings.Join(names, " "); got != "STDIO_PART GORACE WANTED GATEWRIGHT_STDIO_MARK" {
 		t.Errorf("it sees %s", got)
 	}
 	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.PID()))

@@ -360,7 +360,7 @@ func (n *noise) String() string {
 
 func config(part string) stdio.Config {
 	c := stdio.DefaultConfig()
-	c.Path, c.Env, c.PassEnv = os.Args[0], []string{"STDIO_PART=" + part}, []string{"PATH"}
+	c.Path, c.Env, c.PassEnv = os.Args[0], []string{"STDIO_PART=" + part, "GORACE=atexit_sleep_ms=0"}, []string{"PATH"}
 	c.StartTimeout, c.ProbeTimeout, c.StopTimeout = 10*time.Second, 2*time.Second, time.Second
 	c.MaxMessage = 64 << 10
 	return c

@@ -138,10 +138,13 @@ func (f *Filter) run(ctx context.Context, in *instance, input []byte, v *Verdict
 
 func (f *Filter) trap(kind string, err error) *Trap { return &Trap{f.name, kind, err} }
 
-// free ends the filter's engine, once no instance is left.
+// free gives back the filter's code and store, once no instance is left. It frees memory, and has nothing else to fail at.
 func (f *Filter) free() {
+	if f.compiled != nil {
+		_ = f.compiled.Close(context.Background())
+	}
 	if f.engine != nil {
-		_ = f.engine.Close(context.Background()) // frees memory, and has nothing else to fail at
+		_ = f.engine.Close(context.Background())
 	}
 }
 

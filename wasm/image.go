@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"bytes"
+	"errors"
 
 	"github.com/tetratelabs/wazero/api"
 )
@@ -21,6 +22,8 @@ type piece struct {
 	at   int
 	data []byte
 }
+
+var errImage = errors.New("a new instance has another shape than the first")
 
 // newImage copies the state of an instance.
 func newImage(memory []byte, globals []api.MutableGlobal) *image {

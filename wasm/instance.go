@@ -86,7 +86,7 @@ func (f *Filter) spare() (*instance, error) {
 	}
 	if !in.reset(f.image) {
 		_ = in.close()
-		return nil, errNoMemory
+		return nil, errImage
 	}
 	return in, nil
 }
@@ -130,7 +130,7 @@ func (in *instance) place(input []byte) (at uint32, err error) {
 	}
 	at = uint32(in.stack[0])
 	if at == 0 {
-		return 0, errNoMemory
+		return 0, errNoRoom
 	}
 	if !in.memory.Write(at, input) {
 		return 0, errPointer
@@ -177,9 +177,12 @@ func (in *instance) init(config []byte) error {
 	if fn == nil {
 		return nil
 	}
-	at, err := in.place(config)
-	if err != nil {
-		return err
+	var at uint32
+	if len(config) > 0 {
+		var err error
+		if at, err = in.place(config); err != nil {
+			return err
+		}
 	}
 	in.stack[0], in.stack[1] = uint64(at), uint64(len(config))
 	if err := fn.CallWithStack(&in.tank, in.stack[:]); err != nil {

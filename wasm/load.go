@@ -28,7 +28,7 @@ func (r *Runtime) Load(ctx context.Context, name string, module, initConfig []by
 	return f, nil
 }
 
-func (r *Runtime) load(ctx context.Context, name string, module, initConfig []byte) (*Filter, error) {
+func (r *Runtime) load(ctx context.Context, name string, module, initConfig []byte) (loaded *Filter, err error) {
 	c := r.config
 	switch {
 	case !validName(name):
@@ -49,23 +49,28 @@ func (r *Runtime) load(ctx context.Context, name string, module, initConfig []by
 	f := &Filter{name: name, digest: merkle.Hash(sha256.Sum256(module)), size: len(module), config: c, state: state}
 	f.breaker.traps, f.breaker.window, f.breaker.pause = c.Traps, c.TrapWindow, c.BreakFor
 	f.pool = newPool(c.Instances, c.Wait, func() { f.free(); r.forget(f) })
-	if err = f.compile(ctx, open); err == nil {
-		err = f.firstInstance(ctx, initConfig)
-	}
-	if err == nil {
-		err = r.add(f)
-	}
-	if err != nil {
-		f.pool.close()
+	defer func() {
+		if p := recover(); p != nil { // the engine's compiler met what nobody foresaw
+			err = fmt.Errorf("panic: %.200q", fmt.Sprint(p))
+		}
+		if err != nil {
+			f.pool.close()
+			loaded = nil
+		}
+	}()
+	if err := f.compile(ctx, r.cache, open); err != nil {
 		return nil, err
 	}
-	return f, nil
+	if err := f.firstInstance(ctx, initConfig); err != nil {
+		return nil, err
+	}
+	return f, r.add(f)
 }
 
-// compile makes native code of the module. Each filter has an engine of its own: what one leaves behind there, such as
-// types, ends with it.
-func (f *Filter) compile(ctx context.Context, module []byte) (err error) {
-	f.engine = wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithCoreFeatures(features).
+// compile makes native code of the module. Each filter has a store of its own: what it leaves behind there, such as types,
+// ends with it. Only the code is shared, between filters of the same module.
+func (f *Filter) compile(ctx context.Context, cache wazero.CompilationCache, module []byte) (err error) {
+	f.engine = wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithCoreFeatures(features).WithCompilationCache(cache).
 		WithMemoryLimitPages(f.config.MemoryPages).WithDebugInfoEnabled(false).WithCloseOnContextDone(false))
 	i64, i32 := []api.ValueType{api.ValueTypeI64}, api.ValueTypeI32
 	_, err = f.engine.NewHostModuleBuilder(meter.ImportModule).NewFunctionBuilder().

@@ -17,12 +17,17 @@ package wasm
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
+
+	"github.com/tetratelabs/wazero"
 )
 
 // Runtime loads filters under one configuration.
 type Runtime struct {
 	config Config
+	cache  wazero.CompilationCache // native code, in memory
 
 	mu      sync.Mutex // guards what follows
 	filters map[*Filter]struct{}
@@ -34,22 +39,19 @@ func New(_ context.Context, c Config) (*Runtime, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	return &Runtime{config: c, filters: make(map[*Filter]struct{})}, nil
+	return &Runtime{config: c, cache: wazero.NewCompilationCache(), filters: make(map[*Filter]struct{})}, nil
 }
 
-// Close closes all filters, as Filter.Close does.
+// Close closes all filters, as Filter.Close does; no other can be loaded.
 func (r *Runtime) Close(ctx context.Context) error {
 	r.mu.Lock()
 	r.closed = true
-	var all []*Filter
-	for f := range r.filters {
-		all = append(all, f)
-	}
+	all := slices.Collect(maps.Keys(r.filters))
 	r.mu.Unlock()
-	var errs []error
 	for _, f := range all {
-		f.pool.close() // all of them at once, then wait
+		f.pool.close() // all of them at once; then wait
 	}
+	var errs []error
 	for _, f := range all {
 		errs = append(errs, f.Close(ctx))
 	}

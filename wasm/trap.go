@@ -11,12 +11,12 @@ import (
 const (
 	TrapFuel        = "fuel"        // it spent its budget
 	TrapDepth       = "depth"       // too many calls were open at once
-	TrapMemory      = "memory"      // it read or wrote outside its memory, or had none left to give
+	TrapMemory      = "memory"      // it read or wrote outside its memory
 	TrapUnreachable = "unreachable" // it gave up: an assertion, a panic
 	TrapFault       = "fault"       // it divided by zero, converted what does not fit, called what is no function
 	TrapPointer     = "pointer"     // it handed out a pointer that does not lie in its memory
 	TrapVerdict     = "verdict"     // its answer is not a verdict
-	TrapInput       = "input"       // the call is too large to be judged
+	TrapInput       = "input"       // the call is too large for it
 	TrapBusy        = "busy"        // no instance came free in time
 	TrapBroken      = "broken"      // it trapped too often of late
 	TrapCanceled    = "canceled"    // the caller's context ended first
@@ -60,10 +60,10 @@ func guilty(kind string) bool {
 
 // Causes of traps that the host itself raises inside a call.
 var (
-	errFuel     = errors.New("fuel is used up")
-	errPointer  = errors.New("pointer outside memory")
-	errNoMemory = errors.New("no memory to be had")
-	errInit     = errors.New("the configuration is refused")
+	errFuel    = errors.New("fuel is used up")
+	errPointer = errors.New("pointer outside memory")
+	errNoRoom  = errors.New("it has no room for the call")
+	errInit    = errors.New("the configuration is refused")
 )
 
 // reasons are the texts of the engine's own errors, whose type it does not export.
@@ -87,8 +87,8 @@ func classify(err error, depth bool) (string, error) {
 		return TrapFuel, errFuel
 	case errors.Is(err, errPointer):
 		return TrapPointer, errPointer
-	case errors.Is(err, errNoMemory):
-		return TrapMemory, errNoMemory
+	case errors.Is(err, errNoRoom):
+		return TrapInput, errNoRoom
 	case errors.Is(err, errInit):
 		return TrapInit, err
 	case errors.Is(err, errBusy):

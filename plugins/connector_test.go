@@ -355,6 +355,7 @@ func TestOrphansThatComeToUsAreReaped(t *testing.T) {
 		o.Config.MaxCrashes = 1
 		c := run(t, o)
 		must(t, c, "offspring", "0")
+		until(t, "they were seen while they had their parent", func() bool { return c.Stats().Processes >= 6 })
 		end(c)
 		until(t, "it has ended", func() bool { s := c.Stats().State; return s == plugins.Broken || s == plugins.Stopped })
 		if left := look().processes; len(left) != 0 {

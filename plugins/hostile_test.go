@@ -177,7 +177,8 @@ func TestAProcessThatDoesNotBecomeAConnectorIsKilledAndToldOf(t *testing.T) {
 		line("hunter2|1|unix|DIR/x|grpc|"):                          "is not a connector's handshake",
 		line("1|1|unix|DIR/x|hunter2|"):                             "is not a connector's handshake",
 		line("|||||"):                                               "is not a connector's handshake",
-		line("1|1|unix|DIR/x|grpc|" + strings.Repeat("A", 100_000)): "handshake",
+		line("1|1|unix|DIR/x|grpc|" + strings.Repeat("A", 100_000)): "is not a connector's handshake",
+		line("1|1|unix|DIR/x|grpc|" + strings.Repeat("A", 4_000)):   "handshake",
 	} {
 		t.Run(part[:min(len(part), 40)], func(t *testing.T) {
 			t.Parallel()
@@ -277,7 +278,7 @@ func TestAProcessThatSendsTooMuchOrNonsenseLosesItsSession(t *testing.T) {
 
 func TestALargeReplyWithinTheBoundArrives(t *testing.T) {
 	o := quick(unchanged(t), "good", io.Discard)
-	o.Config.MaxMessage = 64 << 20
+	o.Config.MaxMessage, o.Config.Memory = 64<<20, 8<<30
 	c := run(t, o)
 	n := 63 << 20
 	if got := must(t, c, "big", strconv.Itoa(n)); len(got) != n+len(`{"x":""}`) {
@@ -370,7 +371,7 @@ func TestAFloodOnStderrIsBounded(t *testing.T) {
 	}
 	for _, l := range kept {
 		if !utf8.ValidString(l.Text) || strings.ContainsAny(l.Text, "\x1b\u202e") || !strings.HasPrefix(l.Text, "line ") || l.PID != c.Stats().PID || l.Time.IsZero() {
-			t.Fatalf("kept %+v", l)
+			t.Fatalf("kept %+v; %+v", l, c.Stats())
 		}
 	}
 	if got := c.Logs(2); len(got) != 2 || got[1] != c.Logs(1)[0] && c.Stats().Dropped == 0 {
@@ -379,7 +380,8 @@ func TestAFloodOnStderrIsBounded(t *testing.T) {
 }
 
 func TestWhatAProcessPrintsOnStdoutIsIgnored(t *testing.T) {
-	c := run(t, quick(unchanged(t), "noisy", io.Discard))
+	c := run(t, quick(unchanged(t), "good", io.Discard))
+	must(t, c, "noise", "0")
 	for range 30 {
 		must(t, c, "echo", "{}")
 		time.Sleep(20 * time.Millisecond)

@@ -75,13 +75,14 @@ var handshakeForm = regexp.MustCompile(`^[0-9]{1,9}\|[0-9]{1,9}\|[a-z]{0,8}\|[^|
 func (p *process) startFault(err error) error {
 	p.mu.Lock()
 	line, known := p.line, p.cause != nil || p.err != nil
+	formed := p.whole && handshakeForm.MatchString(line)
 	byUs := p.outcome != nil && p.outcome.Error() == "signal: killed"
 	p.mu.Unlock()
 	switch {
 	case known:
 		return p.fault()
-	case line != "" && !handshakeForm.MatchString(line):
-		p.journal.keep(p.pid(), "on stdout: "+printable([]byte(strings.TrimSpace(line))))
+	case line != "" && !formed:
+		p.journal.keep(p.pid(), "on stdout: "+printable([]byte(strings.TrimSpace(line[:min(len(line), maxLogLine)]))))
 		return errors.New("the first line on its stdout is not a connector's handshake")
 	case !byUs:
 		return p.fault()

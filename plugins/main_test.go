@@ -110,17 +110,10 @@ func actServing(part string) int {
 		}()
 		time.Sleep(time.Minute)
 	case "chatty":
+		stderr := os.Stderr // go-plugin puts a pipe there
 		go func() {
 			for i := 0; ; i++ {
-				fmt.Fprintf(os.NewFile(2, "stderr"), "line %d \xff \x1b[31m\u202e\n", i)
-			}
-		}()
-	case "noisy": // on stdout, past the handshake and past what go-plugin put there
-		go func() {
-			out := bufio.NewWriter(os.NewFile(1, "stdout"))
-			time.Sleep(200 * time.Millisecond)
-			for {
-				fmt.Fprintln(out, "1|1|tcp|127.0.0.1:1|grpc|", strings.Repeat("y", 1<<17))
+				fmt.Fprintf(stderr, "line %d \xff \x1b[31m\u202e\n", i)
 			}
 		}()
 	case "once": // the first process serves, those after it fail
@@ -169,6 +162,9 @@ func eat(n int) {
 	fmt.Fprintln(io.Discard, held[0])
 }
 
+// stdout is the true one; go-plugin puts a pipe there.
+var stdout = os.Stdout
+
 // server does what the calls of a test ask for.
 type server struct{}
 
@@ -194,8 +190,15 @@ func (server) Call(ctx context.Context, r *connector.Request) (connector.Reply, 
 		for i := range n {
 			fmt.Fprintf(os.Stderr, "said %d\n", i)
 		}
+	case "noise": // on stdout, past what go-plugin put there
+		go func() {
+			out := bufio.NewWriter(stdout)
+			for {
+				fmt.Fprintln(out, "1|1|tcp|127.0.0.1:1|grpc|", strings.Repeat("y", 1<<17))
+			}
+		}()
 	case "print":
-		_, err := os.NewFile(1, "stdout").Write(make([]byte, n))
+		_, err := stdout.Write(make([]byte, n))
 		return connector.Reply{Result: []byte("{}")}, err
 	case "env":
 		return result(os.Environ())
@@ -214,7 +217,7 @@ func (server) Call(ctx context.Context, r *connector.Request) (connector.Reply, 
 	case "eat elsewhere":
 		return result(spawn("eater", true))
 	case "big":
-		return connector.Reply{Result: fmt.Appendf(nil, `{"x":%q}`, bytes.Repeat([]byte("x"), n))}, nil
+		return connector.Reply{Result: []byte(`{"x":"` + strings.Repeat("x", n) + `"}`)}, nil
 	case "offspring":
 		return result(offspring())
 	case "hop":

@@ -68,7 +68,7 @@ func (p *process) listen(r io.Reader) {
 	line, err := b.ReadSlice('\n')
 	if len(line) > 0 {
 		p.mu.Lock()
-		p.line = string(line)
+		p.line, p.whole = string(line), err == nil
 		p.mu.Unlock()
 		if err == nil {
 			_, _ = p.helloW.Write(line) // fails when go-plugin has given up

@@ -41,6 +41,7 @@ type process struct {
 	tree    *tree
 	begun   bool   // Start was called, so that exited will be closed
 	line    string // the first line of stdout, once it was seen
+	whole   bool   // it ended within maxHandshake
 	took    usage  // at the last look
 	killed  bool
 	cause   error // why it was killed, if there is a reason

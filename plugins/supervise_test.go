@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -60,7 +61,7 @@ type fake struct {
 	ended     chan struct{}
 	err       error
 	slow      time.Duration // to retire
-	retired   bool
+	retired   atomic.Bool
 }
 
 func (f *fake) Call(_ context.Context, _ *connector.Request, reply *connector.Reply) error {
@@ -75,7 +76,7 @@ func (f *fake) retire(ctx context.Context) {
 	case <-time.After(f.slow):
 	case <-ctx.Done():
 	}
-	f.retired = true
+	f.retired.Store(true)
 }
 
 // crash ends it.
@@ -138,6 +139,33 @@ func newStage(t *testing.T, starts func(n int) next) *stage {
 	return s
 }
 
+// seen returns the states entered and the times of starts so far.
+func (s *stage) seen() ([]State, []time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.states), slices.Clone(s.times)
+}
+
+// entered fails the test unless these were the states.
+func (s *stage) entered(t *testing.T, want ...State) {
+	t.Helper()
+	if got, _ := s.seen(); !slices.Equal(got, want) {
+		t.Errorf("states %v, want %v", got, want)
+	}
+}
+
+// startedAt fails the test unless these were the starts, in seconds.
+func (s *stage) startedAt(t *testing.T, seconds ...float64) {
+	t.Helper()
+	var want []time.Duration
+	for _, n := range seconds {
+		want = append(want, time.Duration(n*float64(time.Second)))
+	}
+	if _, got := s.seen(); !slices.Equal(got, want) {
+		t.Errorf("started at %v, want %v", got, want)
+	}
+}
+
 func (s *stage) is(t *testing.T, want State) Stats {
 	t.Helper()
 	got := s.Stats()
@@ -148,13 +176,6 @@ func (s *stage) is(t *testing.T, want State) Stats {
 }
 
 func newFake(name string) *fake { return &fake{connector: name, ended: make(chan struct{})} }
-
-func seconds(n ...float64) (all []time.Duration) {
-	for _, s := range n {
-		all = append(all, time.Duration(s*float64(time.Second)))
-	}
-	return all
-}
 
 func TestStartsThatFailAreTriedEverMoreRarelyAndThenNotForAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -176,12 +197,8 @@ func TestStartsThatFailAreTriedEverMoreRarelyAndThenNotForAWhile(t *testing.T) {
 		}
 		time.Sleep(20 * time.Minute)
 		synctest.Wait()
-		if want := seconds(0, 1, 3, 7, 15, 615, 1215); !slices.Equal(s.times, want) {
-			t.Errorf("started at %v, want %v", s.times, want)
-		}
-		if want := []State{Broken}; !slices.Equal(s.states, want) {
-			t.Errorf("states %v", s.states)
-		}
+		s.startedAt(t, 0, 1, 3, 7, 15, 615, 1215)
+		s.entered(t, Broken)
 	})
 }
 
@@ -207,12 +224,8 @@ func TestAProcessThatEndsIsReplaced(t *testing.T) {
 		all[1].crash("after a long run")
 		time.Sleep(2500 * time.Millisecond)
 		s.is(t, Running)
-		if want := seconds(0, 2.1, 3604-0+1); len(s.times) != 3 || s.times[1] != want[1] || s.times[2] != want[2] {
-			t.Errorf("started at %v, want %v", s.times, want)
-		}
-		if want := []State{Running, Starting, Running, Starting, Running}; !slices.Equal(s.states, want) {
-			t.Errorf("states %v", s.states)
-		}
+		s.startedAt(t, 0, 2.1, 3605)
+		s.entered(t, Running, Starting, Running, Starting, Running)
 	})
 }
 
@@ -237,15 +250,16 @@ func TestARestartReplacesTheProcessWithoutAGap(t *testing.T) {
 			t.Error(err)
 		}
 		var r connector.Reply
-		if err := s.Call(t.Context(), &connector.Request{}, &r); err != nil || string(r.Result) != "b" || a.retired {
-			t.Errorf("after it: %q, %v; the old one is retired: %v", r.Result, err, a.retired)
+		if err := s.Call(t.Context(), &connector.Request{}, &r); err != nil || string(r.Result) != "b" || a.retired.Load() {
+			t.Errorf("after it: %q, %v; the old one is retired: %v", r.Result, err, a.retired.Load())
 		}
 		time.Sleep(31 * time.Second)
-		if !a.retired {
+		if !a.retired.Load() {
 			t.Error("the old process is still there")
 		}
-		if want := []State{Running, Running}; !slices.Equal(s.states, want) || s.Stats().Crashes != 0 {
-			t.Errorf("states %v, %+v", s.states, s.Stats())
+		s.entered(t, Running, Running)
+		if got := s.is(t, Running); got.Crashes != 0 {
+			t.Errorf("got %+v", got)
 		}
 	})
 }
@@ -314,9 +328,7 @@ func TestARestartWaitsUntilTheOldProcessIsCleanedUp(t *testing.T) {
 		if err := s.Restart(t.Context()); err != nil {
 			t.Error(err)
 		}
-		if want := seconds(0, 5); !slices.Equal(s.times, want) {
-			t.Errorf("started at %v, want %v", s.times, want)
-		}
+		s.startedAt(t, 0, 5)
 	})
 }
 
@@ -349,9 +361,7 @@ func TestARestartIsATryAheadOfTime(t *testing.T) {
 		a.crash("is forgiven")
 		time.Sleep(1500 * time.Millisecond)
 		synctest.Wait()
-		if want := seconds(0, 1, 3, 7, 8, 8, 608, 609, 610); !slices.Equal(s.times, want) {
-			t.Errorf("started at %v, want %v", s.times, want)
-		}
+		s.startedAt(t, 0, 1, 3, 7, 8, 8, 608, 609, 610)
 		s.is(t, Starting)
 	})
 }
@@ -399,8 +409,8 @@ func TestStopEndsEverythingUnderWay(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		begin := time.Now()
-		if err := s.Stop(ctx); err != nil || time.Since(begin) != time.Minute || !a.retired {
-			t.Errorf("%v after %s, retired: %v", err, time.Since(begin), a.retired)
+		if err := s.Stop(ctx); err != nil || time.Since(begin) != time.Minute || !a.retired.Load() {
+			t.Errorf("%v after %s, retired: %v", err, time.Since(begin), a.retired.Load())
 		}
 		for range 2 {
 			if err := <-restarted; !errors.Is(err, errStopped) {

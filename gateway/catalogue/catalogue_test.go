@@ -338,7 +338,7 @@ func TestListenersHearOfChangesOnly(t *testing.T) {
 		}
 	}
 	l.set("srv", tool("a"), tool("b"))
-	if failed := c.RefreshAll(t.Context()); failed != 0 {
+	if failed := c.RefreshAll(t.Context()); len(failed) != 0 {
 		t.Errorf("%d failed", failed)
 	}
 	if err := c.RemoveServer(t.Context(), "acme", "srv"); err != nil {

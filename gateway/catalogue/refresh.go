@@ -1,6 +1,7 @@
 package catalogue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -129,9 +130,9 @@ func (c *Catalogue) show(tenant string, from *entry, list []*Tool) (changed bool
 // refreshers is how many servers RefreshAll asks at a time.
 const refreshers = 8
 
-// RefreshAll refreshes every enabled server of every tenant and returns how
-// many failed; Health tells which and why.
-func (c *Catalogue) RefreshAll(ctx context.Context) (failed int) {
+// RefreshAll refreshes every enabled server of every tenant and returns those
+// that failed; Health tells why.
+func (c *Catalogue) RefreshAll(ctx context.Context) (failed []Server) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	slots := make(chan struct{}, refreshers)
@@ -145,13 +146,16 @@ func (c *Catalogue) RefreshAll(ctx context.Context) (failed int) {
 				defer func() { <-slots }()
 				if err := c.Refresh(ctx, tenant, name); err != nil {
 					mu.Lock()
-					failed++
+					failed = append(failed, e.server)
 					mu.Unlock()
 				}
 			})
 		}
 	}
 	wg.Wait()
+	slices.SortFunc(failed, func(a, b Server) int {
+		return cmp.Or(strings.Compare(a.Tenant, b.Tenant), strings.Compare(a.Name, b.Name))
+	})
 	return failed
 }
 

@@ -117,7 +117,10 @@ func (g *Gateway) openCatalogue(ctx context.Context) error {
 
 // refreshTools reads every server's tools anew. A server that does not answer keeps its last good list.
 func (g *Gateway) refreshTools(ctx context.Context) {
-	if failed := g.tools.RefreshAll(ctx); failed > 0 {
-		g.o.Log.Warn("some servers did not list their tools; their last good lists stay", "servers", failed)
+	for _, s := range g.tools.RefreshAll(ctx) {
+		if !g.connectors.starting(s.Tenant, s.Name) { // its tools are read when it runs
+			h, _ := g.tools.Health(s.Tenant, s.Name)
+			g.o.Log.Warn("a server did not list its tools; its last good list stays", "tenant", s.Tenant, "server", s.Name, "error", h.Err)
+		}
 	}
 }

@@ -191,6 +191,12 @@ func (c *connectors) carrier(tenant, name string) upstream.Carrier {
 	return nil
 }
 
+// starting says whether the server's process is on its way.
+func (c *connectors) starting(tenant, name string) bool {
+	p := c.all[place{tenant, name}]
+	return p != nil && p.Stats().State == plugins.Starting
+}
+
 // carrier is a connector as an upstream.
 type carrier struct {
 	c   *plugins.Connector

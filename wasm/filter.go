@@ -22,6 +22,7 @@ type Filter struct {
 	compiled wazero.CompiledModule
 	state    []string // names of the globals that make up its state, memory aside
 	image    *image
+	memories memories
 	response bool
 	pool     *pool
 	breaker  breaker

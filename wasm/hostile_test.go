@@ -173,6 +173,7 @@ func TestNoCallLearnsOfAnother(t *testing.T) {
 		{"where the input stood", cat(tells(load32(32<<10+64)), store32(32<<10+64, 1), passes)},
 		{"a global", cat(tells(globalGet(0)), constant(1), globalSet(0), passes)},
 		{"another global", cat(tells(globalGet(1)), constant(1), globalSet(1), passes)},
+		{"memory that grows again", cat(grow(1), dropped, tells(load32(65536+40)), store32(65536+40, 1), passes)},
 		{"grown memory", cat(tells(cat([]byte{0x3f, 0}, constant(1), []byte{0x47})), grow(1), dropped, store32(65536, 1), passes)},
 	} {
 		t.Run(c.name, func(t *testing.T) {

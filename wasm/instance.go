@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
 )
 
 // The exports of a filter. README.md beside this file is what their authors read.
@@ -33,10 +35,14 @@ type instance struct {
 	stack    [2]uint64
 }
 
+// moduleConfig gives a module no name, calls nothing of it, and makes no source of randomness that nobody would ask.
+var moduleConfig = wazero.NewModuleConfig().WithName("").WithStartFunctions().WithRandSource(strings.NewReader(""))
+
 // newInstance instantiates the module. No code of it runs yet: start functions are refused.
 func (f *Filter) newInstance() (*instance, error) {
 	in := &instance{tank: tank{Context: context.Background(), slice: firstSlice, filter: f}}
-	module, err := f.engine.InstantiateModule(&in.tank, f.compiled, wazero.NewModuleConfig().WithName("").WithStartFunctions())
+	ctx := experimental.WithMemoryAllocator(&in.tank, &f.memories)
+	module, err := f.engine.InstantiateModule(ctx, f.compiled, moduleConfig)
 	if err != nil {
 		return nil, fmt.Errorf("instantiate: %.300q", err.Error())
 	}

@@ -48,6 +48,7 @@ func (r *Runtime) load(ctx context.Context, name string, module, initConfig []by
 	}
 	f := &Filter{name: name, digest: merkle.Hash(sha256.Sum256(module)), size: len(module), config: c, state: state}
 	f.breaker.traps, f.breaker.window, f.breaker.pause = c.Traps, c.TrapWindow, c.BreakFor
+	f.memories.most = c.Instances
 	f.pool = newPool(c.Instances, c.Wait, func() { f.free(); r.forget(f) })
 	defer func() {
 		if p := recover(); p != nil { // the engine's compiler met what nobody foresaw

@@ -300,7 +300,7 @@ func TestARunawayDelaysNobody(t *testing.T) {
 	all.Wait()
 	slices.Sort(pauses)
 	t.Logf("collections: median %v, 19 of 20 below %v, all below %v; canceled within %v", pauses[30], pauses[57], pauses[59], time.Since(start))
-	if pauses[30] > 50*time.Millisecond { // a few are the machine's other work
+	if pauses[30] > 250*time.Millisecond { // a few are the machine's other work
 		t.Errorf("half of the collections took over %v", pauses[30])
 	}
 }

@@ -20,9 +20,9 @@ fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export ZIG_GLOBAL_CACHE_DIR="$work/cache" ZIG_LOCAL_CACHE_DIR="$work/cache"
-for part in redact find; do
+for part in redact find tokens cards settings; do
   "$python" -m ziglang cc -target wasm32-freestanding -mcpu=mvp+bulk_memory+sign_ext+mutable_globals -std=c23 -O2 \
     -ffreestanding -fno-builtin -fno-sanitize=all -fno-stack-protector -g0 -Wall -Wextra -Werror -c $part.c -o "$work/$part.o"
 done
 "$python" -m ziglang wasm-ld --no-entry --strip-all --gc-sections --stack-first -z stack-size=4096 \
-  "$work/redact.o" "$work/find.o" -o "$out"
+  "$work"/{redact,find,tokens,cards,settings}.o -o "$out"

@@ -262,6 +262,15 @@ func TestAProcessThatDiesInACallFailsItOnceAndIsStartedAgain(t *testing.T) {
 	}
 }
 
+func TestAProcessThatIsToldToEndByOthersIsStartedAgain(t *testing.T) {
+	c := run(t, quick(unchanged(t), "good", io.Discard))
+	_ = syscall.Kill(c.Stats().PID, syscall.SIGTERM)
+	until(t, "another runs", func() bool { s := c.Stats(); return s.Starts == 2 && s.State == plugins.Running })
+	if s := c.Stats(); s.Crashes != 1 || fmt.Sprint(s.Err) != "the process ended: exit status 0" {
+		t.Errorf("stats: %+v", s)
+	}
+}
+
 func TestAProcessThatSendsTooMuchOrNonsenseLosesItsSession(t *testing.T) {
 	for part, want := range map[string]connector.Kind{"huge reply": connector.TooLarge, "babble": connector.Malformed} {
 		t.Run(part, func(t *testing.T) {
@@ -521,6 +530,9 @@ func TestAProcessHasOnlyWhatItWasGiven(t *testing.T) {
 	}
 	if limits := must(t, c, "status", `"limits"`); !strings.Contains(limits, "Max core file size        0                    0") {
 		t.Errorf("limits: %s", limits)
+	}
+	if oom := must(t, c, "status", `"oom_score_adj"`); oom != `{"v":"500\n"}` {
+		t.Errorf("out of memory, it is chosen at %s", oom)
 	}
 	var pid, parent, group, session int
 	stat := must(t, c, "status", `"stat"`)

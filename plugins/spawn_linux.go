@@ -64,9 +64,11 @@ func pinnedPath(path string, pinned *os.File, above int) (string, func(), error)
 	return fmt.Sprintf("/proc/self/fd/%d", fd), func() { _ = unix.Close(fd) }, nil
 }
 
-// limit bounds the process's open files and keeps it from leaving its memory on
-// disk. It may have run for a moment before.
+// limit bounds the process's open files, keeps it from leaving its memory on
+// disk, and has the kernel take it before the gateway when the system's memory
+// runs out. It may have run for a moment before.
 func limit(pid, files int) error {
+	_ = os.WriteFile(procPath(pid, "oom_score_adj"), []byte("500"), 0) // not possible everywhere, and only a preference
 	var now unix.Rlimit
 	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &now); err != nil {
 		return limited(err)

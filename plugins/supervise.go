@@ -3,22 +3,26 @@ package plugins
 import (
 	"context"
 	"log/slog"
-	"sync"
 	"time"
 )
 
 // supervisor is the one goroutine that decides over a connector's processes.
-// At any time at most one takes calls, one is being started, and one that
-// crashed is being cleaned up; those that were replaced finish their calls.
+// At any time at most one takes calls, one is being started, one that crashed
+// is being cleaned up, and maxOld that were replaced finish their calls.
 type supervisor struct {
 	*Connector
-	breaker  breaker
-	attempt  *attempt       // the process being started
-	burying  chan ended     // of the one that crashed; nil when there is none
-	waiting  []chan<- error // restarts to be done after the attempt
-	retry    *time.Timer    // nil when no try is waited for
-	retiring sync.WaitGroup // those that finish their calls
+	breaker breaker
+	attempt *attempt       // the process being started
+	burying chan ended     // of the one that crashed; nil when there is none
+	waiting []chan<- error // restarts to be done after the attempt
+	retry   *time.Timer    // nil when no try is waited for
+	old     int            // how many finish their calls
+	retired chan struct{}  // one has
 }
+
+// maxOld is how many replaced processes may finish their calls at once; another
+// restart waits for the first of them.
+const maxOld = 3
 
 // attempt is a start under way.
 type attempt struct {
@@ -40,7 +44,7 @@ type ended struct {
 }
 
 func (c *Connector) supervise() {
-	s := &supervisor{Connector: c, breaker: breaker{config: c.options.Config}}
+	s := &supervisor{Connector: c, breaker: breaker{config: c.options.Config}, retired: make(chan struct{})}
 	defer close(c.done)
 	defer c.hurry()
 	s.begin(nil)
@@ -77,14 +81,17 @@ func (s *supervisor) step() bool {
 	case e := <-s.burying:
 		s.burying = nil
 		s.crashed(e)
+	case <-s.retired:
+		s.old--
+		s.next()
 	case <-retry:
 		s.begin(nil)
 	}
 	return true
 }
 
-// begin starts a process. Now is not the time while another is being started or
-// cleaned up, so that there are never more than are said above.
+// begin starts a process, which nobody may ask for while another is being
+// started or cleaned up.
 func (s *supervisor) begin(askedBy []chan<- error) {
 	if s.retry != nil {
 		s.retry.Stop()
@@ -108,7 +115,7 @@ func (s *supervisor) asked(r chan<- error) {
 // next does the restarts that were asked for, all at once, when it is their
 // turn.
 func (s *supervisor) next() {
-	if len(s.waiting) > 0 && s.attempt == nil && s.burying == nil {
+	if len(s.waiting) > 0 && s.attempt == nil && s.burying == nil && s.old < maxOld {
 		askedBy := s.waiting
 		s.waiting = nil
 		s.begin(askedBy)
@@ -136,12 +143,20 @@ func (s *supervisor) takeOver(a *attempt, in serving) {
 		s.breaker.forgive()
 	}
 	if old != nil {
-		s.retiring.Go(func() { old.retire(s.patience) })
+		s.retire(old)
 	}
 	var stats Stats
 	in.describe(&stats)
 	s.log.Info("connector runs", slog.Int("pid", stats.PID), slog.String("name", stats.Info.Name), slog.String("version", stats.Info.Version))
 	s.enter(Running, 0, nil)
+}
+
+func (s *supervisor) retire(l *live) {
+	s.old++
+	go func() {
+		l.retire(s.patience)
+		s.retired <- struct{}{}
+	}()
 }
 
 // failed handles a start that came to nothing.
@@ -188,7 +203,7 @@ func (s *supervisor) windUp() {
 		s.retry.Stop()
 	}
 	if l := s.current.Swap(nil); l != nil {
-		s.retiring.Go(func() { l.retire(s.patience) })
+		s.retire(l)
 	}
 	s.enter(Stopped, 0, nil)
 	if s.attempt != nil {
@@ -201,7 +216,9 @@ func (s *supervisor) windUp() {
 	if s.burying != nil {
 		<-s.burying
 	}
-	s.retiring.Wait()
+	for ; s.old > 0; s.old-- {
+		<-s.retired
+	}
 	answer(s.waiting, errStopped)
 }
 

@@ -332,6 +332,26 @@ func TestARestartWaitsUntilTheOldProcessIsCleanedUp(t *testing.T) {
 	})
 }
 
+func TestOnlySoManyReplacedProcessesLinger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, func(int) next {
+			f := newFake("x")
+			f.slow = time.Minute
+			return next{is: f}
+		})
+		if err := s.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for range maxOld + 2 {
+			if err := s.Restart(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}
+		s.startedAt(t, 0, 0, 1, 2, 60, 61)
+	})
+}
+
 func TestARestartIsATryAheadOfTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newFake("a")

@@ -18,7 +18,7 @@ const (
 	// How often a look does more than to see after those already known, counted
 	// in looks: ask them for children, search all of /proc.
 	lookForChildren = 4
-	lookEverywhere  = 120
+	lookEverywhere  = 240
 	// killTime bounds how long the last processes may outrun their killer.
 	killTime = 5 * time.Second
 	// maxKnown bounds how many processes are remembered; Config.Processes ends a

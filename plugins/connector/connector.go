@@ -20,43 +20,39 @@ func (i Info) clean() Info {
 	return Info{cleanText(i.Name, maxName), cleanText(i.Version, maxName)}
 }
 
-// Request is one MCP request for the connector's server. Its byte fields alias
-// a buffer that lives until Call returns.
+// Request is one MCP request for the connector's server. Its byte fields alias a buffer that lives until Call
+// returns.
 type Request struct {
 	// Method is MCP's: "tools/list", "tools/call", ...
 	Method string
 	// Name is the tool, prompt or resource; empty for lists.
 	Name string
-	// Principal says, opaquely, for whom. Sessions with a server must be kept
-	// apart by it.
+	// Principal says, opaquely, for whom. Sessions with a server must be kept apart by it.
 	Principal string
-	// Params is the whole params object, raw checked JSON. When it is nil,
-	// params are made of Name, Arguments and Meta.
+	// Params is the whole params object, raw checked JSON. When it is nil, params are made of Name, Arguments and
+	// Meta.
 	Params []byte
 	// Arguments is a raw JSON object; nil is the empty one.
 	Arguments []byte
 	// Meta is the raw JSON object of _meta, or nil.
 	Meta []byte
-	// Headers are for the connector to show its server, credentials among them.
-	// They must never be logged.
+	// Headers are for the connector to show its server, credentials among them. They must never be logged.
 	Headers [][2]string
 }
 
-// Reply is a server's answer. Exactly one of Result and Error (a JSON-RPC error
-// object) is set; both are raw JSON objects.
+// Reply is a server's answer. Exactly one of Result and Error (a JSON-RPC error object) is set; both are raw JSON
+// objects.
 type Reply struct{ Result, Error []byte }
 
-// Server answers requests. Call is used by several goroutines at once. Its
-// context ends when the gateway cancels the call, at the call's deadline, and
-// when the connector stops. An error that is a *Failure reaches the gateway as
-// it is, any other as Internal with its text; a panic costs only its call.
+// Server answers requests. Call is used by several goroutines at once. Its context ends when the gateway cancels
+// the call, at the call's deadline, and when the connector stops. An error that is a *Failure reaches the gateway
+// as it is, any other as Internal with its text; a panic costs only its call.
 type Server interface {
 	Call(ctx context.Context, r *Request) (Reply, error)
 }
 
-// Ender is a Server that may come to an end of itself, such as one that speaks
-// for a process. When Done is closed Serve finishes the calls under way, prints
-// Err and returns 1, and the gateway starts the connector anew.
+// Ender is a Server that may come to an end of itself, such as one that speaks for a process. When Done is closed
+// Serve finishes the calls under way, prints Err and returns 1, and the gateway starts the connector anew.
 type Ender interface {
 	Server
 	Done() <-chan struct{}
@@ -92,9 +88,8 @@ func (k Kind) String() string {
 	return kindNames[k]
 }
 
-// Failure is why there is no reply. From a Session its Detail may hold text
-// that the connector sent: valid UTF-8 without control characters, at most 512
-// bytes, and nothing more is promised of it.
+// Failure is why there is no reply. From a Session its Detail may hold text that the connector sent: at most 512
+// bytes of printable characters and blanks, and nothing more is promised of it.
 type Failure struct {
 	Kind   Kind
 	Detail string
@@ -111,8 +106,8 @@ func (f *Failure) Unwrap() error { return f.err }
 // maxDetail bounds a failure's text on the wire, in bytes.
 const maxDetail = 512
 
-// cleanText makes text of a peer fit to be shown: valid UTF-8, no control
-// characters, at most n bytes. Text that is fit already costs no copy.
+// cleanText makes text of a peer fit to be shown: printable characters and blanks alone, at most n bytes. Text that
+// is fit already costs no copy.
 func cleanText(s string, n int) string {
 	if len(s) > n {
 		for n > 0 && !utf8.RuneStart(s[n]) {
@@ -120,14 +115,14 @@ func cleanText(s string, n int) string {
 		}
 		s = s[:n]
 	}
-	if utf8.ValidString(s) && strings.IndexFunc(s, unicode.IsControl) < 0 {
+	odd := func(r rune) bool { return !unicode.IsPrint(r) }
+	if utf8.ValidString(s) && strings.IndexFunc(s, odd) < 0 {
 		return s
 	}
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+	return strings.Map(func(r rune) rune {
+		if odd(r) {
 			return ' '
 		}
 		return r
 	}, strings.ToValidUTF8(s, "?"))
-	return s
 }

@@ -1,8 +1,7 @@
-// Package connector is what the author of a connector imports, and the wire
-// between a connector and the gateway.
+// Package connector is what the author of a connector imports, and the wire between a connector and the gateway.
 //
-// A connector is a program that the gateway starts and that answers MCP
-// requests for one server. In Go its main is one call:
+// A connector is a program that the gateway starts and that answers MCP requests for one server. In Go its main is
+// one call:
 //
 //	func main() {
 //		server, err := connector.Tools(connector.Tool{Name: "add", Handle: add})
@@ -12,18 +11,15 @@
 //		os.Exit(connector.Serve(connector.Info{Name: "sums", Version: "1"}, server))
 //	}
 //
-// Package connectortest checks a connector under the gateway's own runtime, and
-// the folder example holds one that is a module of its own.
+// Package connectortest checks a connector under the gateway's own runtime, and the folder example holds one that
+// is a module of its own.
 //
 // # The wire
 //
-// For connectors in other languages. The process is a go-plugin plugin
-// (protocol version 1, type grpc, magic cookie GATEWRIGHT_CONNECTOR) with
-// AutoMTLS on a unix socket. The gateway opens one stream of the bidirectional
-// method /gatewright.connector.v1.Connector/Exchange for the life of the
-// process; a second one is refused. Its gRPC messages are not protobuf: a
-// message holds one or more whole frames back to back. Numbers are little
-// endian.
+// For connectors in other languages. The process is a go-plugin plugin (protocol version 1, type grpc, magic cookie
+// GATEWRIGHT_CONNECTOR) with AutoMTLS on a unix socket. The gateway opens one stream of the bidirectional method
+// /gatewright.connector.v1.Connector/Exchange for the life of the process; a second one is refused. Its gRPC
+// messages are not protobuf: a message holds one or more whole frames back to back. Numbers are little endian.
 //
 //	frame  = length u32 (of what follows) | kind u8 | id u64 | body
 //	field  = length u32 | bytes
@@ -34,18 +30,15 @@
 //	failure(4) = kind u8 (see Kind) | sent u8 (0, 1) | text to the end of the frame
 //	cancel (5), ping (6), pong (7), drain (8) = nothing
 //
-// Both sides begin with hello, the gateway first. max is the largest frame and
-// the largest message that its sender takes, in bytes; the lower of the two
-// holds both ways. calls is how many calls the gateway makes at once. Where a
+// Both sides begin with hello, the gateway first. max is the largest frame and the largest message that its sender
+// takes, in bytes; the lower of the two holds both ways. calls is how many calls the gateway makes at once. Where a
 // call's params, arguments or meta are absent the field is empty.
 //
-// The gateway sends call, cancel, ping and drain, the connector reply, failure,
-// pong and drain. Each call has an id of its own and is answered by exactly one
-// reply or failure with that id, in any order; a cancelled one may be answered
-// or not. An answer to an unknown id is dropped. A pong repeats its ping's id
-// and must come whatever the calls are doing. After drain no new call is to be
-// made or taken, those under way are finished; the gateway then closes its
-// side of the stream, and the connector ends. Anything else (an unknown kind, a
-// second hello, a frame that is cut or too large) ends the stream, and every
-// call under way has failed.
+// The gateway sends call, cancel, ping and drain, the connector reply, failure, pong and drain. Each call has an id
+// of its own and is answered by exactly one reply or failure with that id, in any order, a cancelled one too. At
+// most 2 * calls of them are unanswered at a time, cancelled ones included. An answer to an unknown id is
+// dropped, a flood of them ends the stream. A pong repeats its ping's id and must come whatever the calls are
+// doing. After drain no new call is to be made or taken, those under way are finished; the gateway then closes its
+// side of the stream, and the connector ends. Anything else (an unknown kind, a second hello, a frame that is cut
+// or too large) ends the stream, and every call under way has failed.
 package connector

@@ -2,6 +2,7 @@ package connector
 
 import (
 	"context"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/mem"
@@ -116,3 +117,6 @@ func Sent(v any) []byte {
 
 // Receive fills a message that a stream was asked for.
 func Receive(v any, b []byte) { v.(*message).data = mem.SliceBuffer(b) }
+
+// SetStuck changes how long a session bears a connector that answers nothing.
+func SetStuck(s *Session, d time.Duration) { s.limit = d }

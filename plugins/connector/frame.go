@@ -37,8 +37,7 @@ type frame struct {
 	body []byte
 }
 
-// nextFrame splits the first frame off a message. Whoever gets it judges the
-// kind and the body.
+// nextFrame splits the first frame off a message. Whoever gets it judges the kind and the body.
 func nextFrame(b []byte) (f frame, rest []byte, err error) {
 	if len(b) < headSize {
 		return f, nil, errCut
@@ -61,8 +60,7 @@ func appendField[T string | []byte](dst []byte, v T) []byte {
 	return append(binary.LittleEndian.AppendUint32(dst, uint32(len(v))), v...)
 }
 
-// fields reads a body from its start. After the first field that is not there
-// bad stays set.
+// fields reads a body from its start. After the first field that is not there bad stays set.
 type fields struct {
 	b   []byte
 	bad bool
@@ -134,8 +132,18 @@ func parseHello(message []byte) (h hello, err error) {
 	return h, r.done("hello")
 }
 
-// callSize returns the length of a whole call frame; it may exceed what a frame
-// can hold.
+// check refuses a peer whom we cannot speak with.
+func (h hello) check() error {
+	switch {
+	case h.protocol != ProtocolVersion:
+		return fmt.Errorf("the peer speaks protocol %d, this side %d", h.protocol, ProtocolVersion)
+	case h.max < minFrame:
+		return fmt.Errorf("the peer takes frames of only %d bytes, %d is the least", h.max, minFrame)
+	}
+	return nil
+}
+
+// callSize returns the length of a whole call frame; it may exceed what a frame can hold.
 func callSize(r *Request) int {
 	n := headSize + 4 + 6*lengthSize + len(r.Method) + len(r.Name) + len(r.Principal) +
 		len(r.Params) + len(r.Arguments) + len(r.Meta)
@@ -177,8 +185,8 @@ func methodName(b []byte) string {
 	return string(b)
 }
 
-// timeoutField is what a call says of its time limit: whole milliseconds
-// rounded up, so that the caller's own clock ends it first.
+// timeoutField is what a call says of its time limit: whole milliseconds rounded up, so that the caller's own clock
+// ends it first.
 func timeoutField(left time.Duration) uint32 {
 	ms := (left + time.Millisecond - 1) / time.Millisecond
 	return uint32(max(1, min(ms, math.MaxUint32)))

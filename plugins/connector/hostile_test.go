@@ -160,6 +160,45 @@ func TestAnswersToUnknownIdsAreCountedAndDropped(t *testing.T) {
 	}
 }
 
+// TestAFloodOfAnswersEndsTheSession: more of them than calls that were given up.
+func TestAFloodOfAnswersEndsTheSession(t *testing.T) {
+	var flood []byte
+	for range 100 {
+		flood = append(flood, connector.Frame(connector.KindReply, 1<<40, 0, '{', '}')...)
+		flood = append(flood, connector.Frame(connector.KindPong, 1<<40)...)
+	}
+	s := hostile(t, connector.Bounds{}, func(raw connector.Raw, kind byte, _ uint64, _ []byte) error {
+		for kind == connector.KindCall {
+			if err := raw.Send(flood); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if f := failure(soon(t), t, s, tool); f.Kind != connector.Malformed || !f.Sent || !strings.Contains(f.Detail, "nobody asked") {
+		t.Errorf("the call failed with %+v", f)
+	}
+}
+
+// TestLateAnswersAreNoFlood: a call that was given up is answered too.
+func TestLateAnswersAreNoFlood(t *testing.T) {
+	s := hostile(t, connector.Bounds{InFlight: 4}, func(raw connector.Raw, kind byte, id uint64, _ []byte) error {
+		if kind == connector.KindCancel {
+			return raw.Send(connector.Frame(connector.KindReply, id, 0, '{', '}'))
+		}
+		return nil
+	})
+	for range 2000 {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Microsecond)
+		_ = s.Call(ctx, &tool, new(connector.Reply))
+		cancel()
+	}
+	waitFor(t, func() bool { return s.InFlight() == 0 })
+	if err := s.Err(); err != nil || s.Strays() != 0 {
+		t.Errorf("%v, strays: %d", err, s.Strays())
+	}
+}
+
 func TestAMessageOverTheBoundEndsTheSession(t *testing.T) {
 	const bound = 64 << 10
 	s := hostile(t, connector.Bounds{MaxFrame: bound}, func(raw connector.Raw, kind byte, id uint64, _ []byte) error {
@@ -214,7 +253,8 @@ func TestHellosThatDoNotFitAreRefused(t *testing.T) {
 		"another kind":      connector.Frame(connector.KindPong, 0),
 		"an id":             connector.Frame(connector.KindHello, 1, hello[13:]...),
 		"cut":               connector.Frame(connector.KindHello, 0, hello[13:len(hello)-1]...),
-		"too long":          append(connector.Frame(connector.KindHello, 0, hello[13:]...), 0),
+		"too long":          connector.Frame(connector.KindHello, 0, append(append([]byte{}, hello[13:]...), 0)...),
+		"a byte behind it":  append(append([]byte{}, hello...), 0),
 		"a second frame":    append(append([]byte{}, hello...), connector.Frame(connector.KindPong, 1)...),
 		"nothing":           {},
 	} {
@@ -276,10 +316,10 @@ func TestTextOfAConnectorIsMadeFitToBeShown(t *testing.T) {
 		if kind != connector.KindCall {
 			return nil
 		}
-		return raw.Send(connector.Frame(connector.KindFailure, id, []byte("\x05\x01a\x1b[31m\xff\nb\u0085c")...))
+		return raw.Send(connector.Frame(connector.KindFailure, id, []byte("\x05\x01a\x1b[31m\xff\nb\u0085c\u202e")...))
 	})
 	f := failure(soon(t), t, s, tool)
-	if f.Kind != connector.Refused || !f.Sent || f.Detail != "a [31m? b c" {
+	if f.Kind != connector.Refused || !f.Sent || f.Detail != "a [31m? b c " {
 		t.Errorf("the failure is %+v", f)
 	}
 }

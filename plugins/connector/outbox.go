@@ -10,20 +10,18 @@ import (
 )
 
 const (
-	// batchSize is how many bytes of frames wait for the stream before callers
-	// do. gRPC itself takes 64 KiB more.
+	// batchSize is how many bytes of frames wait for the stream before callers do. gRPC itself takes 64 KiB more.
 	batchSize = 64 << 10
 	// keepBatch is the largest buffer kept for the next batch.
 	keepBatch = 256 << 10
-	// yields is how often the writer lets others add to a batch before it
-	// sends it, as long as somebody does.
-	yields = 16
+	// yields is how often the writer lets others add to a batch before it sends it, as long as somebody does.
+	yields = 4
 )
 
 var errEnded = errors.New("the session has ended")
 
-// outbox gathers frames and sends them in batches from one goroutine, so that
-// no caller ever waits for a peer that does not read longer than it wants to.
+// outbox gathers frames and sends them in batches from one goroutine, so that no caller ever waits for a peer that
+// does not read longer than it wants to.
 type outbox struct {
 	send  func(*message) error // of the stream
 	limit int                  // bytes of one message
@@ -46,11 +44,11 @@ func newOutbox(limit int, send func(*message) error) *outbox {
 	}
 }
 
-// begin waits for room for size bytes and returns the batch with the lock held;
-// the caller appends one frame and commits.
-func (o *outbox) begin(ctx context.Context, size int) (*[]byte, error) {
+// begin waits for room in the batch and returns it with the lock held; the caller appends one frame and commits. So
+// the batch is never longer than batchSize and one frame, and a long frame waits no longer than a short one.
+func (o *outbox) begin(ctx context.Context) (*[]byte, error) {
 	o.mu.Lock()
-	for len(*o.batch) > 0 && len(*o.batch)+size > batchSize && !o.stopped {
+	for len(*o.batch) >= batchSize && !o.stopped {
 		if o.room == nil {
 			o.room = make(chan struct{})
 		}
@@ -151,11 +149,16 @@ func (o *outbox) take() (b *[]byte, last bool) {
 		return nil, last
 	}
 	b, o.batch = o.batch, newBatch()
+	o.makeRoom()
+	return b, last
+}
+
+// makeRoom wakes those who wait for room.
+func (o *outbox) makeRoom() {
 	if o.room != nil {
 		close(o.room)
 		o.room = nil
 	}
-	return b, last
 }
 
 // write sends a batch in as few messages as the limit allows.
@@ -184,8 +187,8 @@ func (o *outbox) post(b mem.Buffer) error {
 	return o.send(&o.next)
 }
 
-// wholeFrames returns the length of the frames at the start of b that fit
-// limit; of the first in any case. b is of our own making.
+// wholeFrames returns the length of the frames at the start of b that fit limit; of the first in any case. b is of
+// our own making.
 func wholeFrames(b []byte, limit int) int {
 	n := 0
 	for n < len(b) {
@@ -211,14 +214,10 @@ func (o *outbox) close() {
 func (o *outbox) stop() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.stopped {
-		return
-	}
-	o.stopped = true
-	close(o.ended)
-	if o.room != nil {
-		close(o.room)
-		o.room = nil
+	if !o.stopped {
+		o.stopped = true
+		close(o.ended)
+		o.makeRoom()
 	}
 }
 
@@ -226,9 +225,8 @@ var batchPool = sync.Pool{New: func() any { b := make([]byte, 0, 16<<10); return
 
 func newBatch() *[]byte { return batchPool.Get().(*[]byte) }
 
-// batches is where gRPC returns a batch once it is on the wire, and where
-// messages that arrive in pieces are put together. (gRPC's own pool wipes up to
-// 1 MiB for each message over 32 KiB.) Batches may hold credentials and are
+// batches is where gRPC returns a batch once it is on the wire, and where messages that arrive in pieces are put
+// together. (gRPC's own pool wipes up to 1 MiB for each message over 32 KiB.) Batches may hold credentials and are
 // wiped after use.
 type batches struct{}
 

@@ -24,8 +24,8 @@ var Handshake = plugin.HandshakeConfig{
 // PluginName is the plugin's name in go-plugin's set.
 const PluginName = "connector"
 
-// Plugin is the go-plugin side of a connector, for both ends. The gateway's is
-// the zero Plugin: dispensed, it is the *grpc.ClientConn for Open.
+// Plugin is the go-plugin side of a connector, for both ends. The gateway's is the zero Plugin: dispensed, it is
+// the *grpc.ClientConn for Open.
 type Plugin struct {
 	plugin.NetRPCUnsupportedPlugin
 	service *service // nil on the gateway's side
@@ -57,17 +57,16 @@ const (
 // Exit codes of Serve.
 const (
 	exitDone    = 0 // told to end
-	exitFailed  = 1 // the server ended, or the gateway was lost
+	exitFailed  = 1 // the server ended, or no gateway came
 	exitByHand  = 2 // not started by the gateway
 	byHandUsage = "%s is a Gatewright connector: name it in a server block of gateway.hcl, or try it with `gatewright connector check -- %s`\n"
 )
 
-// Serve is the whole life of a connector: it serves s to the gateway that
-// started the process until that ends, SIGTERM comes or an Ender has ended, and
-// returns the code to exit with. Started by hand it says so in one line.
+// Serve is the whole life of a connector: it serves s to the gateway that started the process until that ends,
+// SIGTERM comes or an Ender has ended, and returns the code to exit with. Started by hand it says so in one line.
 //
-// From the first call on os.Stdout and os.Stderr are both the process's
-// standard error, which the gateway keeps as the connector's log.
+// From the first call on os.Stdout and os.Stderr are both the process's standard error, which the gateway keeps as
+// the connector's log.
 func Serve(i Info, s Server) int {
 	if os.Getenv(Handshake.MagicCookieKey) != Handshake.MagicCookieValue {
 		fmt.Fprintf(os.Stderr, byHandUsage, filepath.Base(os.Args[0]), os.Args[0])
@@ -145,15 +144,28 @@ func (l *life) watch(s Server) int {
 	return code
 }
 
-// finish winds the calls up.
+// finish winds the calls up and lets the gateway close its side first.
 func (l *life) finish() {
-	if !await(l.service.drain(), awaitCalls) {
-		l.service.abort()
-		await(l.service.drain(), awaitEnds)
+	h := l.service.wind()
+	if h == nil {
+		return
 	}
+	idle := h.drain(true)
+	if !await(idle, awaitCalls) {
+		h.cancel()
+		await(idle, awaitEnds)
+	}
+	await(l.service.ended, awaitEnds)
+}
+
+// await waits for a channel, but not longer than d.
+func await(done <-chan struct{}, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
 	select {
-	case <-l.service.began:
-		await(l.service.ended, awaitEnds) // the gateway closes its side first
-	default:
+	case <-done:
+		return true
+	case <-timer.C:
+		return false
 	}
 }

@@ -169,6 +169,24 @@ func TestSIGTERMLetsACallUnderWayFinish(t *testing.T) {
 	}
 }
 
+func TestSIGTERMAfterADrainEndsAConnectorAtOnce(t *testing.T) {
+	c := start(t)
+	if err := c.session.Drain(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	<-c.session.Done()
+	if took := time.Since(began); took > 400*time.Millisecond { // it waits 500 ms for a gateway that does not close its side
+		t.Errorf("it took %v", took)
+	}
+	if code := c.exited(t); code != 0 {
+		t.Errorf("the connector exited with %d", code)
+	}
+}
+
 func TestSIGTERMEndsAConnectorWhoseCallsHang(t *testing.T) {
 	for _, name := range []string{"hang", "deaf"} {
 		t.Run(name, func(t *testing.T) {

@@ -9,7 +9,6 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -40,14 +39,15 @@ type host struct {
 	server Server
 	out    *outbox
 	max    int
-	limit  int // calls at once, cancelled ones that still run included
+	limit  int // calls at once, cancelled ones included
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	mu       sync.Mutex // guards what follows
-	calls    map[uint64]context.CancelFunc
-	running  int
+	mu       sync.Mutex                    // guards what follows
+	calls    map[uint64]context.CancelFunc // those not answered
+	running  int                           // those whose answers are not in the outbox
 	draining bool
+	told     bool          // the gateway knows that we are draining
 	idle     chan struct{} // closed when draining and nothing runs
 }
 
@@ -78,49 +78,26 @@ func (v *service) exchange(stream grpc.ServerStream) error {
 }
 
 func (v *service) greet(stream grpc.ServerStream) (theirs hello, err error) {
-	var m message
-	if err := stream.RecvMsg(&m); err != nil {
+	if theirs, err = recvHello(stream); err != nil {
 		return theirs, err
 	}
-	theirs, err = parseHello(m.bytes())
-	m.free()
-	if err != nil {
-		return theirs, err
-	}
-	out := newBatch()
-	*out = appendHello(*out, hello{ProtocolVersion, maxFrame, 0, v.info})
-	if err := stream.SendMsg(newMessage(out)); err != nil {
+	if err := sendHello(stream, hello{ProtocolVersion, maxFrame, 0, v.info}); err != nil {
 		return theirs, err
 	}
 	return theirs, theirs.check()
 }
 
-// drain makes the connector wind up: the gateway is told, and what runs may
-// finish. It returns a channel that is closed when nothing runs any more.
-func (v *service) drain() <-chan struct{} {
+// wind lets no new call in, now or when a stream comes, and returns the stream's host, nil while none has come.
+func (v *service) wind() *host {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.stop = true
-	if v.host == nil {
-		none := make(chan struct{})
-		close(none)
-		return none
-	}
-	return v.host.drain(true)
-}
-
-// abort ends the context of everything that runs.
-func (v *service) abort() {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.host != nil {
-		v.host.cancel()
-	}
+	return v.host
 }
 
 func newHost(stream grpc.ServerStream, server Server, theirs hello) *host {
 	h := &host{
-		stream: stream, server: server, max: min(maxFrame, int(theirs.max)),
+		stream: stream, server: server, max: int(min(maxFrame, theirs.max)),
 		limit: 2 * int(max(1, min(theirs.calls, maxCalls))),
 		calls: make(map[uint64]context.CancelFunc), idle: make(chan struct{}),
 	}
@@ -129,8 +106,7 @@ func newHost(stream grpc.ServerStream, server Server, theirs hello) *host {
 	return h
 }
 
-// serve reads frames until the gateway closes its side, then lets what runs
-// finish and sends what is left.
+// serve reads frames until the gateway closes its side, then lets what runs finish and sends what is left.
 func (h *host) serve() error {
 	err := h.read()
 	if err == nil {
@@ -148,39 +124,16 @@ func (h *host) serve() error {
 	return err
 }
 
+// read takes frames until the gateway closes its side.
 func (h *host) read() error {
-	var m message
-	for {
-		err := h.stream.RecvMsg(&m)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		err = h.accept(m.bytes())
-		m.free()
-		if err != nil {
-			return status.Error(codes.InvalidArgument, err.Error())
-		}
+	err := receive(h.stream, h.handle)
+	if broken, ok := errors.AsType[breach](err); ok {
+		return status.Error(codes.InvalidArgument, broken.Error())
 	}
-}
-
-func (h *host) accept(message []byte) error {
-	if len(message) == 0 {
-		return errCut
+	if errors.Is(err, io.EOF) {
+		return nil
 	}
-	for len(message) > 0 {
-		f, rest, err := nextFrame(message)
-		if err != nil {
-			return err
-		}
-		if err := h.handle(f); err != nil {
-			return err
-		}
-		message = rest
-	}
-	return nil
+	return err
 }
 
 func (h *host) handle(f frame) error {
@@ -208,20 +161,27 @@ func (h *host) handle(f frame) error {
 	return nil
 }
 
-// drain lets no new call in and, if tell is set, says so to the gateway.
+// drain lets no new call in and, if tell is set, asks the gateway to close its side when the calls have ended. The
+// channel is closed when nothing runs any more.
 func (h *host) drain(tell bool) <-chan struct{} {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if tell && !h.told {
+		h.told = true
+		_ = h.out.signal(kindDrain, 0) // fails when the stream is over
+	}
 	if !h.draining {
 		h.draining = true
-		if tell {
-			_ = h.out.signal(kindDrain, 0) // fails when the stream is over
-		}
-		if h.running == 0 {
-			close(h.idle)
-		}
+		h.rest()
 	}
 	return h.idle
+}
+
+// rest notes, under the lock, that nothing runs any more, if so.
+func (h *host) rest() {
+	if h.draining && h.running == 0 {
+		close(h.idle)
+	}
 }
 
 // call is one call's memory, used again.
@@ -267,8 +227,7 @@ func (h *host) begin(f frame) error {
 	return nil
 }
 
-// enter registers a call, or says why it is not begun. An id in use is an
-// error of the gateway's.
+// enter registers a call, or says why it is not begun. An id in use is an error of the gateway's.
 func (h *host) enter(c *call) (*Failure, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -278,7 +237,7 @@ func (h *host) enter(c *call) (*Failure, error) {
 		return nil, errors.New("a call's id is in use")
 	case h.draining:
 		return &Failure{Kind: Unreachable, Detail: "the connector is stopping"}, nil
-	case h.running >= h.limit:
+	case len(h.calls) >= h.limit:
 		return &Failure{Kind: Busy, Detail: "too many calls are running"}, nil
 	}
 	h.calls[c.id] = c.cancel
@@ -317,9 +276,7 @@ func (c *call) finish() {
 	h.answer(c.id, c.reply, c.fail)
 	h.mu.Lock()
 	h.running--
-	if h.draining && h.running == 0 {
-		close(h.idle)
-	}
+	h.rest()
 	h.mu.Unlock()
 	c.cancel()
 	c.release()
@@ -336,8 +293,7 @@ func (c *call) release() {
 	callPool.Put(c)
 }
 
-// serve calls the author's server. A panic, of an error's own methods too, costs
-// only this call.
+// serve calls the author's server. A panic, of an error's own methods too, costs only this call.
 func (c *call) serve() {
 	defer func() {
 		if p := recover(); p != nil {
@@ -351,14 +307,10 @@ func (c *call) serve() {
 
 // answer sends a call's outcome.
 func (h *host) answer(id uint64, reply Reply, f *Failure) {
-	size := replySize(reply)
-	if f == nil && size > h.max {
+	if size := replySize(reply); f == nil && size > h.max {
 		f = &Failure{Kind: TooLarge, Detail: fmt.Sprintf("a reply of %d bytes is over the bound of %d", size, h.max), Sent: true}
 	}
-	if f != nil {
-		size = headSize + 2 + min(len(f.Detail), maxDetail)
-	}
-	b, err := h.out.begin(h.stream.Context(), size)
+	b, err := h.out.begin(h.stream.Context())
 	if err != nil {
 		return // the stream is over
 	}
@@ -396,16 +348,4 @@ func failureFrom(err error) *Failure {
 		kind = Timeout
 	}
 	return &Failure{Kind: kind, Detail: err.Error(), Sent: true}
-}
-
-// await waits for a channel, but not longer than d.
-func await(done <-chan struct{}, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-done:
-		return true
-	case <-timer.C:
-		return false
-	}
 }

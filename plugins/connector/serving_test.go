@@ -7,10 +7,13 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/gatewright/gatewright/plugins/connector"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 func TestCallsAtOnceGetTheirOwnAnswers(t *testing.T) {
@@ -37,6 +40,41 @@ func TestCallsAtOnceGetTheirOwnAnswers(t *testing.T) {
 	wg.Wait()
 	if s.InFlight() != 0 || s.Strays() != 0 {
 		t.Errorf("%d in flight, %d strays", s.InFlight(), s.Strays())
+	}
+}
+
+// TestAnswersThatComeAsTheirCallersGiveUp: an answer and the end of a context
+// meet at every moment, and no other call gets either.
+func TestAnswersThatComeAsTheirCallersGiveUp(t *testing.T) {
+	s := pair(t, serverFunc(echo), connector.Bounds{InFlight: 8})
+	var wg sync.WaitGroup
+	var inTime, late atomic.Int64
+	for g := range 16 {
+		wg.Go(func() {
+			for i := range 500 {
+				args := fmt.Sprintf(`{"who":"%d-%d"}`, g, i)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i%40)*10*time.Microsecond)
+				var reply connector.Reply
+				err := s.Call(ctx, &connector.Request{Arguments: []byte(args)}, &reply)
+				cancel()
+				switch {
+				case err == nil && string(reply.Result) == args:
+					inTime.Add(1)
+				case err != nil && reply.Result == nil && errors.Is(err, context.DeadlineExceeded):
+					late.Add(1)
+				default:
+					t.Errorf("call %s gave %q, %v", args, reply.Result, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	t.Logf("%d in time, %d late", inTime.Load(), late.Load())
+	var reply connector.Reply
+	for range 20 {
+		if err := s.Call(soon(t), &connector.Request{Arguments: []byte(`{"last":1}`)}, &reply); err != nil || string(reply.Result) != `{"last":1}` {
+			t.Errorf("a call afterwards gave %q, %v", reply.Result, err)
+		}
 	}
 }
 
@@ -169,8 +207,7 @@ func (w *waiting) Call(ctx context.Context, r *connector.Request) (connector.Rep
 
 func TestTheEndOfAContextCancelsTheCallAndReturnsAtOnce(t *testing.T) {
 	w := newWaiting()
-	defer close(w.let)
-	s := pair(t, w, connector.Bounds{})
+	s := pair(t, w, connector.Bounds{InFlight: 1})
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-w.begun; cancel() }()
 	f := failure(ctx, t, s, connector.Request{Name: "deaf"})
@@ -180,9 +217,15 @@ func TestTheEndOfAContextCancelsTheCallAndReturnsAtOnce(t *testing.T) {
 	if err := <-w.ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("the server's context ended for %v", err)
 	}
-	if n := s.InFlight(); n != 0 {
-		t.Errorf("%d in flight", n)
+	var reply connector.Reply
+	if err := s.Call(soon(t), &connector.Request{Name: "quick"}, &reply); err != nil {
+		t.Errorf("another call gave %v", err)
 	}
+	if n := s.InFlight(); n != 1 {
+		t.Errorf("%d in flight, while the connector still works on one", n)
+	}
+	close(w.let)
+	waitFor(t, func() bool { return s.InFlight() == 0 })
 	ended, end := context.WithCancel(t.Context())
 	end()
 	if f := failure(ended, t, s, connector.Request{Name: "quick"}); f.Kind != connector.Canceled || f.Sent {
@@ -246,8 +289,8 @@ func TestCallsOverTheBoundWait(t *testing.T) {
 	wg.Wait()
 }
 
-// TestCallsThatIgnoreTheirCancelAreBounded: the gateway's slots are free again,
-// the connector itself must say no.
+// TestCallsThatIgnoreTheirCancelAreBounded: what the connector is busy with does
+// not grow without bound.
 func TestCallsThatIgnoreTheirCancelAreBounded(t *testing.T) {
 	w := newWaiting()
 	s := pair(t, w, connector.Bounds{InFlight: 2})
@@ -257,14 +300,96 @@ func TestCallsThatIgnoreTheirCancelAreBounded(t *testing.T) {
 		failure(ctx, t, s, connector.Request{Name: "deaf"})
 		<-w.ended
 	}
-	if f := failure(soon(t), t, s, connector.Request{Name: "quick"}); f.Kind != connector.Busy || f.Sent {
+	short, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if f := failure(short, t, s, connector.Request{Name: "quick"}); f.Kind != connector.Busy || f.Sent {
 		t.Errorf("a fifth call failed with %+v", f)
 	}
+	if s.InFlight() != 4 {
+		t.Errorf("%d in flight", s.InFlight())
+	}
 	close(w.let)
-	waitFor(t, func() bool {
-		var reply connector.Reply
-		return s.Call(soon(t), &connector.Request{Name: "quick"}, &reply) == nil
-	})
+	var reply connector.Reply
+	for range 10 {
+		if err := s.Call(soon(t), &connector.Request{Name: "quick"}, &reply); err != nil {
+			t.Error(err)
+		}
+	}
+	waitFor(t, func() bool { return s.InFlight() == 0 })
+	if s.Strays() != 0 {
+		t.Errorf("%d strays", s.Strays())
+	}
+}
+
+func TestAConnectorThatAnswersNoCallIsGivenUp(t *testing.T) {
+	w := newWaiting()
+	s := pair(t, w, connector.Bounds{InFlight: 2})
+	connector.SetStuck(s, 300*time.Millisecond)
+	giveUp := func(n int) {
+		for range n {
+			ctx, cancel := context.WithCancel(t.Context())
+			go func() { <-w.begun; cancel() }()
+			failure(ctx, t, s, connector.Request{Name: "deaf"})
+		}
+	}
+	giveUp(4)
+	w.let <- struct{}{} // one is answered in time
+	waitFor(t, func() bool { return s.InFlight() == 3 })
+	time.Sleep(400 * time.Millisecond)
+	if err := s.Err(); err != nil {
+		t.Fatalf("the session ended for %v", err)
+	}
+	giveUp(1)
+	waiting := failure(soon(t), t, s, connector.Request{Name: "quick"})
+	if waiting.Kind != connector.Timeout || waiting.Sent || !strings.Contains(waiting.Detail, "answers none") {
+		t.Errorf("a call that waited failed with %+v", waiting)
+	}
+	<-s.Done()
+	close(w.let)
+}
+
+// TestAConnectorBoundsWhatRuns, whatever the gateway does.
+func TestAConnectorBoundsWhatRuns(t *testing.T) {
+	w := newWaiting()
+	raw, _, err := gateway(t, w, connector.Hello(connector.ProtocolVersion, 1<<20, 3, connector.Info{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id := range uint64(7) {
+		if err := raw.Send(connector.CallFrame(id+1, &connector.Request{Name: "held"}, 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	answer, err := raw.Recv()
+	kinds, ids, bodies, bad := connector.ReadFrames(answer)
+	if err != nil || bad != nil || len(kinds) != 1 || kinds[0] != connector.KindFailure || ids[0] != 7 {
+		t.Fatalf("the connector sent %q, %v", answer, err)
+	}
+	if f, err := connector.ParseFailure(bodies[0]); err != nil || f.Kind != connector.Busy || f.Sent {
+		t.Errorf("the failure is %+v, %v", f, err)
+	}
+	if len(w.begun) > 6 {
+		t.Errorf("%d calls run", len(w.begun))
+	}
+	close(w.let)
+}
+
+func TestADrainingConnectorTakesNoCall(t *testing.T) {
+	raw, _, err := gateway(t, serverFunc(echo), hello)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := raw.Send(append(connector.Frame(connector.KindDrain, 0), connector.CallFrame(1, &tool, 0)...)); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := raw.Recv()
+	kinds, _, bodies, bad := connector.ReadFrames(answer)
+	if err != nil || bad != nil || len(kinds) != 1 || kinds[0] != connector.KindFailure {
+		t.Fatalf("the connector sent %q, %v", answer, err)
+	}
+	if f, err := connector.ParseFailure(bodies[0]); err != nil || f.Kind != connector.Unreachable || f.Sent {
+		t.Errorf("the failure is %+v, %v", f, err)
+	}
 }
 
 func TestDrainLetsTheCallsUnderWayFinish(t *testing.T) {
@@ -375,8 +500,8 @@ func TestAGatewayThatBreaksTheProtocolLosesItsStream(t *testing.T) {
 			if err := raw.Send(message); err != nil {
 				t.Fatal(err)
 			}
-			if answer, err := raw.Recv(); err == nil {
-				t.Errorf("the connector answered %q", answer)
+			if answer, err := raw.Recv(); status.Code(err) != codes.InvalidArgument {
+				t.Errorf("the connector answered %q, %v", answer, err)
 			}
 		})
 	}

@@ -10,17 +10,15 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 )
 
 // Bounds are what one session may cost.
 type Bounds struct {
-	// MaxFrame is the largest frame either way in bytes, and so the largest
-	// request or reply (0: 8 MiB, at least 4 KiB, at most 64 MiB).
+	// MaxFrame is the largest frame either way in bytes, and so the largest request or reply (0: 8 MiB, at least 4
+	// KiB, at most 64 MiB).
 	MaxFrame int
-	// InFlight is how many calls the connector works on at once (0: 256, at most
-	// 65,536). More wait in Call until their context ends.
+	// InFlight is how many calls the connector works on at once (0: 256, at most 65,536). More wait in Call until
+	// their context ends.
 	InFlight int
 }
 
@@ -49,16 +47,15 @@ func (b Bounds) settled() (Bounds, error) {
 	return b, nil
 }
 
-// Session is the gateway's end of one connector's stream. Its methods may be
-// used by several goroutines at once.
+// Session is the gateway's end of one connector's stream. Its methods may be used by several goroutines at once.
 type Session struct {
 	info   Info
 	max    int // bytes of a frame
 	stream grpc.ClientStream
 	cancel context.CancelFunc // ends the stream
 	out    *outbox
-	slots  []*slot
-	free   chan *slot
+	slots  []*slot    // twice as many as calls at once
+	free   chan *slot // for calls
 	done   chan struct{}
 	reader chan struct{} // closed when read has returned
 
@@ -67,29 +64,25 @@ type Session struct {
 	idle     chan struct{} // closed when draining and no call is left
 	idleOnce sync.Once
 	strays   atomic.Uint64
-	leaving  atomic.Bool // the connector asked to end
+	givenUp  atomic.Uint64 // pings whose answers may still come
+	leaving  atomic.Bool   // the connector asked to end
 
 	mu    sync.Mutex // guards what follows
 	err   *Failure
 	pings map[uint64]chan struct{}
 	pingN uint64
+	spare []*slot     // take the place of those whose calls were given up and are not answered
+	owed  int         // such calls beyond the spare slots
+	stuck *time.Timer // runs while no slot is left for a call
+	limit time.Duration
 }
 
-// slot is the place of one call in flight. Slots are used again; each use has
-// an id of its own, which leads back to the slot by its remainder.
-type slot struct {
-	ready chan struct{} // holds one; filled by whoever settles the call
+// stuckFor is how long all calls may be ones that were given up and that the connector does not answer; then it has
+// hung, whatever it says to pings.
+const stuckFor = 10 * time.Second
 
-	mu    sync.Mutex // guards what follows
-	id    uint64     // of the call that waits; 0 when none does
-	last  uint64     // the id given last
-	reply *Reply
-	fail  *Failure
-}
-
-// Open opens the stream of a connector's process and exchanges hellos. The
-// context bounds only that; the session lives until Close or until the
-// connector ends it.
+// Open opens the stream of a connector's process and exchanges hellos. The context bounds only that; the session
+// lives until Close or until the connector ends it.
 func Open(ctx context.Context, conn grpc.ClientConnInterface, b Bounds) (*Session, error) {
 	b, err := b.settled()
 	if err != nil {
@@ -123,56 +116,44 @@ func open(ctx context.Context, conn grpc.ClientConnInterface, b Bounds) (*Sessio
 		return nil, err
 	}
 	s := &Session{
-		info: theirs.info, max: min(b.MaxFrame, int(theirs.max)), stream: stream,
-		slots: make([]*slot, b.InFlight), free: make(chan *slot, b.InFlight),
+		info: theirs.info, max: int(min(ours.max, theirs.max)), stream: stream,
+		slots: make([]*slot, 2*b.InFlight), free: make(chan *slot, b.InFlight), limit: stuckFor,
 		done: make(chan struct{}), reader: make(chan struct{}), idle: make(chan struct{}),
 		pings: make(map[uint64]chan struct{}),
 	}
 	s.out = newOutbox(s.max, func(m *message) error { return stream.SendMsg(m) })
 	for i := range s.slots {
 		s.slots[i] = &slot{ready: make(chan struct{}, 1), last: uint64(i)}
-		s.free <- s.slots[i]
 	}
+	for _, sl := range s.slots[:b.InFlight] {
+		s.free <- sl
+	}
+	s.spare = append(s.spare, s.slots[b.InFlight:]...)
 	return s, nil
 }
 
 // greet says hello and hears the connector's.
 func greet(stream grpc.ClientStream, ours hello) (theirs hello, err error) {
-	out := newBatch()
-	*out = appendHello(*out, ours)
-	if err := stream.SendMsg(newMessage(out)); err != nil && !errors.Is(err, io.EOF) {
+	if err := sendHello(stream, ours); err != nil && !errors.Is(err, io.EOF) {
 		return theirs, err // io.EOF means that RecvMsg knows why
 	}
-	var m message
-	if err := stream.RecvMsg(&m); err != nil {
-		return theirs, fmt.Errorf("no hello: %w", err)
-	}
-	defer m.free()
-	if theirs, err = parseHello(m.bytes()); err != nil {
+	if theirs, err = recvHello(stream); err != nil {
 		return theirs, err
 	}
 	return theirs, theirs.check()
 }
 
-// check refuses a peer whom we cannot speak with.
-func (h hello) check() error {
-	switch {
-	case h.protocol != ProtocolVersion:
-		return fmt.Errorf("the peer speaks protocol %d, this side %d", h.protocol, ProtocolVersion)
-	case h.max < minFrame:
-		return fmt.Errorf("the peer takes frames of only %d bytes, %d is the least", h.max, minFrame)
-	}
-	return nil
-}
-
 // Info names the connector, as it said itself.
 func (s *Session) Info() Info { return s.info }
 
-// InFlight returns how many calls the connector works on.
-func (s *Session) InFlight() int { return len(s.slots) - len(s.free) }
+// InFlight returns how many calls the connector works on: those that were given up are among them until it answers.
+func (s *Session) InFlight() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.slots) - len(s.free) - len(s.spare)
+}
 
-// Strays returns how many answers came for calls that nobody waits for: given
-// up, answered already, or never made.
+// Strays returns how many answers came for calls that were answered already or never made.
 func (s *Session) Strays() uint64 { return s.strays.Load() }
 
 // Done is closed when the session has ended.
@@ -188,9 +169,8 @@ func (s *Session) Err() error {
 	return s.err
 }
 
-// Call sends one request and waits for its answer. The error is a *Failure.
-// The reply's bytes are the caller's own; the part that the connector sent is
-// appended to the capacity it already has, the other is nil. The end of ctx
+// Call sends one request and waits for its answer. The error is a *Failure. The reply's bytes are the caller's own;
+// the part that the connector sent is appended to the capacity it already has, the other is nil. The end of ctx
 // cancels the call and returns at once.
 func (s *Session) Call(ctx context.Context, r *Request, reply *Reply) error {
 	if f := s.call(ctx, r, reply); f != nil {
@@ -216,14 +196,18 @@ func (s *Session) call(ctx context.Context, r *Request, reply *Reply) *Failure {
 	if f != nil {
 		return f
 	}
-	f = s.carry(ctx, sl, r, reply, size)
-	s.free <- sl
-	return f
+	return s.carry(ctx, sl, r, reply, size)
 }
 
 // leave notes the end of a call.
 func (s *Session) leave() {
-	if s.entered.Add(-1) == 0 && s.draining.Load() {
+	s.entered.Add(-1)
+	s.rest()
+}
+
+// rest notes that the last call has ended, if it has.
+func (s *Session) rest() {
+	if s.draining.Load() && s.entered.Load() == 0 {
 		s.idleOnce.Do(func() { close(s.idle) })
 	}
 }
@@ -249,27 +233,62 @@ func (s *Session) take(ctx context.Context) (*slot, *Failure) {
 	return sl, nil
 }
 
-// carry sends a call and waits until it is settled. When it returns nobody else
-// refers to reply.
+// carry sends a call, waits until it is settled and frees the slot. When it returns nobody else refers to reply.
 func (s *Session) carry(ctx context.Context, sl *slot, r *Request, reply *Reply, size int) *Failure {
 	id := sl.claim(reply, uint64(len(s.slots)))
 	if f := s.post(ctx, id, r, size); f != nil {
-		if !sl.give(id) {
+		if !sl.retract(id) {
 			<-sl.ready // the end of the session came in between
 		}
+		s.free <- sl
 		return f
 	}
 	select {
 	case <-sl.ready:
-		return sl.outcome()
 	case <-ctx.Done():
+		if sl.abandon(id) {
+			_ = s.out.signal(kindCancel, id) // fails when the session ends, and then nothing is left to cancel
+			s.replace()
+			return gaveUp(ctx, true)
+		}
+		<-sl.ready // settled meanwhile
 	}
-	if sl.give(id) {
-		_ = s.out.signal(kindCancel, id) // fails when the session ends, and then nothing is left to cancel
-		return gaveUp(ctx, true)
+	f := sl.outcome()
+	s.free <- sl
+	return f
+}
+
+// replace frees another slot instead of one whose call was given up, if one is to spare. Otherwise there is one less
+// until the connector answers: what it is busy with does not grow without bound.
+func (s *Session) replace() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if last := len(s.spare) - 1; last >= 0 {
+		s.free <- s.spare[last]
+		s.spare = s.spare[:last]
+		return
 	}
-	<-sl.ready // settled meanwhile
-	return sl.outcome()
+	if s.owed++; s.owed == cap(s.free) && s.err == nil {
+		s.stuck = time.AfterFunc(s.limit, func() {
+			s.end(&Failure{Kind: Timeout, Detail: "the connector works on calls that were all given up, and answers none"})
+		})
+	}
+}
+
+// regain takes back the slot of a call that was given up and is answered now.
+func (s *Session) regain(sl *slot) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.owed == 0 {
+		s.spare = append(s.spare, sl)
+		return
+	}
+	s.owed--
+	if s.stuck != nil {
+		s.stuck.Stop()
+		s.stuck = nil
+	}
+	s.free <- sl
 }
 
 // post hands a call to the outbox.
@@ -278,7 +297,7 @@ func (s *Session) post(ctx context.Context, id uint64, r *Request, size int) *Fa
 	if deadline, ok := ctx.Deadline(); ok {
 		timeout = timeoutField(time.Until(deadline))
 	}
-	b, err := s.out.begin(ctx, size)
+	b, err := s.out.begin(ctx)
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
@@ -289,54 +308,6 @@ func (s *Session) post(ctx context.Context, id uint64, r *Request, size int) *Fa
 	*b = appendCall(*b, id, r, timeout, size)
 	s.out.commit()
 	return nil
-}
-
-// claim gives the slot a new id, under which the answer goes to reply.
-func (sl *slot) claim(reply *Reply, slots uint64) uint64 {
-	sl.mu.Lock()
-	defer sl.mu.Unlock()
-	sl.last += slots
-	sl.id, sl.reply, sl.fail = sl.last, reply, nil
-	return sl.id
-}
-
-// give takes the call back unless it has been settled.
-func (sl *slot) give(id uint64) bool {
-	sl.mu.Lock()
-	defer sl.mu.Unlock()
-	if sl.id != id {
-		return false
-	}
-	sl.id, sl.reply = 0, nil
-	return true
-}
-
-func (sl *slot) outcome() *Failure {
-	sl.mu.Lock()
-	defer sl.mu.Unlock()
-	return sl.fail
-}
-
-// settle ends the call with id, or any call when id is 0. It returns false when
-// no such call waits.
-func (sl *slot) settle(id uint64, object []byte, isError bool, f *Failure) bool {
-	sl.mu.Lock()
-	defer sl.mu.Unlock()
-	if sl.id == 0 || id != 0 && sl.id != id {
-		return false
-	}
-	switch {
-	case f != nil:
-		own := *f // several calls may fail of one cause
-		sl.fail = &own
-	case isError:
-		*sl.reply = Reply{Error: append(sl.reply.Error[:0], object...)}
-	default:
-		*sl.reply = Reply{Result: append(sl.reply.Result[:0], object...)}
-	}
-	sl.id, sl.reply = 0, nil
-	sl.ready <- struct{}{}
-	return true
 }
 
 func gaveUp(ctx context.Context, sent bool) *Failure {
@@ -360,12 +331,15 @@ func (s *Session) ended(sent bool) *Failure {
 // end ends the session once: the stream, every wait, and every call under way.
 func (s *Session) end(f *Failure) {
 	s.mu.Lock()
-	first := s.err == nil
-	if first {
+	ended := s.err != nil
+	if !ended {
 		s.err = f
+		if s.stuck != nil {
+			s.stuck.Stop()
+		}
 	}
 	s.mu.Unlock()
-	if !first {
+	if ended {
 		return
 	}
 	s.draining.Store(true)
@@ -400,19 +374,18 @@ func (s *Session) Ping(ctx context.Context) error {
 	case <-s.done:
 		return s.ended(false)
 	case <-ctx.Done():
+		s.givenUp.Add(1)
 		return gaveUp(ctx, false)
 	}
 }
 
-// Drain lets no new call in and waits for those under way. It tells the
-// connector, which after that takes no call either.
+// Drain lets no new call in and waits for those under way. It tells the connector, which after that takes no call
+// either.
 func (s *Session) Drain(ctx context.Context) error {
 	if !s.draining.Swap(true) {
 		_ = s.out.signal(kindDrain, 0) // fails when the session has ended, which the wait sees
 	}
-	if s.entered.Load() == 0 {
-		s.idleOnce.Do(func() { close(s.idle) })
-	}
+	s.rest()
 	select {
 	case <-s.idle:
 		return nil
@@ -430,134 +403,10 @@ func (s *Session) Drain(ctx context.Context) error {
 	return s.ended(false)
 }
 
-// Close ends the session; calls under way fail. It returns when nothing of the
-// session is left running.
+// Close ends the session; calls under way fail. It returns when nothing of the session is left running.
 func (s *Session) Close() error {
 	s.end(&Failure{Kind: Unreachable, Detail: "the session was closed"})
 	<-s.reader
 	<-s.out.gone
-	return nil
-}
-
-// write runs the outbox to its end. After a drain the stream's sending side is
-// closed, which lets the connector end.
-func (s *Session) write() {
-	if s.out.run() == nil && s.Err() == nil {
-		_ = s.stream.CloseSend() // the reader sees the end, whatever comes of this
-	}
-	// An error to send means that the stream is over; RecvMsg says why.
-}
-
-// read takes messages until the stream or the session ends.
-func (s *Session) read() {
-	defer close(s.reader)
-	var m message
-	for {
-		if err := s.stream.RecvMsg(&m); err != nil {
-			s.end(s.lost(err))
-			return
-		}
-		err := s.accept(m.bytes())
-		m.free()
-		if err != nil {
-			s.end(&Failure{Kind: Malformed, Detail: "the connector broke the protocol: " + err.Error()})
-			return
-		}
-	}
-}
-
-// lost says why a stream is over.
-func (s *Session) lost(err error) *Failure {
-	switch {
-	case errors.Is(err, io.EOF) || s.leaving.Load():
-		return &Failure{Kind: Unreachable, Detail: "the connector ended"}
-	case status.Code(err) == codes.ResourceExhausted:
-		return &Failure{Kind: TooLarge, Detail: "the connector sent a message over the bound"}
-	}
-	return &Failure{Kind: Unreachable, Detail: cleanText("the connector was lost: "+status.Convert(err).Message(), maxDetail)}
-}
-
-// accept handles the frames of one message.
-func (s *Session) accept(message []byte) error {
-	if len(message) == 0 {
-		return errCut
-	}
-	for len(message) > 0 {
-		f, rest, err := nextFrame(message)
-		if err != nil {
-			return err
-		}
-		if err := s.handle(f); err != nil {
-			return err
-		}
-		message = rest
-	}
-	return nil
-}
-
-func (s *Session) handle(f frame) error {
-	switch f.kind {
-	case kindReply:
-		object, isError, err := parseReply(f.body)
-		if err != nil {
-			return err
-		}
-		s.settle(f.id, object, isError, nil)
-	case kindFailure:
-		fail, err := parseFailure(f.body)
-		if err != nil {
-			return err
-		}
-		s.settle(f.id, nil, false, fail)
-	case kindPong:
-		return s.pong(f)
-	case kindDrain:
-		return s.drained(f)
-	default:
-		return fmt.Errorf("a frame of kind %d is not the connector's to send", f.kind)
-	}
-	return nil
-}
-
-func (s *Session) settle(id uint64, object []byte, isError bool, f *Failure) {
-	sl := s.slots[id%uint64(len(s.slots))]
-	if id == 0 || !sl.settle(id, object, isError, f) {
-		s.strays.Add(1)
-	}
-}
-
-func (s *Session) pong(f frame) error {
-	if len(f.body) != 0 {
-		return errors.New("a pong frame has a body")
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	pong, ok := s.pings[f.id]
-	if !ok {
-		s.strays.Add(1)
-		return nil
-	}
-	delete(s.pings, f.id)
-	close(pong)
-	return nil
-}
-
-// drained handles the connector's wish to end: no new call, and once none is
-// left our side of the stream is closed.
-func (s *Session) drained(f frame) error {
-	if len(f.body) != 0 || f.id != 0 || s.leaving.Swap(true) {
-		return errors.New("a drain frame is malformed, or one too many")
-	}
-	s.draining.Store(true)
-	if s.entered.Load() == 0 {
-		s.idleOnce.Do(func() { close(s.idle) })
-	}
-	go func() {
-		select {
-		case <-s.idle:
-			s.out.close()
-		case <-s.done:
-		}
-	}()
 	return nil
 }

@@ -30,9 +30,8 @@ type message struct{ data mem.Buffer }
 func (m *message) bytes() []byte { return m.data.ReadOnlyData() }
 func (m *message) free()         { m.data.Free() }
 
-// codec carries messages of our stream as they are and leaves those of
-// go-plugin's own services, which share the connection, to protobuf. It is
-// given to each stream and server and never registered with gRPC.
+// codec carries messages of our stream as they are and leaves those of go-plugin's own services, which share the
+// connection, to protobuf. It is given to each stream and server and never registered with gRPC.
 type codec struct{}
 
 // Marshal hands m's bytes to gRPC, which frees them.
@@ -64,5 +63,50 @@ func protobuf() encoding.CodecV2 {
 	return c
 }
 
-// newMessage makes a message of one batch.
-func newMessage(b *[]byte) *message { return &message{mem.NewBuffer(b, batches{})} }
+func sendHello(stream interface{ SendMsg(m any) error }, h hello) error {
+	b := newBatch()
+	*b = appendHello(*b, h)
+	return stream.SendMsg(&message{mem.NewBuffer(b, batches{})})
+}
+
+func recvHello(stream interface{ RecvMsg(m any) error }) (h hello, err error) {
+	var m message
+	if err := stream.RecvMsg(&m); err != nil {
+		return h, fmt.Errorf("no hello: %w", err)
+	}
+	defer m.free()
+	return parseHello(m.bytes())
+}
+
+// breach is an error of the peer's, not of the stream.
+type breach struct{ error }
+
+// receive hands on the frames of a stream until it or a frame fails. The error is a breach when it was a frame.
+func receive(stream interface{ RecvMsg(m any) error }, handle func(frame) error) error {
+	var m message
+	for {
+		if err := stream.RecvMsg(&m); err != nil {
+			return err
+		}
+		err := eachFrame(m.bytes(), handle)
+		m.free()
+		if err != nil {
+			return breach{err}
+		}
+	}
+}
+
+// eachFrame hands on the frames of one message, at least one.
+func eachFrame(message []byte, handle func(frame) error) error {
+	for first := true; first || len(message) > 0; first = false {
+		f, rest, err := nextFrame(message)
+		if err != nil {
+			return err
+		}
+		if err := handle(f); err != nil {
+			return err
+		}
+		message = rest
+	}
+	return nil
+}

@@ -18,13 +18,11 @@ type Tool struct {
 	Name string
 	// Title and Description are for people and models; they may be empty.
 	Title, Description string
-	// InputSchema and OutputSchema are JSON Schemas of type object. Without an
-	// InputSchema any object is taken; without an OutputSchema nothing is
-	// promised of results. Annotations is MCP's object of hints, or nil.
+	// InputSchema and OutputSchema are JSON Schemas of type object. Without an InputSchema any object is taken;
+	// without an OutputSchema nothing is promised of results. Annotations is MCP's object of hints, or nil.
 	InputSchema, OutputSchema, Annotations json.RawMessage
-	// Handle does the work. args is a JSON object that the gateway has checked
-	// against InputSchema; it must not be kept after Handle returns. What the
-	// agent should read as the tool's failure is a reply (see Failed); an error
+	// Handle does the work. args is a JSON object that the gateway has checked against InputSchema; it must not be
+	// kept after Handle returns. What the agent should read as the tool's failure is a reply (see Failed); an error
 	// becomes a failure of the connector, whose text agents do not see.
 	Handle func(ctx context.Context, args []byte) (Reply, error)
 }
@@ -40,8 +38,8 @@ const (
 	codeBadParams = -32602
 )
 
-// Tools makes a server of tools. It answers tools/list, in pages if the list
-// is large, tools/call and ping; any other method has a JSON-RPC error.
+// Tools makes a server of tools. It answers tools/list, in pages if the list is large, tools/call and ping; any
+// other method has a JSON-RPC error.
 func Tools(list ...Tool) (Server, error) {
 	s := &toolServer{tools: make(map[string]Tool, len(list))}
 	var page []byte
@@ -128,8 +126,8 @@ func (t Tool) check() error {
 	return nil
 }
 
-// checkObject refuses what the gateway would refuse: anything but strict JSON of
-// an object and, for a schema, of type object.
+// checkObject refuses what the gateway would refuse: anything but strict JSON of an object and, for a schema, of
+// type object.
 func checkObject(raw json.RawMessage, schema bool) error {
 	if err := canon.Check(raw, canon.DefaultLimits()); err != nil {
 		return err
@@ -206,14 +204,12 @@ func rpcError(code int, message string) Reply {
 // Text is a tool's result of one text.
 func Text(s string) Reply { return Reply{Result: append(appendText(nil, s), '}')} }
 
-// Failed is a tool's result that tells the agent, in s, why the tool could not
-// do it (MCP's isError).
+// Failed is a tool's result that tells the agent, in s, why the tool could not do it (MCP's isError).
 func Failed(s string) Reply {
 	return Reply{Result: append(appendText(nil, s), `,"isError":true}`...)}
 }
 
-// JSON is a tool's result of v: as text, and as structuredContent when v is an
-// object.
+// JSON is a tool's result of v: as text, and as structuredContent when v is an object.
 func JSON(v any) (Reply, error) {
 	var text bytes.Buffer
 	e := json.NewEncoder(&text)

@@ -211,8 +211,8 @@ func refused(reply connector.Reply) bool {
 	return reply.Error != nil || string(failed) == "true"
 }
 
-// badArguments: the gateway checks arguments first, but a connector must not
-// break of others. What it answers is its own affair.
+// badArguments: the gateway checks arguments first, but a connector must not break of others. What it answers is
+// its own affair.
 func (x *exam) badArguments(ctx context.Context) error {
 	r := x.request()
 	for _, bad := range append([]string{`{}`, `{"no_such_argument":{"a":[1,null]}}`}, x.mistyped(r.Name)...) {
@@ -224,8 +224,7 @@ func (x *exam) badArguments(ctx context.Context) error {
 	return nil
 }
 
-// mistyped returns, for each property of a tool, arguments in which it is of
-// another type.
+// mistyped returns, for each property of a tool, arguments in which it is of another type.
 func (x *exam) mistyped(name string) (bad []string) {
 	for _, t := range x.tools {
 		properties, ok := canon.Get(t.input, "properties")
@@ -315,8 +314,7 @@ func (x *exam) many(ctx context.Context) error {
 	return nil
 }
 
-// cancelled gives calls up at different moments; the connector must be free
-// again afterwards.
+// cancelled gives calls up at different moments; the connector must be free again afterwards.
 func (x *exam) cancelled(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for i := range many {
@@ -327,10 +325,8 @@ func (x *exam) cancelled(ctx context.Context) error {
 		})
 	}
 	wg.Wait()
-	if n := x.connector.Stats().InFlight; n != 0 {
-		return fmt.Errorf("%d calls are still under way", n)
-	}
-	return x.many(ctx)
+	err := poll(ctx, "it does not answer calls that were cancelled", func() bool { return x.connector.Stats().InFlight == 0 })
+	return errors.Join(err, x.many(ctx))
 }
 
 // restart replaces the process while calls are made.
@@ -390,8 +386,7 @@ func (x *exam) stops(ctx context.Context) error {
 	return nil
 }
 
-// leavesNothing looks for what the candidate's processes and the connection with
-// them could leave.
+// leavesNothing looks for what the candidate's processes and the connection with them could leave.
 func (x *exam) leavesNothing(ctx context.Context) error {
 	var left []string
 	_ = poll(ctx, "", func() bool { // what is left in the end is told below

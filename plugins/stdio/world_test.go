@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -185,6 +186,7 @@ func playStart(a *actor, start string) {
 		term := make(chan os.Signal, 1)
 		signal.Notify(term, syscall.SIGTERM)
 		a.initialize()
+		answer(a.next().ID)
 		<-term
 		fmt.Fprintln(os.Stderr, "bye")
 		os.Exit(0)
@@ -270,7 +272,7 @@ func playCalls(a *actor, act string) {
 		time.Sleep(time.Minute)
 	case "busy": // works for long but answers pings
 		go func() {
-			time.Sleep(600 * time.Millisecond)
+			time.Sleep(2500 * time.Millisecond)
 			answer(h.ID)
 		}()
 		a.next()
@@ -360,8 +362,8 @@ func (n *noise) String() string {
 
 func config(part string) stdio.Config {
 	c := stdio.DefaultConfig()
-	c.Path, c.Env, c.PassEnv = os.Args[0], []string{"STDIO_PART=" + part, "GORACE=atexit_sleep_ms=0"}, []string{"PATH"}
-	c.StartTimeout, c.ProbeTimeout, c.StopTimeout = 10*time.Second, 2*time.Second, time.Second
+	c.Path, c.Env, c.PassEnv = os.Args[0], []string{"STDIO_PART=" + part, "GORACE=atexit_sleep_ms=0", anyMark}, []string{"PATH"}
+	c.StartTimeout, c.ProbeTimeout, c.StopTimeout = 20*time.Second, 5*time.Second, time.Second
 	c.MaxMessage = 64 << 10
 	return c
 }
@@ -384,8 +386,8 @@ func start(t *testing.T, c stdio.Config) (*stdio.Server, *noise) {
 	return s, log
 }
 
-// anyMark is in the environment of all servers.
-const anyMark = "GATEWRIGHT_STDIO_MARK="
+// anyMark is in the environment of all servers that this run of the tests has started, and of no other process.
+var anyMark = "STDIO_RUN=" + rand.Text()
 
 // nothingLeft fails the test when a process with the mark still runs. Tests of this package do not run in parallel.
 func nothingLeft(t *testing.T, mark string) {

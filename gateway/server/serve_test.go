@@ -210,7 +210,7 @@ func TestAServerThatIsDownAtTheStartDoesNotKeepTheRestFromServing(t *testing.T) 
 	if got := r.tools(r.env["GATEWRIGHT_API_KEY"]); got != "files__echo files__slow" {
 		t.Errorf("sees %q", got)
 	}
-	if !strings.Contains(log.String(), "did not list their tools") {
+	if !strings.Contains(log.String(), "a server did not list its tools") || !strings.Contains(log.String(), "server=down") {
 		t.Errorf("nobody was told: %s", log)
 	}
 }

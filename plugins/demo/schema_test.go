@@ -48,7 +48,7 @@ func TestArgumentsAreJudgedAsByAFullValidator(t *testing.T) {
 				}
 				verdicts[ours == nil]++
 			})
-			if verdicts[true] == 0 || verdicts[false] == 0 {
+			if !testing.Short() && (verdicts[true] == 0 || verdicts[false] == 0) { // short runs try too few
 				t.Errorf("only one side was tried: %v", verdicts)
 			}
 		})

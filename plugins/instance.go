@@ -28,7 +28,7 @@ type serving interface {
 
 // lastWords is how long a process that ended its session may take to exit, so
 // that its status can be told.
-const lastWords = time.Second
+const lastWords = 2 * time.Second
 
 // instance is one process and the session with it.
 type instance struct {

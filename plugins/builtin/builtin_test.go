@@ -115,7 +115,7 @@ func run(t *testing.T, kind string, config []byte) *plugins.Connector {
 	conf.BackoffMin, conf.BackoffMax, conf.StopTimeout = 10*time.Millisecond, 20*time.Millisecond, 5*time.Second
 	c, err := plugins.New(plugins.Options{
 		Config: conf, Tenant: "demo", Logger: slog.New(slog.DiscardHandler), Now: time.Now,
-		Command: plugins.Command{Name: "server", Path: os.Args[0], Args: []string{builtin.Verb, kind}, Env: []string{builtin.ConfigVariable + "=" + string(config), thisRun}, PassEnv: []string{"PATH"}},
+		Command: plugins.Command{Name: "server", Path: os.Args[0], Args: []string{builtin.Verb, kind}, Env: []string{builtin.ConfigVariable + "=" + string(config), "GORACE=atexit_sleep_ms=0", thisRun}, PassEnv: []string{"PATH"}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -143,7 +143,7 @@ func run(t *testing.T, kind string, config []byte) *plugins.Connector {
 // stdioConfig is what the gateway writes for the test's MCP server.
 func stdioConfig(t *testing.T) []byte {
 	t.Helper()
-	config, err := json.Marshal(stdio.Config{Path: os.Args[0], Env: []string{"BUILTIN_PART=server", thisRun}, PassEnv: []string{"PATH"}})
+	config, err := json.Marshal(stdio.Config{Path: os.Args[0], Env: []string{"BUILTIN_PART=server", "GORACE=atexit_sleep_ms=0", thisRun}, PassEnv: []string{"PATH"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,7 +281,7 @@ func TestTheBuiltInConnectorsDoWhatIsAskedOfAny(t *testing.T) {
 	} {
 		t.Run(kind, func(t *testing.T) {
 			connectortest.Run(t, connectortest.Candidate{
-				Path: os.Args[0], Args: []string{builtin.Verb, kind}, Env: []string{builtin.ConfigVariable + "=" + c.config}, PassEnv: []string{"PATH"}, Example: c.example,
+				Path: os.Args[0], Args: []string{builtin.Verb, kind}, Env: []string{builtin.ConfigVariable + "=" + c.config, "GORACE=atexit_sleep_ms=0"}, PassEnv: []string{"PATH"}, Example: c.example,
 			})
 		})
 	}

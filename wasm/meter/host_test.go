@@ -75,3 +75,14 @@ func instance(t testing.TB, r wazero.Runtime, b *budget, module []byte, o meter.
 func used(b *budget, m api.Module, total int64) int64 {
 	return total - b.left - int64(m.ExportedGlobal(meter.FuelGlobal).Get())
 }
+
+// shapeRuntime is an engine with the function that shapes import.
+func shapeRuntime(t testing.TB) wazero.Runtime {
+	r := newRuntime(t)
+	_, err := r.NewHostModuleBuilder("test").NewFunctionBuilder().
+		WithGoFunction(api.GoFunc(func(context.Context, []uint64) {}), nil, nil).Export("nothing").Instantiate(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}

@@ -1,5 +1,7 @@
 package meter
 
+import "slices"
+
 // An edit is an instruction that is not copied as it is.
 type edit struct {
 	op         op
@@ -16,8 +18,7 @@ type frame struct {
 
 	loops    int // around what is in it
 	branches int // to it
-	uses     int // of locals, as many as there were when it was opened
-	sets     int // of these, those that set one
+	start    int // in the module
 }
 
 // scan reads the body of a function: checks its form and every index, weighs its regions and lists its edits. Types of
@@ -37,21 +38,21 @@ type scan struct {
 	values   int // that instructions make
 	blocks   int
 	targets  int
-	uses     int // of locals so far
-	sets     int // of these, those that set one
+	lastUse  []int // of each local, in the module
+	meetings []meeting
 }
 
 func (m *module) scan(r *reader, typ funcType) *scan {
 	s := &scan{m: m, r: r, typ: typ, locals: len(typ.params), weights: []int64{weightEntry}}
 	s.readLocals()
 	s.add(int64(s.locals+len(typ.results)) / 2)
-	s.first = r.p
+	s.first, s.lastUse = r.p, make([]int, max(s.locals, 1))
 	s.frames = append(s.frames, frame{op: opBlock, carries: len(typ.results)})
 	for len(s.frames) > 0 && r.ok() {
 		s.step()
 	}
 	r.finish("a function")
-	s.spendOnBlocks()
+	s.spend()
 	return s
 }
 
@@ -80,37 +81,44 @@ func (s *scan) add(w int64) {
 }
 
 // What makes engines slow beyond the length of a function, in units of Options.MaxWork. They compile in the square of
-// the basic blocks, in blocks times locals, and where branches meet in the square of the locals that may differ by the
-// way there, times the branches. At the end of a block these are the locals set within; at the head of a loop all that
-// are used within, and there it is times the loops around. Measured, see TestWhatPassesCompilesInTime.
+// the basic blocks, in blocks times locals, and where branches meet in the square of the locals that are used from there
+// on, times half the branches, at the head of a loop times the loops around. Measured, see TestWhatPassesCompilesInTime.
 const (
 	workPerBlock  = 100
 	workPerTarget = 330 // a label of a br_table
 	blocksPerLoop = 4   // with what the meter adds to it
 )
 
-// spend adds to the work of the module.
-func (s *scan) spend(work int) {
-	if s.m.work += work; s.m.work > s.m.o.MaxWork {
+// A meeting is where branches meet.
+type meeting struct{ at, ways int }
+
+// meet notes what meets where a block ends or a loop begins.
+func (s *scan) meet(f frame) {
+	switch {
+	case f.op == opLoop:
+		s.meetings = append(s.meetings, meeting{f.start, (f.branches + 1) * f.loops})
+	case f.op == opIf || f.op == opElse:
+		s.meetings = append(s.meetings, meeting{s.r.p, f.branches + 2})
+	case f.branches > 0:
+		s.meetings = append(s.meetings, meeting{s.r.p, f.branches})
+	}
+}
+
+// spend adds what the function costs to the work of the module.
+func (s *scan) spend() {
+	s.work(s.blocks*(2*s.blocks+s.locals+workPerBlock) + workPerTarget*s.targets)
+	slices.Sort(s.lastUse)
+	for _, m := range s.meetings {
+		before, _ := slices.BinarySearch(s.lastUse, m.at)
+		later := len(s.lastUse) - before
+		s.work(later * later * m.ways / 2)
+	}
+}
+
+func (s *scan) work(n int) {
+	if s.m.work += n; s.m.work > s.m.o.MaxWork {
 		s.r.failAt(s.first, ErrLimit, "compiling takes too long: too many blocks, branches, loops or locals in one function")
 	}
-}
-
-func (s *scan) spendOnBlocks() {
-	s.spend(s.blocks*(2*s.blocks+s.locals+workPerBlock) + workPerTarget*s.targets)
-}
-
-// spendOnEnd is called at the end of a block.
-func (s *scan) spendOnEnd(f frame) {
-	differ, ways := s.sets-f.sets, f.branches
-	switch f.op {
-	case opLoop:
-		differ, ways = s.uses-f.uses, (f.branches+1)*f.loops
-	case opIf, opElse:
-		ways += 2
-	}
-	differ = min(differ, s.locals)
-	s.spend(differ * differ * ways)
 }
 
 func (s *scan) opcode() op {
@@ -174,7 +182,7 @@ func (s *scan) open(e *edit) {
 	}
 	s.blocks++
 	around := s.frames[len(s.frames)-1]
-	f := frame{op: e.op, region: around.region, carries: out, loops: around.loops, uses: s.uses, sets: s.sets}
+	f := frame{op: e.op, region: around.region, carries: out, loops: around.loops, start: e.start}
 	if e.op == opIf {
 		s.blocks++
 		s.add(1)
@@ -193,7 +201,7 @@ func (s *scan) open(e *edit) {
 func (s *scan) close() {
 	f := s.frames[len(s.frames)-1]
 	s.frames = s.frames[:len(s.frames)-1]
-	s.spendOnEnd(f)
+	s.meet(f)
 }
 
 // blockType returns how many values a block takes and gives.
@@ -266,11 +274,8 @@ func (s *scan) plain(e *edit) {
 	r, m := s.r, s.m
 	switch o := e.op; {
 	case o >= opLocalGet && o <= opLocalTee:
-		r.index(s.locals, "local")
-		s.uses++
-		if o != opLocalGet {
-			s.sets++
-		}
+		i := r.index(s.locals, "local")
+		s.lastUse[i] = r.p
 	case o == opGlobalGet || o == opGlobalSet:
 		r.index(m.nGlob, "global")
 	case o >= opFirstLoad && o <= opLastStore:

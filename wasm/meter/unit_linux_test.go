@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/tetratelabs/wazero"
-	"github.com/tetratelabs/wazero/api"
 	"golang.org/x/sys/unix"
 
 	"github.com/gatewright/gatewright/wasm/meter"
@@ -43,16 +42,6 @@ func unitCost(t testing.TB, r wazero.Runtime, s shape, total int64) time.Duratio
 		t.Fatalf("%s: %v", s.name, err)
 	}
 	return time.Duration(float64(cost) / float64(total) * 1000) // ps
-}
-
-func shapeRuntime(t testing.TB) wazero.Runtime {
-	r := newRuntime(t)
-	_, err := r.NewHostModuleBuilder("test").NewFunctionBuilder().
-		WithGoFunction(api.GoFunc(func(context.Context, []uint64) {}), nil, nil).Export("nothing").Instantiate(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
 }
 
 func TestAUnitOfFuelIsNeverDear(t *testing.T) {

@@ -27,20 +27,22 @@ func (c *Call) granted() bool {
 // effect; the caller is told the record and receipt of the first. What filters would not let pass any more as it is goes
 // under a record and receipt of its own.
 func (l *Line) giveAgain(ctx context.Context, c *Call) {
-	first := c.again
-	r, err := l.recordAgain(c, ledger.Admitted)
-	if err == nil {
-		r.Verdict = "allow"
-		err = l.sealAsk(ctx, c, r)
-	}
-	if err == nil {
-		_, err = l.Ledger.Append(ctx, r)
-	}
+	first, of := c.again, ""
+	err := l.guard("admit", func() error {
+		r, err := l.recordAgain(c, ledger.Admitted)
+		if err != nil {
+			return err
+		}
+		r.Verdict, of = "allow", r.ID
+		if err := l.sealAsk(ctx, c, r); err != nil {
+			return err
+		}
+		return l.append(ctx, r)
+	})
 	if err != nil {
 		l.refuse(ctx, c, ledgerDenial(err))
 		return
 	}
-	of := r.ID
 	if first.denial == nil {
 		c.Reply = first.reply
 		if err := l.onTheWayBack(ctx, c); err != nil || !c.Reply.equal(first.reply) {
@@ -49,10 +51,14 @@ func (l *Line) giveAgain(ctx context.Context, c *Call) {
 			return
 		}
 	}
-	if r, err = l.recordAgain(c, ledger.Settled); err == nil {
+	err = l.guard("settle", func() error {
+		r, err := l.recordAgain(c, ledger.Settled)
+		if err != nil {
+			return err
+		}
 		r.Of, r.Outcome = of, "ok"
-		_, err = l.Ledger.Append(context.WithoutCancel(ctx), r)
-	}
+		return l.append(context.WithoutCancel(ctx), r)
+	})
 	if err != nil {
 		l.refuse(ctx, c, ledgerDenial(err))
 		return

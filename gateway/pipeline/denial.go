@@ -203,10 +203,15 @@ func (c Code) Known() bool {
 }
 
 // asDenial finds the refusal in err. Anything that is not a refusal is a fault: the caller learns only "internal".
-func asDenial(err error) *Denial {
-	var d *Denial
-	if errors.As(err, &d) && d != nil && d.Code.Known() {
-		return d
+func asDenial(err error) (d *Denial) {
+	defer func() {
+		if recover() != nil { // out of the error's own methods
+			d = Deny(Internal, "")
+		}
+	}()
+	var found *Denial
+	if errors.As(err, &found) && found != nil && found.Code.Known() {
+		return found
 	}
 	return Deny(Internal, "").Because(err)
 }

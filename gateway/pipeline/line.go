@@ -65,12 +65,8 @@ func (l *Line) Stats() *Stats { return &l.stats }
 // and c.Reply is empty; c.Record and c.Receipt name the record either way, unless nobody is known to have called or
 // the ledger could not record.
 func (l *Line) Run(ctx context.Context, c *Call) {
+	defer l.end(c)
 	c.Started = l.Now()
-	defer func() {
-		if c.claimed != nil {
-			c.claimed.settle(c)
-		}
-	}()
 	if err := l.check(ctx, c); err != nil {
 		l.refuse(ctx, c, err)
 		return
@@ -90,6 +86,19 @@ func (l *Line) Run(ctx context.Context, c *Call) {
 		err = l.onTheWayBack(ctx, c)
 	}
 	l.settle(context.WithoutCancel(ctx), c, admitted, l.Now().Sub(began), err)
+}
+
+// end is the last of every call. A panic that came this far, out of the line's own clock say, leaves open what is on
+// record: the call is refused as one that could not be recorded, before its answer is kept.
+func (l *Line) end(c *Call) {
+	if p := recover(); p != nil {
+		l.stats.Faults.Add(1)
+		c.Reply, c.Record, c.Receipt = Reply{}, "", c.Receipt[:0]
+		c.Denial = Deny(AuditUnavailable, "").Because(l.panicked("line", p))
+	}
+	if c.claimed != nil {
+		c.claimed.settle(c)
+	}
 }
 
 // check runs the row. It stops at the first refusal.
@@ -192,11 +201,15 @@ func (w *withheld) Unwrap() error { return w.denial }
 func (l *Line) guard(name string, f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			l.Log.Error("panic on the line", "at", name, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			err = fmt.Errorf("%s: panic", name)
+			err = l.panicked(name, p)
 		}
 	}()
 	return f()
+}
+
+func (l *Line) panicked(name string, p any) error {
+	l.Log.Error("panic on the line", "at", name, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	return fmt.Errorf("%s: panic", name)
 }
 
 // refuse answers a call that may not go out: one record when it is known who called, a bounded count when it is not.
@@ -217,12 +230,15 @@ func (l *Line) refuse(ctx context.Context, c *Call, cause error) {
 		return
 	}
 	l.stats.Refused.Add(1)
-	r, err := l.record(c, ledger.Refused)
-	if err == nil {
+	err := l.guard("refuse", func() error {
+		r, err := l.record(c, ledger.Refused)
+		if err != nil {
+			return err
+		}
 		r.Verdict, r.Code, r.Detail = "deny", string(d.Code), d.Reason
 		note(r, c.Filtered)
-		err = l.write(context.WithoutCancel(ctx), c, r)
-	}
+		return l.write(context.WithoutCancel(ctx), c, r)
+	})
 	if err != nil {
 		l.Log.Error("refusal not recorded", "op", c.Op, "tenant", c.Caller.Tenant(), "error", err)
 		c.Denial = ledgerDenial(err)
@@ -232,14 +248,43 @@ func (l *Line) refuse(ctx context.Context, c *Call, cause error) {
 
 // write makes a record of the outcome durable and, when receipts are on, keeps its receipt.
 func (l *Line) write(ctx context.Context, c *Call, r *ledger.Record) error {
+	var m wal.Mark
 	var err error
 	if l.Receipts {
-		_, c.Receipt, err = l.Ledger.Settle(ctx, r, c.Receipt[:0])
+		m, c.Receipt, err = l.Ledger.Settle(ctx, r, c.Receipt[:0])
 	} else {
-		_, err = l.Ledger.Append(ctx, r)
+		m, err = l.Ledger.Append(ctx, r)
 	}
 	c.Record = r.ID
-	return err
+	switch {
+	case err != nil:
+		return err
+	case l.Receipts && len(c.Receipt) == 0:
+		return errNoReceipt
+	}
+	return marked(m, r)
+}
+
+var (
+	errNoMark    = errors.New("the ledger does not say where the record stands")
+	errNoReceipt = errors.New("the ledger gave no receipt")
+)
+
+// marked wants the ledger to say where it put a record: without that nobody knows that it is there.
+func marked(m wal.Mark, r *ledger.Record) error {
+	if m.Tenant != r.Tenant {
+		return errNoMark
+	}
+	return nil
+}
+
+// append makes a record without a receipt durable.
+func (l *Line) append(ctx context.Context, r *ledger.Record) error {
+	m, err := l.Ledger.Append(ctx, r)
+	if err != nil {
+		return err
+	}
+	return marked(m, r)
 }
 
 // outward decides how much the caller is told. To a caller who holds no grant for it, what policy denies, what filters
@@ -266,41 +311,57 @@ func (l *Line) outward(c *Call, d *Denial) *Denial {
 }
 
 // admit counts the use and makes the record that the call is about to go out durable. No record, no effect.
-func (l *Line) admit(ctx context.Context, c *Call) (string, error) {
-	r, err := l.record(c, ledger.Admitted)
+func (l *Line) admit(ctx context.Context, c *Call) (id string, err error) {
+	err = l.guard("admit", func() error {
+		r, err := l.record(c, ledger.Admitted)
+		if err != nil {
+			return err
+		}
+		r.Verdict, r.Detail, id = "allow", c.Filtered, r.ID
+		if err := l.sealAsk(ctx, c, r); err != nil {
+			return err
+		}
+		if err := l.guard("ledger", func() error { return l.spend(ctx, c, r) }); err != nil {
+			return ledgerDenial(err)
+		}
+		return nil
+	})
 	if err != nil {
 		return "", err
-	}
-	r.Verdict, r.Detail = "allow", c.Filtered
-	if err := l.sealAsk(ctx, c, r); err != nil {
-		return "", err
-	}
-	if c.Grant.Valid() {
-		_, err = l.Ledger.Admit(ctx, r, wal.Use{
-			Plan: c.Grant.PlanRoot(), Step: int32(c.Grant.Step()), Max: c.Grant.Uses(), After: c.Grant.After(), Expires: c.Grant.PlanExpires(),
-		})
-	} else {
-		_, err = l.Ledger.Append(ctx, r)
-	}
-	if err != nil {
-		return "", ledgerDenial(err)
 	}
 	c.admitted = true
 	l.stats.Admitted.Add(1)
-	return r.ID, nil
+	return id, nil
+}
+
+// spend writes the admitted record, with the use of the plan's step where there is one.
+func (l *Line) spend(ctx context.Context, c *Call, r *ledger.Record) error {
+	if !c.Grant.Valid() {
+		return l.append(ctx, r)
+	}
+	m, err := l.Ledger.Admit(ctx, r, wal.Use{
+		Plan: c.Grant.PlanRoot(), Step: int32(c.Grant.Step()), Max: c.Grant.Uses(), After: c.Grant.After(), Expires: c.Grant.PlanExpires(),
+	})
+	if err != nil {
+		return err
+	}
+	return marked(m, r)
 }
 
 // settle records what came of an admitted call. No record, no reply.
 func (l *Line) settle(ctx context.Context, c *Call, admitted string, took time.Duration, cause error) {
-	r, err := l.recordOutcome(c)
-	if err == nil {
+	err := l.guard("settle", func() error {
+		r, err := l.recordOutcome(c)
+		if err != nil {
+			return err
+		}
 		l.outcome(c, r, cause)
 		r.Of, r.Status, r.Micros = admitted, c.Reply.Status, uint64(took.Microseconds())
 		if body := c.Reply.body(); body != nil {
 			r.Reply = saltedDigest(&c.seal, c.Salt, body)
 		}
-		err = l.write(ctx, c, r)
-	}
+		return l.write(ctx, c, r)
+	})
 	if err != nil {
 		l.Log.Error("outcome not recorded, reply withheld", "op", c.Op, "tenant", c.Caller.Tenant(), "record", admitted, "error", err)
 		c.Denial = ledgerDenial(err)
@@ -327,9 +388,9 @@ func (l *Line) outcome(c *Call, r *ledger.Record, cause error) {
 		note(r, c.Filtered)
 		return
 	}
-	var w *withheld
+	w, back := cause.(*withheld) //nolint:errorlint // as onTheWayBack gives it; what others wrap is not asked
 	switch {
-	case errors.As(cause, &w):
+	case back:
 		r.Outcome, r.Code = "withheld", string(w.denial.Code)
 		note(r, w.denial.Reason)
 		c.Denial = w.denial
@@ -374,7 +435,12 @@ func (r Reply) body() []byte {
 }
 
 // ledgerDenial says what a ledger's refusal means to the caller.
-func ledgerDenial(err error) *Denial {
+func ledgerDenial(err error) (d *Denial) {
+	defer func() {
+		if recover() != nil { // out of the error's own methods
+			d = Deny(AuditUnavailable, "")
+		}
+	}()
 	switch {
 	case errors.Is(err, wal.ErrUsed):
 		return Deny(StepUsed, "").Because(err)

@@ -39,6 +39,9 @@ func (s *Strangers) Note(addr netip.Addr, code Code, at time.Time) {
 	if s.counts == nil {
 		s.counts = map[source]*tally{}
 	}
+	if at.UnixMicro() < 0 { // a clock this wrong must not make a record that cannot be written, and hold all others up
+		at = time.UnixMicro(0)
+	}
 	k := source{addr.Unmap(), code}
 	t := s.counts[k]
 	if t == nil {

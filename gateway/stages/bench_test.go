@@ -14,14 +14,16 @@ import (
 // nowhere is a ledger that keeps nothing, so that the row alone is timed.
 type nowhere struct{}
 
-func (nowhere) Append(context.Context, *ledger.Record) (wal.Mark, error) { return wal.Mark{}, nil }
-
-func (nowhere) Admit(context.Context, *ledger.Record, wal.Use) (wal.Mark, error) {
-	return wal.Mark{}, nil
+func (nowhere) Append(_ context.Context, r *ledger.Record) (wal.Mark, error) {
+	return wal.Mark{Tenant: r.Tenant}, nil
 }
 
-func (nowhere) Settle(_ context.Context, _ *ledger.Record, receipt []byte) (wal.Mark, []byte, error) {
-	return wal.Mark{}, receipt, nil
+func (nowhere) Admit(_ context.Context, r *ledger.Record, _ wal.Use) (wal.Mark, error) {
+	return wal.Mark{Tenant: r.Tenant}, nil
+}
+
+func (nowhere) Settle(_ context.Context, r *ledger.Record, receipt []byte) (wal.Mark, []byte, error) {
+	return wal.Mark{Tenant: r.Tenant}, receipt, nil
 }
 
 // BenchmarkLine takes one planned call with an open argument through the whole row, without disk and upstream: without

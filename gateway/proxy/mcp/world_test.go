@@ -56,7 +56,7 @@ func (b *book) Append(_ context.Context, r *ledger.Record) (wal.Mark, error) {
 	c := *r
 	c.Policies = append([]string(nil), r.Policies...)
 	b.records = append(b.records, c)
-	return wal.Mark{}, nil
+	return wal.Mark{Tenant: r.Tenant}, nil
 }
 
 func (b *book) Admit(ctx context.Context, r *ledger.Record, u wal.Use) (wal.Mark, error) {

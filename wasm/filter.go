@@ -109,7 +109,7 @@ func (f *Filter) run(ctx context.Context, in *instance, input []byte, v *Verdict
 	defer func() {
 		if r := recover(); r != nil {
 			v.reset()
-			back, t = nil, f.trap(TrapInternal, fmt.Errorf("panic: %.200q", fmt.Sprint(r)))
+			back, t = nil, f.trap(TrapInternal, unforeseen(r))
 		}
 	}()
 	if in == nil {

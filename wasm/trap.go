@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 )
 
@@ -111,7 +112,18 @@ func classify(err error, depth bool) (string, error) {
 			}
 		}
 	}
-	return TrapInternal, fmt.Errorf("%.200q", first)
+	return TrapInternal, unforeseen(err)
+}
+
+// unforeseen stands for a panic or an error that nobody foresaw. The runtime of Go names indices and types; what any other
+// holds is not known, so its type has to do.
+func unforeseen(what any) error {
+	if err, ok := what.(error); ok {
+		if fault, ok := errors.AsType[runtime.Error](err); ok {
+			return fmt.Errorf("unforeseen: %.200q", fault.Error())
+		}
+	}
+	return fmt.Errorf("unforeseen: %T", what)
 }
 
 // badVerdict is an answer that cannot be read.

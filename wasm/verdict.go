@@ -70,7 +70,7 @@ func (v *Verdict) read(text []byte, body string, b bounds) error {
 	limits.Bytes = b.verdict + b.context
 	limits.Depth++ // the body lies one deeper than it will stand
 	if err := canon.Check(text, limits); err != nil {
-		return err
+		return misfit(err)
 	}
 	if canon.KindOf(text) != '{' {
 		return errors.New("not an object")
@@ -90,6 +90,15 @@ func (v *Verdict) read(text []byte, body string, b bounds) error {
 		}
 	}
 	return v.settle(len(text), found, b)
+}
+
+// misfit names the rule that a filter's JSON breaks. Like all errors of this file it holds neither bytes of the answer nor
+// places in it: a filter may put there what it was shown, and errors are logged.
+func misfit(err error) error {
+	if syntax, ok := errors.AsType[*canon.SyntaxError](err); ok {
+		return errors.New("not strict JSON: " + string(syntax.Kind))
+	}
+	return errors.New("not JSON")
 }
 
 // settle checks that the verdict's members fit each other.
@@ -120,7 +129,7 @@ func (v *Verdict) member(key, value []byte) (err error) {
 	case "labels":
 		err = v.readLabels(value)
 	default:
-		err = fmt.Errorf("unknown member %.80q", key)
+		err = errors.New("unknown member")
 	}
 	return err
 }
@@ -134,7 +143,7 @@ func readKind(value []byte) (Kind, error) {
 	case `"rewrite"`:
 		return Rewrite, nil
 	}
-	return 0, fmt.Errorf("unknown verdict %.40q", value)
+	return 0, errors.New("unknown verdict")
 }
 
 func (v *Verdict) readLabels(value []byte) error {
@@ -158,12 +167,12 @@ func word(value []byte, limit int, others string) (string, error) {
 		return "", err
 	}
 	if len(s) < 1 || len(s) > limit {
-		return "", fmt.Errorf("a word of %d bytes, want 1 to %d", len(s), limit)
+		return "", fmt.Errorf("a word is not 1 to %d bytes long", limit)
 	}
 	for i := range len(s) {
 		c := s[i]
 		if c-'a' > 'z'-'a' && c-'0' > 9 && bytes.IndexByte([]byte(others), c) < 0 {
-			return "", fmt.Errorf("%q in a word", c)
+			return "", errors.New("a word has a character beyond a-z, 0-9 and " + others)
 		}
 	}
 	return s, nil
@@ -176,11 +185,11 @@ func message(value []byte) (string, error) {
 		return "", err
 	}
 	if len(s) > maxMessage {
-		return "", fmt.Errorf("a message of %d bytes, want at most %d", len(s), maxMessage)
+		return "", fmt.Errorf("a message is longer than %d bytes", maxMessage)
 	}
 	for _, r := range s {
 		if !unicode.IsGraphic(r) {
-			return "", fmt.Errorf("%q in a message", r)
+			return "", errors.New("a message has a character that is not graphic")
 		}
 	}
 	return s, nil

@@ -81,6 +81,26 @@ func TestWhatIsNoVerdict(t *testing.T) {
 	}
 }
 
+// TestTrapsNameNoByteOfTheCall: a filter may answer with what it was shown, and traps are logged.
+func TestTrapsNameNoByteOfTheCall(t *testing.T) {
+	f := load(t, echo(), func(c *wasm.Config) { c.Traps = 1000 })
+	for _, text := range []string{
+		`SECRET`, `"SECRET"`, `{"SECRET":1}`, `{"verdict":"SECRET"}`, `{"verdict":"pass","arguments":"SECRET"}`, `{"verdict":"pass","SECRET":{}}`, `{"verdict":"pass","reason":"SECRET"}`,
+		`{"verdict":"pass","labels":["SECRET"]}`, `{"verdict":"pass","labels":"SECRET"}`, `{"verdict":"pass","message":"SECRET\n"}`, `{"verdict":"pass"} SECRET`, `{"SECRET":1,"SECRET":2}`,
+		`{"verdict":"pass","reason":"` + strings.Repeat("SECRET", 20) + `"}`, `{"verdict":"pass","message":"` + strings.Repeat("SECRET", 60) + `"}`,
+	} {
+		var v wasm.Verdict
+		err := f.Decide(t.Context(), []byte(text), &v)
+		if err == nil || strings.Contains(err.Error(), "SE") {
+			t.Errorf("%.80q: %v", text, err)
+		}
+		short, long := f.Decide(t.Context(), []byte(text), &v), f.Decide(t.Context(), []byte(strings.ReplaceAll(text, "SECRET", "SECRETSECRET")), &v)
+		if short == nil || long == nil || short.Error() != long.Error() {
+			t.Errorf("%.80q: %v and %v tell them apart", text, short, long)
+		}
+	}
+}
+
 // TestAVerdictOwnsItsMemory: the guest's memory changes with the next call.
 func TestAVerdictOwnsItsMemory(t *testing.T) {
 	f := load(t, echo(), nil)

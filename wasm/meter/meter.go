@@ -20,7 +20,7 @@
 //
 // Whether and where a module runs out of fuel depends on the module, its input and the total the host grants, and not on
 // the slices. A rewritten module is still untrusted bytes: the engine must validate it as ever. What does not validate
-// before does not validate after.
+// before does not validate after, but for custom sections, which are dropped unread.
 package meter
 
 // What Rewrite adds to a module.

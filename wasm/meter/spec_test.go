@@ -52,15 +52,25 @@ func TestTheSpecificationHoldsForMeteredModules(t *testing.T) {
 // tally is what was compared and what was not.
 type tally struct{ Modules, Refused, Calls, Rejected int }
 
-// specDir finds the tests in the module cache.
+// specDir is the folder of the tests; without it the test is skipped.
 func specDir(t *testing.T) string {
 	t.Helper()
-	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/tetratelabs/wazero").Output()
-	dir := filepath.Join(strings.TrimSpace(string(out)), "internal", "integration_test", "spectest")
-	if _, statErr := os.Stat(dir); err != nil || statErr != nil {
-		t.Skipf("the engine's module is not in the module cache: %v, %v", err, statErr)
+	dir, err := specFolder()
+	if err != nil {
+		t.Skipf("the engine's module is not in the module cache: %v", err)
 	}
 	return dir
+}
+
+// specFolder finds the tests in the module cache.
+func specFolder() (string, error) {
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/tetratelabs/wazero").Output()
+	if err != nil {
+		return "", fmt.Errorf("ask for the engine's folder: %w", err)
+	}
+	dir := filepath.Join(strings.TrimSpace(string(out)), "internal", "integration_test", "spectest")
+	_, err = os.Stat(dir)
+	return dir, err
 }
 
 type specCommand struct {

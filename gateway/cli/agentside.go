@@ -14,6 +14,7 @@ import (
 
 	gatewright "github.com/gatewright/gatewright/gateway/sdk/go"
 	"github.com/gatewright/gatewright/merkle/canon"
+	"github.com/gatewright/gatewright/merkle/ledger"
 )
 
 // maxInput bounds a file or standard input: the gateway takes no plan larger than a few MiB.
@@ -233,10 +234,12 @@ func (c *callCmd) Run(sh *shell) error {
 	r, err := client.Call(sh.ctx, call)
 	if err != nil {
 		if refused, ok := errors.AsType[*gatewright.Error](err); ok {
+			sh.tellFiltered(refused.Receipt)
 			return errors.Join(err, c.keep(refused.Receipt))
 		}
 		return err
 	}
+	sh.tellFiltered(r.Receipt)
 	if err := c.keep(r.Receipt); err != nil {
 		return err
 	}
@@ -269,6 +272,18 @@ func (c *callCmd) keep(receipt string) error {
 		return fmt.Errorf("keep receipt: %w", err)
 	}
 	return nil
+}
+
+// tellFiltered says what filters found in a call, as its receipt has it. It is a notice and no proof: the receipt is the
+// gateway's own word, and whoever wants it verified has gatewright verify. A receipt that cannot be read says nothing.
+func (sh *shell) tellFiltered(receipt string) {
+	r, err := ledger.ParseReceipt([]byte(strings.TrimSpace(receipt)))
+	if err != nil {
+		return
+	}
+	if rec, err := r.Record(); err == nil && len(rec.Labels) > 0 {
+		fmt.Fprintf(sh.err, "filtered: %s\n", labels(&rec))
+	}
 }
 
 func (c *callCmd) show(sh *shell, r *gatewright.Result) error {

@@ -321,10 +321,59 @@ func receipt(t *testing.T) (text, pin string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec := ledger.Record{ID: "rec_06f4k3m1v8q2c7x9z5n0b2w4ht", Time: 1, Tenant: "demo", Kind: ledger.Refused, Step: -1, Server: "demo", Tool: "wait", Code: "args_mismatch"}
+	return receiptOf(t, key, vk, ledger.Record{Kind: ledger.Refused, Code: "args_mismatch"}), vk.String()
+}
+
+// receiptOf makes a receipt over a batch of one.
+func receiptOf(t *testing.T, key ed25519.PrivateKey, vk ledger.VerifierKey, rec ledger.Record) string {
+	t.Helper()
+	rec.ID, rec.Time, rec.Tenant, rec.Step, rec.Server, rec.Tool = "rec_06f4k3m1v8q2c7x9z5n0b2w4ht", 1, "demo", -1, "demo", "wait"
 	r := ledger.Receipt{Origin: vk.Name, KeyHash: vk.Hash, Size: 1, Leaf: rec.AppendJSON(nil)}
 	copy(r.Signature[:], ed25519.Sign(key, ledger.AppendReceiptMessage(nil, vk.Name, 1, merkle.LeafHash(r.Leaf))))
-	return string(r.AppendText(nil)), vk.String()
+	return string(r.AppendText(nil))
+}
+
+// TestWhatFiltersDidIsTold: the caller has not seen the arguments that a filter rewrote, and the record is about those.
+func TestWhatFiltersDidIsTold(t *testing.T) {
+	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	vk, err := ledger.NewVerifierKey("gatewright.local/ledger/_instance/main", key.Public().(ed25519.PublicKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pin := filepath.Join(t.TempDir(), "ledger.pub")
+	if err := os.WriteFile(pin, []byte(vk.String()+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text := ""
+	h := newHouse(t)
+	h.data.HandleFunc("POST /mcp/demo", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Gatewright-Record", "rec_1")
+		w.Header().Set("Gatewright-Receipt", text)
+		answer(w, 200, `{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"5"}]}}`)
+	})
+	const rewritten = "arguments rewritten by redact@0123456789ab"
+	for _, c := range []struct {
+		detail           string
+		labels           []string
+		rows, told, hint string
+	}{
+		{rows: "", told: "", hint: "hint: give the arguments byte for byte"},
+		{rewritten, nil, "  detail   " + rewritten + "\n", "", "hint: a filter rewrote the arguments before they were recorded"},
+		{"", []string{"secret:aws-key", "x\x1b[2J"}, "  labels   secret:aws-key x[2J\n", "filtered: secret:aws-key x[2J\n", "hint: filters found secret:aws-key x[2J: if one rewrote the arguments"},
+		{rewritten, []string{"pii"}, "  detail   " + rewritten + "\n  labels   pii\n", "filtered: pii\n", "hint: a filter rewrote"},
+	} {
+		text = receiptOf(t, key, vk, ledger.Record{Kind: ledger.Settled, Outcome: "ok", Detail: c.detail, Labels: c.labels})
+		if o := h.run(t, "verify", text, "--key", pin); o.code != 0 || !strings.HasSuffix(o.out, "  outcome  ok\n"+c.rows) {
+			t.Errorf("%q: %+v", c.rows, o)
+		}
+		o := h.run(t, "verify", text, "--key", pin, "--args", "{}", "--salt", "AAAAAAAAAAAAAAAAAAAAAA")
+		if o.code != 1 || o.out != "" || !strings.Contains(o.errOut, c.hint) {
+			t.Errorf("%q: %+v", c.hint, o)
+		}
+		if o := h.run(t, "call", "demo/wait"); o != (outcome{0, "5\n", c.told + "record rec_1\n"}) {
+			t.Errorf("%q: %+v", c.told, o)
+		}
+	}
 }
 
 func TestAReceiptIsVerifiedOfflineFromArgumentFileAndStandardInput(t *testing.T) {

@@ -39,7 +39,7 @@ func (p *pinned) keys(sh *shell) (gatewright.Keys, error) {
 type verifyCmd struct {
 	pinned
 	Receipt string `arg:"" help:"A receipt, a file that holds one, or - for standard input."`
-	Args    string `help:"Also check that the record is about these arguments, as they were sent." placeholder:"JSON"`
+	Args    string `help:"Also check that the record is about these arguments: as they were sent or, where a filter rewrote them, as it left them." placeholder:"JSON"`
 	Salt    string `help:"The Gatewright-Salt that came with the answer; needed for --args." placeholder:"SALT"`
 	JSON    bool   `help:"Print the record as JSON." name:"json"`
 }
@@ -62,7 +62,7 @@ func (c *verifyCmd) Run(sh *shell) error {
 		return &hinted{err, "the receipt was changed, or another gateway made it; compare the pinned keys"}
 	}
 	if c.Args != "" && !v.CoversArguments(c.Salt, []byte(c.Args)) {
-		return &hinted{fmt.Errorf("%w: the record is about other arguments", gatewright.ErrReceipt), "give the arguments byte for byte as they were sent"}
+		return &hinted{fmt.Errorf("%w: the record is about other arguments", gatewright.ErrReceipt), otherArguments(&v.Record)}
 	}
 	if c.JSON {
 		return sh.json(map[string]any{"verified": true, "origin": v.Origin, "record": json.RawMessage(v.Leaf)})
@@ -70,6 +70,21 @@ func (c *verifyCmd) Run(sh *shell) error {
 	sh.showRecord(v)
 	return nil
 }
+
+// otherArguments says what to do when a record is about other arguments. It commits to those that went on to the tool,
+// which the caller of a filtered call has not seen.
+func otherArguments(r *ledger.Record) string {
+	switch {
+	case strings.Contains(r.Detail, "arguments rewritten"):
+		return "a filter rewrote the arguments before they were recorded: those sent do not verify, the rewritten ones do"
+	case len(r.Labels) > 0:
+		return "filters found " + labels(r) + ": if one rewrote the arguments before they were recorded, those sent do not verify and the rewritten ones do"
+	}
+	return "give the arguments byte for byte as they were sent"
+}
+
+// labels are what filters found in a call.
+func labels(r *ledger.Record) string { return clean(strings.Join(r.Labels, " ")) }
 
 // text finds the receipt: standard input, a file of that name, or the argument itself.
 func (c *verifyCmd) text(sh *shell) (string, error) {
@@ -107,4 +122,6 @@ func (sh *shell) showRecord(v *gatewright.Verified) {
 	row("of", r.Of)
 	row("outcome", r.Outcome)
 	row("code", r.Code)
+	row("detail", r.Detail)
+	row("labels", labels(r))
 }

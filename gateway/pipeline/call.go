@@ -41,7 +41,7 @@ type Call struct {
 	Server string                             // upstream name within the tenant, empty for operations on the gateway itself
 	Name   string                             // tool, prompt or resource
 	Args   []byte                             // checked JSON object; nil when the operation takes none; filters may rewrite it
-	Meta   []byte                             // _meta object to carry upstream; nil when there is none
+	Meta   []byte                             // _meta object to carry upstream, at most a W3C traceparent, for nobody judges it; nil when there is none
 	Shown  Shown                              // the plan as the client shows it
 	Plan   bool                               // the operation needs a Grant
 	Answer func(context.Context, *Call) error // the gateway's own answer; nil sends the call upstream

@@ -21,7 +21,7 @@ type Targets interface {
 }
 
 // Forward takes an admitted call to its server. What goes out is built here anew: the name and the very argument bytes
-// that were judged, trace context, and the gateway's own credential. Nothing of the client's header travels.
+// that were judged, a well-formed traceparent, and the gateway's own credential. Nothing of the client's header travels.
 type Forward struct {
 	Client  Upstreams
 	Servers Targets

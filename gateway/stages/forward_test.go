@@ -129,11 +129,11 @@ func TestWhatGoesOutIsWhatWasJudgedAndNothingOfTheCaller(t *testing.T) {
 	w.must(w.tools.Refresh(t.Context(), "acme", "files"))
 	u := &client{reply: upstream.Reply{Status: 200, Result: []byte(`{}`)}}
 	c := w.call(w.alice, "region", `{ "where" : "eu" }`, []byte("token"))
-	c.Credential, c.Meta = []byte(w.aliceKey), []byte(`{"traceparent":"x"}`)
+	c.Credential, c.Meta = []byte(w.aliceKey), []byte(`{"traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}`)
 	c.Tool, _ = w.tools.Lookup("acme", "files", "region")
 	w.must(stages.Forward{Client: u, Servers: targets{}}.Forward(context.Background(), c))
 	r := u.request
-	if r.Method != "tools/call" || r.Name != "region" || string(r.Arguments) != `{ "where" : "eu" }` || string(r.Meta) != `{"traceparent":"x"}` || r.Params != nil {
+	if r.Method != "tools/call" || r.Name != "region" || string(r.Arguments) != `{ "where" : "eu" }` || string(r.Meta) != `{"traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}` || r.Params != nil {
 		t.Errorf("sent %+v", r)
 	}
 	if u.mirror["Mcp-Param-Region"] != "eu" {

@@ -151,31 +151,37 @@ func headerValue(b []byte) (string, bool) {
 	return string(b), true
 }
 
-// traceKeys are the keys of the client's _meta that are carried to the upstream. The rest concerns this hop, or nobody
-// judged it.
-var traceKeys = map[string]bool{"traceparent": true, "tracestate": true, "baggage": true}
-
-// carried is the _meta object that goes upstream; nil when nothing of it does.
+// carried is the _meta object that goes upstream; nil when nothing of it does. Only a traceparent in the exact form of
+// W3C Trace Context is carried. Neither filters nor policy nor a plan judge _meta, so tracestate and baggage, which may
+// say anything, are dropped like all the rest, and a traceparent of any other form or version with them: the call goes
+// on without.
 func (e *exchange) carried() []byte {
-	raw := e.metaRaw
-	if raw == nil {
+	v, ok := canon.Get(e.metaRaw, "traceparent")
+	if !ok || !isTraceparent(v) {
 		return nil
 	}
-	var out []byte
-	_ = canon.Each(raw, func(key, value []byte) error {
-		if traceKeys[string(key)] && canon.KindOf(value) == '"' && len(value) <= 1024 {
-			if out == nil {
-				out = append(out, '{')
-			} else {
-				out = append(out, ',')
+	return slices.Concat([]byte(`{"traceparent":`), v, []byte{'}'})
+}
+
+// isTraceparent says whether raw JSON is a string "00-TRACE-PARENT-FLAGS" of 32, 16 and 2 digits of lower-case hex,
+// neither id all zero. It is not decoded: what needs an escape is not of this form.
+func isTraceparent(raw []byte) bool {
+	const form = `"00-tttttttttttttttttttttttttttttttt-pppppppppppppppp-ff"`
+	if len(raw) != len(form) {
+		return false
+	}
+	for i, c := range raw {
+		switch form[i] {
+		case 't', 'p', 'f':
+			if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+				return false
 			}
-			out = canon.AppendString(out, string(key))
-			out = append(append(out, ':'), value...)
+		default:
+			if c != form[i] {
+				return false
+			}
 		}
-		return nil
-	})
-	if out != nil {
-		out = append(out, '}')
 	}
-	return out
+	const zeros = "00000000000000000000000000000000"
+	return string(raw[4:36]) != zeros && string(raw[37:53]) != zeros[:16]
 }

@@ -128,10 +128,6 @@ type Config struct {
 	LinesPerSecond int `koanf:"lines_per_second"`
 	// LogLines is how many of these lines are kept for Logs (default 200).
 	LogLines int `koanf:"log_lines"`
-
-	// ReadyTimeout is how long a child of Start may take to print its ready line
-	// (default 10s).
-	ReadyTimeout time.Duration `koanf:"-"`
 }
 
 // DefaultConfig returns the documented defaults.
@@ -144,7 +140,6 @@ func DefaultConfig() Config {
 		InFlight: 256, MaxMessage: 8 << 20,
 		Memory: 1 << 30, Files: 1024, Processes: 256, WatchEvery: 250 * time.Millisecond,
 		LinesPerSecond: 20, LogLines: 200,
-		ReadyTimeout: 10 * time.Second,
 	}
 }
 
@@ -192,7 +187,4 @@ type Options struct {
 	// another process takes over. It may be called before New returns, from one
 	// goroutine at a time, and must not block.
 	OnChange func(State)
-	// OnReady, if set, is called by Start with the child's URL each time it
-	// becomes ready, the first time before Start returns. It must not block.
-	OnReady func(url string)
 }

@@ -183,11 +183,12 @@ func (c *Connector) Call(ctx context.Context, r *connector.Request, reply *conne
 	return c.down()
 }
 
-// unsent says that a call did not reach the process, which has ended or takes
-// no more calls.
+// unsent says that a call never left this side, because the process has ended
+// or is being replaced. What the process says of itself is not taken for that: a
+// call must not have two effects because of a lie.
 func unsent(err error) bool {
 	f, ok := errors.AsType[*connector.Failure](err)
-	return ok && f.Kind == connector.Unreachable && !f.Sent
+	return ok && f.Kind == connector.Unreachable && !f.Sent && !f.Told()
 }
 
 func (c *Connector) down() error {

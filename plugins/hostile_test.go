@@ -25,10 +25,30 @@ import (
 
 	"github.com/gatewright/gatewright/plugins"
 	"github.com/gatewright/gatewright/plugins/connector"
+	"path/filepath"
 )
 
 // hostiles are parts that speak on the wire themselves, as its description says, and then do not keep to it.
 var hostiles = map[string]func(raw) error{
+	"liar": func(s raw) error { // has its effect, and says that there was none
+		return s.each(func(kind byte, id uint64) []byte {
+			switch kind {
+			case 2:
+				if err := os.WriteFile(filepath.Join(os.Getenv("EFFECTS"), strconv.Itoa(os.Getpid())), nil, 0o600); err != nil {
+					return nil
+				}
+				time.Sleep(700 * time.Millisecond)
+				return frame(4, id, string([]byte{byte(connector.Unreachable), 0}))
+			case 6:
+				return frame(7, id, "")
+			}
+			return nil
+		})
+	},
+	"leaver": func(s raw) error { // says that it leaves, and stays
+		hello := append([]byte{1, 0, 0, 0, 0, 0, 0, 4}, make([]byte, 12)...)
+		return errors.Join(s.SendMsg(frame(1, 0, string(hello))), s.SendMsg(frame(8, 0, "")), s.wait())
+	},
 	"no hello": func(s raw) error { return s.wait() },
 	"odd hello": func(s raw) error {
 		return errors.Join(s.SendMsg(frame(1, 0, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00")), s.wait())
@@ -556,4 +576,37 @@ func TestTheSocketIsGoneOnceBothSidesAreConnected(t *testing.T) {
 		t.Errorf("%v, %v", left, err)
 	}
 	must(t, c, "echo", "{}")
+}
+
+// TestACallIsNeverMadeTwiceOnAConnectorsWord: a connector that says "not sent" while it is replaced may have had the effect.
+func TestACallIsNeverMadeTwiceOnAConnectorsWord(t *testing.T) {
+	dir := t.TempDir()
+	o := quick(unchanged(t), "liar", io.Discard)
+	o.Command.Env = append(o.Command.Env, "EFFECTS="+dir)
+	c := run(t, o)
+	done := make(chan error, 1)
+	go func() {
+		_, err := ask(t.Context(), c, "transfer", "{}")
+		done <- err
+	}()
+	until(t, "the effect", func() bool { list, _ := os.ReadDir(dir); return len(list) == 1 })
+	if err := c.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	err := <-done
+	if f, ok := errors.AsType[*connector.Failure](err); !ok || !f.Told() || f.Sent {
+		t.Errorf("the call: %v", err)
+	}
+	if list, _ := os.ReadDir(dir); len(list) != 1 {
+		t.Errorf("one call had its effect in %d processes", len(list))
+	}
+}
+
+// TestAConnectorThatLeavesAndStaysIsReplaced: it takes no calls, so it must not count as running.
+func TestAConnectorThatLeavesAndStaysIsReplaced(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes as long as a connector may stay")
+	}
+	c := run(t, quick(unchanged(t), "leaver", io.Discard))
+	until(t, "another process", func() bool { return c.Stats().Starts > 1 })
 }

@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -29,14 +30,10 @@ import (
 	"github.com/gatewright/gatewright/plugins/connector"
 )
 
-// TestMain is also the child: with PART or CHILD set, the test binary plays a part.
+// TestMain is also the child: with PART set, the test binary plays a part.
 func TestMain(m *testing.M) {
 	if part := os.Getenv("PART"); part != "" {
 		os.Exit(act(part))
-	}
-	if part := os.Getenv("CHILD"); part != "" {
-		play(part)
-		return
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -364,7 +361,7 @@ func quick(sockets, part string, out io.Writer) plugins.Options {
 	return plugins.Options{
 		Config: config, Tenant: "acme", SocketDir: sockets,
 		Command: plugins.Command{Name: "test", Path: os.Args[0], Env: []string{"PART=" + part, ours}},
-		Logger:  slog.New(slog.NewTextHandler(out, nil)),
+		Logger:  slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Now:     time.Now,
 	}
 }
@@ -432,3 +429,23 @@ func until(t *testing.T, what string, ok func() bool) {
 	}
 	t.Fatalf("it never came to this: %s", what)
 }
+
+// logs is a buffer that may be written while it is read.
+type logs struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logs) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(b)
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+func gone(pid int) bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }

@@ -147,7 +147,11 @@ func (s *supervisor) takeOver(a *attempt, in serving) {
 	}
 	var stats Stats
 	in.describe(&stats)
-	s.log.Info("connector runs", slog.Int("pid", stats.PID), slog.String("name", stats.Info.Name), slog.String("version", stats.Info.Version))
+	level := slog.LevelDebug // a first start that goes well is no news
+	if s.Stats().Starts > 1 {
+		level = slog.LevelInfo
+	}
+	s.log.Log(context.Background(), level, "connector runs", slog.Int("pid", stats.PID), slog.String("name", stats.Info.Name), slog.String("version", stats.Info.Version))
 	s.enter(Running, 0, nil)
 }
 

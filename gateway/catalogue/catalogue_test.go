@@ -339,7 +339,7 @@ func TestListenersHearOfChangesOnly(t *testing.T) {
 	}
 	l.set("srv", tool("a"), tool("b"))
 	if failed := c.RefreshAll(t.Context()); len(failed) != 0 {
-		t.Errorf("%d failed", failed)
+		t.Errorf("%d failed", len(failed))
 	}
 	if err := c.RemoveServer(t.Context(), "acme", "srv"); err != nil {
 		t.Fatal(err)

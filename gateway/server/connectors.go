@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatewright/gatewright/gateway/config"
@@ -29,33 +30,51 @@ type place struct{ tenant, name string }
 // connectors are the processes that reach servers, by the server they reach. The set is fixed at start: command lines come
 // from the configuration alone.
 type connectors struct {
-	all map[place]*plugins.Connector
-	log *slog.Logger
-	wg  sync.WaitGroup // refreshes on the way
+	all  map[place]*plugins.Connector
+	ours map[place]string // the kind of those that are this same binary
+	// unfit are those that cannot be started as they are configured, and why: the others are served all the same.
+	unfit map[place]error
+	paths map[place][]string // what of a host's file system an error of theirs may name
+	log   *slog.Logger
+	// live is set when catalogue and policies stand: who runs before is read with all other servers.
+	live atomic.Bool
+	wg   sync.WaitGroup // refreshes on the way
 }
 
 // openConnectors starts a process for each server that is reached by one. It does not wait for them: a server that is down
 // must not keep the others from being served.
 func (g *Gateway) openConnectors(ctx context.Context) error {
-	g.connectors = &connectors{all: map[place]*plugins.Connector{}, log: g.o.Log}
+	g.connectors = &connectors{all: map[place]*plugins.Connector{}, ours: map[place]string{}, unfit: map[place]error{}, paths: map[place][]string{}, log: g.o.Log}
 	if g.demoRuns() {
 		if err := g.addConnector(ctx, place{demoTenant, demoServerName}, g.builtinCommand(builtin.Demo, nil)); err != nil {
 			return err
 		}
 	}
 	for name, s := range g.o.Config.Servers {
-		cmd, ok, err := g.command(s)
-		if err != nil {
-			return fmt.Errorf("server %q: %w", name, err)
+		if s.URL == "" && len(s.Command) == 0 && s.Connector == "" {
+			return fmt.Errorf("server %q has neither url nor command nor connector", name)
 		}
-		if !ok {
+		if s.URL != "" && s.Via != "connector" || !g.tenantThere(ctx, s.Tenant) {
 			continue
 		}
-		if err := g.addConnector(ctx, place{s.Tenant, name}, cmd); err != nil {
-			return fmt.Errorf("server %q: %w", name, err)
+		at := place{s.Tenant, name}
+		cmd, err := g.command(s)
+		if err == nil {
+			err = g.addConnector(ctx, at, cmd)
+		}
+		if err != nil {
+			g.connectors.unfit[at] = err
+			g.o.Log.Error("a server's process cannot be started as it is configured; its calls are refused, the other servers are served", "server", name, "tenant", s.Tenant, "error", err)
 		}
 	}
 	return nil
+}
+
+// tenantThere says whether a server has somebody to serve: a process of an organisation that is misspelt, or not made yet,
+// would run and hold secrets where nobody sees it.
+func (g *Gateway) tenantThere(ctx context.Context, tenant string) bool {
+	_, err := g.people.Org(ctx, tenant)
+	return err == nil || g.o.Config.Mode == "development" && tenant == demoTenant
 }
 
 // demoRuns says whether the built-in demo server is started.
@@ -79,7 +98,10 @@ func (g *Gateway) addConnector(ctx context.Context, at place, cmd plugins.Comman
 	if err != nil {
 		return err
 	}
-	g.connectors.all[at] = p
+	g.connectors.all[at], g.connectors.paths[at] = p, []string{cmd.Path, cmd.Dir}
+	if cmd.Path == g.o.Self[0] {
+		g.connectors.ours[at] = cmd.Args[len(cmd.Args)-1]
+	}
 	return nil
 }
 
@@ -88,7 +110,7 @@ const frameRoom = 64 << 10
 
 // connectorChanged reads a server's tools each time its process is ready: a new process may offer others.
 func (g *Gateway) connectorChanged(ctx context.Context, at place, s plugins.State) {
-	if s != plugins.Running || g.closing.Load() || g.tools == nil {
+	if s != plugins.Running || g.closing.Load() || !g.connectors.live.Load() {
 		return
 	}
 	g.connectors.wg.Go(func() {
@@ -101,48 +123,49 @@ func (g *Gateway) connectorChanged(ctx context.Context, at place, s plugins.Stat
 }
 
 // command says what process reaches a server, if one does.
-func (g *Gateway) command(s config.Server) (plugins.Command, bool, error) {
+func (g *Gateway) command(s config.Server) (plugins.Command, error) {
 	env := plugins.Command{Env: s.Env, PassEnv: s.PassEnv, Dir: s.Dir}
 	pin, err := hex.DecodeString(s.SHA256)
 	if err != nil {
-		return env, false, fmt.Errorf("sha256: %w", err)
+		return env, fmt.Errorf("sha256: %w", err)
 	}
 	switch {
 	case s.Connector != "":
 		path, err := program(s.Connector)
 		env.Path, env.Args, env.SHA256 = path, s.Args, pin
-		return env, true, err
+		return env, err
 	case len(s.Command) > 0:
 		return g.stdioCommand(s, pin)
 	case s.Via == "connector":
 		conf, err := json.Marshal(httpConnector{URL: s.URL, Era: s.Era, AllowPrivate: s.AllowPrivate || g.o.Config.Upstream.AllowPrivate, Upstream: g.o.Config.Upstream})
-		return g.builtinCommand(builtin.HTTP, conf), true, err
+		return g.builtinCommand(builtin.HTTP, conf), err
 	}
-	if s.URL == "" {
-		return env, false, errors.New("it has neither url nor command nor connector")
-	}
-	return env, false, nil
+	return env, errors.New("it needs no process")
 }
 
 // stdioCommand runs the MCP server below a process of ours that speaks to it over its standard input and output.
-func (g *Gateway) stdioCommand(s config.Server, pin []byte) (plugins.Command, bool, error) {
+func (g *Gateway) stdioCommand(s config.Server, pin []byte) (plugins.Command, error) {
 	path, err := program(s.Command[0])
 	if err != nil {
-		return plugins.Command{}, false, err
+		return plugins.Command{}, err
 	}
 	conf, err := json.Marshal(stdio.Config{
+		StartTimeout: g.o.Config.Connectors.StartTimeout * 5 / 6, InFlight: g.o.Config.Connectors.InFlight,
 		Path: path, Args: s.Command[1:], Env: s.Env, PassEnv: append([]string{"PATH", "HOME"}, s.PassEnv...), Dir: s.Dir, SHA256: pin, Era: s.Era,
 		MaxMessage: int(g.o.Config.Upstream.MaxReply), JSONDepth: g.o.Config.Upstream.JSONDepth, JSONValues: g.o.Config.Upstream.JSONValues,
 	})
 	cmd := g.builtinCommand(builtin.Stdio, conf)
 	cmd.PassEnv = append([]string{"PATH", "HOME"}, s.PassEnv...)
-	return cmd, true, err
+	return cmd, err
 }
 
 // program finds a program once, at start, so that a later change of PATH or folder cannot make it another.
 func program(name string) (string, error) {
 	path, err := exec.LookPath(name)
-	if err != nil && !errors.Is(err, exec.ErrDot) {
+	if errors.Is(err, exec.ErrDot) {
+		return "", fmt.Errorf("find the program: %w (write ./%s if the one of this folder is meant)", err, name)
+	}
+	if err != nil {
 		return "", fmt.Errorf("find the program: %w", err)
 	}
 	if path, err = filepath.Abs(path); err != nil {
@@ -185,8 +208,11 @@ func (c *connectors) carrier(tenant, name string) upstream.Carrier {
 	if c == nil {
 		return nil
 	}
+	if c.unfit[place{tenant, name}] != nil {
+		return unfit{}
+	}
 	if p := c.all[place{tenant, name}]; p != nil {
-		return carrier{p, c.log}
+		return carrier{p, c.log, c.ours[place{tenant, name}]}
 	}
 	return nil
 }
@@ -197,10 +223,19 @@ func (c *connectors) starting(tenant, name string) bool {
 	return p != nil && p.Stats().State == plugins.Starting
 }
 
+// unfit is the carrier of a server whose process cannot be started.
+type unfit struct{}
+
+// Carry refuses.
+func (unfit) Carry(context.Context, *upstream.Target, *upstream.Request, *upstream.Reply) error {
+	return &upstream.Error{Kind: upstream.Unreachable, Detail: "its process cannot be started as it is configured"}
+}
+
 // carrier is a connector as an upstream.
 type carrier struct {
-	c   *plugins.Connector
-	log *slog.Logger
+	c    *plugins.Connector
+	log  *slog.Logger
+	kind string // of one that is this same binary
 }
 
 // Carry sends the request through the process.
@@ -215,7 +250,7 @@ func (k carrier) Carry(ctx context.Context, t *upstream.Target, r *upstream.Requ
 	}
 	var out connector.Reply
 	if err := k.c.Call(ctx, &req, &out); err != nil {
-		fault := carryFault(err)
+		fault := carryFault(err, k.kind)
 		k.log.Debug("a connector's call failed", "tenant", t.Tenant, "server", t.Name, "kind", fault.Kind, "detail", fault.Detail)
 		return fault
 	}
@@ -231,7 +266,19 @@ func (l connectorList) List(tenant string) []control.ConnectorView {
 	var out []control.ConnectorView
 	for at, p := range l.c.all {
 		if at.tenant == tenant {
-			out = append(out, connectorView(at.name, p.Stats()))
+			v := connectorView(at.name, p.Stats())
+			for _, path := range l.c.paths[at] {
+				if path != "" { // viewers read this too, and the host's folders are not theirs
+					v.LastError = strings.ReplaceAll(v.LastError, path, filepath.Base(path))
+				}
+			}
+			out = append(out, v)
+		}
+	}
+	for at, err := range l.c.unfit {
+		if at.tenant == tenant {
+			l.c.log.Debug("asked for a server that cannot be started", "server", at.name, "error", err)
+			out = append(out, control.ConnectorView{Name: at.name, State: string(plugins.Broken), LastError: "it cannot be started as it is configured; the gateway's log says why"})
 		}
 	}
 	slices.SortFunc(out, func(a, b control.ConnectorView) int { return strings.Compare(a.Name, b.Name) })
@@ -285,7 +332,8 @@ var carryFaults = map[connector.Kind]upstream.Error{
 	connector.Internal:    {Kind: upstream.Unreachable, Detail: "the connector has a fault"},
 }
 
-func carryFault(err error) *upstream.Error {
+// carryFault translates. That a call had no effect is believed of our own connectors only.
+func carryFault(err error, kind string) *upstream.Error {
 	f, ok := errors.AsType[*connector.Failure](err)
 	if !ok {
 		return &upstream.Error{Kind: upstream.Unreachable, Detail: "the connector failed", Sent: true}
@@ -294,14 +342,17 @@ func carryFault(err error) *upstream.Error {
 	if !ok {
 		fault = carryFaults[connector.Internal]
 	}
-	fault.Sent = f.Sent
+	fault.Sent = f.Sent || f.Told() && kind == ""
+	if word, detail, ok := strings.Cut(f.Detail, ": "); ok && kind == builtin.HTTP && f.Told() {
+		fault.Kind, fault.Detail = upstream.Kind(word), detail // as our own client found it, see httpFailure
+	}
 	return &fault
 }
 
 // awaitDemo waits until the demo server is ready and its tools are known, so that the first call after the ready line works.
 func (g *Gateway) awaitDemo(ctx context.Context) error {
 	p := g.connectors.all[place{demoTenant, demoServerName}]
-	if p == nil {
+	if p == nil || !g.demoRuns() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, g.o.Config.Connectors.StartTimeout+time.Second)

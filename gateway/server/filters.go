@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/gatewright/gatewright/gateway/stages"
 	"github.com/gatewright/gatewright/wasm"
@@ -16,12 +17,21 @@ import (
 // tenantFilters gives each tenant its own instances of the filters in force: what one tenant's call leaves in a filter's
 // memory is never seen by another's.
 type tenantFilters struct {
-	runtime *wasm.Runtime
-	names   []string
+	runtime  *wasm.Runtime
+	names    []string
+	now      func() time.Time
+	breakFor time.Duration
 
 	mu    sync.Mutex // taken to load
 	known atomic.Pointer[map[string][]stages.FilterUnit]
 	open  []*wasm.Filter
+	// failed remembers what could not be loaded, so that not each call tries again.
+	failed map[string]failure
+}
+
+type failure struct {
+	err   error
+	until time.Time
 }
 
 // openFilters loads the filters once, so that a filter that cannot be used is a plain error at start.
@@ -42,7 +52,7 @@ func (g *Gateway) openFilters(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	g.filters = &tenantFilters{runtime: r, names: c.Enabled}
+	g.filters = &tenantFilters{runtime: r, names: c.Enabled, now: g.o.Now, breakFor: c.BreakFor, failed: map[string]failure{}}
 	g.filters.known.Store(&map[string][]stages.FilterUnit{})
 	_, err = g.filters.load(ctx, demoTenant)
 	return err
@@ -70,19 +80,15 @@ func (f *tenantFilters) load(ctx context.Context, tenant string) ([]stages.Filte
 	if units, ok := old[tenant]; ok {
 		return units, nil
 	}
-	var units []stages.FilterUnit
-	for _, name := range f.names {
-		module, ok := filters.Module(name)
-		if !ok {
-			return nil, fmt.Errorf("filter %q is not one of the built-in ones: %s", name, strings.Join(filters.Names(), ", "))
-		}
-		unit, err := f.runtime.Load(ctx, name, module, nil)
-		if err != nil {
-			return nil, fmt.Errorf("load filter %q: %w", name, err)
-		}
-		f.open = append(f.open, unit)
-		units = append(units, unit)
+	if why, ok := f.failed[tenant]; ok && f.now().Before(why.until) {
+		return nil, why.err
 	}
+	units, err := f.loadAll(ctx)
+	if err != nil {
+		f.failed[tenant] = failure{err, f.now().Add(f.breakFor)}
+		return nil, err
+	}
+	delete(f.failed, tenant)
 	next := make(map[string][]stages.FilterUnit, len(old)+1)
 	for k, v := range old {
 		next[k] = v
@@ -90,6 +96,37 @@ func (f *tenantFilters) load(ctx context.Context, tenant string) ([]stages.Filte
 	next[tenant] = units
 	f.known.Store(&next)
 	return units, nil
+}
+
+// loadAll loads each filter, or none.
+func (f *tenantFilters) loadAll(ctx context.Context) ([]stages.FilterUnit, error) {
+	var units []stages.FilterUnit
+	var loaded []*wasm.Filter
+	for _, name := range f.names {
+		unit, err := f.loadOne(ctx, name)
+		if err != nil {
+			for _, l := range loaded {
+				err = errors.Join(err, l.Close(ctx))
+			}
+			return nil, err
+		}
+		loaded = append(loaded, unit)
+		units = append(units, unit)
+	}
+	f.open = append(f.open, loaded...)
+	return units, nil
+}
+
+func (f *tenantFilters) loadOne(ctx context.Context, name string) (*wasm.Filter, error) {
+	module, ok := filters.Module(name)
+	if !ok {
+		return nil, fmt.Errorf("filter %q is not one of the built-in ones: %s", name, strings.Join(filters.Names(), ", "))
+	}
+	unit, err := f.runtime.Load(ctx, name, module, nil)
+	if err != nil {
+		return nil, fmt.Errorf("load filter %q: %w", name, err)
+	}
+	return unit, nil
 }
 
 func (f *tenantFilters) close(ctx context.Context) error {

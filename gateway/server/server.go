@@ -236,21 +236,19 @@ func (g *Gateway) ready() error {
 func (g *Gateway) Close() error {
 	var errs []error
 	g.closing.Store(true)
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
 	if g.strange != nil && g.line != nil {
-		errs = append(errs, g.strange.Flush(ctx, g.line))
+		errs = append(errs, within(closeGrace, func(ctx context.Context) error { return g.strange.Flush(ctx, g.line) }))
 	}
-	errs = append(errs, g.connectors.stop(ctx))
+	errs = append(errs, within(closeGrace, g.connectors.stop))
 	if g.client != nil {
 		g.client.Close()
 	}
 	if g.plans != nil {
 		g.plans.Close()
 	}
-	errs = append(errs, g.filters.close(ctx))
+	errs = append(errs, within(closeGrace, g.filters.close))
 	if g.ledger != nil {
-		errs = append(errs, g.ledger.Close(ctx))
+		errs = append(errs, within(closeGrace, g.ledger.Close))
 	}
 	for _, ln := range []net.Listener{g.data, g.admin} {
 		if ln != nil {
@@ -264,4 +262,13 @@ func (g *Gateway) Close() error {
 		errs = append(errs, g.dir.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// closeGrace is what each part is given to close. Each has its own: a tool that hangs must not take the ledger's.
+const closeGrace = 10 * time.Second
+
+func within(d time.Duration, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	return do(ctx)
 }

@@ -22,6 +22,7 @@ const (
 // firstTenant makes what is there before anybody can manage the gateway: in development the tenant "demo" with an
 // agent, working keys and the demo server; in production the gateway's own admin, whose key is shown once.
 func (g *Gateway) firstTenant(ctx context.Context) error {
+	g.connectors.live.Store(true)
 	if g.o.Config.Mode == "production" {
 		return g.firstAdmin(ctx)
 	}
@@ -132,7 +133,7 @@ func (l serverList) RemoveServer(ctx context.Context, tenant, name string) error
 func (g *Gateway) configuredServers(ctx context.Context) {
 	for name, s := range g.o.Config.Servers {
 		if _, err := g.people.Org(ctx, s.Tenant); err != nil {
-			g.o.Log.Warn("a configured server belongs to an organisation that does not exist; nobody can reach it", "server", name, "tenant", s.Tenant)
+			g.o.Log.Warn("a configured server belongs to an organisation that does not exist; nobody can reach it, and its process, if it has one, is started only after a restart with the organisation there", "server", name, "tenant", s.Tenant)
 		}
 	}
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/gatewright/gatewright/gateway/upstream"
-	"github.com/gatewright/gatewright/plugins/demo"
+	"github.com/gatewright/gatewright/plugins/demo/demotest"
 )
 
 // recorder keeps what a real server was asked.
@@ -87,7 +87,7 @@ func serve(t testing.TB, h http.Handler) (*recorder, *upstream.Target) {
 	r := &recorder{next: h}
 	s := httptest.NewServer(r)
 	t.Cleanup(s.Close)
-	return r, &upstream.Target{Tenant: "demo", Name: "srv", URL: s.URL + demo.Path, AllowPrivate: true}
+	return r, &upstream.Target{Tenant: "demo", Name: "srv", URL: s.URL + demotest.Path, AllowPrivate: true}
 }
 
 func callText(t *testing.T, c *upstream.Client, target *upstream.Target, principal, tool, args string) string {
@@ -106,9 +106,9 @@ func TestRealServersOfEveryKindAnswer(t *testing.T) {
 		era     string
 		want    string
 	}{
-		"demo, auto":                {demo.Handler(), "auto", "modern"},
-		"demo, legacy":              {demo.Handler(), "legacy", "unknown"},
-		"demo, modern":              {demo.Handler(), "modern", "unknown"},
+		"demo, auto":                {demotest.Handler(), "auto", "modern"},
+		"demo, legacy":              {demotest.Handler(), "legacy", "unknown"},
+		"demo, modern":              {demotest.Handler(), "modern", "unknown"},
 		"sdk stateful, JSON":        {sdkServer(&mcp.StreamableHTTPOptions{JSONResponse: true}, 0), "", "legacy"},
 		"sdk stateful, events":      {sdkServer(&mcp.StreamableHTTPOptions{}, 0), "auto", "legacy"},
 		"sdk stateless, JSON":       {sdkServer(&mcp.StreamableHTTPOptions{Stateless: true, JSONResponse: true}, 0), "auto", "modern"},
@@ -285,7 +285,7 @@ func TestAServerThatRefusesTheCredentialIsNotTriedTheOldWay(t *testing.T) {
 }
 
 func TestTheRequestSaysWhatWasJudgedAndNothingElse(t *testing.T) {
-	rec, target := serve(t, demo.Handler())
+	rec, target := serve(t, demotest.Handler())
 	target.Era = "modern"
 	target.Headers = func(add func(name, value string)) { add("Authorization", "Bearer up-secret") }
 	client := newClient(t, nil)
@@ -319,7 +319,7 @@ func TestTheRequestSaysWhatWasJudgedAndNothingElse(t *testing.T) {
 }
 
 func TestWholeParamsAreSentAndMustAgreeWithTheName(t *testing.T) {
-	rec, target := serve(t, demo.Handler())
+	rec, target := serve(t, demotest.Handler())
 	target.Era = "modern"
 	client := newClient(t, nil)
 	call := func(name, params string) error {
@@ -340,7 +340,7 @@ func TestWholeParamsAreSentAndMustAgreeWithTheName(t *testing.T) {
 }
 
 func TestHeadersThatWouldChangeTheRequestAreRefused(t *testing.T) {
-	rec, target := serve(t, demo.Handler())
+	rec, target := serve(t, demotest.Handler())
 	target.Era = "modern"
 	client := newClient(t, nil)
 	for _, h := range [][2]string{
@@ -359,7 +359,7 @@ func TestHeadersThatWouldChangeTheRequestAreRefused(t *testing.T) {
 }
 
 func TestAMirroredArgumentIsEncodedAsTheProtocolAsks(t *testing.T) {
-	rec, target := serve(t, demo.Handler())
+	rec, target := serve(t, demotest.Handler())
 	target.Era = "modern"
 	client := newClient(t, nil)
 	for _, c := range [][2]string{{"plain text", "plain text"}, {"é", "=?base64?w6k=?="}, {" a", "=?base64?IGE=?="}, {"a\r\nX: y", "=?base64?YQ0KWDogeQ==?="}, {"=?base64?YQ==?=", "=?base64?PT9iYXNlNjQ/WVE9PT89?="}} {
@@ -378,7 +378,7 @@ func TestAMirroredArgumentIsEncodedAsTheProtocolAsks(t *testing.T) {
 }
 
 func TestAPanicOfTheHeadersLeavesNoConnectionBehind(t *testing.T) {
-	_, target := serve(t, demo.Handler())
+	_, target := serve(t, demotest.Handler())
 	target.Era = "modern"
 	client := newClient(t, func(o *upstream.Options) { o.Config.MaxConnections = 1 })
 	target.Headers = func(func(name, value string)) { panic("vault") }
@@ -424,9 +424,9 @@ func TestAListThatIsNotOneFailsAsAWhole(t *testing.T) {
 }
 
 func TestCertificatesAreChecked(t *testing.T) {
-	s := httptest.NewTLSServer(demo.Handler())
+	s := httptest.NewTLSServer(demotest.Handler())
 	t.Cleanup(s.Close)
-	target := &upstream.Target{Tenant: "demo", Name: "tls", URL: s.URL + demo.Path, AllowPrivate: true}
+	target := &upstream.Target{Tenant: "demo", Name: "tls", URL: s.URL + demotest.Path, AllowPrivate: true}
 	if e := wantKind(t, newClient(t, nil).Call(t.Context(), target, toolCall(), new(upstream.Reply)), upstream.Unreachable); !strings.Contains(e.Detail, "certificate") {
 		t.Errorf("got %v", e)
 	}
@@ -450,11 +450,11 @@ func TestCertificatesAreChecked(t *testing.T) {
 }
 
 func TestOldTLSIsRefused(t *testing.T) {
-	s := httptest.NewUnstartedServer(demo.Handler())
+	s := httptest.NewUnstartedServer(demotest.Handler())
 	s.TLS = &tls.Config{MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10} //nolint:gosec // an old server
 	s.StartTLS()
 	t.Cleanup(s.Close)
-	target := &upstream.Target{Tenant: "demo", Name: "tls", URL: s.URL + demo.Path, AllowPrivate: true}
+	target := &upstream.Target{Tenant: "demo", Name: "tls", URL: s.URL + demotest.Path, AllowPrivate: true}
 	wantKind(t, newClient(t, nil).Call(t.Context(), target, toolCall(), new(upstream.Reply)), upstream.Unreachable)
 }
 
@@ -462,7 +462,7 @@ func TestAChangedURLDropsWhatWasKnown(t *testing.T) {
 	_, target := serve(t, sdkServer(&mcp.StreamableHTTPOptions{JSONResponse: true}, 0))
 	client := newClient(t, nil)
 	callText(t, client, target, "agt_1", "echo_01", `{"text":"x"}`)
-	_, modern := serve(t, demo.Handler())
+	_, modern := serve(t, demotest.Handler())
 	callText(t, client, modern, "agt_1", "calculate", `{"expression":"1"}`)
 	if h, _ := client.Health("demo", "srv"); h.Era != "modern" || h.Sessions != 0 {
 		t.Errorf("got %+v", h)

@@ -96,7 +96,12 @@ type Failure struct {
 	// Sent tells that the effect may have happened.
 	Sent bool
 	err  error // the caller's context error, for errors.Is
+	told bool  // see Told
 }
+
+// Told reports whether the connector itself said so. What it says of Sent is its claim: a call may have had its effect
+// all the same, and must not be made a second time on the word of whom it was made to.
+func (f *Failure) Told() bool { return f.told }
 
 func (f *Failure) Error() string { return f.Kind.String() + ": " + f.Detail }
 

@@ -228,5 +228,5 @@ func parseFailure(body []byte) (*Failure, error) {
 	if len(body) < 2 || !Kind(body[0]).known() || body[1] > 1 || len(body) > 2+maxDetail {
 		return nil, errors.New("the body of a failure frame is malformed")
 	}
-	return &Failure{Kind: Kind(body[0]), Sent: body[1] == 1, Detail: cleanText(string(body[2:]), maxDetail)}, nil
+	return &Failure{told: true, Kind: Kind(body[0]), Sent: body[1] == 1, Detail: cleanText(string(body[2:]), maxDetail)}, nil
 }

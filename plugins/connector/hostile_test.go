@@ -199,6 +199,29 @@ func TestLateAnswersAreNoFlood(t *testing.T) {
 	}
 }
 
+func TestLatePongsAreNoFlood(t *testing.T) {
+	var late []byte
+	s := hostile(t, connector.Bounds{}, func(raw connector.Raw, kind byte, id uint64, _ []byte) error {
+		if kind == connector.KindPing {
+			late = append(late, connector.Frame(connector.KindPong, id)...)
+			return nil
+		}
+		return raw.Send(append(late, connector.Frame(connector.KindReply, id, 0, '{', '}')...))
+	})
+	ended, end := context.WithCancel(t.Context())
+	end()
+	const pings = 2000 // more than may come unasked
+	for range pings {
+		if err := s.Ping(ended); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+	}
+	var reply connector.Reply
+	if err := s.Call(soon(t), &tool, &reply); err != nil || s.Strays() != pings {
+		t.Errorf("%v, strays: %d", err, s.Strays())
+	}
+}
+
 func TestAMessageOverTheBoundEndsTheSession(t *testing.T) {
 	const bound = 64 << 10
 	s := hostile(t, connector.Bounds{MaxFrame: bound}, func(raw connector.Raw, kind byte, id uint64, _ []byte) error {
@@ -350,6 +373,9 @@ func TestAConnectorThatNeverReads(t *testing.T) {
 	}
 	if kinds[connector.Busy] < calls/2 || kinds[connector.Busy]+kinds[connector.Timeout] != calls {
 		t.Errorf("calls failed as %v", kinds)
+	}
+	if n := s.InFlight(); n != kinds[connector.Timeout] {
+		t.Errorf("%d in flight, want those that were sent", n)
 	}
 	late, cancelLate := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancelLate()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -113,8 +114,23 @@ func (s *Session) drained(f frame) error {
 		select {
 		case <-s.idle:
 			s.out.close()
+			s.awaitLeave()
 		case <-s.done:
 		}
 	}()
 	return nil
+}
+
+// leaveWithin is how long a connector may stay that has said it leaves, when nothing is left to do.
+const leaveWithin = 5 * time.Second
+
+// awaitLeave ends the session of one that stays: it takes no calls, and whoever supervises it has to hear of it.
+func (s *Session) awaitLeave() {
+	timer := time.NewTimer(leaveWithin)
+	defer timer.Stop()
+	select {
+	case <-s.done:
+	case <-timer.C:
+		s.end(&Failure{Kind: Timeout, Detail: "the connector said that it leaves, and stayed"})
+	}
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -16,21 +15,21 @@ import (
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
-	"go.uber.org/goleak"
 
 	"github.com/gatewright/gatewright/merkle/canon"
 	"github.com/gatewright/gatewright/plugins/connector"
 	"github.com/gatewright/gatewright/plugins/demo"
+	"github.com/gatewright/gatewright/plugins/demo/demotest"
 )
 
 // connect opens a client session of one protocol version against a fresh demo.
 func connect(t *testing.T, version string) *mcp.ClientSession {
 	t.Helper()
-	server := httptest.NewServer(demo.Handler())
+	server := httptest.NewServer(demotest.Handler())
 	t.Cleanup(server.Close)
 	client := mcp.NewClient(&mcp.Implementation{Name: "test", Version: "1"}, nil)
 	session, err := client.Connect(t.Context(),
-		&mcp.StreamableClientTransport{Endpoint: server.URL + demo.Path, DisableStandaloneSSE: true},
+		&mcp.StreamableClientTransport{Endpoint: server.URL + demotest.Path, DisableStandaloneSSE: true},
 		&mcp.ClientSessionOptions{ProtocolVersion: version})
 	if err != nil {
 		t.Fatal(err)
@@ -202,10 +201,10 @@ func TestTheToolsAreTheSameAsEver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := httptest.NewServer(demo.Handler())
+	s := httptest.NewServer(demotest.Handler())
 	defer s.Close()
 	body := `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"a","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}}}`
-	req, _ := http.NewRequest(http.MethodPost, s.URL+demo.Path, strings.NewReader(body))
+	req, _ := http.NewRequest(http.MethodPost, s.URL+demotest.Path, strings.NewReader(body))
 	for name, value := range map[string]string{
 		"Content-Type": "application/json", "Accept": "application/json, text/event-stream", "Mcp-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/list",
 	} {
@@ -259,41 +258,5 @@ func TestWaitEndsWhenTheRequestIsCancelled(t *testing.T) {
 	defer cancel()
 	if _, err := s.CallTool(ctx, &mcp.CallToolParams{Name: "wait", Arguments: json.RawMessage(`{"seconds":30}`)}); err == nil {
 		t.Error("a cancelled wait returned a result")
-	}
-}
-
-func TestServeStopsWhenAsked(t *testing.T) {
-	defer goleak.VerifyNone(t)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- demo.Serve(ctx, ln) }()
-	body := `{"jsonrpc":"2.0","id":1,"method":"ping"}`
-	req, _ := http.NewRequest(http.MethodPost, "http://"+ln.Addr().String()+demo.Path, bytes.NewReader([]byte(body)))
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Accept", "application/json, text/event-stream")
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	res.Body.Close()
-	http.DefaultClient.CloseIdleConnections()
-	cancel()
-	if err := <-done; err != nil {
-		t.Errorf("serve returned %v", err)
-	}
-}
-
-func TestServeReportsAListenerThatBroke(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln.Close()
-	if err := demo.Serve(t.Context(), ln); err == nil {
-		t.Error("a closed listener was served")
 	}
 }

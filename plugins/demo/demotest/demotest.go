@@ -1,12 +1,10 @@
-package demo
+// Package demotest serves the demo server's tools over HTTP, in both eras of
+// MCP, for tests that need a real server there. It is no part of the gateway.
+package demotest
 
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"time"
 
@@ -14,67 +12,20 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/gatewright/gatewright/plugins/connector"
+	"github.com/gatewright/gatewright/plugins/demo"
 )
 
-// Path is where Serve answers.
+// Path is where Handler answers.
 const Path = "/mcp"
 
-// Bounds of the listener. The demo serves one gateway on loopback, so they are
-// generous in time and tight in size.
 const (
-	maxBody        = 1 << 20  // bytes of one request; the gateway's own default is the same
-	maxHeader      = 32 << 10 // bytes of one request head
-	headerTimeout  = 10 * time.Second
-	idleTimeout    = 2 * time.Minute
+	maxBody        = 1 << 20          // bytes of one request; the gateway's own default is the same
 	sessionTimeout = 10 * time.Minute // a legacy session without requests
-	drainTimeout   = 2 * time.Second
 )
 
 // lastLegacy is the newest protocol version that still has the initialize
 // handshake; versions are dates and compare as strings.
 const lastLegacy = "2025-11-25"
-
-// Serve answers MCP over streamable HTTP at Path until ctx ends, then drains
-// for at most two seconds. It returns nil after an ordered stop.
-func Serve(ctx context.Context, ln net.Listener) error {
-	server := &http.Server{
-		Handler:           Handler(),
-		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeader,
-	}
-	stopped := make(chan error, 1)
-	release := context.AfterFunc(ctx, func() { stopped <- stop(server) })
-	err := server.Serve(ln)
-	if release() {
-		return fmt.Errorf("serve demo: %w", err)
-	}
-	return <-stopped
-}
-
-// Run is the whole life of a demo child process: it takes a free loopback port,
-// announces itself on ready as plugins.Process expects, and serves until ctx
-// ends.
-func Run(ctx context.Context, ready io.Writer) error {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return fmt.Errorf("run demo: %w", err)
-	}
-	if _, err := fmt.Fprintf(ready, "ready http://%s%s\n", ln.Addr(), Path); err != nil {
-		return errors.Join(fmt.Errorf("run demo: announce: %w", err), ln.Close())
-	}
-	return Serve(ctx, ln)
-}
-
-// stop drains server and then cuts what is left.
-func stop(server *http.Server) error {
-	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
-	defer cancel()
-	if err := server.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("stop demo: %w", err)
-	}
-	return server.Close()
-}
 
 // Handler returns the whole server as an http.Handler with fresh state. Both
 // protocol eras are served on the one URL and share that state.
@@ -112,7 +63,7 @@ func isLegacy(r *http.Request) bool {
 // written out in this package, so anything wrong with it is a fault of the
 // program.
 func overHTTP() *mcp.Server {
-	ours, err := New()
+	ours, err := demo.New()
 	if err != nil {
 		panic(err)
 	}

@@ -24,8 +24,8 @@ func (c *Call) granted() bool {
 }
 
 // giveAgain answers a retry with the kept answer. That it was given again is on record, as a call of its own that had no
-// effect; the caller is told the record and receipt of the first. What filters would not let pass any more as it is goes
-// under a record and receipt of its own.
+// effect, with the outcome of the first; the caller is told the record and receipt of the first. What filters would not
+// let pass any more as it is goes under a record and receipt of its own.
 func (l *Line) giveAgain(ctx context.Context, c *Call) {
 	first, of := c.again, ""
 	err := l.guard("admit", func() error {
@@ -56,7 +56,7 @@ func (l *Line) giveAgain(ctx context.Context, c *Call) {
 		if err != nil {
 			return err
 		}
-		r.Of, r.Outcome = of, "ok"
+		r.Of, r.Outcome, r.Code = of, first.outcome, first.code
 		return l.append(context.WithoutCancel(ctx), r)
 	})
 	if err != nil {

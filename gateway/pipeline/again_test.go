@@ -128,14 +128,82 @@ func TestAKeptAnswerIsNotGivenWithoutARecord(t *testing.T) {
 	}
 }
 
-// TestAKeptRefusalStaysARefusal: the call went out, and nobody knows what came of it.
-func TestAKeptRefusalStaysARefusal(t *testing.T) {
+// TestAKeptAnswerIsOnRecordAsWhatItWas: who counts outcomes sees no success where there was none, however often the
+// answer is asked for.
+func TestAKeptAnswerIsOnRecordAsWhatItWas(t *testing.T) {
+	uncertain := pipeline.Deny(pipeline.UpstreamTimeout, "")
+	uncertain.Uncertain = true
+	reply := func(r pipeline.Reply) func(*pipeline.Call) error {
+		return func(c *pipeline.Call) error { c.Reply = r; return nil }
+	}
+	failed := reply(pipeline.Reply{Result: []byte(`{"content":[],"isError":true}`)})
+	withhold := stage{name: "s", reply: func(*pipeline.Call) error { return pipeline.Deny(pipeline.FilterDenied, "") }}
+	for name, c := range map[string]struct {
+		answer  func(*pipeline.Call) error
+		row     []pipeline.Stage
+		outcome string
+		code    pipeline.Code
+	}{
+		"done":            {nil, nil, "ok", ""},
+		"a tool fails":    {failed, nil, "tool_error", ""},
+		"a server errs":   {reply(pipeline.Reply{Error: []byte(`{"code":-32602,"message":"x"}`)}), nil, "tool_error", ""},
+		"was not reached": {func(*pipeline.Call) error { return pipeline.Deny(pipeline.UpstreamDown, "") }, nil, "upstream_error", pipeline.UpstreamDown},
+		"nobody knows":    {func(*pipeline.Call) error { return uncertain }, nil, "unknown", pipeline.UpstreamTimeout},
+		"panics":          {func(*pipeline.Call) error { panic("boom") }, nil, "unknown", pipeline.Internal},
+		"is withheld":     {nil, []pipeline.Stage{withhold}, "withheld", pipeline.ReplyWithheld},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := keeping(t, c.row...)
+			h.up.answer = c.answer
+			first := h.again()
+			for i := range 3 {
+				r := h.book.last()
+				if r.Kind != ledger.Settled || r.Outcome != c.outcome || r.Code != string(c.code) {
+					t.Fatalf("answer %d is settled as %q, %q; want %q, %q", i, r.Outcome, r.Code, c.outcome, c.code)
+				}
+				again := h.again()
+				if h.up.calls != 1 || !again.Kept || again.Record != first.Record || (again.Denial == nil) != (first.Denial == nil) {
+					t.Fatalf("%d forwarded, %v", h.up.calls, again.Denial)
+				}
+				if again.Denial != nil && again.Denial.Code != c.code {
+					t.Fatalf("given again: %v", again.Denial)
+				}
+			}
+		})
+	}
+}
+
+// TestAFilterMakesNoSuccessOfAKeptFailure: what filters make of the text today does not change what came of the call.
+func TestAFilterMakesNoSuccessOfAKeptFailure(t *testing.T) {
+	mend := false
+	h := keeping(t, stage{name: "s", reply: func(c *pipeline.Call) error {
+		if mend {
+			c.Reply.Result = []byte(`{"content":["[redacted]"]}`)
+		}
+		return nil
+	}})
+	h.up.answer = func(c *pipeline.Call) error { c.Reply.Result = []byte(`{"content":["x"],"isError":true}`); return nil }
+	h.again()
+	mend = true
+	if c := h.again(); c.Denial != nil || !c.Kept || h.book.last().Outcome != "tool_error" {
+		t.Errorf("%v, settled as %q", c.Denial, h.book.last().Outcome)
+	}
+}
+
+// TestWhatWasNeverSettledIsUnknownWhenGivenAgain: there is no first settled record to repeat.
+func TestWhatWasNeverSettledIsUnknownWhenGivenAgain(t *testing.T) {
 	h := keeping(t)
-	h.up.answer = func(*pipeline.Call) error { return pipeline.Deny(pipeline.UpstreamTimeout, "") }
-	first := h.again()
-	again := h.again()
-	if h.up.calls != 1 || again.Denial == nil || again.Denial.Code != pipeline.UpstreamTimeout || again.Record != first.Record || !again.Kept {
-		t.Fatalf("%d forwarded, %v", h.up.calls, again.Denial)
+	h.book.fail = func(k ledger.Kind) error {
+		if k == ledger.Settled {
+			return context.DeadlineExceeded
+		}
+		return nil
+	}
+	h.again()
+	h.book.fail = nil
+	c := h.again()
+	if r := h.book.last(); c.Denial == nil || r.Kind != ledger.Settled || r.Outcome != "unknown" || r.Code != string(pipeline.AuditUnavailable) {
+		t.Errorf("%v, settled as %q, %q", c.Denial, r.Outcome, r.Code)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/merkle"
+	"github.com/gatewright/gatewright/merkle/ledger"
 	"github.com/gatewright/gatewright/policies"
 )
 
@@ -34,6 +35,8 @@ type answer struct {
 	expires time.Time
 	reply   Reply
 	denial  *Denial
+	outcome string // of the settled record; "unknown" when there is none
+	code    string
 	record  string
 	receipt []byte
 	salt    [16]byte
@@ -98,12 +101,24 @@ func (s *Answers) settle(c *Call) {
 	if c.Tool != nil {
 		a.schema = c.Tool.SchemaHash
 	}
+	a.outcome, a.code = c.settled()
 	a.reply = Reply{Status: c.Reply.Status, Result: clone(c.Reply.Result), Error: clone(c.Reply.Error)}
 	a.receipt = clone(c.Receipt)
 	a.size = len(a.reply.Result) + len(a.reply.Error) + len(a.receipt) + 256
 	s.bytes += a.size
 	for s.bytes > s.maxBytes() && s.dropOldest() {
 	}
+}
+
+// settled is the outcome and code of the call's settled record. Without one nobody can show what came of the call.
+func (c *Call) settled() (outcome, code string) {
+	switch {
+	case c.outcome != "":
+		return c.outcome, c.code
+	case c.Denial != nil:
+		return ledger.OutcomeUnknown, string(c.Denial.Code)
+	}
+	return ledger.OutcomeUnknown, ""
 }
 
 func (s *Answers) expire(now time.Time) {

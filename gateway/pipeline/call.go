@@ -75,6 +75,8 @@ type Call struct {
 	admitted bool     // the call went out, or may have
 	claimed  *Answers // set by Claim: where the answer is to be kept
 	again    *answer  // set by Claim: what the same request was answered before
+	outcome  string   // of the settled record, once that is on record
+	code     string   // of the settled record
 	stages   []ledger.StageTime
 	rec      ledger.Record
 	addr     string

@@ -360,7 +360,11 @@ func (l *Line) settle(ctx context.Context, c *Call, admitted string, took time.D
 		if body := c.Reply.body(); body != nil {
 			r.Reply = saltedDigest(&c.seal, c.Salt, body)
 		}
-		return l.write(ctx, c, r)
+		if err := l.write(ctx, c, r); err != nil {
+			return err
+		}
+		c.outcome, c.code = r.Outcome, r.Code
+		return nil
 	})
 	if err != nil {
 		l.Log.Error("outcome not recorded, reply withheld", "op", c.Op, "tenant", c.Caller.Tenant(), "record", admitted, "error", err)
@@ -383,6 +387,11 @@ func (l *Line) recordOutcome(c *Call) (*ledger.Record, error) {
 
 // outcome fills the record's outcome and sets the caller's refusal where there is one.
 func (l *Line) outcome(c *Call, r *ledger.Record, cause error) {
+	if cause == nil && c.again != nil {
+		r.Outcome, r.Code = c.again.outcome, c.again.code // whatever filters made of its text since
+		note(r, c.Filtered)
+		return
+	}
 	if cause == nil && c.Reply.Error == nil && !toolFailed(c.Reply.Result) {
 		r.Outcome = "ok"
 		note(r, c.Filtered)

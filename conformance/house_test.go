@@ -40,7 +40,7 @@ var doors = map[string][]string{
 	"github.com/hashicorp/go-plugin":        {"plugins"},
 	"github.com/hashicorp/go-hclog":         {"plugins"},
 	"google.golang.org/grpc":                {"plugins"},
-	"github.com/modelcontextprotocol/":      {"plugins", "gateway/upstream"},
+	"github.com/modelcontextprotocol/":      {"plugins/demo/demotest"},
 	"github.com/go-jose/":                   {"gateway/identity"},
 	"github.com/santhosh-tekuri/jsonschema": {"gateway/catalogue"},
 	"github.com/valyala/fasthttp":           {"gateway/upstream", "gateway/proxy"},

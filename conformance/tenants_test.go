@@ -3,9 +3,12 @@ package conformance_test
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/gatewright/gatewright/plugins/demo/demotest"
 )
 
 func TestWithoutACredentialEverythingIs401(t *testing.T) {
@@ -92,9 +95,9 @@ func twoTenants(t testing.TB) neighbours {
 	g.Stop(t)
 	g.Setup.Env = nil
 	g.Restart(t)
-	var demo struct{ URL string }
-	g.manage(t, g.Admin(), "GET", "/api/v1/servers/demo", nil, &demo)
-	g.manage(t, made.Key.Secret, "POST", "/api/v1/servers", map[string]any{"name": "private", "url": demo.URL, "allow_private": true}, nil)
+	private := httptest.NewServer(demotest.Handler())
+	t.Cleanup(private.Close)
+	g.manage(t, made.Key.Secret, "POST", "/api/v1/servers", map[string]any{"name": "private", "url": private.URL + demotest.Path, "allow_private": true}, nil)
 	g.manage(t, made.Key.Secret, "POST", "/api/v1/servers/private/refresh", nil, nil)
 	return neighbours{g, made.Key.Secret}
 }

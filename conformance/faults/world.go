@@ -217,7 +217,9 @@ func (w *world) openLog(ctx context.Context, name string, change func(*wal.Optio
 
 // startMain opens the ledger that is in force where no disk is at fault.
 func (w *world) startMain(ctx context.Context) (err error) {
-	w.main, err = w.openLog(ctx, "main", func(o *wal.Options) { o.Followers = []func([]wal.Event){w.follow} })
+	w.main, err = w.openLog(ctx, "main", func(o *wal.Options) {
+		o.Sync, o.Followers = wal.SyncWrite, []func([]wal.Event){w.follow} // a slow disk is the concern of the disk's faults
+	})
 	if err == nil {
 		w.book.log.Store(w.main)
 	}

@@ -34,10 +34,20 @@ func TestSettingsThatDoNotFitEachOtherAreRefused(t *testing.T) {
 	refused(t, "intent {\n  token_ttl = \"2h\"\n  max_token_ttl = \"1h\"\n}\n", `gateway.hcl:2:3: token_ttl in intent: 2h0m0s is longer than max_token_ttl, 1h0m0s`)
 	refused(t, "intent {\n  max_plan = \"2MiB\"\n}\n", `gateway.hcl:2:3: max_plan in intent: 2MiB is more than max_body in proxy, 1MiB`)
 	refused(t, "proxy {\n  max_connections = 10\n  max_connections_per_ip = 20\n}\n", `gateway.hcl:3:3: max_connections_per_ip in proxy: 20 is more than max_connections, 10`)
+	refused(t, "proxy {\n  retry_for = \"59s\"\n}\n", `gateway.hcl:2:3: retry_for in proxy: 59s is shorter than timeout in upstream, 1m0s; a call's answer is kept at least as long as the call may take`)
+	refused(t, "upstream {\n  timeout = \"10m\"\n}\nproxy {\n  retry_for = \"9m59s\"\n}\n", `gateway.hcl:5:3: retry_for in proxy: 9m59s is shorter than timeout in upstream, 10m0s; a call's answer is kept at least as long as the call may take`)
 	refused(t, "intent {\n  issuer = \"\"\n}\n", `gateway.hcl:2:3: issuer in intent: a name is needed`)
 	refused(t, "intent {\n  audience = \"\"\n}\n", `gateway.hcl:2:3: audience in intent: a name is needed`)
 	refused(t, "ledger {\n  origin = \"https://x\"\n}\n", `gateway.hcl:2:3: origin in ledger: want a host name in lower case, have "https://x"`)
 	refused(t, "ledger {\n  instance = \"a/b\"\n}\n", `gateway.hcl:2:3: instance in ledger: want 1 to 63 of a-z, 0-9 and -, have "a/b"`)
+}
+
+func TestAnswersMayBeKeptForNoLongerThanACallMayTake(t *testing.T) {
+	for _, doc := range []string{"", "upstream {\n  timeout = \"10m\"\n}\n", "proxy {\n  retry_for = \"1m\"\n}\n", "upstream {\n  timeout = \"1s\"\n}\nproxy {\n  retry_for = \"1s\"\n}\n"} {
+		if _, err := config.Parse("f", []byte(doc)); err != nil {
+			t.Errorf("%q: %v", doc, err)
+		}
+	}
 }
 
 func TestListsOfNamesAreCheckedElementByElement(t *testing.T) {

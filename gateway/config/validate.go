@@ -142,6 +142,9 @@ func (c Config) validateProxy() error {
 	if p.MaxConnectionsPerIP > p.MaxConnections {
 		return problem("proxy.max_connections_per_ip", "max_connections_per_ip in proxy: %d is more than max_connections, %d", p.MaxConnectionsPerIP, p.MaxConnections)
 	}
+	if p.RetryFor < c.Upstream.Timeout {
+		return problem("proxy.retry_for", "retry_for in proxy: %s is shorter than timeout in upstream, %s; a call's answer is kept at least as long as the call may take", p.RetryFor, c.Upstream.Timeout)
+	}
 	return lists("proxy", p.TrustedProxies, p.Hosts, p.Origins)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gatewright/gatewright/gateway/pipeline"
 	"github.com/gatewright/gatewright/merkle/ledger"
@@ -284,5 +285,66 @@ func TestToWhomHasNoGrantAFilteredToolLooksUnknown(t *testing.T) {
 		if told[len(told)-1] != told[0] || h.book.last().Detail != string(code) {
 			t.Errorf("%s: told %q, on record %q", code, told[len(told)-1], h.book.last().Detail)
 		}
+	}
+}
+
+// TestARunningCallKeepsItsKeyHoweverLongItTakes: a retry must not have a second effect because the first is slow.
+func TestARunningCallKeepsItsKeyHoweverLongItTakes(t *testing.T) {
+	answers := &pipeline.Answers{Keep: time.Minute, MaxEntries: 1}
+	h := build(t, stage{name: "retry", check: func(c *pipeline.Call) error { return answers.Claim(c, c.Started) }})
+	start := time.Now()
+	now := start
+	h.line.Now = func() time.Time { return now }
+	h.up.answer = func(c *pipeline.Call) error {
+		for h.up.calls == 1 && now.Sub(start) < 3*time.Hour {
+			now = now.Add(time.Hour)
+			if second := h.again(); second.Denial == nil || second.Denial.Code != pipeline.InProgress {
+				t.Errorf("while the first is running: %v", second.Denial)
+			}
+		}
+		c.Reply.Result = []byte(`{"first":true}`)
+		return nil
+	}
+	first := h.again()
+	now = now.Add(59 * time.Second)
+	if c := h.again(); !c.Kept || c.Record != first.Record || h.up.calls != 1 {
+		t.Fatalf("the answer of a slow call was not kept for its time: %d forwarded, %v", h.up.calls, c.Denial)
+	}
+	h.up.answer = nil
+	now = now.Add(time.Second)
+	if c := h.again(); c.Kept || c.Denial != nil || h.up.calls != 2 {
+		t.Errorf("the answer is not forgotten in time: %d forwarded, %v", h.up.calls, c.Denial)
+	}
+}
+
+// TestACallSettlesItsOwnEntryOnly: not the one that stands under the key that the call happens to have at its end.
+func TestACallSettlesItsOwnEntryOnly(t *testing.T) {
+	answers := &pipeline.Answers{}
+	claim := stage{name: "retry", check: func(c *pipeline.Call) error { return answers.Claim(c, c.Started) }}
+	for name, refused := range map[string]bool{"answered": false, "refused": true} {
+		h := build(t, claim, stage{name: "s", check: func(c *pipeline.Call) error {
+			if c.Retry == "mine" {
+				c.Retry = "theirs" // as a later writer of the field might
+				if refused {
+					return pipeline.Deny(pipeline.RateLimited, "")
+				}
+			}
+			return nil
+		}})
+		other := func() *pipeline.Call { c := call(); c.Retry = "theirs"; return c }
+		h.up.answer = func(c *pipeline.Call) error {
+			c.Reply.Result = []byte(`{}`)
+			if h.up.calls > 1 {
+				return nil
+			}
+			mine := call()
+			mine.Retry = "mine"
+			h.run(mine)
+			if third := h.run(other()); third.Denial == nil || third.Denial.Code != pipeline.InProgress {
+				t.Errorf("%s: another call's end changed a running entry: %v", name, third.Denial)
+			}
+			return nil
+		}
+		h.run(other())
 	}
 }

@@ -17,22 +17,24 @@ import (
 type Answers struct {
 	MaxEntries int           // default 10,000
 	MaxBytes   int           // default 64 MiB of kept replies
-	Keep       time.Duration // default 10 minutes
+	Keep       time.Duration // from when a call was answered; default 10 minutes
 
 	mu    sync.Mutex
-	index map[answerKey]*list.Element
-	order list.List // of *answer, oldest first
+	index map[answerKey]*answer
+	order list.List // of *answer, those that are done, oldest first
 	bytes int
 }
 
 type answerKey struct{ tenant, agent, credential, key string }
 
-// answer is what one call was answered. Once it is done it does not change.
+// answer is what one call was answered. While the call runs it is not in the order: nothing but the end of its call takes
+// it away, and how many there are is bounded by connections. Once it is done it does not change.
 type answer struct {
 	key     answerKey
 	request [32]byte
 	done    bool
-	expires time.Time
+	place   *list.Element // in the order, once it is done
+	expires time.Time     // once it is done
 	reply   Reply
 	denial  *Denial
 	outcome string // of the settled record; "unknown" when there is none
@@ -54,8 +56,7 @@ func (s *Answers) Claim(c *Call, now time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.expire(now)
-	if e := s.index[k]; e != nil {
-		a := e.Value.(*answer)
+	if a := s.index[k]; a != nil {
 		switch {
 		case a.request != sum:
 			return Deny(RetryMismatch, "")
@@ -66,12 +67,13 @@ func (s *Answers) Claim(c *Call, now time.Time) error {
 		return nil
 	}
 	if s.index == nil {
-		s.index = map[answerKey]*list.Element{}
+		s.index = map[answerKey]*answer{}
 	}
 	for len(s.index) >= s.maxEntries() && s.dropOldest() {
 	}
-	s.index[k] = s.order.PushBack(&answer{key: k, request: sum, expires: now.Add(s.keep())})
-	c.claimed = s
+	a := &answer{key: k, request: sum}
+	s.index[k] = a
+	c.claimed, c.entry = s, a
 	return nil
 }
 
@@ -79,22 +81,15 @@ func keyOf(c *Call) answerKey {
 	return answerKey{c.Caller.Tenant(), c.Caller.Agent(), c.Caller.KeyID(), c.Retry}
 }
 
-// settle keeps the answer of a call that claimed its key. Once a call went out it is answered the same from then on; a
-// refusal before that is not kept, so the caller may mend the cause and try again.
-func (s *Answers) settle(c *Call) {
-	k := keyOf(c)
+// settle keeps the answer of a call that claimed its key, in the very entry that it claimed. Once a call went out it is
+// answered the same from then on; a refusal before that is not kept, so the caller may mend the cause and try again.
+func (s *Answers) settle(c *Call, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.index[k]
-	if e == nil {
-		return
-	}
-	a := e.Value.(*answer)
-	if a.done {
-		return
-	}
+	a := c.entry
+	c.claimed, c.entry = nil, nil
 	if !c.admitted {
-		s.remove(e)
+		s.remove(a)
 		return
 	}
 	a.done, a.denial, a.record, a.salt, a.plan = true, c.Denial, c.Record, c.Salt, c.Planned()
@@ -105,6 +100,7 @@ func (s *Answers) settle(c *Call) {
 	a.reply = Reply{Status: c.Reply.Status, Result: clone(c.Reply.Result), Error: clone(c.Reply.Error)}
 	a.receipt = clone(c.Receipt)
 	a.size = len(a.reply.Result) + len(a.reply.Error) + len(a.receipt) + 256
+	a.expires, a.place = now.Add(s.keep()), s.order.PushBack(a)
 	s.bytes += a.size
 	for s.bytes > s.maxBytes() && s.dropOldest() {
 	}
@@ -127,24 +123,24 @@ func (s *Answers) expire(now time.Time) {
 		if now.Before(a.expires) {
 			return
 		}
-		s.remove(e)
+		s.remove(a)
 	}
 }
 
-// dropOldest forgets the oldest finished answer; running ones are never forgotten, they are bounded by connections.
+// dropOldest forgets the oldest answer that is done, and says whether there was one.
 func (s *Answers) dropOldest() bool {
-	for e := s.order.Front(); e != nil; e = e.Next() {
-		if e.Value.(*answer).done {
-			s.remove(e)
-			return true
-		}
+	e := s.order.Front()
+	if e == nil {
+		return false
 	}
-	return false
+	s.remove(e.Value.(*answer))
+	return true
 }
 
-func (s *Answers) remove(e *list.Element) {
-	a := e.Value.(*answer)
-	s.order.Remove(e)
+func (s *Answers) remove(a *answer) {
+	if a.place != nil {
+		s.order.Remove(a.place)
+	}
 	delete(s.index, a.key)
 	s.bytes -= a.size
 }

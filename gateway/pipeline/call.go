@@ -74,6 +74,7 @@ type Call struct {
 
 	admitted bool     // the call went out, or may have
 	claimed  *Answers // set by Claim: where the answer is to be kept
+	entry    *answer  // set by Claim: the place for it, this call's own until it ends
 	again    *answer  // set by Claim: what the same request was answered before
 	outcome  string   // of the settled record, once that is on record
 	code     string   // of the settled record

@@ -97,8 +97,15 @@ func (l *Line) end(c *Call) {
 		c.Denial = Deny(AuditUnavailable, "").Because(l.panicked("line", p))
 	}
 	if c.claimed != nil {
-		c.claimed.settle(c)
+		c.claimed.settle(c, l.ended(c))
 	}
+}
+
+// ended is the time at which the call has ended, or its start when the clock panics.
+func (l *Line) ended(c *Call) time.Time {
+	now := c.Started
+	_ = l.guard("clock", func() error { now = l.Now(); return nil })
+	return now
 }
 
 // check runs the row. It stops at the first refusal.

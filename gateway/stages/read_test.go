@@ -78,12 +78,13 @@ func TestARetryWithATokenThatIsNoLongerGoodGetsNothing(t *testing.T) {
 	wantDenial(t, s.Check(context.Background(), c), "token_malformed", "token_malformed")
 }
 
-func TestAKeptAnswerIsForgottenInTime(t *testing.T) {
+func TestAKeyIsHeldUntilItsCallHasEnded(t *testing.T) {
 	w := newWorld(t)
 	answers := &pipeline.Answers{Keep: time.Minute}
 	c := w.call(w.alice, "read", `{}`, nil)
 	c.Retry = "k"
 	w.must(answers.Claim(c, epoch))
-	wantDenial(t, answers.Claim(c, epoch.Add(59*time.Second)), pipeline.InProgress, "")
-	w.must(answers.Claim(c, epoch.Add(time.Minute)))
+	for _, later := range []time.Duration{59 * time.Second, time.Minute, 24 * time.Hour} {
+		wantDenial(t, answers.Claim(c, epoch.Add(later)), pipeline.InProgress, "")
+	}
 }

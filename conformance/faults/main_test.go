@@ -185,7 +185,7 @@ func TestAFaultThatDoesNotStrikeIsNotCounted(t *testing.T) {
 	}
 }
 
-// TestALineThatDoesNotRecoverIsFound.
+// TestALineThatDoesNotRecoverIsFound: a gateway that a fault has stopped for good is no success.
 func TestALineThatDoesNotRecoverIsFound(t *testing.T) {
 	w, err := open(t.Context(), t.TempDir(), mutation{})
 	defer func() {

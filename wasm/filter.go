@@ -119,15 +119,17 @@ func (f *Filter) run(ctx context.Context, in *instance, input []byte, v *Verdict
 		}
 	}
 	budget := f.config.Fuel + f.config.ByteFuel*int64(len(input))
-	in.begin(ctx, budget, f.config.Depth)
+	rent := int64(in.memory.Size()) / restoredPerUnit
+	in.begin(ctx, max(budget-rent, 0), f.config.Depth)
 	err := in.judge(input, v, p, bounds{f.config.MaxVerdict, f.config.MaxContext})
-	v.Fuel = in.spent(budget)
+	v.Fuel = rent + in.spent(max(budget-rent, 0))
 	if err != nil {
+		spent := v.Fuel
 		t = f.trap(classify(err, in.deep()))
 		v.reset()
-		v.Fuel = in.spent(budget)
+		v.Fuel = spent
 		if t.Kind == TrapFuel {
-			v.Fuel = budget
+			v.Fuel = max(budget, rent)
 		}
 	}
 	if t != nil || !in.reset(f.image) {
@@ -136,6 +138,10 @@ func (f *Filter) run(ctx context.Context, in *instance, input []byte, v *Verdict
 	}
 	return in, nil
 }
+
+// restoredPerUnit is how many bytes of memory are put back after a call for a unit of fuel, about a nanosecond's worth: what
+// a filter's size costs everybody is paid by its calls.
+const restoredPerUnit = 32
 
 func (f *Filter) trap(kind string, err error) *Trap { return &Trap{f.name, kind, err} }
 

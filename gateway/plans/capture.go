@@ -111,7 +111,7 @@ func (r *Register) resolve(tenant string, s *intent.Step, at string) error {
 	}
 	schema, check, ok := r.deps.Tools.Lookup(tenant, s.Server, s.Tool)
 	if !ok {
-		return &intent.Error{Reason: intent.PlanInvalid, Pointer: at + "/tool", Msg: "no such tool on this server", Hint: "list the tools and use a name from there"}
+		return &intent.Error{Reason: intent.PlanInvalid, Pointer: at + "/tool", Msg: "there is no such server, it has not listed its tools yet, or it has no such tool", Hint: "list the tools (tools/list) and use a name from there; ask who runs the gateway when the server is missing"}
 	}
 	s.Schema = schema
 	args, literal := literals(&s.Args)

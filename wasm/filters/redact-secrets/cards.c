@@ -37,6 +37,33 @@ RARE static void number(const u8 *p, const u8 *to, u32 n) {
     if (issued(p, n) && luhn(p, to)) found(CARD, p, to);
 }
 
+int card_value(const u8 *p, const u8 *to) {
+    u8 digits[20];
+    u32 n = 0, whole = 0, point = 0, power = 0;
+    for (; p < to && (digit(*p) || *p == '.'); p++) {
+        if (*p == '.') {
+            point = 1;
+            continue;
+        }
+        if (!n && *p == '0') return 0; // below one; of what is written 0.4e16 nobody makes a card
+        if (n < 19) digits[n] = *p;
+        else if (*p != '0') return 0;
+        if (n < 19) n++;
+        whole += !point;
+    }
+    if (p < to && lower(*p) == 'e') {
+        if (*++p == '+') p++;
+        for (; p < to && digit(*p) && power < 100; p++) power = power * 10 + *p - '0';
+        if (p < to) return 0; // a negative power
+    }
+    whole += power;
+    if (whole < 14 || whole > 19) return 0;
+    for (; n < whole; n++) digits[n] = '0';
+    for (u32 i = whole; i < n; i++)
+        if (digits[i] != '0') return 0;
+    return issued(digits, whole) && luhn(digits, digits + whole);
+}
+
 // grouped looks for a number that is written in groups, as 4-4-4-4, 4-6-5 or 4-6-4.
 RARE static void grouped(const u8 *p) {
     u8 by = p[4];

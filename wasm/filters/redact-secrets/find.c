@@ -5,15 +5,14 @@
 
 const u8 *text, *end;
 int enough;
-static const u8 *done;      // before it all runs have been looked at
-static int looked_for_keys; // keys has run
+static const u8 *done; // before it all runs have been looked at
 
 void found(enum kind kind, const u8 *from, const u8 *to) {
     if (!report(kind, (u32)(from - text), (u32)(to - text))) enough = 1;
 }
 
-const u8 *long_end(const u8 *p, const u8 *stop) {
-    for (; p < stop && p < end; p += 8) {
+const u8 *long_end(const u8 *p) {
+    for (; p < end; p += 8) {
         u64 others = ~longs(load8(p)) & HIGHS;
         if (!others) continue;
         p += first_of(others);
@@ -33,26 +32,15 @@ RARE static const u8 *long_from(const u8 *p) {
     return p;
 }
 
-#define DATA 4096 // bytes of a run that is no token, but data: an image, say
-
-// run looks at the run of longs that goes through the eight bytes at p, if there is one. It returns p, or behind data where
-// to go on, which lies a multiple of eight bytes from p.
-RARE static const u8 *run(const u8 *p) {
-    if (enough || p < done || ~longs(load8(p)) & HIGHS) return p;
-    const u8 *from = long_from(p), *to = long_end(p + 8, p + DATA);
+// run looks at the run of longs that goes through the eight bytes at p, if there is one, however long it is: data may lie
+// around a token on purpose.
+RARE static void run(const u8 *p) {
+    if (enough || p < done || ~longs(load8(p)) & HIGHS) return;
+    const u8 *from = long_from(p), *to = long_end(p + 8);
     done = to;
-    if (to - from < 16) return p;
-    if (to - from >= 32 && !looked_for_keys) {
-        looked_for_keys = 1;
-        keys();
-    }
-    if (to - p < DATA) {
-        if (!prefixes(from, to)) bearer(from, to);
-        return p;
-    }
-    for (p += DATA; end - p >= 8 && !separators(load8(p));) p += 8;
-    done = p;
-    return p - 8;
+    if (to - from < 16) return;
+    prefixes(from, to);
+    credentials(from, to);
 }
 
 // setters marks ':' and '='.
@@ -66,9 +54,10 @@ static inline u64 fours(u64 before, u64 here, u64 next) {
 void find_secrets(const u8 *t, u32 n) {
     text = done = t;
     end = t + n;
-    looked_for_keys = enough = 0;
+    enough = 0;
     begin_tokens();
     begin_settings();
+    if (n >= SHORTEST_KEY) keys();
     // A word is looked at when the next one has been read: these are of the last two. A run of 16 longs holds eight that are
     // read as one word, and four more on one side of it at least.
     u64 parted0 = HIGHS, parted1 = HIGHS, digits0 = 0, digits1 = 0;
@@ -80,13 +69,7 @@ void find_secrets(const u8 *t, u32 n) {
             marks = fours(digits0, digits1, digits);
             if (marks) cards(p - 8, marks);
         }
-        if (!parted1 && !((parted0 >> 32) && (u32)parted)) {
-            const u8 *next = run(p - 8);
-            if (next >= p) {
-                p = next;
-                parted = digits = 0;
-            }
-        }
+        if (!parted1 && !((parted0 >> 32) && (u32)parted)) run(p - 8);
         parted0 = parted1, parted1 = parted, digits0 = digits1, digits1 = digits;
     }
     u64 rest = p < stop ? load8(p) | ~0ull << 8 * (stop - p) : ~0ull, digits = between(rest & ~HIGHS, '0', '9') & ~rest;

@@ -1,6 +1,7 @@
 // redact-secrets replaces secrets in the strings of a call's arguments and results by [redacted:KIND] and labels the call
 // secret:KIND. Its configuration is optional: {"deny":true} refuses calls with secrets, {"kinds":["aws-key",...]} looks
-// for these kinds only. Keys and numbers are left as they are.
+// for these kinds only. Keys and numbers cannot be replaced: calls with secrets in keys, and with card numbers that are
+// numbers, are refused.
 #include "find.h"
 
 static const char *const names[KINDS] = {
@@ -24,6 +25,11 @@ static struct cut {
 static u32 count;    // of cuts
 static u32 too_many; // cuts had no room for one
 static u32 shown;    // kinds that were found, as bits
+static int in_key;   // what is reported stands in a key
+static int key_held; // a key held a secret
+static int number_held; // a number is that of a card
+static const u8 *named; // the opening quote of the next string that a secret's name is set to
+static int listed;      // which stands in an array
 
 // While find_secrets looks through a string, its cuts count from the start of the string's text.
 static u32 first; // of these cuts
@@ -110,7 +116,8 @@ static const u8 *quote_or_escape(const u8 *p) {
 int report(enum kind kind, u32 from, u32 to) {
     if (wanted >> kind & 1) {
         shown |= 1u << kind;
-        put((struct cut){from, to, kind});
+        if (in_key) key_held = 1;
+        else put((struct cut){from, to, kind});
     }
     return !too_many;
 }
@@ -170,6 +177,32 @@ RARE static u8 *decode(const u8 *from, const u8 **p, u8 *out) {
 
 #define SHORTEST 8 // bytes of the shortest text with a secret: pwd=abcd
 
+static const u8 *blank_end(const u8 *p) {
+    while (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t') p++;
+    return p;
+}
+
+// key looks through a key, and at what it names: the string, or the strings of the array, behind the colon.
+RARE static void key(const u8 *text, u32 n, const u8 *colon) {
+    if (n >= SHORTEST) {
+        in_key = 1;
+        find_secrets(text, n);
+        in_key = 0;
+    }
+    if (!secret_name(text, n)) return;
+    named = blank_end(colon + 1);
+    listed = *named == '[';
+    if (listed) named = blank_end(named + 1);
+}
+
+#define SHORTEST_VALUE 6 // bytes of what the name of a secret is set to
+
+// value takes the text of n bytes for a secret that its name tells. It ends before `next`.
+RARE static void value(const u8 *text, u32 n, const u8 *next) {
+    named = listed && *next == ',' ? blank_end(next + 1) : 0;
+    if (n >= SHORTEST_VALUE && !stand_in(text, n)) report(PASSWORD, 0, n);
+}
+
 // string looks through the string whose opening quote is at p and returns the position behind its closing quote.
 static const u8 *string(const u8 *p, u8 *scratch) {
     const u8 *from = p + 1, *q = quote_or_escape(from), *text = from;
@@ -179,17 +212,36 @@ static const u8 *string(const u8 *p, u8 *scratch) {
         n = (u32)(decode(from, &q, scratch) - scratch);
         text = scratch;
     }
-    const u8 *next = q + 1;
-    while (*next == ' ' || *next == '\n' || *next == '\r' || *next == '\t') next++;
-    if (*next != ':' && n >= SHORTEST) {
-        find_secrets(text, n);
-        if (count > first) place(from, escaped);
+    const u8 *next = blank_end(q + 1);
+    if (*next == ':') {
+        if (n >= 3) key(text, n, next);
+        return next;
     }
+    if (n >= SHORTEST) find_secrets(text, n);
+    if (p == named) value(text, n, next);
+    if (count > first) place(from, escaped);
     return next;
 }
 
-// look looks through all strings from p to end that are not keys.
+// numbers looks for those of cards from p to `to`, where no strings are.
+RARE static void numbers(const u8 *p, const u8 *to) {
+    if (!(wanted >> CARD & 1)) return;
+    while (p < to) {
+        const u8 *q = p;
+        while (q < to && (*q - '0' < 10u || *q == '.' || *q == '+' || (*q | 0x20) == 'e')) q++;
+        if (q - p >= 14 && card_value(p, q)) {
+            number_held = 1;
+            shown |= 1u << CARD;
+        }
+        p = q + 1;
+    }
+}
+
+#define SHORTEST_GAP 15 // bytes between two strings that hold a card number, and what stands before it
+
+// look looks through all strings and numbers from p to end.
 static void look(const u8 *p, const u8 *end, u8 *scratch) {
+    const u8 *gap = p;
     while (p < end && !too_many) {
         u64 marks = equals(load8(p), '"');
         if (!marks) {
@@ -197,8 +249,11 @@ static void look(const u8 *p, const u8 *end, u8 *scratch) {
             continue;
         }
         p += first_of(marks);
-        if (p < end) p = string(p, scratch);
+        if (p >= end) break;
+        if (p - gap >= SHORTEST_GAP) numbers(gap, p);
+        gap = p = string(p, scratch);
     }
+    if (end - gap >= SHORTEST_GAP) numbers(gap, end);
 }
 
 // The answer, written behind the input and the decoded string.
@@ -286,6 +341,8 @@ static u64 judge(const u8 *p, u32 n) {
     static const char large[] = "{\"verdict\":\"deny\",\"reason\":\"too_large\",\"message\":\"the call is too large to be looked through\"}";
     const u8 *end = p + n, *name = body(p, end);
     first = count = shown = too_many = 0;
+    key_held = number_held = 0;
+    named = 0;
     input = p;
     if (!name) return answer(pass, sizeof(pass) - 1);
     u8 *scratch = (u8 *)(((u32)end + 32 + 15) & ~15u); // for decoded strings, and then for the answer
@@ -298,6 +355,8 @@ static u64 judge(const u8 *p, u32 n) {
     int more = growth();
     out = scratch;
     if (deny) refuse("secret_found", "the call holds what looks like a secret");
+    else if (key_held) refuse("secret_in_key", "a key of the call holds what looks like a secret");
+    else if (number_held) refuse("card_number", "the call holds a number that looks like that of a card");
     else if (too_many || more > MOST_GROWTH) refuse("too_many_secrets", "the call holds more secrets than can be replaced");
     else if (!reserve((u64)(u32)scratch + n + 1024 + MOST_GROWTH)) return answer(large, sizeof(large) - 1);
     else rewrite(name, end - 1);

@@ -40,17 +40,18 @@ void found(enum kind kind, const u8 *from, const u8 *to);
 void begin_tokens(void);
 void begin_settings(void);
 
-// keys looks for private keys in the whole text.
+// keys looks for private keys in the whole text, of which the shortest has more bytes than SHORTEST_KEY.
+#define SHORTEST_KEY 40
 void keys(void);
 
-// prefixes looks for tokens that begin between `from` and `to`, where a word begins, and reports whether there is any.
-int prefixes(const u8 *from, const u8 *to);
+// prefixes looks for tokens that begin between `from` and `to`, where a word begins.
+void prefixes(const u8 *from, const u8 *to);
 
-// bearer reports the run from p to `to` when "Bearer " stands before it.
-void bearer(const u8 *p, const u8 *to);
+// credentials reports the run from p to `to` when "Bearer" stands before it, or "Basic" and it is what follows that.
+void credentials(const u8 *p, const u8 *to);
 
-// long_end returns the end of the run of longs that begins at p, or `stop` or something behind it when it is longer.
-const u8 *long_end(const u8 *p, const u8 *stop);
+// long_end returns the end of the run of longs that begins at p.
+const u8 *long_end(const u8 *p);
 
 // cards looks at the numbers of at least four digits that begin at the marked bytes of the eight at p.
 void cards(const u8 *p, u64 marks);

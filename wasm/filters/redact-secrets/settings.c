@@ -18,7 +18,7 @@ RARE static int secrecy_y(const u8 *q, u64 w) {
 RARE static int secrecy_n(const u8 *q, u64 w) {
     if (!closes(w, "token")) return 0;
     w = load8(q - (alnum(q[-6]) ? 13 : 14)) | LOWER;
-    return !closes(w, "page") && !closes(w, "next") && !closes(w, "sync"); // those lead through long lists
+    return !closes(w, "page") && !closes(w, "next") && !closes(w, "sync") && !closes(w, "nuation"); // those lead through lists
 }
 
 RARE static int secrecy(const u8 *q) {
@@ -94,7 +94,7 @@ RARE static int chosen(const u8 *v, const u8 *to) {
 
 // value_end returns the end of the value at v: at its closing quote, or where a value without quotes ends.
 RARE static const u8 *value_end(const u8 *v, u8 opening) {
-    const u8 *p = v, *stop = end - v > 1024 ? v + 1024 : end;
+    const u8 *p = v, *stop = end;
     if (opening) {
         while (p < stop && *p != opening && *p != '\n') p++;
     } else {
@@ -125,12 +125,41 @@ RARE static void set(const u8 *p, int secret) {
 
 // userinfo reports the password in scheme://user:password@host, whose first colon is at p.
 RARE static void userinfo(const u8 *p) {
-    const u8 *colon = 0, *at = 0, *stop = end - p > 512 ? p + 512 : end;
-    for (const u8 *q = p + 3; q < stop && *q > ' ' && *q != '/' && *q != '?' && *q != '#' && !quote(*q); q++) {
+    const u8 *colon = 0, *at = 0;
+    for (const u8 *q = p + 3; q < end && *q > ' ' && *q != '/' && *q != '?' && *q != '#' && !quote(*q); q++) {
         if (*q == ':' && !colon) colon = q;
         if (*q == '@') at = q;
     }
     if (colon && at > colon + 1 && !placeholder(colon[1])) found(PASSWORD, colon + 1, at);
+}
+
+int secret_name(const u8 *name, u32 n) {
+    const u8 *q = name + n;
+    return n >= 3 && (secrecy(q) || (n >= 13 && closes(load8(q - 8) | LOWER, "rization") && begins(load8(q - 13) | LOWER, "autho")));
+}
+
+// all_capitals reports whether a name like that of an environment variable stands from p to `to`.
+static int all_capitals(const u8 *p, const u8 *to) {
+    while (p < to && (upper(*p) || digit(*p) || *p == '_')) p++;
+    return p == to;
+}
+
+int stand_in(const u8 *v, u32 n) {
+    const u8 *to = v + n;
+    u8 last = to[-1];
+    if (stands_for(v, to)) return 1;
+    switch (*v) {
+    case '$':
+        return (v[1] == '{' && last == '}') || (v[1] == '(' && last == ')') || all_capitals(v + 1, to);
+    case '{': return last == '}';
+    case '<': return last == '>';
+    case '%': return last == '%';
+    case '[': return begins(load8(v), "[redacte") && last == ']';
+    case '*':
+        while (v < to && *v == '*') v++;
+        return v == to;
+    }
+    return 0;
 }
 
 // assignment looks at the '=' or ':' at p, behind a name that ends before q, if not before the text.

@@ -1,4 +1,4 @@
-// Tokens: what begins with a prefix of its own, private keys, and what stands behind "Bearer".
+// Tokens: what begins with a prefix of its own, private keys, and what stands behind "Bearer" and "Basic".
 #include "scan.h"
 
 // Each of these returns the end of the run of one class that begins at p.
@@ -17,11 +17,11 @@ RUN_END(token_run_end, tokens)
 
 // token_end is token_run_end with its last answer remembered: a run may hold many prefixes, and is walked once.
 static const u8 *token_from, *token_to;
-static u32 tries; // how often something may still look like an OpenAI key and be none
+static const u8 *body_from, *body_to; // the same of the second part of a JWT, which many first parts may lead to
+static const u8 *next_digit, *next_upper, *next_lower; // where openai found them last: it walks a run once, too
 
 void begin_tokens(void) {
-    token_from = token_to = text;
-    tries = 64;
+    token_from = token_to = body_from = body_to = next_digit = next_upper = next_lower = text;
 }
 
 static const u8 *token_end(const u8 *p) {
@@ -41,7 +41,7 @@ static const u8 *keyed(enum kind kind, const u8 *p, const u8 *to, int least) {
 }
 
 RARE static const u8 *aws(const u8 *p) {
-    const u8 *to = token_end(p);
+    const u8 *to = alnum_end(p);
     if (to - p != 20) return 0;
     for (const u8 *q = p; q < to; q++)
         if (!digit(*q) && !upper(*q)) return 0;
@@ -88,23 +88,21 @@ RARE static const u8 *stripe(const u8 *p, u64 w) {
 // webhook takes base64; a full stop behind it ends a sentence.
 RARE static const u8 *webhook(const u8 *p, u64 w) {
     if (!begins(w, "whsec_")) return 0;
-    const u8 *to = long_end(p, end);
+    const u8 *to = long_end(p);
     while (to[-1] == '.') to--;
     return keyed(STRIPE, p, to, 30);
 }
 
 // openai tells keys from words with hyphens: of random tokens nearly all have digits and letters of both cases early on.
 RARE static const u8 *openai(const u8 *p) {
-    if (!tries) return 0;
-    tries--;
     const u8 *to = token_end(p), *stop = to - p > 64 ? p + 64 : to;
-    u32 digits = 0, uppers = 0, lowers = 0;
-    for (const u8 *q = p + 3; q < stop; q++) {
-        digits |= digit(*q);
-        uppers |= upper(*q);
-        lowers |= upper(*q ^ 0x20);
-    }
-    return digits && uppers && lowers ? keyed(OPENAI, p, to, 23) : 0;
+    if (next_digit < p + 3) next_digit = p + 3;
+    if (next_upper < p + 3) next_upper = p + 3;
+    if (next_lower < p + 3) next_lower = p + 3;
+    while (next_digit < stop && !digit(*next_digit)) next_digit++;
+    while (next_upper < stop && !upper(*next_upper)) next_upper++;
+    while (next_lower < stop && !upper(*next_lower ^ 0x20)) next_lower++;
+    return next_digit < stop && next_upper < stop && next_lower < stop ? keyed(OPENAI, p, to, 23) : 0;
 }
 
 RARE static const u8 *sk(const u8 *p, u64 w) {
@@ -121,8 +119,11 @@ RARE static const u8 *jwt(const u8 *p, u64 w) {
     if (!begins(w, "eyJ")) return 0;
     const u8 *head = token_end(p);
     if (head - p < 16 || end - head < 5 || !begins(load8(head), ".eyJ")) return 0;
-    const u8 *body = token_run_end(head + 1);
-    return body < end && *body == '.' ? keyed(JWT, p, token_run_end(body + 1), 0) : 0;
+    if (body_from != head + 1) {
+        body_from = head + 1;
+        body_to = token_run_end(body_from);
+    }
+    return body_to < end && *body_to == '.' ? keyed(JWT, p, token_run_end(body_to + 1), 0) : 0;
 }
 
 // leads reports whether a prefix begins with two bytes.
@@ -163,18 +164,46 @@ RARE static const u8 *prefixed(const u8 *p) {
     return 0;
 }
 
-void bearer(const u8 *p, const u8 *to) {
-    if (p - text < 7) return;
-    u64 w = load8(p - 7) | 0x202020202020ull;
-    if (begins(w, "bearer ") && (p - text == 7 || !alnum(p[-8]))) found(BEARER, p, to);
+static int sextet(u8 c) {
+    if (upper(c)) return c - 'A';
+    if (upper(c ^ 0x20)) return c - 'a' + 26;
+    if (digit(c)) return c - '0' + 52;
+    return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+// basic reports whether p is the base64 of user:password up to `to`, and not a word.
+RARE static int basic(const u8 *p, const u8 *to) {
+    u32 bits = 0, n = 0, colon = 0;
+    while (to > p && (to[-1] == '=' || to[-1] == '.')) to--;
+    for (; p < to; p++) {
+        int v = sextet(*p);
+        if (v < 0) return 0;
+        bits = bits << 6 | (u32)v;
+        n += 6;
+        if (n < 8) continue;
+        u8 c = (u8)(bits >> (n -= 8));
+        if (c < ' ' || c == 127) return 0;
+        colon |= c == ':';
+    }
+    return colon;
+}
+
+void credentials(const u8 *p, const u8 *to) {
+    const u8 *q = p;
+    while (q > text && (q[-1] == ' ' || q[-1] == '\t')) q--;
+    if (q == p || q - text < 5) return;
+    u64 w = load8(q - 8) | ONES * 0x20;
+    if (closes(w, "bearer") && (q - text == 6 || !alnum(q[-7]))) found(BEARER, p, to);
+    if (closes(w, "basic") && (q - text == 5 || !alnum(q[-6])) && basic(p, to)) found(PASSWORD, p, to);
 }
 
 // key reports the block that begins at b with "-----BEGIN ", if it is a private key, up to the hyphens that end it, and
 // returns where to go on.
 RARE static const u8 *key(const u8 *b) {
-    const u8 *q = b + 11, *stop = end - b > 64 ? b + 64 : end;
-    while (q < stop && *q != '-' && !begins(load8(q), "PRIVATE ")) q++;
-    if (q >= stop || !begins(load8(q + 3), "VATE KEY")) return q;
+    const u8 *q = b + 11;
+    for (; q < end && *q != '\n' && !begins(load8(q), "-----"); q++)
+        if (*q == 'P' && begins(load8(q), "PRIVATE ") && begins(load8(q + 3), "VATE KEY")) break;
+    if (q >= end || *q != 'P') return q - 1; // the hyphens at q may begin another
     while (q < end && !begins(load8(q), "-----END")) q++;
     for (q += 8; q < end && *q != '-' && *q != '\n'; q++) {
     }
@@ -191,13 +220,16 @@ RARE static const u8 *dashes(const u8 *p) {
     return key(p - 5);
 }
 
-// Every fifth byte is enough to find five hyphens.
+// Every fifth byte is enough to find five hyphens. What is read behind the text does no harm: dashes looks only before its end.
 void keys(void) {
-    for (const u8 *p = text + 4; p < end; p += 5)
+    for (const u8 *p = text + 4; p < end;) {
         if (*p == '-') p = dashes(p);
+        else if (p[5] != '-' && p[10] != '-' && p[15] != '-' && p[20] != '-' && p[25] != '-') p += 25;
+        p += 5;
+    }
 }
 
-int prefixes(const u8 *from, const u8 *to) {
+void prefixes(const u8 *from, const u8 *to) {
     const u8 *past = from; // before it everything is reported
     u64 before = from > text && alnum(from[-1]) ? 0x80 : 0;
     for (const u8 *p = from; p < to; p += 8) {
@@ -209,5 +241,4 @@ int prefixes(const u8 *from, const u8 *to) {
             if (q) past = q;
         }
     }
-    return past > from;
 }

@@ -88,7 +88,7 @@ proxy {
   retry_entries = 10000
   # Memory of those answers, 1MiB to 4GiB.
   retry_bytes = "64MiB"
-  # How long they are kept, 1s to 24h.
+  # How long they are kept, 1s to 24h, and not below upstream.timeout.
   retry_for = "10m"
 }
 

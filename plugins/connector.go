@@ -9,9 +9,10 @@
 // ones and no rights it could gain by executing another program. What it prints
 // and sends, and what memory, files and processes it takes, is bounded; one that
 // gives no sign of life is killed. It dies with the gateway, and all that it
-// started dies with it, in whatever session or group. The socket between the two
-// lies in a folder of the gateway's user alone and is gone once they are
-// connected; both prove who they are with certificates made for this one start.
+// started dies with it or at its end, as far as it can be found: see search in
+// tree_linux.go. The socket between the two lies in a folder of the gateway's
+// user alone and is gone once they are connected; both prove who they are with
+// certificates made for this one start.
 //
 // No connector can delay another: each has its own supervisor, its own thread
 // and its own bounds, and no lock is shared between them.

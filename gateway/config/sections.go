@@ -87,8 +87,9 @@ type Proxy struct {
 	// JSONValues bounds the number of values in it. Default 100000, about a body of max_body in numbers.
 	JSONValues int `koanf:"json_values" min:"16" max:"10000000"`
 	// RetryEntries, RetryBytes and RetryFor bound the answers kept for calls with an Idempotency-Key, in
-	// number, memory and time. Default 10000, 64MiB and 10m. What was dropped is a new call, which a used
-	// step refuses. Danger: they lie in memory; a restart drops them.
+	// number, memory and time since the answer. Default 10000, 64MiB and 10m; the time is not below
+	// upstream.timeout. What was dropped is a new call, which a used step refuses. Danger: they lie in
+	// memory; a restart drops them.
 	RetryEntries int           `koanf:"retry_entries" min:"1" max:"1000000"`
 	RetryBytes   Size          `koanf:"retry_bytes" min:"1MiB" max:"4GiB"`
 	RetryFor     time.Duration `koanf:"retry_for" min:"1s" max:"24h"`

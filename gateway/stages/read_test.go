@@ -48,11 +48,11 @@ func TestARetryIsTiedToItsKeyItsCallerAndItsRequest(t *testing.T) {
 	}
 	w.must(check(call(nil)))
 	wantDenial(t, check(call(nil)), pipeline.InProgress, "")
+	wantDenial(t, check(call(func(c *pipeline.Call) { c.Meta = []byte(`{"traceparent":"another try"}`) })), pipeline.InProgress, "")
 	for name, change := range map[string]func(*pipeline.Call){
 		"args": func(c *pipeline.Call) { c.Args = []byte(`{"path":"/b"}`) }, "tool": func(c *pipeline.Call) { c.Name = "send" },
 		"server": func(c *pipeline.Call) { c.Server = "mail" }, "op": func(c *pipeline.Call) { c.Op = "prompts/get" },
 		"token": func(c *pipeline.Call) { c.Shown.Token = other }, "step": func(c *pipeline.Call) { c.Shown.Step = []byte("x") },
-		"meta":            func(c *pipeline.Call) { c.Meta = []byte(`{}`) },
 		"shifted between": func(c *pipeline.Call) { c.Server, c.Name = "filesr", "ead" },
 	} {
 		t.Run(name, func(t *testing.T) { wantDenial(t, check(call(change)), pipeline.RetryMismatch, "") })

@@ -86,7 +86,7 @@ func TestNamesTellSecrets(t *testing.T) {
 		"password", "Password", "PASSWORD", "db_password", "userPassword", "passwd", "pwd", "passphrase", "secret", "client_secret", "clientSecret", "token", "access_token",
 		"accessToken", "api_key", "apiKey", "API-KEY", "x-api-key", "secretAccessKey", "private_key", "authorization", "Authorization", "Proxy-Authorization", `pass\u0077ord`,
 	} {
-		for _, v := range []string{"hunter", "hunter2hunter2", "correct horse", "$ecret", "(abcde", "[abcdef]", `a\"b\\cdef`, `\u0068unter2`, "grüße-aus"} {
+		for _, v := range []string{"hunter", "hunter2hunter2", "correct horse", "$ecret", "(abcde", "[abcdef]", "[redacted:hunter2]", "[redacted:a] b]", `a\"b\\cdef`, `\u0068unter2`, "grüße-aus"} {
 			for _, c := range []struct{ in, want string }{
 				{`{"%s":"%s"}`, `{"%s":"[redacted:password]"}`},
 				{"{ \"%s\" :\n \"%s\" ,\"a\":\"b\"}", "{ \"%s\" :\n \"[redacted:password]\" ,\"a\":\"b\"}"},

@@ -144,6 +144,13 @@ static int all_capitals(const u8 *p, const u8 *to) {
     return p == to;
 }
 
+// redacted reports whether all from p to `to` is what was put in place of a secret before.
+static int redacted(const u8 *p, const u8 *to) {
+    if (!begins(load8(p), "[redacte") || p[8] != 'd' || p[9] != ':') return 0;
+    for (p += 10; p < to && (upper(*p ^ 0x20) || *p == '-');) p++;
+    return p == to - 1 && *p == ']';
+}
+
 int stand_in(const u8 *v, u32 n) {
     const u8 *to = v + n;
     u8 last = to[-1];
@@ -154,7 +161,7 @@ int stand_in(const u8 *v, u32 n) {
     case '{': return last == '}';
     case '<': return last == '>';
     case '%': return last == '%';
-    case '[': return begins(load8(v), "[redacte") && last == ']';
+    case '[': return redacted(v, to);
     case '*':
         while (v < to && *v == '*') v++;
         return v == to;

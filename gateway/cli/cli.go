@@ -39,9 +39,9 @@ type Runner struct {
 	// ConnectorServe is the whole life of a built-in connector of that kind (stdio, http, demo): a gateway starts this
 	// program again under a hidden verb. It returns the exit code.
 	ConnectorServe func(kind string) int
-	// CheckConnector starts a connector's program as a gateway would, and reports each check as it ends: its name, why it
-	// failed or nil, and how long it took. Its error is why the checks could not be finished.
-	CheckConnector func(ctx context.Context, path string, args []string, report func(name string, err error, d time.Duration)) error
+	// CheckConnector starts a connector's program as a gateway would, and tells how each check went. Its error is why the
+	// checks could not be finished.
+	CheckConnector func(ctx context.Context, c ConnectorCheck) error
 	// Getenv reads the environment; nil is os.Getenv.
 	Getenv func(string) string
 }
@@ -58,6 +58,26 @@ type ServeOptions struct {
 	Stdout  io.Writer
 	Stderr  io.Writer
 }
+
+// ConnectorCheck is a program to check, and who hears how it goes.
+type ConnectorCheck struct {
+	Path string
+	Args []string
+	// Command says that the program is an MCP server on standard streams, to be run below the built-in connector.
+	Command bool
+	Calls   []ConnectorCall
+
+	// Begins is told before a check that may take long, with the longest it waits for the program to start.
+	Begins func(name string, limit time.Duration)
+	// Ends is told when a check has ended: why it failed or nil, and how long it took. An error with NoHandshake() bool
+	// says whether the program spoke no handshake.
+	Ends func(name string, err error, d time.Duration)
+	// Listed is told how many tools there are, and how many of them are not called.
+	Listed func(tools, uncalled int)
+}
+
+// ConnectorCall is a call that a check makes; Arguments is a JSON object.
+type ConnectorCall struct{ Tool, Arguments string }
 
 // commands is the whole tree. serve is what happens without a command.
 type commands struct {

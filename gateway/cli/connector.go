@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 )
@@ -109,7 +110,9 @@ func (c *connectorLogsCmd) Run(sh *shell) error {
 }
 
 type connectorCheckCmd struct {
-	Command []string `arg:"" passthrough:"" help:"The program and its arguments, after --." placeholder:"PROGRAM"`
+	Command bool     `help:"The program is no connector but an MCP server on standard streams, which a gateway runs by its setting command."`
+	Call    []string `help:"Call this tool too, once; it must answer without an error." placeholder:"TOOL=JSON" sep:"none"`
+	Program []string `arg:"" passthrough:"" help:"The program and its arguments, after --." placeholder:"PROGRAM"`
 }
 
 // Run starts the program as a gateway would and tries what the contract of connectors asks of it.
@@ -117,36 +120,87 @@ func (c *connectorCheckCmd) Run(sh *shell) error {
 	if sh.runner.CheckConnector == nil {
 		return errors.New("connector check: this build cannot start connectors")
 	}
-	path, args, err := c.program()
-	if err != nil {
+	v := &verdicts{sh: sh}
+	check := ConnectorCheck{
+		Command: c.Command, Begins: v.begins, Ends: v.ends, Listed: func(tools, uncalled int) { v.tools, v.uncalled = tools, uncalled },
+	}
+	var err error
+	if check.Calls, err = c.calls(); err != nil {
 		return err
 	}
-	done, failed := 0, 0
-	err = sh.runner.CheckConnector(sh.ctx, path, args, func(name string, err error, d time.Duration) {
-		done++
-		verdict, why := "ok", ""
-		if err != nil {
-			failed++
-			verdict, why = "FAILED", "  "+oneLine(cleanText(err.Error()))
-		}
-		fmt.Fprintf(sh.out, "%-6s  %-36s %9s%s\n", verdict, clean(name), took(d), why)
-	})
+	if check.Path, check.Args, err = c.program(); err != nil {
+		return err
+	}
+	return v.sum(sh.runner.CheckConnector(sh.ctx, check), c.Command)
+}
+
+// verdicts are what the checks came to.
+type verdicts struct {
+	sh              *shell
+	done, failed    int
+	silent          bool // the program spoke no handshake
+	tools, uncalled int
+}
+
+func (v *verdicts) begins(name string, limit time.Duration) {
+	fmt.Fprintf(v.sh.err, "%s ... (up to %s)\n", clean(name), limit)
+}
+
+func (v *verdicts) ends(name string, err error, d time.Duration) {
+	v.done++
+	verdict, why := "ok", ""
+	if err != nil {
+		v.failed++
+		verdict, why = "FAILED", "  "+oneLine(cleanText(err.Error()))
+	}
+	fmt.Fprintf(v.sh.out, "%-6s  %-36s %9s%s\n", verdict, clean(name), took(d), why)
+	var silent interface{ NoHandshake() bool }
+	v.silent = v.silent || errors.As(err, &silent) && silent.NoHandshake()
+}
+
+// sum ends the checks with one line; err is why they could not be finished.
+func (v *verdicts) sum(err error, command bool) error {
 	switch {
-	case failed > 0:
-		return &hinted{fmt.Errorf("connector check: %d of %d checks failed", failed, done), "the lines that begin with FAILED say what was expected"}
+	case v.failed > 0:
+		err = fmt.Errorf("connector check: %d of %d checks failed", v.failed, v.done)
+		if v.silent && !command {
+			return &hinted{err, "a connector writes its handshake to standard output first, and everything else to standard error; " +
+				"an MCP server on standard streams belongs in `command`: gatewright connector check --command -- PROGRAM"}
+		}
+		return &hinted{err, "the lines that begin with FAILED say what was expected"}
 	case err != nil:
 		return &hinted{fmt.Errorf("connector check: %w", err), "run the program's own tests, and look at what it writes to standard error"}
-	case done == 0:
+	case v.done == 0:
 		return errors.New("connector check: nothing was checked")
 	}
-	fmt.Fprintf(sh.out, "%d checks passed\n", done)
+	fmt.Fprintf(v.sh.out, "%d checks passed", v.done)
+	if v.uncalled > 0 {
+		fmt.Fprintf(v.sh.out, "; %d of %d tools were not called: --call TOOL=JSON calls one", v.uncalled, v.tools)
+	}
+	fmt.Fprintln(v.sh.out)
 	return nil
+}
+
+// calls reads TOOL=JSON.
+func (c *connectorCheckCmd) calls() (all []ConnectorCall, err error) {
+	for _, s := range c.Call {
+		tool, args, ok := strings.Cut(s, "=")
+		if !ok || tool == "" || args == "" {
+			return nil, usage(`quote it for the shell: --call 'read_file={"path":"/a"}'`, "--call %q is not TOOL=JSON", s)
+		}
+		whole, err := arguments(nil, args)
+		if err != nil {
+			return nil, usage(`quote it for the shell: --call 'read_file={"path":"/a"}'`, "--call %s: the arguments are not one strict JSON object", clean(tool))
+		}
+		all = append(all, ConnectorCall{Tool: tool, Arguments: string(whole)})
+	}
+	return all, nil
 }
 
 // program finds what is to be checked, as a shell would.
 func (c *connectorCheckCmd) program() (path string, args []string, err error) {
 	hint := "gatewright connector check -- ./my-connector --its-flag"
-	command := c.Command
+	command := c.Program
 	if len(command) > 0 && command[0] == "--" {
 		command = command[1:]
 	}

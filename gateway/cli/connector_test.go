@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net/http"
@@ -14,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gatewright/gatewright/gateway/cli"
 )
 
 func TestConnectorsAreLookedAfterOverTheControlPort(t *testing.T) {
@@ -71,6 +74,11 @@ type check struct {
 	took time.Duration
 }
 
+type noHandshake struct{}
+
+func (noHandshake) Error() string     { return "the process ended: exit status 0" }
+func (noHandshake) NoHandshake() bool { return true }
+
 func TestAConnectorIsCheckedWithoutAGateway(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "connector")
 	if err := os.WriteFile(program, []byte("#!/bin/sh\n"), 0o755); err != nil { //nolint:gosec // it has to be a program
@@ -80,27 +88,34 @@ func TestAConnectorIsCheckedWithoutAGateway(t *testing.T) {
 	var checks []check
 	var end error
 	var got []string
-	h.runner.CheckConnector = func(_ context.Context, path string, args []string, report func(string, error, time.Duration)) error {
-		got = append([]string{path}, args...)
+	var seen cli.ConnectorCheck
+	h.runner.CheckConnector = func(_ context.Context, v cli.ConnectorCheck) error {
+		seen, got = v, append([]string{v.Path}, v.Args...)
+		v.Begins("starts", 30*time.Second)
+		v.Listed(8, 8-len(v.Calls))
 		for _, c := range checks {
-			report(c.name, c.err, c.took)
+			v.Ends(c.name, c.err, c.took)
 		}
 		return end
 	}
 	checks = []check{{"handshake", nil, 42 * time.Microsecond}, {"list", nil, 1500 * time.Microsecond}, {"restart", nil, 2 * time.Second}}
 	o := h.run(t, "connector", "check", "--", program, "--flag", "a,b", "--", "-x")
-	want := "ok      handshake                                42 us\nok      list                                    1.5 ms\nok      restart                                 2.00 s\n3 checks passed\n"
-	if o.code != 0 || o.out != want || o.errOut != "" || strings.Join(got, " ") != program+" --flag a,b -- -x" {
+	const waits = "starts ... (up to 30s)\n"
+	want := "ok      handshake                                42 us\nok      list                                    1.5 ms\nok      restart                                 2.00 s\n" +
+		"3 checks passed; 8 of 8 tools were not called: --call TOOL=JSON calls one\n"
+	if o.code != 0 || o.out != want || o.errOut != waits || seen.Command || strings.Join(got, " ") != program+" --flag a,b -- -x" {
 		t.Errorf("%+v, program %q", o, got)
 	}
 	checks[1].err = errors.New("two tools\nhave one name\x1b[2J")
 	o = h.run(t, "connector", "check", program)
 	if o.code != 1 || !strings.Contains(o.out, "\nFAILED  list                                    1.5 ms  two tools have one name[2J\n") ||
-		!strings.HasPrefix(o.errOut, "gatewright: connector check: 1 of 3 checks failed\nhint: ") {
+		!strings.HasPrefix(o.errOut, waits+"gatewright: connector check: 1 of 3 checks failed\nhint: the lines") {
 		t.Errorf("%+v", o)
 	}
 	checks, end = nil, errors.New("it never answered")
-	h.fails(t, 1, "it never answered", "connector", "check", program)
+	if o = h.run(t, "connector", "check", program); o.code != 1 || !strings.Contains(o.errOut, "gatewright: connector check: it never answered\nhint: ") || o.out != "" {
+		t.Errorf("%+v", o)
+	}
 	checks = []check{{"handshake", nil, 0}}
 	if o = h.run(t, "connector", "check", program); o.code != 1 || strings.Contains(o.out, "passed") {
 		t.Errorf("checks that were broken off: %+v", o)
@@ -108,6 +123,29 @@ func TestAConnectorIsCheckedWithoutAGateway(t *testing.T) {
 	checks, end = nil, nil
 	if o = h.run(t, "connector", "check", program); o.code != 1 {
 		t.Errorf("nothing checked is not good: %+v", o)
+	}
+	checks = []check{{"starts", nil, 0}}
+	call := []string{"connector", "check", "--command", "--call", `a={"x":[1,2]}`, "--call", "b={}"}
+	o = h.run(t, append(call, "--", program, "--call")...)
+	if o.code != 0 || !strings.HasSuffix(o.out, "\n1 checks passed; 6 of 8 tools were not called: --call TOOL=JSON calls one\n") || !seen.Command ||
+		fmt.Sprint(seen.Calls) != `[{a {"x":[1,2]}} {b {}}]` || strings.Join(got, " ") != program+" --call" {
+		t.Errorf("%+v, %+v, program %q", o, seen.Calls, got)
+	}
+	for range 6 {
+		call = append(call, "--call", "c={}")
+	}
+	if o = h.run(t, append(call, "--", program)...); o.code != 0 || !strings.HasSuffix(o.out, "\n1 checks passed\n") {
+		t.Errorf("all tools called: %+v", o)
+	}
+	checks[0].err = noHandshake{}
+	if o = h.run(t, "connector", "check", program); o.code != 1 || !strings.Contains(o.errOut, "connector check --command -- PROGRAM") {
+		t.Errorf("an MCP server for a connector: %+v", o)
+	}
+	if o = h.run(t, "connector", "check", "--command", "--", program); o.code != 1 || strings.Contains(o.errOut, "--command") {
+		t.Errorf("no MCP server either: %+v", o)
+	}
+	for _, bad := range []string{"a", "a=", "={}", "a=1", `a={"x":1,"x":2}`} {
+		h.fails(t, 2, "--call", "connector", "check", "--call", bad, "--", program)
 	}
 	h.fails(t, 2, "no program", "connector", "check", "--", "/nonexistent/connector")
 	h.fails(t, 2, "no program", "connector", "check", "--")

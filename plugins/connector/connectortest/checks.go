@@ -50,10 +50,38 @@ func (x *exam) ask(ctx context.Context, r connector.Request) (reply connector.Re
 	return reply, nil
 }
 
-// starts waits for the first process.
+// silentError is why a program did not get so far as to speak the handshake of connectors.
+type silentError struct{ error }
+
+func (e *silentError) Unwrap() error { return e.error }
+
+// NoHandshake tells whoever does not know this package what kind of failure this is.
+func (e *silentError) NoHandshake() bool { return true }
+
+// starts waits for the first process. One failure is enough: that the runtime would try again makes the same words
+// come again.
 func (x *exam) starts(ctx context.Context) error {
-	if err := x.connector.Ready(ctx); err != nil {
-		return err
+	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ready := make(chan error, 1)
+	go func() { ready <- x.connector.Ready(waiting) }()
+	failed := make(chan struct{})
+	go func() {
+		defer close(failed)
+		_ = poll(waiting, "", func() bool { return x.connector.Stats().Crashes > 0 })
+	}()
+	var err error
+	select {
+	case err = <-ready:
+		cancel()
+	case <-failed:
+		cancel()
+		_ = <-ready // it knows less
+		err = cmp.Or(x.connector.Stats().Err, ctx.Err())
+	}
+	<-failed
+	if err != nil {
+		return &silentError{err}
 	}
 	if x.connector.Stats().Info.Name == "" {
 		return errors.New("it has no name: give connector.Serve an Info")
@@ -64,6 +92,19 @@ func (x *exam) starts(ctx context.Context) error {
 // lists reads all pages of the list.
 func (x *exam) lists(ctx context.Context) (err error) {
 	x.tools, err = x.list(ctx)
+	if err == nil && x.observer.Listed != nil {
+		called := map[string]bool{x.candidate.Example.Tool: true}
+		for _, c := range x.candidate.Calls {
+			called[c.Tool] = true
+		}
+		uncalled := 0
+		for _, t := range x.tools {
+			if !called[t.name] {
+				uncalled++
+			}
+		}
+		x.observer.Listed(len(x.tools), uncalled)
+	}
 	return err
 }
 
@@ -178,8 +219,9 @@ func (x *exam) listsAgain(ctx context.Context) error {
 }
 
 // request is the example call.
-func (x *exam) request() connector.Request {
-	e := x.candidate.Example
+func (x *exam) request() connector.Request { return x.candidate.Example.request() }
+
+func (e Example) request() connector.Request {
 	return connector.Request{Method: "tools/call", Name: e.Tool, Arguments: []byte(cmp.Or(e.Arguments, "{}"))}
 }
 
@@ -188,19 +230,43 @@ func (x *exam) example(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return x.judge(reply)
+	return x.candidate.Example.judge(reply)
 }
 
-// judge says what is wrong with the answer to the example call.
-func (x *exam) judge(reply connector.Reply) error {
+// settled is how long a process that has answered is watched: what it does in the background may still end it.
+const settled = 200 * time.Millisecond
+
+// callOnce makes a call that must be answered, by a process that lives on.
+func (x *exam) callOnce(ctx context.Context, e Example) error {
+	if !slices.ContainsFunc(x.tools, func(t tool) bool { return t.name == e.Tool }) {
+		return fmt.Errorf("it lists no tool %q", e.Tool)
+	}
+	crashes := x.connector.Stats().Crashes
+	reply, err := x.ask(ctx, e.request())
+	if err == nil {
+		err = e.judge(reply)
+	}
+	watch, cancel := context.WithTimeout(ctx, settled)
+	defer cancel()
+	if poll(watch, "", func() bool { return x.connector.Stats().Crashes > crashes }) != nil && ctx.Err() == nil {
+		return err
+	}
+	if s := x.connector.Stats(); s.Crashes > crashes {
+		err = errors.Join(err, fmt.Errorf("the process did not live on: %w", s.Err))
+	}
+	return errors.Join(err, poll(ctx, "it did not come back", func() bool { return x.connector.Stats().PID != 0 }))
+}
+
+// judge says what is wrong with the answer to a call.
+func (e Example) judge(reply connector.Reply) error {
 	if refused(reply) {
 		return fmt.Errorf("it is answered with the error %s%s", reply.Error, reply.Result)
 	}
 	if content, ok := canon.Get(reply.Result, "content"); !ok || canon.KindOf(content) != '[' {
 		return fmt.Errorf(`the result has no array "content": %s`, reply.Result)
 	}
-	if !strings.Contains(string(reply.Result), x.candidate.Example.Want) {
-		return fmt.Errorf("the result lacks %q: %s", x.candidate.Example.Want, reply.Result)
+	if !strings.Contains(string(reply.Result), e.Want) {
+		return fmt.Errorf("the result lacks %q: %s", e.Want, reply.Result)
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,10 +35,23 @@ type Candidate struct {
 	Dir string
 	// Example is a call that succeeds. Without one a few checks are left out.
 	Example Example
+	// Calls are made once each: they must be answered without an error, and the process must live on. They may change
+	// something.
+	Calls []Example
 }
 
-// Example is a call that a connector must be able to make again and again, several times at once: it should change
-// nothing.
+// Observer hears how the checks of a candidate go. What is nil is not told.
+type Observer struct {
+	// Begins is told before a check that starts a process, which may take long; limit is what it is given at most.
+	Begins func(name string, limit time.Duration)
+	// Ends is told when a check has ended: why it failed or nil, and how long it took.
+	Ends func(name string, err error, d time.Duration)
+	// Listed is told how many tools there are, and how many of them neither Example nor Calls calls.
+	Listed func(tools, uncalled int)
+}
+
+// Example is a call. That of a Candidate a connector must be able to make again and again, several times at once: it
+// should change nothing.
 type Example struct {
 	// Tool is its name; empty means that there is no example.
 	Tool string
@@ -48,8 +62,10 @@ type Example struct {
 }
 
 const (
-	// limit is how long one check may take. Starting is left to the runtime.
+	// limit is how long one check may take.
 	limit = 20 * time.Second
+	// startLimit is how long a process may take to start, as the gateway has it by default.
+	startLimit = 30 * time.Second
 	// grace is how long the program may take to end after SIGTERM.
 	grace = 5 * time.Second
 	// logged is how many lines of the connector's log a failure shows.
@@ -73,16 +89,21 @@ func Run(t *testing.T, c Candidate) {
 // Check checks a candidate. It reports each check when it has ended, and returns an error unless all of them
 // passed.
 func Check(ctx context.Context, c Candidate, report func(name string, err error, d time.Duration)) error {
-	x := &exam{candidate: c, report: report, before: descriptors()}
+	return Watch(ctx, c, Observer{Ends: report})
+}
+
+// Watch is Check for an observer who wants to know more.
+func Watch(ctx context.Context, c Candidate, o Observer) error {
+	x := &exam{candidate: c, observer: o, before: descriptors()}
 	if err := x.begin(); err != nil {
 		return err
 	}
 	defer x.end(ctx)
-	if x.check(ctx, "starts", x.starts) != nil {
+	if x.check(ctx, named{"starts", x.starts, startLimit}) != nil {
 		return x.verdict()
 	}
 	for _, check := range x.checks() {
-		_ = x.check(ctx, check.name, check.run) // the verdict counts it
+		_ = x.check(ctx, check) // the verdict counts it
 		if ctx.Err() != nil {
 			return fmt.Errorf("check connector: %w", ctx.Err())
 		}
@@ -93,7 +114,7 @@ func Check(ctx context.Context, c Candidate, report func(name string, err error,
 // exam is one run of Check.
 type exam struct {
 	candidate Candidate
-	report    func(string, error, time.Duration)
+	observer  Observer
 	before    map[string]bool // our descriptors
 	marker    string          // a variable that only the candidate's processes see
 	sockets   string          // the folder for sockets
@@ -105,30 +126,34 @@ type exam struct {
 
 // named is one check.
 type named struct {
-	name string
-	run  func(context.Context) error
+	name  string
+	run   func(context.Context) error
+	start time.Duration // how long a process may take to start in it, beside what else it does
 }
 
 func (x *exam) checks() []named {
 	all := []named{
-		{"lists its tools", x.lists},
-		{"lists the same again", x.listsAgain},
-		{"refuses an unknown tool", x.unknownTool},
-		{"refuses an unknown method", x.unknownMethod},
-		{"answers pings", x.pings},
-		{"takes a large argument", x.large},
-		{"takes many calls at once", x.many},
-		{"lives on after cancelled calls", x.cancelled},
-		{"starts anew without a gap", x.restart},
-		{"starts again after a crash", x.crash},
-		{"ends on SIGTERM within the grace", x.stops},
-		{"leaves nothing behind", x.leavesNothing},
+		{"lists its tools", x.lists, 0},
+		{"lists the same again", x.listsAgain, 0},
+		{"refuses an unknown tool", x.unknownTool, 0},
+		{"refuses an unknown method", x.unknownMethod, 0},
+		{"answers pings", x.pings, 0},
+		{"takes a large argument", x.large, 0},
+		{"takes many calls at once", x.many, 0},
+		{"lives on after cancelled calls", x.cancelled, 0},
+		{"starts anew without a gap", x.restart, startLimit},
+		{"starts again after a crash", x.crash, startLimit},
+		{"ends on SIGTERM within the grace", x.stops, 0},
+		{"leaves nothing behind", x.leavesNothing, 0},
 	}
-	if x.candidate.Example.Tool == "" {
-		return all
+	var calls []named
+	if x.candidate.Example.Tool != "" {
+		calls = append(calls, named{"makes the example call", x.example, 0}, named{"answers bad arguments", x.badArguments, 0})
 	}
-	example := []named{{"makes the example call", x.example}, {"answers bad arguments", x.badArguments}}
-	return append(all[:2:2], append(example, all[2:]...)...)
+	for _, c := range x.candidate.Calls {
+		calls = append(calls, named{"calls " + c.Tool, func(ctx context.Context) error { return x.callOnce(ctx, c) }, 0})
+	}
+	return slices.Insert(all, 2, calls...)
 }
 
 // begin makes what the runtime needs and starts the candidate.
@@ -139,6 +164,7 @@ func (x *exam) begin() (err error) {
 	c := x.candidate
 	x.marker = "GATEWRIGHT_CONNECTOR_CHECK=" + x.sockets // unlike any other run's
 	config := plugins.DefaultConfig()
+	config.StartTimeout = startLimit
 	config.StopTimeout, config.PingEvery, config.BackoffMin = grace, 100*time.Millisecond, 10*time.Millisecond
 	x.connector, err = plugins.New(plugins.Options{
 		Config: config, Tenant: "check", Logger: slog.New(slog.DiscardHandler), Now: time.Now, SocketDir: x.sockets,
@@ -159,26 +185,50 @@ func (x *exam) end(ctx context.Context) {
 	_ = os.RemoveAll(x.sockets)
 }
 
+// late is how much longer than a start the check may take, so that it is the runtime that says what it waited for.
+const late = time.Second
+
 // check runs one check and reports it, with the connector's last words when it has failed.
-func (x *exam) check(ctx context.Context, name string, run func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+func (x *exam) check(ctx context.Context, n named) error {
+	most := limit
+	if n.start > 0 {
+		most += n.start + late
+		if x.observer.Begins != nil {
+			x.observer.Begins(n.name, n.start)
+		}
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, most, fmt.Errorf("it was not done within %s", most))
 	defer cancel()
 	began := time.Now()
-	err := run(ctx)
+	err := n.run(ctx)
 	took := time.Since(began)
 	x.done++
 	if err != nil {
 		x.failed++
-		if lines := x.connector.Logs(logged); len(lines) > 0 {
-			var said []string
-			for _, l := range lines {
-				said = append(said, l.Text)
-			}
-			err = fmt.Errorf("%w; its log ends: %s", err, strings.Join(said, " | "))
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
+		err = x.lastWords(err)
+	}
+	if x.observer.Ends != nil {
+		x.observer.Ends(n.name, err, took)
+	}
+	return err
+}
+
+// lastWords adds the end of the connector's log to an error; what it said several times, as one that was started several
+// times does, stands there once.
+func (x *exam) lastWords(err error) error {
+	var said []string
+	for _, l := range x.connector.Logs(logged) {
+		if text := strings.TrimSpace(l.Text); text != "" && !slices.Contains(said, text) {
+			said = append(said, text)
 		}
 	}
-	x.report(name, err, took)
-	return err
+	if len(said) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w; its log ends: %s", err, strings.Join(said, " | "))
 }
 
 func (x *exam) verdict() error {

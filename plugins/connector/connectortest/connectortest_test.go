@@ -59,15 +59,16 @@ func serve(flaw string) int {
 	}
 	info := connector.Info{Name: "sums", Version: "1"}
 	switch flaw {
+	case "talks first":
+		fmt.Println("welcome")
+		time.Sleep(time.Minute)
 	case "dies at start":
 		fmt.Fprintln(os.Stderr, "no licence")
 		return 3
 	case "no name":
 		info.Name = ""
 	case "ignores SIGTERM":
-		go connector.Serve(info, good)
-		time.Sleep(time.Second) // until Serve listens for it
-		signal.Ignore(syscall.SIGTERM)
+		go connector.Serve(info, flawed{flaw, good})
 		time.Sleep(time.Minute)
 	case "sleeper": // no connector, but what one has started
 		time.Sleep(time.Minute)
@@ -86,6 +87,9 @@ var calls atomic.Int64
 
 func (f flawed) Call(ctx context.Context, r *connector.Request) (connector.Reply, error) {
 	n := calls.Add(1)
+	if f.flaw == "ignores SIGTERM" { // Serve listens for it by now
+		signal.Ignore(syscall.SIGTERM)
+	}
 	result := func(s string) (connector.Reply, error) { return connector.Reply{Result: []byte(s)}, nil }
 	tools := func(s string) (connector.Reply, error) { return result(`{"tools":[` + s + `]}`) }
 	example := string(r.Arguments) == `{"a":1,"b":2}`
@@ -133,6 +137,10 @@ func (f flawed) Call(ctx context.Context, r *connector.Request) (connector.Reply
 		return result(`{}`)
 	case call{"odd error", "no/such_method"}:
 		return connector.Reply{Error: []byte(`{"code":1,"message":""}`)}, nil
+	case call{"acts on demand", "tools/call"}:
+		if reply, acted, err := act(r); acted {
+			return reply, err
+		}
 	case call{"panics on bad arguments", "tools/call"}:
 		if r.Name == "add" && !example {
 			panic("no a")
@@ -155,6 +163,27 @@ func (f flawed) Call(ctx context.Context, r *connector.Request) (connector.Reply
 		return f.leave(ctx, r)
 	}
 	return f.good.Call(ctx, r)
+}
+
+// act does what the arguments say, if they do.
+func act(r *connector.Request) (reply connector.Reply, acted bool, err error) {
+	var in struct{ Do string }
+	_ = json.Unmarshal(r.Arguments, &in) // it is no demand then
+	switch in.Do {
+	case "panic":
+		panic("on demand")
+	case "exit":
+		os.Exit(7)
+	case "exit later":
+		go func() {
+			time.Sleep(20 * time.Millisecond)
+			panic("in the background")
+		}()
+		return connector.Text("done"), true, nil
+	case "fail":
+		return connector.Reply{}, true, errors.New("cannot")
+	}
+	return reply, false, nil
 }
 
 var busy atomic.Bool
@@ -224,6 +253,7 @@ func TestAGoodConnectorWithoutAnExamplePasses(t *testing.T) {
 func TestFlawsAreFound(t *testing.T) {
 	for flaw, want := range map[string][2]string{ // the first check that fails, and what it says
 		"dies at start":           {"starts", "no licence"},
+		"talks first":             {"starts", "first line on its stdout"},
 		"no name":                 {"starts", "no name"},
 		"list no JSON":            {"lists its tools", "strict JSON"},
 		"list refused":            {"lists its tools", "-32603"},
@@ -283,6 +313,55 @@ func TestWhatAConnectorStartedEndsWithIt(t *testing.T) {
 	for _, e := range entries {
 		if env, _ := os.ReadFile(e); bytes.Contains(env, []byte(flawName+"=sleeper")) {
 			t.Errorf("%s is left", e)
+		}
+	}
+}
+
+// TestEachCallMustBeAnsweredByAProcessThatLivesOn: nothing else shows what a tool does.
+func TestEachCallMustBeAnsweredByAProcessThatLivesOn(t *testing.T) {
+	for args, want := range map[string]string{
+		`{"a":1}`: "", `{"a":"x"}`: "answered with the error", `{"do":"panic"}`: "panicked", `{"do":"exit"}`: "did not live on",
+		`{"do":"exit later"}`: "did not live on", `{"do":"fail"}`: "cannot",
+	} {
+		c := candidate("acts on demand")
+		c.Example, c.Calls = connectortest.Example{}, []connectortest.Example{{Tool: "add", Arguments: args}, {Tool: "sub"}}
+		var tools, uncalled, begun int
+		got := map[string]string{}
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		err := connectortest.Watch(ctx, c, connectortest.Observer{
+			Begins: func(_ string, limit time.Duration) { begun += int(limit / time.Second) },
+			Listed: func(n, left int) { tools, uncalled = n, left },
+			Ends: func(name string, err error, _ time.Duration) {
+				if got[name] = "ok"; err != nil {
+					got[name] = err.Error()
+				}
+				if name == "refuses an unknown tool" {
+					cancel() // the rest is of no interest
+				}
+			},
+		})
+		cancel()
+		if said := got["calls add"]; err == nil || said == "" || (said == "ok") != (want == "") || !strings.Contains(said, want) {
+			t.Errorf("%s: %q", args, said)
+		}
+		if !strings.Contains(got["calls sub"], `no tool "sub"`) || got["refuses an unknown tool"] != "ok" || tools != 1 || uncalled != 0 || begun != 30 {
+			t.Errorf("%s: %q, %d of %d not called, %d s", args, got, uncalled, tools, begun)
+		}
+	}
+}
+
+// TestAReasonIsGivenOnce: a program that dies at each start says the same each time.
+func TestAReasonIsGivenOnce(t *testing.T) {
+	for _, flaw := range []string{"dies at start", "talks first"} {
+		began := time.Now()
+		var got []error
+		err := connectortest.Check(t.Context(), candidate(flaw), func(_ string, err error, _ time.Duration) { got = append(got, err) })
+		if err == nil || len(got) != 1 || time.Since(began) > 5*time.Second {
+			t.Fatalf("%s: %v, %v after %s", flaw, got, err, time.Since(began))
+		}
+		var silent interface{ NoHandshake() bool }
+		if !errors.As(got[0], &silent) || !silent.NoHandshake() || strings.Count(got[0].Error(), "no licence")+strings.Count(got[0].Error(), "welcome") != 1 {
+			t.Errorf("%s: %v", flaw, got[0])
 		}
 	}
 }

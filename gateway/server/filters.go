@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -90,9 +91,7 @@ func (f *tenantFilters) load(ctx context.Context, tenant string) ([]stages.Filte
 	}
 	delete(f.failed, tenant)
 	next := make(map[string][]stages.FilterUnit, len(old)+1)
-	for k, v := range old {
-		next[k] = v
-	}
+	maps.Copy(next, old)
 	next[tenant] = units
 	f.known.Store(&next)
 	return units, nil

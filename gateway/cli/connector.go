@@ -9,6 +9,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	gatewright "github.com/gatewright/gatewright/gateway/sdk/go"
 )
 
 type connectorCmd struct {
@@ -74,10 +76,32 @@ func (c *connectorRestartCmd) Run(sh *shell) error {
 	}
 	v, err := a.RestartConnector(sh.ctx, c.Name)
 	if err != nil {
-		return err
+		return noConnector(sh, a, c.Name, err)
 	}
 	fmt.Fprintf(sh.out, "%s %s\n", clean(v.Name), clean(v.State))
 	return nil
+}
+
+// noConnector says which connectors there are when the one asked for is none of them; any other error stays as it is.
+func noConnector(sh *shell, a *gatewright.Admin, name string, err error) error {
+	if refused, ok := errors.AsType[*gatewright.Error](err); !ok || refused.Code != "not_found" {
+		return err
+	}
+	all, bad := a.Connectors(sh.ctx)
+	if bad != nil {
+		return err
+	}
+	names := make([]string, len(all))
+	for i := range all {
+		if names[i] = all[i].Name; names[i] == name {
+			return err
+		}
+	}
+	hint := "there are none; a server that is reached natively has no connector"
+	if len(names) > 0 {
+		hint = "there are: " + clean(strings.Join(names, ", ")) + "; a server that is reached natively has no connector"
+	}
+	return &hinted{fmt.Errorf("no connector %q", name), hint}
 }
 
 type connectorLogsCmd struct {
@@ -98,10 +122,13 @@ func (c *connectorLogsCmd) Run(sh *shell) error {
 	}
 	lines, err := a.ConnectorLogs(sh.ctx, c.Name, c.Lines)
 	if err != nil {
-		return err
+		return noConnector(sh, a, c.Name, err)
 	}
 	if c.JSON {
 		return sh.json(lines)
+	}
+	if len(lines) == 0 {
+		fmt.Fprintf(sh.err, "%s has written nothing\n", clean(c.Name))
 	}
 	for _, l := range lines {
 		fmt.Fprintf(sh.out, "%s %s\n", l.Time.UTC().Format("2006-01-02T15:04:05.000Z"), clean(l.Text))

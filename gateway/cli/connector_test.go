@@ -68,6 +68,42 @@ func TestConnectorsAreLookedAfterOverTheControlPort(t *testing.T) {
 	}
 }
 
+func TestAConnectorThatIsNotThereIsToldFromThoseThatAre(t *testing.T) {
+	h := newHouse(t)
+	items := `{"name":"demo","state":"running"},{"name":"fs","state":"running"}`
+	h.control.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/api/v1/connectors":
+			answer(w, 200, `{"items":[`+items+`]}`)
+		case "/api/v1/connectors/demo/logs":
+			answer(w, 200, `{"items":[]}`)
+		default:
+			answer(w, 404, `{"code":"not_found","message":"there is no such thing in this organisation","record":"rec_1"}`)
+		}
+	})
+	hints := func(want string) {
+		t.Helper()
+		for _, args := range [][]string{{"logs", "nosuch"}, {"restart", "nosuch"}} {
+			if o := h.run(t, append([]string{"connector"}, args...)...); o.code != 1 || o.out != "" || !strings.HasPrefix(o.errOut, want) {
+				t.Errorf("%q: %+v", args, o)
+			}
+		}
+	}
+	hints("gatewright: no connector \"nosuch\"\nhint: there are: demo, fs; ")
+	if o := h.run(t, "connector", "logs", "demo"); o != (outcome{0, "", "demo has written nothing\n"}) {
+		t.Errorf("%+v", o)
+	}
+	if o := h.run(t, "connector", "logs", "demo", "--json"); o.code != 0 || o.out != "[]\n" || o.errOut != "" {
+		t.Errorf("%+v", o)
+	}
+	items = ""
+	hints("gatewright: no connector \"nosuch\"\nhint: there are none; ")
+	items = `{"name":"nosuch","state":"running"}` // it came meanwhile
+	hints("gatewright: not_found: ")
+	items = "?"
+	hints("gatewright: not_found: ")
+}
+
 type check struct {
 	name string
 	err  error

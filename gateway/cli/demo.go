@@ -44,6 +44,21 @@ func (c *demoCmd) Run(sh *shell) error {
 	case sh.ctx.Err() != nil:
 		return tourFailed{errors.New("interrupted")}
 	}
+	return tourEnd(err)
+}
+
+// tourEnd says what can be done about a tour that did not come to its end; the gateway's own messages help when it is the
+// cause. A reader who has gone knows already, and hears nothing.
+func tourEnd(err error) error {
+	folder, printing := errors.Is(err, tour.ErrFolder), errors.Is(err, tour.ErrPrint)
+	switch {
+	case printing && !folder && errors.Is(err, syscall.EPIPE):
+		return exitStatus(exitRefused)
+	case folder:
+		return &hinted{tourFailed{err}, "the tour writes to a temporary folder: TMPDIR names where it is made"}
+	case printing:
+		return &hinted{tourFailed{err}, "standard output does not take what the tour prints"}
+	}
 	return &hinted{tourFailed{err}, "gatewright demo --verbose shows the gateway's own messages"}
 }
 

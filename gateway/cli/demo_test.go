@@ -6,11 +6,13 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -277,11 +279,12 @@ func TestATourThatIsInterruptedCleansUp(t *testing.T) {
 type full struct {
 	text string
 	over bool
+	err  error
 }
 
 func (f *full) Write(b []byte) (int, error) {
 	if f.over = f.over || strings.Contains(string(b), f.text); f.over {
-		return 0, errors.New("no space left")
+		return 0, f.err
 	}
 	return len(b), nil
 }
@@ -289,10 +292,33 @@ func (f *full) Write(b []byte) (int, error) {
 func TestATourThatNobodyCanReadFails(t *testing.T) {
 	for _, text := range []string{"GATEWRIGHT", "REFUSED", "receipts and"} {
 		s, errOut := &shop{}, &bytes.Buffer{}
-		code := cli.Run(t.Context(), []string{"demo"}, strings.NewReader(""), &full{text: text}, errOut, cli.Runner{Serve: s.serve(t), Getenv: func(string) string { return "" }})
-		if code != 1 || !strings.Contains(errOut.String(), "print: no space left") {
+		code := cli.Run(t.Context(), []string{"demo"}, strings.NewReader(""), &full{text: text, err: syscall.ENOSPC}, errOut, cli.Runner{Serve: s.serve(t), Getenv: func(string) string { return "" }})
+		if code != 1 || !strings.Contains(errOut.String(), "print: no space left") || !strings.Contains(errOut.String(), "hint: standard output") {
 			t.Errorf("before %q: exit %d: %s", text, code, errOut)
 		}
+	}
+}
+
+func TestATourWhoseReaderHasGoneIsSilent(t *testing.T) {
+	s, errOut := &shop{}, &bytes.Buffer{}
+	code := cli.Run(t.Context(), []string{"demo"}, strings.NewReader(""), &full{text: "REFUSED", err: &os.PathError{Op: "write", Path: "stdout", Err: syscall.EPIPE}}, errOut,
+		cli.Runner{Serve: s.serve(t), Getenv: func(string) string { return "" }})
+	if code != 1 || errOut.Len() > 0 {
+		t.Errorf("exit %d: %s", code, errOut)
+	}
+	s = &shop{lie: lie{end: fmt.Errorf("its ledger: %w", syscall.EPIPE)}} // this pipe is another
+	if o := s.tour(t, "--fast"); o.code != 1 || !strings.Contains(o.errOut, "hint: gatewright demo --verbose") {
+		t.Errorf("%+v", o)
+	}
+}
+
+func TestATourWithoutAFolderSaysWhereItLooked(t *testing.T) {
+	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "nowhere"))
+	h := &house{env: map[string]string{}}
+	h.runner.Serve = func(context.Context, cli.ServeOptions) error { return errors.New("served") }
+	h.fails(t, 1, "demo: temporary folder: make it: ", "demo")
+	if o := h.run(t, "demo"); !strings.Contains(o.errOut, "hint: the tour writes to a temporary folder: TMPDIR") {
+		t.Errorf("%+v", o)
 	}
 }
 

@@ -51,7 +51,7 @@ func (s *screen) line(format string, args ...any) {
 	}
 	text := fmt.Sprintf(format, args...)
 	if _, err := fmt.Fprintln(s.out, strings.TrimRight(text, " ")); err != nil {
-		s.err = fmt.Errorf("print: %w", err)
+		s.err = fmt.Errorf("%w: %w", ErrPrint, err)
 	}
 }
 

@@ -48,16 +48,24 @@ type Gateway struct {
 	Stderr io.Writer
 }
 
+// What ends a tour and is not the gateway's doing.
+var (
+	// ErrFolder is under errors of the temporary folder that the gateway lives in.
+	ErrFolder = errors.New("temporary folder")
+	// ErrPrint is under errors of Options.Out.
+	ErrPrint = errors.New("print")
+)
+
 // Run gives the tour. It returns nil when everything was as it should be; the gateway is stopped and its folder removed
 // either way.
 func Run(ctx context.Context, o Options) (err error) {
 	dir, err := os.MkdirTemp("", "gatewright-demo-*")
 	if err != nil {
-		return fmt.Errorf("make a temporary folder: %w", err)
+		return fmt.Errorf("%w: make it: %w", ErrFolder, err)
 	}
 	defer func() {
 		if gone := os.RemoveAll(dir); gone != nil {
-			err = errors.Join(err, fmt.Errorf("remove the temporary folder: %w", gone))
+			err = errors.Join(err, fmt.Errorf("%w: remove it: %w", ErrFolder, gone))
 		}
 	}()
 	h, err := open(ctx, o, dir)

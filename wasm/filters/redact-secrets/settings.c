@@ -92,6 +92,13 @@ RARE static int chosen(const u8 *v, const u8 *to) {
     return 0;
 }
 
+// calls reports whether a value without quotes is an expression of a program: a name, perhaps with dots, and a bracket.
+RARE static int calls(const u8 *v, const u8 *to) {
+    const u8 *p = v;
+    while (p < to && (alnum(*p) || *p == '_' || *p == '.')) p++;
+    return p > v && p < to && (*p == '(' || *p == '[');
+}
+
 // value_end returns the end of the value at v: at its closing quote, or where a value without quotes ends.
 RARE static const u8 *value_end(const u8 *v, u8 opening) {
     const u8 *p = v, *stop = end;
@@ -109,6 +116,7 @@ RARE static const u8 *value_end(const u8 *v, u8 opening) {
 RARE static void set(const u8 *p, int secret) {
     const u8 *v = p + 1;
     if ((*p == ':' && *v == '=') || (*p == '=' && *v == '>')) v++;
+    int sure = *p == '=' && p[-1] != ' ' && *v != ' '; // NAME=value, as programs are configured; a blank makes it code
     if (*v == ' ' || *v == '\t') v++;
     if (*v == ' ' || *v == '\t') v++;
     u8 opening = quote(*v) ? *v++ : 0;
@@ -120,7 +128,8 @@ RARE static void set(const u8 *p, int secret) {
     }
     const u8 *to = value_end(v, opening);
     valued = to;
-    if (to - v >= 4 && !stands_for(v, to) && (opening || *p == '=' || chosen(v, to))) found(PASSWORD, v, to);
+    if (to - v < 4 || stands_for(v, to) || (!opening && calls(v, to))) return;
+    if (opening || sure || chosen(v, to)) found(PASSWORD, v, to);
 }
 
 // userinfo reports the password in scheme://user:password@host, whose first colon is at p.

@@ -76,8 +76,8 @@ func (x *exam) starts(ctx context.Context) error {
 		cancel()
 	case <-failed:
 		cancel()
-		_ = <-ready // it knows less
-		err = cmp.Or(x.connector.Stats().Err, ctx.Err())
+		late := <-ready
+		err = cmp.Or(x.connector.Stats().Err, late)
 	}
 	<-failed
 	if err != nil {

@@ -181,7 +181,7 @@ func TestOutputIsBounded(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if len(out) > 8*len(module)+500 {
+		if len(out) > 20*len(module) {
 			t.Errorf("%s: %d bytes from %d", name, len(out), len(module))
 		}
 	}

@@ -46,6 +46,7 @@ const (
 	opI32LeU       op = 0x4d
 	opI64LtS       op = 0x53
 	opI64GtU       op = 0x56
+	opI64GeS       op = 0x59
 	opI32Add       op = 0x6a
 	opI32Sub       op = 0x6b
 	opI64Add       op = 0x7c

@@ -6,8 +6,10 @@ import "slices"
 type edit struct {
 	op         op
 	start, end int    // its bytes in the module
-	index      uint32 // of the function that is called or referred to; of the region that a loop begins
+	index      uint32 // of the function that is called or referred to; of the region that a loop begins; a label
 	level      int    // blocks around it
+	split      bool   // of a loop and its end, see frame
+	labels     code   // of a br_table
 }
 
 // A frame is a block that is open.
@@ -15,6 +17,9 @@ type frame struct {
 	op      op
 	region  int // the innermost loop around what is in it, or 0: the function
 	carries int // values that a branch to it carries
+
+	split  bool // a loop that is rewritten as function.split says
+	splits int  // of the loops around what is in it, those that are split
 
 	loops    int // around what is in it
 	branches int // to it
@@ -136,21 +141,21 @@ func (s *scan) opcode() op {
 }
 
 func (s *scan) step() {
-	e := edit{start: s.r.p, level: len(s.frames) - 1}
+	e := edit{start: s.r.p, level: s.level()}
 	e.op = s.opcode()
+	keep := edited(e.op)
 	switch e.op {
 	case opBlock, opLoop, opIf:
 		s.open(&e)
 	case opElse:
 		s.otherwise(&e)
 	case opEnd:
-		s.close()
-		return
+		e.split = s.close()
+		keep = e.split
 	case opBr, opBrIf:
-		s.blocks++
-		s.add(int64(s.label())/2 + 1)
+		keep = s.branch(&e)
 	case opBrTable:
-		s.table()
+		keep = s.table(&e)
 	case opCall:
 		s.call(&e)
 	default:
@@ -160,12 +165,18 @@ func (s *scan) step() {
 		s.blocks++
 	}
 	e.end = s.r.p
-	if edited(e.op) {
+	if keep {
 		s.edits = append(s.edits, e)
 	}
 }
 
-// edited tells which instructions are not copied.
+// level is how many blocks are around, the added ones included.
+func (s *scan) level() int {
+	n := len(s.frames) - 1
+	return n + splitLabels*s.frames[n].splits
+}
+
+// edited tells which instructions are never copied as they are.
 func edited(o op) bool {
 	switch o {
 	case opLoop, opCall, opCallIndirect, opRefFunc, opReturn, opMemoryGrow,
@@ -182,7 +193,7 @@ func (s *scan) open(e *edit) {
 	}
 	s.blocks++
 	around := s.frames[len(s.frames)-1]
-	f := frame{op: e.op, region: around.region, carries: out, loops: around.loops, start: e.start}
+	f := frame{op: e.op, region: around.region, carries: out, splits: around.splits, loops: around.loops, start: e.start}
 	if e.op == opIf {
 		s.blocks++
 		s.add(1)
@@ -192,16 +203,22 @@ func (s *scan) open(e *edit) {
 		f.loops++
 		f.carries, f.region = in, len(s.weights)
 		e.index = uint32(f.region)
+		if f.split = in == 0; f.split {
+			e.split = true
+			f.splits++
+		}
 		s.weights = append(s.weights, weightLoop)
 	}
 	s.frames = append(s.frames, f)
 	s.add(int64(in+out) / 2)
 }
 
-func (s *scan) close() {
+// close ends a block and tells whether it is a loop that is split.
+func (s *scan) close() bool {
 	f := s.frames[len(s.frames)-1]
 	s.frames = s.frames[:len(s.frames)-1]
 	s.meet(f)
+	return f.split
 }
 
 // blockType returns how many values a block takes and gives.
@@ -237,25 +254,42 @@ func (s *scan) otherwise(e *edit) {
 	s.blocks++
 }
 
-// label reads a label and returns how many values a branch to it carries.
-func (s *scan) label() int {
+// label reads a label and returns it as it will be, how many values a branch to it carries, and whether it has moved.
+func (s *scan) label() (label uint32, carries int, moved bool) {
 	i := s.r.index(len(s.frames), "label")
 	if !s.r.ok() {
-		return 0
+		return 0, 0, false
 	}
-	f := &s.frames[len(s.frames)-1-int(i)]
-	f.branches++
-	return f.carries
+	top := len(s.frames) - 1
+	to := &s.frames[top-int(i)]
+	to.branches++
+	added := splitLabels * (s.frames[top].splits - to.splits)
+	if to.split {
+		added += splitWithin
+	}
+	return i + uint32(added), to.carries, added > 0
 }
 
-func (s *scan) table() {
+func (s *scan) branch(e *edit) (moved bool) {
+	label, carries, moved := s.label()
+	e.index = label
+	s.blocks++
+	s.add(int64(carries)/2 + 1)
+	return moved
+}
+
+func (s *scan) table(e *edit) (moved bool) {
 	n := s.r.count(s.m.o.MaxBody, "labels of a br_table")
 	s.targets += n
-	carries := 0
+	most := 0
+	e.labels.u32(uint32(n))
 	for i := 0; i <= n && s.r.ok(); i++ {
-		carries = max(carries, s.label())
+		label, carries, m := s.label()
+		e.labels.u32(label)
+		most, moved = max(most, carries), moved || m
 	}
-	s.add(int64(carries)/2 + weightBranchTable)
+	s.add(int64(most)/2 + weightBranchTable)
+	return moved
 }
 
 func (s *scan) call(e *edit) {

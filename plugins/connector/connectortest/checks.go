@@ -6,9 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -93,17 +91,7 @@ func (x *exam) starts(ctx context.Context) error {
 func (x *exam) lists(ctx context.Context) (err error) {
 	x.tools, err = x.list(ctx)
 	if err == nil && x.observer.Listed != nil {
-		called := map[string]bool{x.candidate.Example.Tool: true}
-		for _, c := range x.candidate.Calls {
-			called[c.Tool] = true
-		}
-		uncalled := 0
-		for _, t := range x.tools {
-			if !called[t.name] {
-				uncalled++
-			}
-		}
-		x.observer.Listed(len(x.tools), uncalled)
+		x.observer.Listed(len(x.tools), x.uncalled())
 	}
 	return err
 }
@@ -231,30 +219,6 @@ func (x *exam) example(ctx context.Context) error {
 		return err
 	}
 	return x.candidate.Example.judge(reply)
-}
-
-// settled is how long a process that has answered is watched: what it does in the background may still end it.
-const settled = 200 * time.Millisecond
-
-// callOnce makes a call that must be answered, by a process that lives on.
-func (x *exam) callOnce(ctx context.Context, e Example) error {
-	if !slices.ContainsFunc(x.tools, func(t tool) bool { return t.name == e.Tool }) {
-		return fmt.Errorf("it lists no tool %q", e.Tool)
-	}
-	crashes := x.connector.Stats().Crashes
-	reply, err := x.ask(ctx, e.request())
-	if err == nil {
-		err = e.judge(reply)
-	}
-	watch, cancel := context.WithTimeout(ctx, settled)
-	defer cancel()
-	if poll(watch, "", func() bool { return x.connector.Stats().Crashes > crashes }) != nil && ctx.Err() == nil {
-		return err
-	}
-	if s := x.connector.Stats(); s.Crashes > crashes {
-		err = errors.Join(err, fmt.Errorf("the process did not live on: %w", s.Err))
-	}
-	return errors.Join(err, poll(ctx, "it did not come back", func() bool { return x.connector.Stats().PID != 0 }))
 }
 
 // judge says what is wrong with the answer to a call.
@@ -393,116 +357,4 @@ func (x *exam) cancelled(ctx context.Context) error {
 	wg.Wait()
 	err := poll(ctx, "it does not answer calls that were cancelled", func() bool { return x.connector.Stats().InFlight == 0 })
 	return errors.Join(err, x.many(ctx))
-}
-
-// restart replaces the process while calls are made.
-func (x *exam) restart(ctx context.Context) error {
-	old := x.connector.Stats().PID
-	during, over := make(chan error, 1), make(chan struct{})
-	go func() {
-		var err error
-		for last := false; !last && err == nil; {
-			select {
-			case <-over:
-				last = true
-			default:
-			}
-			err = x.try(ctx)
-		}
-		during <- err
-	}()
-	err := x.connector.Restart(ctx)
-	close(over)
-	if gap := <-during; gap != nil {
-		err = errors.Join(err, fmt.Errorf("a call meanwhile: %w", gap))
-	}
-	if err == nil && x.connector.Stats().PID == old {
-		err = errors.New("the process is the old one")
-	}
-	return errors.Join(err, x.listsAgain(ctx))
-}
-
-func (x *exam) crash(ctx context.Context) error {
-	old := x.connector.Stats().PID
-	p, err := os.FindProcess(old)
-	if err == nil {
-		err = p.Kill()
-	}
-	if err != nil {
-		return fmt.Errorf("kill it: %w", err)
-	}
-	err = poll(ctx, "it did not come back", func() bool {
-		s := x.connector.Stats()
-		return s.PID != 0 && s.PID != old
-	})
-	if err != nil {
-		return err
-	}
-	return x.try(ctx)
-}
-
-func (x *exam) stops(ctx context.Context) error {
-	began := time.Now()
-	if err := x.connector.Stop(ctx); err != nil {
-		return err
-	}
-	if took := time.Since(began); took >= grace {
-		return fmt.Errorf("it did not end within %v and was killed", grace)
-	}
-	return nil
-}
-
-// leavesNothing looks for what the candidate's processes and the connection with them could leave.
-func (x *exam) leavesNothing(ctx context.Context) error {
-	var left []string
-	_ = poll(ctx, "", func() bool { // what is left in the end is told below
-		left = append(processes(x.marker), opened(x.before)...)
-		files, _ := os.ReadDir(x.sockets)
-		for _, f := range files {
-			left = append(left, "the file "+f.Name())
-		}
-		return len(left) == 0
-	})
-	if len(left) > 0 {
-		return fmt.Errorf("it left %s", strings.Join(left, ", "))
-	}
-	return nil
-}
-
-// processes returns those that see the marker, where there is a /proc.
-func processes(marker string) (left []string) {
-	entries, _ := os.ReadDir("/proc")
-	for _, e := range entries {
-		if _, err := strconv.Atoi(e.Name()); err != nil {
-			continue
-		}
-		env, _ := os.ReadFile("/proc/" + e.Name() + "/environ")
-		if bytes.Contains(env, []byte(marker+"\x00")) {
-			left = append(left, "the process "+e.Name())
-		}
-	}
-	return left
-}
-
-// descriptors returns this process's sockets and pipes, where there is a /proc.
-func descriptors() map[string]bool {
-	all := map[string]bool{}
-	entries, _ := os.ReadDir("/proc/self/fd")
-	for _, e := range entries {
-		to, err := os.Readlink("/proc/self/fd/" + e.Name())
-		if err == nil && (strings.HasPrefix(to, "socket:") || strings.HasPrefix(to, "pipe:")) {
-			all[to] = true
-		}
-	}
-	return all
-}
-
-// opened returns the descriptors that were not there before.
-func opened(before map[string]bool) (left []string) {
-	for to := range descriptors() {
-		if !before[to] {
-			left = append(left, "the descriptor "+to)
-		}
-	}
-	return left
 }

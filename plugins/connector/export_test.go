@@ -120,3 +120,9 @@ func Receive(v any, b []byte) { v.(*message).data = mem.SliceBuffer(b) }
 
 // SetStuck changes how long a session bears a connector that answers nothing.
 func SetStuck(s *Session, d time.Duration) { s.limit = d }
+
+// ReleaseBatch ends the use of b as a batch; it is too large to be kept.
+func ReleaseBatch(b []byte) { batches{}.Put(&b) }
+
+// ReleaseCall ends the use of b as a call's memory; it is too large to be kept.
+func ReleaseCall(b []byte) { (&call{buf: b}).release() }

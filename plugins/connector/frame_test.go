@@ -38,6 +38,17 @@ func TestACallSurvivesTheWire(t *testing.T) {
 	})
 }
 
+// TestWhatMayHoldCredentialsIsWiped when it is kept for another use.
+func TestWhatMayHoldCredentialsIsWiped(t *testing.T) {
+	for name, release := range map[string]func([]byte){"a batch": connector.ReleaseBatch, "a call": connector.ReleaseCall} {
+		b := bytes.Repeat([]byte("secret"), 50<<10)
+		release(b)
+		if bytes.Contains(b, []byte("s")) {
+			t.Errorf("%s is not wiped", name)
+		}
+	}
+}
+
 // FuzzFrame reads messages as both ends would. What is read must be within the
 // message and say again, written anew, what it said.
 func FuzzFrame(f *testing.F) {

@@ -389,6 +389,36 @@ func TestAConnectorThatNeverReads(t *testing.T) {
 	}
 }
 
+// TestCloseEndsCallsThatCouldNotBeSent: their contexts have no end.
+func TestCloseEndsCallsThatCouldNotBeSent(t *testing.T) {
+	s := rawSession(t, connector.Bounds{}, func(raw connector.Raw) error {
+		<-raw.Done()
+		return nil
+	})
+	large := tool
+	large.Arguments = []byte(`{"a":"` + strings.Repeat("a", 60<<10) + `"}`)
+	const calls = 20
+	failures := make(chan *connector.Failure, calls)
+	for range calls {
+		go func() { failures <- failure(context.Background(), t, s, large) }()
+	}
+	waitFor(t, func() bool { return s.InFlight() == calls })
+	_ = s.Close()
+	unsent := 0
+	for range calls {
+		f := <-failures
+		if f.Kind != connector.Unreachable {
+			t.Errorf("a call failed with %+v", f)
+		}
+		if !f.Sent {
+			unsent++
+		}
+	}
+	if unsent < calls/2 {
+		t.Errorf("only %d of %d calls were not sent", unsent, calls)
+	}
+}
+
 func TestAConnectorThatAsksToEndIsLetGo(t *testing.T) {
 	asked, answer := make(chan struct{}), make(chan struct{})
 	ended := make(chan error, 1)

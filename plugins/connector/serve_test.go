@@ -49,7 +49,11 @@ func (m *mortal) Call(ctx context.Context, r *connector.Request) (connector.Repl
 		fmt.Println("garbage on stdout|1|2|3|4|5|6")
 		fmt.Fprintln(os.Stderr, "a line for the log")
 	case "slow":
-		time.Sleep(200 * time.Millisecond)
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-ctx.Done():
+			return connector.Reply{}, ctx.Err()
+		}
 	case "hang":
 		<-ctx.Done()
 		return connector.Reply{}, ctx.Err()
@@ -188,7 +192,7 @@ func TestSIGTERMAfterADrainEndsAConnectorAtOnce(t *testing.T) {
 }
 
 func TestSIGTERMEndsAConnectorWhoseCallsHang(t *testing.T) {
-	for _, name := range []string{"hang", "deaf"} {
+	for name, kind := range map[string]connector.Kind{"hang": connector.Canceled, "deaf": connector.Unreachable} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := start(t)
@@ -202,7 +206,7 @@ func TestSIGTERMEndsAConnectorWhoseCallsHang(t *testing.T) {
 				t.Fatal(err)
 			}
 			var f *connector.Failure
-			if err := <-result; !errors.As(err, &f) || !f.Sent {
+			if err := <-result; !errors.As(err, &f) || !f.Sent || f.Kind != kind {
 				t.Errorf("the call gave %v", err)
 			}
 			if code := c.exited(t); code != 0 {

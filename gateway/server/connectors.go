@@ -99,7 +99,7 @@ func (g *Gateway) addConnector(ctx context.Context, at place, cmd plugins.Comman
 		return err
 	}
 	g.connectors.all[at], g.connectors.paths[at] = p, []string{cmd.Path, cmd.Dir}
-	if cmd.Path == g.o.Self[0] {
+	if len(g.o.Self) > 0 && cmd.Path == g.o.Self[0] {
 		g.connectors.ours[at] = cmd.Args[len(cmd.Args)-1]
 	}
 	return nil
@@ -176,6 +176,9 @@ func program(name string) (string, error) {
 
 // builtinCommand runs this same binary again as one of the connectors it holds.
 func (g *Gateway) builtinCommand(kind string, conf []byte) plugins.Command {
+	if len(g.o.Self) == 0 {
+		return plugins.Command{Name: kind} // without a program it is refused with a reason
+	}
 	cmd := plugins.Command{Path: g.o.Self[0], Args: append(append([]string(nil), g.o.Self[1:]...), builtin.Verb, kind)}
 	if conf != nil {
 		cmd.Env = []string{builtin.ConfigVariable + "=" + string(conf)}

@@ -222,8 +222,10 @@ func TestNothingOutlivesAConnector(t *testing.T) {
 			if got, err := call(t, c, "fork", `{"text":""}`); err != nil || strings.Contains(got, "isError") {
 				t.Fatalf("%s, %v", got, err)
 			}
-			if n := len(offspring(t)); n < 3 {
-				t.Fatalf("only %d processes run: %v", n, offspring(t))
+			for deadline := time.Now().Add(10 * time.Second); len(offspring(t)) < 3; time.Sleep(time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatalf("too few processes run: %v", offspring(t))
+				}
 			}
 			pid := c.Stats().PID
 			if how == "killed" {

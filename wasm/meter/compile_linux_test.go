@@ -14,6 +14,7 @@ import (
 // TestWhatPassesCompilesInTime: the worst that passes a tenth of the default work compiles in a tenth of the time that
 // is acceptable, beside what its size costs. The shapes are those that were found to be slow.
 func TestWhatPassesCompilesInTime(t *testing.T) {
+	timed(t)
 	const work, most, perByte = 10_000_000, 500 * time.Millisecond, 6 * time.Microsecond
 	for _, s := range slowToCompile() {
 		t.Run(s.name, func(t *testing.T) {

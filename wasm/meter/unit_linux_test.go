@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"os"
 	"runtime"
 	"testing"
 	"time"
@@ -13,6 +14,15 @@ import (
 
 	"github.com/gatewright/gatewright/wasm/meter"
 )
+
+// timed ends a test that holds CPU times against bounds, unless they are asked for: they say something of the code on a
+// quiet machine only, and nothing under the race detector. conformance/runaway measures what a unit costs at any time.
+func timed(t *testing.T) {
+	t.Helper()
+	if os.Getenv("GATEWRIGHT_TIMES") == "" {
+		t.Skip("times are held against bounds with GATEWRIGHT_TIMES=1, on a quiet machine")
+	}
+}
 
 // threadTime is the CPU time of this thread.
 func threadTime(t testing.TB) time.Duration {
@@ -45,6 +55,7 @@ func unitCost(t testing.TB, r wazero.Runtime, s shape, total int64) time.Duratio
 }
 
 func TestAUnitOfFuelIsNeverDear(t *testing.T) {
+	timed(t)
 	const most, total = 15 * time.Microsecond, 2_000_000
 	r := shapeRuntime(t)
 	for _, s := range shapes() {

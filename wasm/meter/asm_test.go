@@ -160,7 +160,6 @@ func loop(parts ...any) []byte    { return cat(0x03, 0x40, cat(parts...), 0x0b) 
 func block(parts ...any) []byte   { return cat(0x02, 0x40, cat(parts...), 0x0b) }
 func iff(parts ...any) []byte     { return cat(0x04, 0x40, cat(parts...), 0x0b) }
 func locals(n int, t byte) []byte { return cat(1, leb(uint64(n)), t) }
-func load(op, offset int) []byte  { return cat(op, 0, leb(uint64(offset))) }
 func exportOf(name string, kind, i int) []byte {
 	return cat(sized(name), kind, leb(uint64(i)))
 }

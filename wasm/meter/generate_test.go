@@ -17,7 +17,6 @@ type generator struct {
 	params int
 	labels [][]byte // what a branch carries, outermost first; loops are not branched to
 	room   int      // instructions still to be written
-	multi  []int    // types of blocks with several results
 }
 
 const (

@@ -81,6 +81,9 @@ func runs(t testing.TB, r wazero.Runtime, module []byte, total, slice int64, arg
 		}
 		if g := m.ExportedGlobal(meter.FuelGlobal); g != nil {
 			spent += total - n.left - int64(g.Get())
+			if d := m.ExportedGlobal(meter.DepthGlobal).Get(); d != uint64(meter.DefaultOptions().MaxDepth) {
+				t.Fatalf("the depth is %d when a call has returned", d)
+			}
 		}
 	}
 	return out, spent

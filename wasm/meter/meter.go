@@ -5,9 +5,9 @@
 //
 //   - Fuel. A mutable global counts down as the module runs: at the entry of each function and the head of each loop by
 //     the weight of what follows, and by the length of what bulk instructions move. When it falls below zero the module
-//     calls the import ImportModule.ImportName (i64)->(i64) with what is left, a negative number. The host answers with
-//     the next slice, that number included, or panics to end the call. Each such call is also a point where the Go
-//     scheduler may step in, which code of the module is not.
+//     calls the import ImportModule.ImportName (i64)->(i64) with what is left, a debt. The host takes the debt from the
+//     total and answers with the next slice, which is not negative, or panics to end the call. Each such call is also a
+//     point where the Go scheduler may step in, which code of the module is not.
 //   - Depth. A second global counts down while functions are on the stack. Below zero the module traps (unreachable).
 //     A unit stands for at most unitSlots values of a frame, so that the native stack is bounded too.
 //   - Memory. The declared maxima of memory and table are clipped.
@@ -22,6 +22,8 @@
 // the slices. A rewritten module is still untrusted bytes: the engine must validate it as ever. What does not validate
 // before does not validate after, but for custom sections, which are dropped unread.
 package meter
+
+import "cmp"
 
 // What Rewrite adds to a module.
 const (
@@ -42,7 +44,7 @@ type Options struct {
 	MaxLocals       int    // locals of one function, parameters included; 1,000
 	MaxArity        int    // parameters, and results, of one type; 64
 	MaxNesting      int    // blocks within blocks; 256
-	MaxWork         int    // what compiling may cost beyond what its size costs, in about 10 ns of CPU, see work; 100,000,000
+	MaxWork         int    // what compiling may cost beyond what its size costs, in about 10 ns of CPU, see workPerBlock; 100,000,000
 	MaxEntities     int    // types, imports, globals and exports, of each; 1,000
 	MaxSegments     int    // element and data segments, of each; 1,000
 	MaxTables       int    // tables; 1
@@ -51,50 +53,24 @@ type Options struct {
 }
 
 // DefaultOptions returns the limits that zeros stand for.
-func DefaultOptions() Options {
-	return Options{
-		MaxPages:        256,
-		MaxDepth:        1024,
-		MaxModule:       1 << 20,
-		MaxFunctions:    10_000,
-		MaxBody:         64 << 10,
-		MaxLocals:       1_000,
-		MaxArity:        64,
-		MaxNesting:      256,
-		MaxWork:         100_000_000,
-		MaxEntities:     1_000,
-		MaxSegments:     1_000,
-		MaxTables:       1,
-		MaxTableEntries: 1 << 16,
-		MaxData:         1 << 20,
-	}
-}
+func DefaultOptions() Options { return Options{}.filled() }
 
 // filled puts defaults where zeros stand.
 func (o Options) filled() Options {
-	d := DefaultOptions()
-	if o.MaxPages == 0 {
-		o.MaxPages = d.MaxPages
-	}
-	for _, f := range []struct{ v, d *int }{
-		{&o.MaxDepth, &d.MaxDepth},
-		{&o.MaxModule, &d.MaxModule},
-		{&o.MaxFunctions, &d.MaxFunctions},
-		{&o.MaxBody, &d.MaxBody},
-		{&o.MaxLocals, &d.MaxLocals},
-		{&o.MaxArity, &d.MaxArity},
-		{&o.MaxNesting, &d.MaxNesting},
-		{&o.MaxWork, &d.MaxWork},
-		{&o.MaxEntities, &d.MaxEntities},
-		{&o.MaxSegments, &d.MaxSegments},
-		{&o.MaxTables, &d.MaxTables},
-		{&o.MaxTableEntries, &d.MaxTableEntries},
-		{&o.MaxData, &d.MaxData},
-	} {
-		if *f.v == 0 {
-			*f.v = *f.d
-		}
-	}
+	o.MaxPages = min(cmp.Or(o.MaxPages, 256), pagesOfFormat)
+	o.MaxDepth = cmp.Or(o.MaxDepth, 1024)
+	o.MaxModule = cmp.Or(o.MaxModule, 1<<20)
+	o.MaxFunctions = cmp.Or(o.MaxFunctions, 10_000)
+	o.MaxBody = cmp.Or(o.MaxBody, 64<<10)
+	o.MaxLocals = cmp.Or(o.MaxLocals, 1_000)
+	o.MaxArity = cmp.Or(o.MaxArity, 64)
+	o.MaxNesting = cmp.Or(o.MaxNesting, 256)
+	o.MaxWork = cmp.Or(o.MaxWork, 100_000_000)
+	o.MaxEntities = cmp.Or(o.MaxEntities, 1_000)
+	o.MaxSegments = cmp.Or(o.MaxSegments, 1_000)
+	o.MaxTables = cmp.Or(o.MaxTables, 1)
+	o.MaxTableEntries = cmp.Or(o.MaxTableEntries, 1<<16)
+	o.MaxData = cmp.Or(o.MaxData, 1<<20)
 	return o
 }
 

@@ -436,6 +436,9 @@ connectors {
   # How long one may take to be ready, 100ms to 10m; a first start may fetch packages.
   start_timeout = "30s"
 
+  # How long a process that is being replaced may work on its last calls, 10ms to 1h.
+  drain_timeout = "1m"
+
   # How long one may take to end when its calls are done, 10ms to 5m; then it and all it started are killed.
   stop_timeout = "5s"
 
@@ -462,6 +465,9 @@ connectors {
   # The resident memory of a process and all it started, 16MiB to 1024GiB; beyond it is killed.
   memory = "1GiB"
 
+  # How many these may be, 1 to 65536; beyond they are killed.
+  processes = 256
+
   # The open files of each such process, 16 to 1048576.
   files = 1024
 
@@ -481,6 +487,8 @@ filters {
 
   # What one decision may spend, 1000 to 1000000000 units of about 1 ns and at most 15.
   fuel = 4000000
+  # What each byte it is shown adds to that, 0 to 65536.
+  byte_fuel = 512
   # What loading a filter may spend, 1000 to 10000000000.
   init_fuel = 50000000
 

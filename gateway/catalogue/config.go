@@ -38,9 +38,9 @@ type Fixed struct {
 	Tenant string `koanf:"tenant"`
 	// Name is the server's name: a-z, 0-9 and -, at most 63.
 	Name string `koanf:"name"`
-	// URL of its MCP endpoint, http or https; empty for one that runs as a Process.
+	// URL of its MCP endpoint, http or https; empty for one whose Process has none.
 	URL string `koanf:"url"`
-	// Process says that a connector's process reaches it.
+	// Process says that only a connector's process reaches it, never the gateway itself.
 	Process bool `koanf:"process"`
 	// Era of MCP: auto (default), legacy or modern.
 	Era string `koanf:"era"`

@@ -63,13 +63,13 @@ func unsettled() Config {
 			MaxConnections: 128, MaxUpstreams: 4096, MaxSessions: 4096, SessionIdle: 10 * time.Minute, Failures: 5, OpenFor: 5 * time.Second,
 		},
 		Connectors: Connectors{
-			StartTimeout: 30 * time.Second, StopTimeout: 5 * time.Second, PingEvery: 5 * time.Second, PingTimeout: 5 * time.Second,
+			StartTimeout: 30 * time.Second, DrainTimeout: time.Minute, StopTimeout: 5 * time.Second, PingEvery: 5 * time.Second, PingTimeout: 5 * time.Second,
 			BackoffMin: 200 * time.Millisecond, BackoffMax: 30 * time.Second,
 			MaxCrashes: 10, CrashWindow: 5 * time.Minute, BreakFor: 5 * time.Minute,
-			InFlight: 256, Memory: 1 << 30, Files: 1024, LinesPerSecond: 20, LogLines: 200,
+			InFlight: 256, Memory: 1 << 30, Processes: 256, Files: 1024, LinesPerSecond: 20, LogLines: 200,
 		},
 		Filters: Filters{
-			Enabled: []string{"redact-secrets"}, Fuel: 4_000_000, InitFuel: 50_000_000, Memory: 16 << 20, Wait: 100 * time.Millisecond,
+			Enabled: []string{"redact-secrets"}, Fuel: 4_000_000, ByteFuel: 512, InitFuel: 50_000_000, Memory: 16 << 20, Wait: 100 * time.Millisecond,
 			MaxContext: 1 << 20, MaxVerdict: 16 << 10, Traps: 5, TrapWindow: time.Minute, BreakFor: 10 * time.Second,
 		},
 		Log:  Log{Level: "info", Format: "text"},

@@ -350,6 +350,8 @@ type Server struct {
 type Connectors struct {
 	// StartTimeout is how long one may take to be ready. Default 30s: a first start may fetch packages.
 	StartTimeout time.Duration `koanf:"start_timeout" min:"100ms" max:"10m"`
+	// DrainTimeout is how long a process that is being replaced may work on its last calls. Default 1m.
+	DrainTimeout time.Duration `koanf:"drain_timeout" min:"10ms" max:"1h"`
 	// StopTimeout is how long one may take to end after its calls are done; then it and all it started are killed.
 	// Default 5s.
 	StopTimeout time.Duration `koanf:"stop_timeout" min:"10ms" max:"5m"`
@@ -370,6 +372,8 @@ type Connectors struct {
 	// Memory bounds the resident memory of a process and all it started, looked at every second; beyond it is killed.
 	// Default 1GiB: interpreters are large.
 	Memory Size `koanf:"memory" min:"16MiB" max:"1024GiB"`
+	// Processes bounds how many these may be; beyond they are killed. Default 256.
+	Processes int `koanf:"processes" min:"1" max:"65536"`
 	// Files bounds the open files of each such process. Default 1024.
 	Files int `koanf:"files" min:"16" max:"1048576"`
 	// LinesPerSecond bounds what is logged of a process's standard error, with bursts of five times as many; the rest is
@@ -384,9 +388,10 @@ type Filters struct {
 	// looks like a key, a token or a card number is replaced on both ways. Danger: a tool whose very job is to hand out
 	// such values is of no use behind it; a plan that fixes one as an argument is refused.
 	Enabled []string `koanf:"enabled"`
-	// Fuel is what one decision may spend, in units of about 1 ns, at most 15; InitFuel what loading may. Default 4000000
-	// and 50000000.
+	// Fuel is what one decision may spend, in units of about 1 ns, at most 15, and ByteFuel what each byte it is shown
+	// adds; InitFuel is what loading may. Default 4000000, 512 and 50000000.
 	Fuel     int `koanf:"fuel" min:"1000" max:"1000000000"`
+	ByteFuel int `koanf:"byte_fuel" min:"0" max:"65536"`
 	InitFuel int `koanf:"init_fuel" min:"1000" max:"10000000000"`
 	// Memory bounds one instance's memory. Default 16MiB.
 	Memory Size `koanf:"memory" min:"64KiB" max:"4GiB"`

@@ -95,7 +95,7 @@ func (g *Gateway) openCatalogue(ctx context.Context) error {
 	for name, s := range g.o.Config.Servers {
 		f := catalogue.Fixed{
 			Tenant: s.Tenant, Name: name, URL: s.URL, Era: s.Era, AllowPrivate: s.AllowPrivate || u.AllowPrivate,
-			Labels: s.Labels, Sensitivity: int64(s.Sensitivity), Process: s.URL == "",
+			Labels: s.Labels, Sensitivity: int64(s.Sensitivity), Process: s.URL == "" || s.Via == "connector",
 		}
 		if s.Credential != "" {
 			f.Credential, f.Header, f.Prefix = s.Credential, s.Header, s.Prefix

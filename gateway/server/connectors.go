@@ -89,6 +89,7 @@ func (g *Gateway) addConnector(ctx context.Context, at place, cmd plugins.Comman
 	conf := plugins.DefaultConfig()
 	conf.StartTimeout, conf.StopTimeout, conf.PingEvery, conf.PingTimeout = c.StartTimeout, c.StopTimeout, c.PingEvery, c.PingTimeout
 	conf.BackoffMin, conf.BackoffMax, conf.MaxCrashes, conf.CrashWindow, conf.BreakFor = c.BackoffMin, c.BackoffMax, c.MaxCrashes, c.CrashWindow, c.BreakFor
+	conf.DrainTimeout, conf.Processes = c.DrainTimeout, c.Processes
 	conf.InFlight, conf.Memory, conf.Files, conf.LinesPerSecond, conf.LogLines = c.InFlight, int64(c.Memory), c.Files, c.LinesPerSecond, c.LogLines
 	conf.MaxMessage = int(g.o.Config.Upstream.MaxReply) + frameRoom
 	p, err := plugins.New(plugins.Options{
@@ -301,6 +302,9 @@ func connectorView(name string, s plugins.Stats) control.ConnectorView {
 
 // Restart starts a new process and puts it in the place of the old one.
 func (l connectorList) Restart(ctx context.Context, tenant, name string) error {
+	if l.c.unfit[place{tenant, name}] != nil {
+		return errors.New("it cannot be started as it is configured; mend gateway.hcl and start the gateway again")
+	}
 	p := l.c.all[place{tenant, name}]
 	if p == nil {
 		return control.ErrNoConnector
@@ -347,7 +351,9 @@ func carryFault(err error, kind string) *upstream.Error {
 	}
 	fault.Sent = f.Sent || f.Told() && kind == ""
 	if word, detail, ok := strings.Cut(f.Detail, ": "); ok && kind == builtin.HTTP && f.Told() {
-		fault.Kind, fault.Detail = upstream.Kind(word), detail // as our own client found it, see httpFailure
+		if _, known := failureKinds[upstream.Kind(word)]; known {
+			fault.Kind, fault.Detail = upstream.Kind(word), detail // as our own client found it, see httpFailure
+		}
 	}
 	return &fault
 }

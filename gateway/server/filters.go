@@ -42,7 +42,7 @@ func (g *Gateway) openFilters(ctx context.Context) error {
 		return nil
 	}
 	conf := wasm.DefaultConfig()
-	conf.Fuel, conf.InitFuel = int64(c.Fuel), int64(c.InitFuel)
+	conf.Fuel, conf.ByteFuel, conf.InitFuel = int64(c.Fuel), int64(c.ByteFuel), int64(c.InitFuel)
 	conf.MemoryPages = uint32(c.Memory / wasmPage) //nolint:gosec // bounded by the configuration
 	conf.MaxContext, conf.MaxVerdict = int(c.MaxContext), int(c.MaxVerdict)
 	conf.Wait, conf.Traps, conf.TrapWindow, conf.BreakFor = c.Wait, c.Traps, c.TrapWindow, c.BreakFor

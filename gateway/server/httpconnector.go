@@ -69,11 +69,12 @@ func addHeaders(list [][2]string, mirror bool, add func(name, value string)) {
 	}
 }
 
-// failureKinds gives each kind of an upstream's failure its name on the connector's wire; the rest is Unreachable.
+// failureKinds gives each kind of an upstream's failure its name on the connector's wire.
 var failureKinds = map[upstream.Kind]connector.Kind{
 	upstream.Timeout: connector.Timeout, upstream.Canceled: connector.Canceled, upstream.TooLarge: connector.TooLarge,
 	upstream.Malformed: connector.Malformed, upstream.Redirect: connector.Refused, upstream.Status: connector.Refused,
 	upstream.Busy: connector.Busy, upstream.Invalid: connector.Refused, upstream.Unreachable: connector.Unreachable,
+	upstream.BlockedAddress: connector.Unreachable, upstream.CircuitOpen: connector.Unreachable,
 }
 
 func httpFailure(err error) error {

@@ -395,6 +395,10 @@ upstream {
 #   # What stands before the secret there; empty in Authorization: "Bearer ".
 #   prefix = ""
 #
+#   # Let a caller show this server a credential of its own instead (X-Armoriq-MCP-Auth). Danger: the server
+#   # then acts for whoever that credential names, and no policy here sees whom.
+#   caller_credentials = false
+#
 #   # Labels shown to policies.
 #   labels = ["internal"]
 #   # How sensitive its tools are, 0 to 1000, shown to policies.
@@ -520,6 +524,80 @@ policies {
   # A folder with a bundle (*.cedar, schema.cedarschema); empty: the built-in one. Danger: it replaces
   # the built-in rules, it does not add to them.
   bundle = ""
+}
+
+# Calls that policy holds until people have approved them.
+approvals {
+  # How many people have to approve a call, 1 to 16; a policy's @approvals may ask for more.
+  required = 1
+
+  # How long a request waits, and how long an approval is good for, 1s to 168h. Danger: what was approved may
+  # happen that much later.
+  ttl = "30m"
+
+  # Keep the person who answers for an agent from deciding about its calls.
+  separate = false
+
+  # The largest amount that an admin may approve; empty: none. A call's amount is its argument amount, value,
+  # total, price or cost.
+  admin_limit = ""
+  # That of a manager.
+  manager_limit = ""
+  # That of a member; with "0" one may approve only what has no amount.
+  member_limit = "0"
+
+  # Requests of one agent that wait, or are approved and unused, 1 to 10000.
+  max_open = 100
+  # Those of all agents, 1 to 1000000.
+  max_all = 10000
+
+  # How long an ended request stays listed, 0s to 8760h; the ledger has it for good.
+  keep = "168h"
+}
+
+# Others whose JWTs say which person calls, through which agent; none by default. Name: 1 to 63 of a-z, 0-9 and -.
+#
+# login "corp" {
+#   # The organisation whose people it signs in; required.
+#   tenant = "demo"
+#
+#   # The iss claim of its tokens; required.
+#   iss = "https://login.example"
+#   # The aud claim demanded; required.
+#   audience = "gatewright"
+#
+#   # The one algorithm taken: "EdDSA", "ES256", "RS256" or "HS256".
+#   algorithm = "EdDSA"
+#   # A file with its public keys (RFC 7517), read at start; nothing is fetched.
+#   jwks_file = "corp.jwks.json"
+#   # For HS256 instead: a file of at least 32 bytes. Danger: who can read it can sign in as anybody.
+#   secret_file = ""
+#
+#   # The claim that names the person, by id or email. Danger: the issuer must have verified it.
+#   user_claim = "email"
+#   # The claim that names the agent, by id or name.
+#   agent_claim = "azp"
+#   # The agent of tokens without that claim; empty: they are refused.
+#   agent = ""
+#
+#   # The longest life of a token taken, 1s to 24h.
+#   max_age = "1h"
+# }
+
+# The dialect of the ArmorIQ clients on the data port.
+armoriq {
+  # Serve it; with false its addresses answer like unknown ones.
+  enabled = true
+
+  # How a call's arguments are held to its plan: "exact" are those of the step, "subset" may add others, "open"
+  # takes any. A step that names none takes any. Danger: with open a plan proves only which tool.
+  arguments = "exact"
+
+  # How often a step may be taken, 0 to 1000000; 0: until the token expires, as its clients expect.
+  uses = 0
+
+  # How calls are answered: "json", "sse", or "auto": as the Accept header prefers.
+  answers = "auto"
 }
 
 # The program's own messages on standard error. Calls are in the ledger, not here.

@@ -50,6 +50,8 @@ type Fixed struct {
 	// (default "Bearer " for Authorization, else nothing).
 	Header string `koanf:"header"`
 	Prefix string `koanf:"prefix"`
+	// TakesCallers lets a caller show a credential of its own instead (default false).
+	TakesCallers bool `koanf:"takes_callers"`
 	// AllowPrivate permits loopback and private addresses (default false).
 	// Danger: see the guard of package upstream.
 	AllowPrivate bool `koanf:"allow_private"`
@@ -93,6 +95,6 @@ func (c Config) Validate() error {
 func (f Fixed) server() Server {
 	return Server{
 		Tenant: f.Tenant, Name: f.Name, URL: f.URL, Era: f.Era, Credential: f.Credential, Header: f.Header, Prefix: f.Prefix,
-		Enabled: true, AllowPrivate: f.AllowPrivate, Labels: f.Labels, Sensitivity: f.Sensitivity, Fixed: true, Process: f.Process,
+		Enabled: true, AllowPrivate: f.AllowPrivate, Labels: f.Labels, Sensitivity: f.Sensitivity, Fixed: true, Process: f.Process, TakesCallers: f.TakesCallers,
 	}.withDefaults()
 }

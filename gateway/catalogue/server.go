@@ -34,6 +34,7 @@ type Server struct {
 	Labels       []string
 	Sensitivity  int64
 	Fixed        bool // from the configuration file
+	TakesCallers bool // a caller may show it a credential of its own; only Fixed ones take them
 	Process      bool // reached through a process of the gateway's own, not at URL; only Fixed ones are
 }
 

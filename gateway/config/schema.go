@@ -235,7 +235,8 @@ func labelledNames(s *schema) string {
 			names = append(names, n)
 		}
 	}
-	return strings.Join(names, " and ")
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " and " + names[last]
 }
 
 // keys returns the sorted keys of a map, so that the same mistake always gets the same suggestion.

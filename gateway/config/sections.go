@@ -27,6 +27,9 @@ type Config struct {
 	Connectors Connectors        `koanf:"connectors"`
 	Filters    Filters           `koanf:"filters"`
 	Policies   Policies          `koanf:"policies"`
+	Approvals  Approvals         `koanf:"approvals"`
+	Logins     map[string]Login  `koanf:"login"`
+	ArmorIQ    ArmorIQ           `koanf:"armoriq"`
 	Log        Log               `koanf:"log"`
 	Demo       Demo              `koanf:"demo"`
 
@@ -341,6 +344,10 @@ type Server struct {
 	Header string `koanf:"header"`
 	// Prefix stands before the secret. Default "", which in Authorization means "Bearer ".
 	Prefix string `koanf:"prefix"`
+	// CallerCredentials lets a caller show this server a credential of its own instead (X-Armoriq-MCP-Auth). Default
+	// false: such a call is refused. Danger: the server then acts for whoever that credential names, and no policy here
+	// sees whom.
+	CallerCredentials bool `koanf:"caller_credentials"`
 	// Labels and Sensitivity are shown to policies. Default none and 0.
 	Labels      []string `koanf:"labels"`
 	Sensitivity int      `koanf:"sensitivity" min:"0" max:"1000"`
@@ -415,6 +422,64 @@ type Policies struct {
 	// Bundle is a folder with a bundle (*.cedar, schema.cedarschema). Default none: the built-in bundle.
 	// Danger: it replaces the built-in rules, it does not add to them.
 	Bundle string `koanf:"bundle"`
+}
+
+// Approvals are the decisions of people about calls that policy holds.
+type Approvals struct {
+	// Required is how many people have to approve a call, each with a say of their own; a policy's @approvals may ask for
+	// more. Default 1.
+	Required int `koanf:"required" min:"1" max:"16"`
+	// TTL is how long a request waits, and how long an approval is good for. Default 30m. Danger: what was approved may
+	// happen that much later.
+	TTL time.Duration `koanf:"ttl" min:"1s" max:"168h"`
+	// Separate keeps the person who answers for an agent from deciding about its calls. Default false.
+	Separate bool `koanf:"separate"`
+	// AdminLimit, ManagerLimit and MemberLimit are the largest amount that one with this role may approve, as a decimal
+	// number; a call's amount is its argument amount, value, total, price or cost. Default "": none for admins and
+	// managers; "0" for members, who may then approve only what has no amount.
+	AdminLimit   string `koanf:"admin_limit"`
+	ManagerLimit string `koanf:"manager_limit"`
+	MemberLimit  string `koanf:"member_limit"`
+	// MaxOpen bounds one agent's requests that wait or are approved and unused, MaxAll those of all. Default 100 and 10000.
+	MaxOpen int `koanf:"max_open" min:"1" max:"10000"`
+	MaxAll  int `koanf:"max_all" min:"1" max:"1000000"`
+	// Keep is how long an ended request stays listed; the ledger has it for good. Default 168h.
+	Keep time.Duration `koanf:"keep" min:"0s" max:"8760h"`
+}
+
+// Login is somebody else whose JWTs say which person calls, through which agent: login "name" { ... }.
+type Login struct {
+	// Tenant is the organisation whose people it signs in; required.
+	Tenant string `koanf:"tenant"`
+	// Issuer and Audience are the iss and aud claims demanded; required.
+	Issuer   string `koanf:"iss"`
+	Audience string `koanf:"audience"`
+	// Algorithm is the one signature algorithm taken; what a token's header says is only held against it. Default EdDSA.
+	Algorithm string `koanf:"algorithm" oneof:"EdDSA,ES256,RS256,HS256"`
+	// JWKSFile is a file with the public keys (RFC 7517), read at start; nothing is fetched.
+	JWKSFile string `koanf:"jwks_file"`
+	// SecretFile is, for HS256, a file of at least 32 bytes. Danger: who can read it can sign in as anybody.
+	SecretFile string `koanf:"secret_file"`
+	// UserClaim is the claim that names the person, by id or email. Default "email". Danger: the issuer must have verified it.
+	UserClaim string `koanf:"user_claim"`
+	// AgentClaim is the claim that names the agent, by id or name; Agent is the agent when there is no such claim.
+	AgentClaim string `koanf:"agent_claim"`
+	Agent      string `koanf:"agent"`
+	// MaxAge is the longest life of a token taken. Default 1h.
+	MaxAge time.Duration `koanf:"max_age" min:"1s" max:"24h"`
+}
+
+// ArmorIQ is the dialect of the ArmorIQ clients on the data port.
+type ArmorIQ struct {
+	// Enabled serves it. Default true.
+	Enabled bool `koanf:"enabled"`
+	// Arguments says how a call's arguments are held to its plan: "exact" are those of the step; "subset" may add others;
+	// "open" takes any. A step that names none takes any. Default exact. Danger: with open a plan proves only which tool.
+	Arguments string `koanf:"arguments" oneof:"exact,subset,open"`
+	// Uses is how often a step may be taken; 0: until the token expires, as its clients expect. Default 0.
+	Uses int `koanf:"uses" min:"0" max:"1000000"`
+	// Answers is how calls are answered: "json", "sse", or "auto": as the Accept header prefers. Default auto.
+	Answers string `koanf:"answers" oneof:"auto,json,sse"`
 }
 
 // Log is the program's own messages, on standard error. Calls are in the ledger, not here.

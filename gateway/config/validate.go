@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"net/url"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,7 +24,7 @@ func (c Config) Validate() error {
 	if err := c.validateRanges(); err != nil {
 		return err
 	}
-	checks := []func() error{c.validateData, c.validateProxy, c.validateControl, c.validateLedger, c.validateIntent, c.validateIssuers, c.validateServers, c.validateConnectors, c.validateFilters}
+	checks := []func() error{c.validateData, c.validateProxy, c.validateControl, c.validateLedger, c.validateIntent, c.validateIssuers, c.validateServers, c.validateConnectors, c.validateFilters, c.validateLogins, c.validateApprovals}
 	for _, check := range checks {
 		if err := check(); err != nil {
 			return err
@@ -290,6 +291,47 @@ func (c Config) validateIssuers() error {
 	return nil
 }
 
+func (c Config) validateLogins() error {
+	seen := map[string]string{c.Intent.Issuer: "this gateway"}
+	for _, name := range keys(c.Logins) {
+		l, at := c.Logins[name], "login."+name
+		if err := checkLabel("login", name); err != nil {
+			return problem(at, "%w", err)
+		}
+		switch {
+		case l.Tenant == "" || l.Issuer == "" || l.Audience == "":
+			return problem(at, "login %q: tenant, iss and audience are required", name)
+		case seen[l.Issuer] != "":
+			return problem(at+".iss", "iss in login: %q is already %s", l.Issuer, seen[l.Issuer])
+		case l.Algorithm == "HS256" && (l.SecretFile == "" || l.JWKSFile != ""):
+			return problem(at, "login %q: HS256 takes secret_file and no jwks_file", name)
+		case l.Algorithm != "HS256" && (l.JWKSFile == "" || l.SecretFile != ""):
+			return problem(at, "login %q: %s takes jwks_file and no secret_file", name, l.Algorithm)
+		case l.AgentClaim == "" && l.Agent == "":
+			return problem(at, "login %q: set agent_claim or agent: a person acts through an agent here", name)
+		case l.UserClaim == "":
+			return problem(at+".user_claim", "user_claim in login: a claim is needed")
+		}
+		seen[l.Issuer] = fmt.Sprintf("login %q", name)
+	}
+	return nil
+}
+
+func (c Config) validateApprovals() error {
+	a := c.Approvals
+	for name, limit := range map[string]string{"admin_limit": a.AdminLimit, "manager_limit": a.ManagerLimit, "member_limit": a.MemberLimit} {
+		if limit != "" && !decimalText.MatchString(limit) {
+			return problem("approvals."+name, "%s in approvals: want a decimal number such as \"10000\", or \"\" for none, have %q", name, limit)
+		}
+	}
+	if a.MaxOpen > a.MaxAll {
+		return problem("approvals.max_open", "max_open in approvals: %d is more than max_all, %d", a.MaxOpen, a.MaxAll)
+	}
+	return nil
+}
+
+var decimalText = regexp.MustCompile(`^[0-9]{1,15}(\.[0-9]{1,4})?$`)
+
 // reservedServers are words that stand for something else where a server's name may stand (/mcp/{server}).
 var reservedServers = []string{"my-servers", "servers", "tools", "tool-metadata", "auto-register"}
 
@@ -337,6 +379,8 @@ func (s Server) validateWay(name, at string) error {
 		return problem(at+".via", "via in server: it says how a url is reached; a command or connector runs in a process of its own anyway")
 	case process && s.Credential != "":
 		return problem(at+".credential", "credential in server: it is sent in a header, which a command or connector has none of; hand it the secret through pass_env")
+	case process && s.CallerCredentials:
+		return problem(at+".caller_credentials", "caller_credentials in server: they are sent in a header, which a command or connector has none of")
 	case process && s.AllowPrivate:
 		return problem(at+".allow_private", "allow_private in server: a command or connector has no address to allow")
 	case !process && (len(s.Env)+len(s.PassEnv) > 0 || s.Dir != "" || s.SHA256 != ""):

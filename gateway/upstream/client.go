@@ -41,6 +41,8 @@ type Target struct {
 	// among them. It is called once for each request; the values are wiped from
 	// the request buffer once sent.
 	Headers func(add func(name, value string))
+	// TakesCallers lets a caller's own credential stand in the place of Headers.
+	TakesCallers bool
 	// Carrier, if set, reaches the server instead of HTTP; URL may then be empty.
 	Carrier Carrier
 }

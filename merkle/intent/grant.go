@@ -9,9 +9,12 @@ import (
 	"github.com/gatewright/gatewright/merkle"
 )
 
-// Bearer is who shows a token, as the credential proved it. Every field must equal the token's.
+// Bearer is who shows a token, as the credential proved it. Tenant, User, Agent and KeyID must equal the
+// token's. A token issued to the holder of a key is borne by whoever has the token's Tenant and proved to
+// hold that key; the other fields are not compared then.
 type Bearer struct {
 	Tenant, User, Agent, KeyID string
+	Thumbprint                 string // KeyThumbprint of a key the caller proved to hold; "" = none
 }
 
 // Request is what is about to be done: the operation, the tool with the schema it has now, and the
@@ -115,6 +118,9 @@ func (g Grant) Covers(args []byte) error {
 
 func (v *Verifier) print(args []byte) uint64 { return maphash.Bytes(v.seed, args) }
 
+// Bears returns nil when the token holds now and who is its bearer. It grants nothing.
+func (v *Verifier) Bears(t *Token, who Bearer, now time.Time) error { return v.admit(t, &who, now) }
+
 // admit checks all that does not depend on the step.
 func (v *Verifier) admit(t *Token, who *Bearer, now time.Time) error {
 	if t == nil || t.by != v {
@@ -127,6 +133,10 @@ func (v *Verifier) admit(t *Token, who *Bearer, now time.Time) error {
 	switch {
 	case c.Tenant != who.Tenant:
 		return refuse(BearerMismatch, "token belongs to another tenant", "")
+	case c.Thumbprint != "":
+		if c.Thumbprint != who.Thumbprint {
+			return refuse(BearerMismatch, "token was issued to the holder of another key", "prove possession of the key it names")
+		}
 	case c.Agent != who.Agent:
 		return refuse(BearerMismatch, "token was issued to another agent", "")
 	case c.Subject != who.User:
@@ -143,7 +153,7 @@ func (v *Verifier) GrantHeld(t *Token, who Bearer, req Request, h *Held, used fu
 	if err := v.admitHeld(t, &who, h, now); err != nil {
 		return Grant{}, err
 	}
-	s, err := h.find(&req, used)
+	s, err := h.find(&req, t.claims.Steps, used)
 	if err != nil {
 		return Grant{}, err
 	}
@@ -157,6 +167,9 @@ func (v *Verifier) GrantStep(t *Token, who Bearer, req Request, h *Held, index i
 	}
 	if index < 0 || index >= len(h.steps) {
 		return Grant{}, errIndex(index)
+	}
+	if !t.claims.covers(index) {
+		return Grant{}, errCover(index)
 	}
 	if err := h.steps[index].fits(&req); err != nil {
 		return Grant{}, err
@@ -199,6 +212,9 @@ func (v *Verifier) GrantLeaf(t *Token, who Bearer, req Request, l *Leaf, proof [
 	if err := t.claims.proves(l, proof); err != nil {
 		return Grant{}, err
 	}
+	if !t.claims.covers(l.step.index) {
+		return Grant{}, errCover(l.step.index)
+	}
 	if err := l.step.fits(&req); err != nil {
 		return Grant{}, err
 	}
@@ -229,6 +245,10 @@ func (c *Claims) proves(l *Leaf, proof []merkle.Hash) error {
 
 func errIndex(index int) error {
 	return refuse(StepUnknown, "the plan has no step "+strconv.Itoa(index), "steps count from 0")
+}
+
+func errCover(index int) error {
+	return refuse(StepUnknown, "the token does not cover step "+strconv.Itoa(index), "it was derived for other steps of the plan")
 }
 
 // Grant is GrantLeaf for a step at hand: the leaf is built from the step, its index and the token's

@@ -63,6 +63,15 @@ func (h *Held) Uses(i int) uint32 {
 	return h.steps[i].uses
 }
 
+// Step returns what step i calls; ok is false for a step that is not there.
+func (h *Held) Step(i int) (op, server, tool string, local, ok bool) {
+	if i < 0 || i >= len(h.steps) {
+		return "", "", "", false, false
+	}
+	s := &h.steps[i]
+	return s.op, s.server, s.tool, s.local, true
+}
+
 // AppendProof appends the inclusion proof of step i.
 func (h *Held) AppendProof(dst []merkle.Hash, i int) []merkle.Hash {
 	if i < 0 || i >= len(h.steps) {
@@ -71,8 +80,9 @@ func (h *Held) AppendProof(dst []merkle.Hash, i int) []merkle.Hash {
 	return h.tree.AppendInclusion(dst, uint64(i))
 }
 
-// find returns the lowest step that fits the request and has uses left.
-func (h *Held) find(req *Request, used func(index int) uint32) (*step, error) {
+// find returns the lowest step that fits the request and has uses left, among those only names; nil
+// names all.
+func (h *Held) find(req *Request, only []uint32, used func(index int) uint32) (*step, error) {
 	candidates := h.byTool[toolKey{req.Op, req.Server, req.Tool}]
 	if len(candidates) == 0 {
 		return nil, errTool()
@@ -80,10 +90,14 @@ func (h *Held) find(req *Request, used func(index int) uint32) (*step, error) {
 	a := takeArguments(req.Args)
 	defer a.release()
 	var miss mismatch
-	var spent, changed bool
-	canonical := h.isExact(candidates, a.raw)
+	var spent, changed, outside bool
+	canonical := h.isExact(candidates, only, a.raw)
 	for _, i := range candidates {
 		s := &h.steps[i]
+		if only != nil && !coversStep(only, s.index) {
+			outside = true
+			continue
+		}
 		if s.schema != req.Schema {
 			changed = true
 			continue
@@ -110,6 +124,8 @@ func (h *Held) find(req *Request, used func(index int) uint32) (*step, error) {
 		return nil, miss.refusal()
 	case changed:
 		return nil, errSchemaChanged()
+	case outside:
+		return nil, refuse(ToolMismatch, "no step that the token covers calls this tool", "it was derived for other steps of the plan")
 	}
 	return nil, errTool()
 }
@@ -117,8 +133,11 @@ func (h *Held) find(req *Request, used func(index int) uint32) (*step, error) {
 // isExact tells whether raw is the canonical form of the only arguments one of the candidates allows.
 // It saves taking the arguments apart for the other candidates, and the one it found either is
 // granted or was used up, so nothing about the others' mismatch needs to be known.
-func (h *Held) isExact(candidates []int32, raw []byte) bool {
+func (h *Held) isExact(candidates []int32, only []uint32, raw []byte) bool {
 	for _, i := range candidates {
+		if only != nil && !coversStep(only, int(i)) {
+			continue
+		}
 		if e := h.steps[i].args.exact; e != nil && bytes.Equal(raw, e) {
 			return true
 		}

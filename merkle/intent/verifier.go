@@ -97,11 +97,11 @@ func (v *Verifier) Token(raw []byte, now time.Time) (*Token, error) {
 func (v *Verifier) read(raw []byte, pinned *keySet) (*Token, error) {
 	b := tokenPool.Get().(*tokenBuffers)
 	defer tokenPool.Put(b)
-	signed, err := b.open(raw)
+	signed, err := b.open(raw, maxToken)
 	if err != nil {
 		return nil, err
 	}
-	kid, err := readHeader(b.head)
+	kid, err := readHeader(b.head, tokenType)
 	if err != nil {
 		return nil, err
 	}
@@ -109,21 +109,34 @@ func (v *Verifier) read(raw []byte, pinned *keySet) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	ids, ok := pinned.issuers[c.Issuer]
-	if !ok {
-		return nil, refuse(TokenIssuer, "issuer is not pinned", "")
-	}
-	key, ok := ids[kid]
-	if !ok {
-		return nil, refuse(TokenKey, "the issuer has no such key", "it may have been rotated out; ask for a new token")
+	key, err := pinned.find(c.Issuer, kid)
+	if err != nil {
+		return nil, err
 	}
 	if !verifySignature(key.key, signed, b.sig) {
-		return nil, refuse(TokenSignature, "signature is not of the pinned key", "")
+		return nil, errSignature()
 	}
 	if err := v.judge(&c); err != nil {
 		return nil, err
 	}
 	return &Token{claims: c, by: v, pinned: pinned, keyEnd: key.notAfter, raw: bytes.Clone(raw), policy: c.PolicyDigest.String()}, nil
+}
+
+// find returns the key an issuer may sign with.
+func (s *keySet) find(issuer, kid string) (pinnedKey, error) {
+	ids, ok := s.issuers[issuer]
+	if !ok {
+		return pinnedKey{}, refuse(TokenIssuer, "issuer is not pinned", "")
+	}
+	key, ok := ids[kid]
+	if !ok {
+		return pinnedKey{}, refuse(TokenKey, "the issuer has no such key", "it may have been rotated out; ask for a new token")
+	}
+	return key, nil
+}
+
+func errSignature() error {
+	return refuse(TokenSignature, "signature is not of the pinned key", "")
 }
 
 // verifySignature has the verdicts of crypto/ed25519 and no panic for odd lengths.
@@ -166,16 +179,18 @@ func (t *Token) current(at int64) error {
 func (t *Token) recheck() error {
 	r := &t.by.revoked
 	epoch := r.epoch.Load() // before the look-up: a revocation in between is looked for again
-	if err := r.check(&t.claims); err != nil {
-		t.by.tokens.drop(t.raw)
-		t.by.refused.put(t.raw, &refusal{err: err, pinned: t.pinned}) // showing it again costs no signature check
+	if err := r.check(t); err != nil {
+		if t.raw != nil {
+			t.by.tokens.drop(t.raw)
+			t.by.refused.put(t.raw, &refusal{err: err, pinned: t.pinned}) // showing it again costs no signature check
+		}
 		return err
 	}
 	t.epoch.Store(epoch)
 	return nil
 }
 
-// Revoke refuses the token from now on. until is when it would expire; it is forgotten some time
+// Revoke refuses the token, and all that were derived from it, from now on. until is when it would expire; it is forgotten some time
 // after. The zero time is never forgotten.
 func (v *Verifier) Revoke(jti string, until time.Time) {
 	r := &v.revoked
@@ -185,7 +200,7 @@ func (v *Verifier) Revoke(jti string, until time.Time) {
 	r.epoch.Add(1)
 }
 
-// RevokePlan refuses every token of the plan from now on; until is when the plan expires.
+// RevokePlan refuses every token of the plan, and all that were re-anchored over it, from now on; until is when the plan expires.
 func (v *Verifier) RevokePlan(root merkle.Hash, until time.Time) {
 	r := &v.revoked
 	r.mu.Lock()
@@ -218,14 +233,25 @@ func forgetAt(until time.Time) int64 {
 	return until.Unix() + revokedMargin
 }
 
-func (r *revocations) check(c *Claims) *Error {
+func (r *revocations) check(t *Token) *Error {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
+	c := &t.claims
 	if _, ok := r.tokens[c.ID]; ok {
 		return refuse(TokenRevoked, "token was revoked", "")
 	}
+	for _, p := range c.Parents {
+		if _, ok := r.tokens[p]; ok {
+			return refuse(TokenRevoked, "a token it was derived from was revoked", "")
+		}
+	}
 	if _, ok := r.plans[c.PlanRoot]; ok {
 		return refuse(PlanRevoked, "the token's plan was revoked", "")
+	}
+	for _, d := range t.led() {
+		if _, ok := r.plans[d.claims.From.Root]; ok {
+			return refuse(PlanRevoked, "a plan the token was re-anchored from was revoked", "")
+		}
 	}
 	return nil
 }

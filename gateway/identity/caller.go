@@ -5,8 +5,8 @@ import (
 	"github.com/gatewright/gatewright/policies"
 )
 
-// Caller is the proof that a key was shown and was good at that moment. Only Authenticate makes one; the zero Caller is
-// nobody. It is a pointer to what the snapshot holds, so it costs nothing to make or copy; a later revocation does not
+// Caller is the proof that a credential was shown and was good at that moment. Only Authenticate, AuthenticateJWT and
+// AuthenticateHolder make one; the zero Caller is nobody. It is a pointer to what the snapshot holds, so it costs nothing to make or copy; a later revocation does not
 // change it.
 type Caller struct{ who *who }
 
@@ -25,6 +25,7 @@ type entity struct {
 	principal policies.Principal
 	json      []byte // canonical
 	digest    merkle.Hash
+	proof     string // thumbprint of the agent's public key, empty for none
 }
 
 // Valid tells whether this is somebody.
@@ -38,7 +39,7 @@ func (c Caller) Tenant() string {
 	return c.who.tenant
 }
 
-// User is the holder of an admin key, or the owner of the agent that holds a runtime key.
+// User is the holder of an admin key, the owner of the agent that holds a runtime key, or who signed in with a login.
 func (c Caller) User() string {
 	if c.who == nil {
 		return ""
@@ -54,7 +55,7 @@ func (c Caller) Agent() string {
 	return c.who.agent
 }
 
-// KeyID names the key.
+// KeyID names the key, or the login as "login:NAME".
 func (c Caller) KeyID() string {
 	if c.who == nil {
 		return ""
@@ -62,7 +63,7 @@ func (c Caller) KeyID() string {
 	return c.who.key
 }
 
-// Session names the agent and its key together: upstreams keep a session for each.
+// Session names the agent and its key together, or agent, user and login: upstreams keep a session for each.
 func (c Caller) Session() string {
 	if c.who == nil {
 		return ""
@@ -133,4 +134,12 @@ func (c Caller) Entity() []byte {
 		return nil
 	}
 	return c.who.entity.json
+}
+
+// Thumbprint is the RFC 7638 thumbprint of the agent's registered Ed25519 key, empty when it has none and for users.
+func (c Caller) Thumbprint() string {
+	if c.who == nil {
+		return ""
+	}
+	return c.who.entity.proof
 }

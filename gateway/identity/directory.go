@@ -48,6 +48,7 @@ type Directory struct {
 	macs   *sync.Pool
 
 	snapshot atomic.Pointer[snapshot]
+	logins   atomic.Pointer[logins] // nil until SetLogins
 
 	writer  sync.Mutex // held over a change: check, commit, publish. Whoever holds it may read tenants without mu
 	mu      sync.RWMutex
@@ -61,8 +62,9 @@ type tenantRows struct {
 	users      map[string]*row[User]
 	agents     map[string]*row[Agent]
 	keys       map[string]*row[keyRow]
-	entities   map[string]*entity // by holder
-	uncertain  bool               // what the store holds is not known
+	entities   map[string]*entity  // by holder
+	emails     map[string][]string // users who are not removed, by email in small letters
+	uncertain  bool                // what the store holds is not known
 }
 
 // row is a value with the version it has in the store. Both are replaced together, never changed.
@@ -158,6 +160,7 @@ func (t *tenantRows) describeAll() (err error) {
 		if t.entities[id], err = t.describe(id, nil, &u.value); err != nil {
 			return err
 		}
+		t.index(nil, &u.value)
 	}
 	for id, a := range t.agents {
 		if t.entities[id], err = t.describe(id, &a.value, nil); err != nil {
@@ -170,7 +173,7 @@ func (t *tenantRows) describeAll() (err error) {
 func newTenant(org Org, version uint64) *tenantRows {
 	return &tenantRows{
 		org: org, orgVersion: version, users: map[string]*row[User]{}, agents: map[string]*row[Agent]{},
-		keys: map[string]*row[keyRow]{}, entities: map[string]*entity{},
+		keys: map[string]*row[keyRow]{}, entities: map[string]*entity{}, emails: map[string][]string{},
 	}
 }
 

@@ -28,10 +28,8 @@ func parseKey(text []byte) (id []byte, ok bool) {
 	if text[keyPrefixLen+keyIDLen] != '_' {
 		return nil, false
 	}
-	for _, c := range id {
-		if crockfordValue[c] == 0 {
-			return nil, false
-		}
+	if !isKeyID(id) {
+		return nil, false
 	}
 	for _, c := range secret {
 		if c < '0' || c > 'z' || c > '9' && c < 'A' || c > 'Z' && c < 'a' {
@@ -39,6 +37,19 @@ func parseKey(text []byte) (id []byte, ok bool) {
 		}
 	}
 	return id, true
+}
+
+// isKeyID tells whether it could be the part of a key's id that stands in its text.
+func isKeyID(id []byte) bool {
+	if len(id) != keyIDLen {
+		return false
+	}
+	for _, c := range id {
+		if crockfordValue[c] == 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // writeKey makes the text of a new key.

@@ -2,10 +2,10 @@ package identity
 
 import "errors"
 
-// ErrUnauthenticated is what every refusal of Authenticate is, and all that a caller may be told.
+// ErrUnauthenticated is what every refusal of Authenticate, AuthenticateJWT and AuthenticateHolder is, and all that a caller may be told.
 var ErrUnauthenticated = errors.New("unauthenticated")
 
-// Reason is why a key was refused, for the ledger and never for the caller.
+// Reason is why a credential was refused, for the ledger and never for the caller.
 type Reason string
 
 // The closed list.
@@ -20,9 +20,22 @@ const (
 	OwnerInactive  Reason = "owner_inactive"
 	OrgInactive    Reason = "organisation_inactive"
 	StateUncertain Reason = "state_uncertain" // a commit failed and could not be read back yet
+
+	JWTMalformed  Reason = "jwt_malformed" // or there is no login at all
+	JWTIssuer     Reason = "jwt_issuer"
+	JWTAudience   Reason = "jwt_audience"
+	JWTKey        Reason = "jwt_key" // the issuer has no such key
+	JWTSignature  Reason = "jwt_signature"
+	JWTClaims     Reason = "jwt_claims" // one that is needed is absent or of another type
+	JWTExpired    Reason = "jwt_expired"
+	JWTEarly      Reason = "jwt_early"
+	UserUnknown   Reason = "user_unknown"
+	AgentUnknown  Reason = "agent_unknown"
+	LoginUnknown  Reason = "login_unknown"
+	HolderChanged Reason = "holder_changed" // agent, user and key do not belong together, or no longer
 )
 
-// Refusal is the error of Authenticate. Its text is internal too.
+// Refusal is the error of the three. Its text is internal too.
 type Refusal struct{ Reason Reason }
 
 // Error names the reason.
@@ -31,7 +44,7 @@ func (r *Refusal) Error() string { return "unauthenticated: " + string(r.Reason)
 // Is makes every Refusal an ErrUnauthenticated.
 func (r *Refusal) Is(target error) bool { return target == ErrUnauthenticated }
 
-// ReasonOf is the reason in an error of Authenticate, empty when there is none.
+// ReasonOf is the reason in an error of the three, empty when there is none.
 func ReasonOf(err error) Reason {
 	if r, ok := errors.AsType[*Refusal](err); ok {
 		return r.Reason
@@ -51,4 +64,17 @@ var (
 	refusedOwner     = &Refusal{OwnerInactive}
 	refusedOrg       = &Refusal{OrgInactive}
 	refusedUncertain = &Refusal{StateUncertain}
+
+	refusedJWT          = &Refusal{JWTMalformed}
+	refusedJWTIssuer    = &Refusal{JWTIssuer}
+	refusedJWTAudience  = &Refusal{JWTAudience}
+	refusedJWTKey       = &Refusal{JWTKey}
+	refusedJWTSignature = &Refusal{JWTSignature}
+	refusedJWTClaims    = &Refusal{JWTClaims}
+	refusedJWTExpired   = &Refusal{JWTExpired}
+	refusedJWTEarly     = &Refusal{JWTEarly}
+	refusedNoUser       = &Refusal{UserUnknown}
+	refusedNoAgent      = &Refusal{AgentUnknown}
+	refusedLogin        = &Refusal{LoginUnknown}
+	refusedHolder       = &Refusal{HolderChanged}
 )

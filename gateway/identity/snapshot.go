@@ -122,7 +122,11 @@ func (t *tenantRows) describe(id string, a *Agent, u *User) (*entity, error) {
 		p.Kind, p.Trust, p.Status = "User", MaxTrust, string(u.Status)
 		p.Teams, p.Roles = u.Teams, []string{string(u.Role)}
 	}
-	return newEntity(p)
+	e, err := newEntity(p)
+	if err == nil && a != nil && len(a.PublicKey) > 0 {
+		e.proof = thumbprint(a.PublicKey)
+	}
+	return e, err
 }
 
 // newEntity hashes a principal. Its JSON has every member, empty ones too, so that it says what was known to be absent.

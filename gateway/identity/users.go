@@ -10,7 +10,7 @@ import (
 // NewUser is what a user is made of.
 type NewUser struct {
 	Name  string // shown to people; 1 to 128 bytes
-	Email string // optional; nobody else's in the organisation
+	Email string // optional; nobody else's in the organisation, letters A to Z taken for small ones
 	Role  Role
 	Teams []string // at most 32
 }
@@ -32,10 +32,8 @@ func (d *Directory) CreateUser(ctx context.Context, tenant string, n NewUser) (u
 		if live >= d.config.MaxUsers {
 			return nil, fmt.Errorf("%d users: %w", live, ErrLimit)
 		}
-		for _, u := range t.users {
-			if n.Email != "" && u.value.Email == n.Email && u.value.Ended.IsZero() {
-				return nil, fmt.Errorf("a user with this email: %w", ErrExists)
-			}
+		if n.Email != "" && len(t.emails[lower(n.Email)]) > 0 {
+			return nil, fmt.Errorf("a user with this email: %w", ErrExists)
 		}
 		return d.saveUser(ctx, t, user, 0, drop...)
 	})
@@ -140,6 +138,10 @@ func (d *Directory) saveUser(ctx context.Context, t *tenantRows, user User, at u
 			delete(t.users, old)
 			delete(t.entities, old)
 		}
+		if before := t.users[user.ID]; before != nil {
+			t.index(&before.value, nil)
+		}
+		t.index(nil, &user)
 		t.users[user.ID], t.entities[user.ID] = saved, described
 		return t.entries(func(k *keyRow) bool {
 			if k.Kind == Admin {

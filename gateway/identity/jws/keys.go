@@ -31,8 +31,8 @@ const (
 // KeySet are an issuer's public keys of one algorithm, by key id.
 type KeySet map[string]any
 
-// ReadKeys reads a JWK set (RFC 7517) and takes the keys that sign with alg. Others are passed over; a key that would
-// serve and is private, weak, without an id or has another's id refuses the whole set.
+// ReadKeys reads a JWK set (RFC 7517) and takes the keys that sign with alg. Others are passed over. A set
+// that holds a secret, or a key that would serve and is weak, without an id or has another's id, is refused whole.
 func ReadKeys(set []byte, alg Algorithm) (KeySet, error) {
 	if err := canon.Check(set, canon.Limits{Bytes: maxKeySet, Depth: maxKeySetDeep, Values: maxValues}); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrKeys, err)
@@ -65,13 +65,13 @@ func (k KeySet) take(raw []byte, alg Algorithm) error {
 	if canon.KindOf(raw) != '{' {
 		return fmt.Errorf("%w: not an object", ErrKeys)
 	}
-	if !serves(raw, alg) {
-		return nil
-	}
 	for _, secret := range []string{"d", "k", "p", "q", "dp", "dq", "qi", "oth", "priv"} {
 		if _, ok := canon.Get(raw, secret); ok {
-			return fmt.Errorf("%w: the key is a private one", ErrKeys)
+			return fmt.Errorf("%w: a secret stands in it", ErrKeys)
 		}
+	}
+	if !serves(raw, alg) {
+		return nil
 	}
 	var key jose.JSONWebKey
 	if err := key.UnmarshalJSON(raw); err != nil {

@@ -63,53 +63,85 @@ func (r *Register) Capture(ctx context.Context, who Owner, draft []byte) (Captur
 	if err := who.check(); err != nil {
 		return Captured{}, fmt.Errorf("capture plan: %w", err)
 	}
-	h, err := r.seal(who, draft)
+	p, err := r.parse(who, draft)
 	if err != nil {
 		return Captured{}, fmt.Errorf("capture plan: %w", err)
 	}
-	e, err := r.reserve(who, h)
+	s, err := r.seal(p)
 	if err != nil {
 		return Captured{}, fmt.Errorf("capture plan: %w", err)
 	}
-	body := h.Plan().AppendJSON(nil)
-	if err := r.commit(ctx, e, body); err != nil {
+	return r.capture(ctx, who, s, r.cfg.PlanTTL)
+}
+
+// sealed is a plan that can be captured, and its canonical JSON.
+type sealed struct {
+	held *intent.Held
+	body []byte
+}
+
+func (r *Register) seal(p *intent.Plan) (sealed, error) {
+	if err := p.Seal(r.deps.Rand); err != nil {
+		return sealed{}, err
+	}
+	h, err := intent.NewHeld(p)
+	if err != nil {
+		return sealed{}, err
+	}
+	return sealed{h, p.AppendJSON(nil)}, nil
+}
+
+// capture records a sealed plan, keeps it and puts it in force, as a chain of its own.
+func (r *Register) capture(ctx context.Context, who Owner, s sealed, ttl time.Duration) (Captured, error) {
+	e, err := r.reserve(who, s.held, &chain{}, ttl)
+	if err != nil {
+		return Captured{}, fmt.Errorf("capture plan: %w", err)
+	}
+	if err := r.commit(ctx, e, s.body); err != nil {
 		r.forget(e)
 		return Captured{}, fmt.Errorf("capture plan: %w", err)
 	}
-	row := e.row
 	r.mu.Lock()
-	e.held, e.ready = h, true
-	r.insert(e, row.Created)
+	e.held = s.held
+	e.chain.add(e, nil)
+	r.insert(e, e.row.Created)
+	row := e.row
 	r.mu.Unlock()
-	return r.view(row, h.Plan(), body), nil
+	return r.view(row, s.held.Plan(), s.body), nil
 }
 
-// seal makes a held plan of a draft.
-func (r *Register) seal(who Owner, draft []byte) (*intent.Held, error) {
+// parse makes a plan of a draft, bound to its owner and the tenant's tools, ready to be sealed.
+func (r *Register) parse(who Owner, draft []byte) (*intent.Plan, error) {
 	lim := intent.DefaultLimits()
 	lim.Bytes, lim.Steps = r.cfg.DraftBytes, r.cfg.Steps
 	p, err := intent.ParseDraft(draft, lim)
 	if err != nil {
 		return nil, err
 	}
+	return &p, r.bind(who, &p, false)
+}
+
+// bind gives a plan its owner and each step the tool it calls.
+func (r *Register) bind(who Owner, p *intent.Plan, allowLocal bool) error {
 	for i := range p.Steps {
-		if err := r.resolve(who.Tenant, &p.Steps[i], "/steps/"+strconv.Itoa(i)); err != nil {
-			return nil, err
+		if err := r.resolve(who.Tenant, &p.Steps[i], "/steps/"+strconv.Itoa(i), allowLocal); err != nil {
+			return err
 		}
 	}
 	p.Tenant, p.User, p.Agent = who.Tenant, who.User, who.Agent
-	if err := p.Seal(r.deps.Rand); err != nil {
-		return nil, err
-	}
-	return intent.NewHeld(&p)
+	return nil
 }
 
 // resolve binds a step to the tool it calls, as the tool is now.
-func (r *Register) resolve(tenant string, s *intent.Step, at string) error {
-	if s.Op != callTool {
+func (r *Register) resolve(tenant string, s *intent.Step, at string, allowLocal bool) error {
+	if s.Op != callTool || s.Local {
 		return nil
 	}
 	schema, check, ok := r.deps.Tools.Lookup(tenant, s.Server, s.Tool)
+	if !ok && allowLocal {
+		s.Local = true
+		return nil
+	}
 	if !ok {
 		return &intent.Error{Reason: intent.PlanInvalid, Pointer: at + "/tool", Msg: "there is no such server, it has not listed its tools yet, or it has no such tool", Hint: "list the tools (tools/list) and use a name from there; ask who runs the gateway when the server is missing"}
 	}
@@ -148,15 +180,15 @@ func literals(a *intent.Args) (args []byte, literal bool) {
 }
 
 // reserve makes an entry that counts against the bounds and takes up events, but that nobody finds yet.
-func (r *Register) reserve(who Owner, h *intent.Held) (*entry, error) {
+func (r *Register) reserve(who Owner, h *intent.Held, c *chain, ttl time.Duration) (*entry, error) {
 	now := r.deps.Now()
 	id, err := r.newID("pln_", now)
 	if err != nil {
 		return nil, err
 	}
-	e := &entry{tenant: who.Tenant, counts: true, row: planRow{
+	e := &entry{tenant: who.Tenant, nonce: h.Plan().Nonce, chain: c, counts: true, row: planRow{
 		ID: id, User: who.User, Agent: who.Agent, Key: who.KeyID, Root: h.Root(), Hash: h.Hash(), Size: h.Size(),
-		State: Active, Created: now.Unix(), Expires: now.Add(r.cfg.PlanTTL).Unix(),
+		State: Active, Created: now.Unix(), Expires: now.Add(ttl).Unix(),
 	}}
 	e.count(h)
 	mine := agentKey{who.Tenant, who.Agent}
@@ -201,6 +233,16 @@ func (r *Register) uncount(e *entry) {
 
 // commit records the capture, then keeps the plan: one that was kept without a record could be used.
 func (r *Register) commit(ctx context.Context, e *entry, body []byte) error {
+	if err := r.recordCapture(ctx, e, body); err != nil {
+		return err
+	}
+	if err := r.putPlans(ctx, e.tenant, []planRow{e.row}, body); err != nil {
+		return fmt.Errorf("keep plan: %w", err)
+	}
+	return nil
+}
+
+func (r *Register) recordCapture(ctx context.Context, e *entry, body []byte) error {
 	if len(body) > maxBody {
 		return limit("the sealed plan is larger than 3 MiB")
 	}
@@ -212,9 +254,6 @@ func (r *Register) commit(ctx context.Context, e *entry, body []byte) error {
 	rec.Body = fmt.Appendf(nil, `{"hash":%q,"size":%d}`, e.row.Hash, e.row.Size)
 	if _, err := r.deps.Ledger.Append(ctx, rec); err != nil {
 		return fmt.Errorf("record capture: %w", err)
-	}
-	if err := r.putPlan(ctx, e.tenant, e.row, body); err != nil {
-		return fmt.Errorf("keep plan: %w", err)
 	}
 	return nil
 }

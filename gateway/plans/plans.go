@@ -140,6 +140,7 @@ type Register struct {
 	mu       sync.RWMutex        // guards all below and the entries' fields marked so; never held over a disk
 	byID     map[planKey]*entry  // all that are kept, and those being captured
 	byRoot   map[rootKey]*entry  // ready ones only
+	owned    map[Owner][]*entry  // ready ones by owner without key, oldest first
 	tokens   map[planKey]*token  // not expired
 	agents   map[agentKey]int    // plans not expired, and those being captured
 	tenants  map[string]bool     // noted in the store
@@ -164,15 +165,16 @@ type (
 	}
 )
 
-// entry is one plan. change serializes what is done to it over disk and ledger; it is taken before
-// Register.mu, never after.
+// entry is one plan.
 type entry struct {
-	change sync.Mutex
 	tenant string
+	nonce  string // of the plan
+	chain  *chain // the plan stands in it once it is ready
 
-	// Written under Register.mu, row and held also under change, so either suffices to read those.
+	// Written under Register.mu, row, held and place also under the chain's change lock, so either suffices to read those.
 	row    planRow
 	held   *intent.Held // nil once the plan has ended
+	place  int          // in the chain
 	ready  bool         // captured in full
 	live   int          // tokens not expired
 	counts bool         // counted in agents
@@ -210,7 +212,7 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Register, error) {
 		return nil, fmt.Errorf("open plans: %w", err)
 	}
 	r := &Register{
-		cfg: cfg, deps: deps, byID: map[planKey]*entry{}, byRoot: map[rootKey]*entry{}, tokens: map[planKey]*token{},
+		cfg: cfg, deps: deps, byID: map[planKey]*entry{}, byRoot: map[rootKey]*entry{}, owned: map[Owner][]*entry{}, tokens: map[planKey]*token{},
 		agents: map[agentKey]int{}, tenants: map[string]bool{}, next: map[string]uint64{}, open: map[string]admitted{}, done: make(chan struct{}), finished: make(chan *entry, 256),
 	}
 	if err := r.load(ctx); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/intent"
@@ -44,6 +45,11 @@ type planRow struct {
 	Ended   int64       `json:"ended,omitempty"`
 	By      string      `json:"by,omitempty"`      // key that ended it; empty when the gateway did
 	Pending bool        `json:"pending,omitempty"` // the record of State is still to be written
+
+	// A chain link stands in both of its plans; where Prev's Next is another plan, this one was never answered.
+	Prev  string `json:"prev,omitempty"`  // id of the plan that was re-anchored to this one
+	Next  string `json:"next,omitempty"`  // id of the plan this one was re-anchored to
+	Delta string `json:"delta,omitempty"` // the signed delta that leads from Prev to this plan
 }
 
 // state is the state at a moment: expiry needs nobody to write it down.
@@ -67,6 +73,20 @@ type tokenRow struct {
 	Reason  string `json:"reason,omitempty"`
 	By      string `json:"by,omitempty"`
 	Pending bool   `json:"pending,omitempty"`
+	Alone   bool   `json:"alone,omitempty"`
+	With    string `json:"with,omitempty"` // id of the token whose revocation took this one along
+
+	// Of a delegated token, whose User and Agent are the plan's; Key is the credential of who delegated.
+	Delegate   string   `json:"delegate,omitempty"` // thumbprint of the key it is bound to
+	Parents    []string `json:"parents,omitempty"`  // ids of the tokens it was derived from, eldest first
+	Steps      []uint32 `json:"steps,omitempty"`
+	GiverUser  string   `json:"giver_user,omitempty"` // who delegated
+	GiverAgent string   `json:"giver_agent,omitempty"`
+}
+
+// of tells whether the token is this agent's and user's to see and to take back: issued to them, or given by them.
+func (t *tokenRow) of(o Owner) bool {
+	return t.Agent == o.Agent && t.User == o.User || t.GiverAgent != "" && t.GiverAgent == o.Agent && t.GiverUser == o.User
 }
 
 // key puts a plan's tokens side by side.
@@ -77,8 +97,8 @@ type tenantRow struct{}
 
 // The tables. bodies holds each plan's canonical JSON as it is; it carries its own version.
 var (
-	planTable   = store.Table[planRow]{Name: "plans", Version: 1}
-	tokenTable  = store.Table[tokenRow]{Name: "plan_tokens", Version: 1}
+	planTable   = store.Table[planRow]{Name: "plans", Version: 2}
+	tokenTable  = store.Table[tokenRow]{Name: "plan_tokens", Version: 2}
 	tenantTable = store.Table[tenantRow]{Name: "plan_tenants", Version: 1}
 )
 
@@ -106,22 +126,27 @@ func (r *Register) load(ctx context.Context) error {
 
 func (r *Register) loadTenant(tx store.Txn, tenant string) error {
 	now := r.deps.Now().Unix()
+	var list []*entry
 	err := planTable.Scan(tx, "", func(id string, row planRow, _ uint64) error {
-		e := &entry{tenant: tenant, row: row, ready: true}
 		p, err := r.readBody(tx, &row)
 		if err != nil {
 			return fmt.Errorf("plan %s: %w", id, err)
 		}
+		e := &entry{tenant: tenant, nonce: p.Nonce, row: row}
 		if err := e.hold(p, now); err != nil {
 			return fmt.Errorf("plan %s: %w", id, err)
 		}
 		r.insert(e, now)
+		list = append(list, e)
 		if row.State == Revoked {
 			r.deps.Verifier.RevokePlan(row.Root, unix(row.Expires))
 		}
 		return nil
 	})
 	if err != nil {
+		return err
+	}
+	if err := r.chains(list); err != nil {
 		return err
 	}
 	return tokenTable.Scan(tx, "", func(_ string, row tokenRow, _ uint64) error {
@@ -181,6 +206,9 @@ func (e *entry) count(h *intent.Held) {
 
 // insert makes a ready entry findable. Register.mu is held, or nobody else has the register yet.
 func (r *Register) insert(e *entry, now int64) {
+	e.ready = true
+	mine := Owner{Tenant: e.tenant, User: e.row.User, Agent: e.row.Agent}
+	r.owned[mine] = append(r.owned[mine], e)
 	r.byID[planKey{e.tenant, e.row.ID}] = e
 	r.byRoot[rootKey{e.tenant, e.row.Root}] = e
 	if now < e.row.Expires && !e.counts {
@@ -210,21 +238,37 @@ func (r *Register) note(ctx context.Context, tenant string) error {
 	return nil
 }
 
-func (r *Register) putPlan(ctx context.Context, tenant string, row planRow, body []byte) error {
+// putPlans keeps rows of one chain, and the content of the last of them when it is new.
+func (r *Register) putPlans(ctx context.Context, tenant string, rows []planRow, body []byte) error {
 	return r.deps.Store.Update(ctx, tenant, func(tx store.Txn) error {
 		if body != nil {
-			if _, err := tx.Put(bodies, row.ID, body, 0); err != nil {
+			if _, err := tx.Put(bodies, rows[len(rows)-1].ID, body, 0); err != nil {
 				return err
 			}
 		}
-		_, err := planTable.Put(tx, row.ID, row, store.AnyVersion)
-		return err
+		for i := range rows {
+			if _, err := planTable.Put(tx, rows[i].ID, rows[i], store.AnyVersion); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
-func (r *Register) putToken(ctx context.Context, tenant string, row tokenRow) error {
-	return r.deps.Store.Update(ctx, tenant, func(tx store.Txn) error {
-		_, err := tokenTable.Put(tx, row.key(), row, store.AnyVersion)
-		return err
-	})
+// putTokens keeps rows, at most removeBatch in one transaction.
+func (r *Register) putTokens(ctx context.Context, tenant string, rows []tokenRow) error {
+	for part := range slices.Chunk(rows, removeBatch) {
+		err := r.deps.Store.Update(ctx, tenant, func(tx store.Txn) error {
+			for i := range part {
+				if _, err := tokenTable.Put(tx, part[i].key(), part[i], store.AnyVersion); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

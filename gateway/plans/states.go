@@ -28,8 +28,10 @@ func checkReason(s string) error {
 	return nil
 }
 
-// SetState ends a plan: completed, failed or revoked. An ended plan can still be revoked; everything
-// else about it is ErrInactive. Putting a plan into the state it is in already is no change.
+// SetState ends a plan: completed, failed or revoked, and with it the whole chain it belongs to: the plans it was
+// re-anchored from and to, as far as they are in force. An ended plan can still be revoked; everything else about it
+// is ErrInactive, unless another plan of its chain is still to be ended. Putting a plan into the state it is in
+// already is no change.
 func (r *Register) SetState(ctx context.Context, by Actor, id string, to State, reason string) error {
 	if to != Completed && to != Failed && to != Revoked {
 		return fmt.Errorf("end plan: %w", &intent.Error{Reason: intent.PlanInvalid, Pointer: "/state", Msg: "must be completed, failed or revoked"})
@@ -44,57 +46,97 @@ func (r *Register) SetState(ctx context.Context, by Actor, id string, to State, 
 	if !visible {
 		return fmt.Errorf("end plan: %w", ErrNotFound)
 	}
-	if err := r.end(ctx, e, to, reason, by.KeyID); err != nil {
+	e.chain.change.Lock()
+	defer e.chain.change.Unlock()
+	if err := r.end(ctx, e, e.chain.plans, ending{to, reason, by.KeyID}); err != nil {
 		return fmt.Errorf("end plan: %w", err)
 	}
 	return nil
 }
 
-// end takes a plan out of use: in memory at once, then on disk, then in the ledger. When a later part
-// fails the plan stays ended, and asking again goes on where it stopped.
-func (r *Register) end(ctx context.Context, e *entry, to State, reason, by string) error {
-	e.change.Lock()
-	defer e.change.Unlock()
-	now := r.deps.Now().Unix()
-	r.mu.Lock()
-	row := e.row
-	switch state := row.state(now); {
-	case row.State == to && !row.Pending:
-		r.mu.Unlock()
-		return nil
-	case row.State == to: // the record is still to be written
-	case !state.Active() && to != Revoked && to != Expired:
-		r.mu.Unlock()
-		return fmt.Errorf("plan is %s: %w", state, ErrInactive)
-	default:
-		row.State, row.Reason, row.By, row.Ended, row.Pending = to, reason, by, now, true
-		e.row, e.held = row, nil
-	}
-	r.mu.Unlock()
-	if to == Revoked {
-		r.deps.Verifier.RevokePlan(row.Root, unix(row.Expires))
-	}
-	if err := r.putPlan(ctx, e.tenant, row, nil); err != nil {
-		return fmt.Errorf("keep: %w", err)
-	}
-	return r.recordEnd(ctx, e, row)
+// ending is how a plan ends; by is empty when nobody but the gateway ends it.
+type ending struct {
+	to         State
+	reason, by string
 }
 
-// recordEnd writes the record a kept end still lacks. e.change is held.
-func (r *Register) recordEnd(ctx context.Context, e *entry, row planRow) error {
-	rec := e.record(&row, ledger.Plan, string(row.State))
-	rec.User, rec.Agent, rec.Key, rec.Detail = row.User, row.Agent, row.By, row.Reason
-	if _, err := r.deps.Ledger.Append(ctx, rec); err != nil {
-		return fmt.Errorf("record: %w", err)
+// end takes plans of one chain out of use: in memory at once, then on disk, then in the ledger. When a later part
+// fails they stay ended, and asking again goes on where it stopped. e is the plan that was named; the chain's
+// change lock is held.
+func (r *Register) end(ctx context.Context, e *entry, list []*entry, how ending) error {
+	list, err := r.putDown(e, list, how)
+	if err != nil || len(list) == 0 {
+		return err
 	}
-	row.Pending = false
+	if how.to == Revoked {
+		for _, e := range list {
+			r.deps.Verifier.RevokePlan(e.row.Root, unix(e.row.Expires))
+		}
+	}
+	if err := r.putPlans(ctx, e.tenant, rows(list), nil); err != nil {
+		return fmt.Errorf("keep: %w", err)
+	}
+	return r.recordEnds(ctx, list)
+}
+
+// putDown changes the states in memory and returns the plans whose end is still to be kept or recorded.
+func (r *Register) putDown(e *entry, list []*entry, how ending) ([]*entry, error) {
+	now := r.deps.Now().Unix()
 	r.mu.Lock()
-	e.row.Pending = false
-	r.mu.Unlock()
-	if err := r.putPlan(ctx, e.tenant, row, nil); err != nil {
-		r.faults.Add(1) // at worst a start records it once more
+	defer r.mu.Unlock()
+	var out []*entry
+	for _, p := range list {
+		switch row := &p.row; {
+		case row.State == how.to && !row.Pending:
+			continue
+		case row.State == how.to: // the record is still to be written
+		case !row.state(now).Active() && how.to != Revoked && how.to != Expired:
+			continue
+		default:
+			row.State, row.Reason, row.By, row.Ended, row.Pending = how.to, how.reason, how.by, now, true
+			p.held = nil
+		}
+		out = append(out, p)
 	}
-	return nil
+	if len(out) == 0 && e.row.State != how.to {
+		return nil, fmt.Errorf("plan is %s: %w", e.row.state(now), ErrInactive)
+	}
+	return out, nil
+}
+
+// rows copies the rows of plans. Their chain's change lock is held.
+func rows(list []*entry) []planRow {
+	out := make([]planRow, len(list))
+	for i, e := range list {
+		out[i] = e.row
+	}
+	return out
+}
+
+// recordEnds writes the records that kept ends still lack. The chain's change lock is held.
+func (r *Register) recordEnds(ctx context.Context, list []*entry) error {
+	done := 0
+	var err error
+	for _, e := range list {
+		rec := e.record(&e.row, ledger.Plan, string(e.row.State))
+		rec.User, rec.Agent, rec.Key, rec.Detail = e.row.User, e.row.Agent, e.row.By, e.row.Reason
+		if _, err = r.deps.Ledger.Append(ctx, rec); err != nil {
+			err = fmt.Errorf("record: %w", err)
+			break
+		}
+		done++
+	}
+	if done == 0 {
+		return err
+	}
+	list = list[:done]
+	r.mu.Lock()
+	for _, e := range list {
+		e.row.Pending = false
+	}
+	r.mu.Unlock()
+	r.fault(r.putPlans(ctx, list[0].tenant, rows(list), nil)) // at worst a start records it once more
+	return err
 }
 
 // Sweep puts down what time has ended: plans past their end expire, with a record; unfinished records are
@@ -105,14 +147,13 @@ func (r *Register) Sweep(ctx context.Context) {
 		r.finish(ctx, e, now)
 	}
 	for _, t := range r.unrecorded() {
-		t.plan.change.Lock()
-		err := r.recordToken(ctx, t, t.row)
-		t.plan.change.Unlock()
-		r.fault(err)
+		t.plan.chain.change.Lock()
+		r.fault(r.revoke(ctx, []*token{t}, taking{}))
+		t.plan.chain.change.Unlock()
 	}
 	r.fault(r.removeTokens(ctx, now))
-	for _, e := range r.stale(now - int64(r.cfg.Keep/time.Second)) {
-		r.fault(r.drop(ctx, e))
+	for _, c := range r.stale(now - int64(r.cfg.Keep/time.Second)) {
+		r.fault(r.drop(ctx, c))
 	}
 }
 
@@ -138,17 +179,18 @@ func (r *Register) due(now int64) []*entry {
 	return out
 }
 
+// finish ends one plan, and not its chain, when its time or its steps are over, and records an end that is kept.
 func (r *Register) finish(ctx context.Context, e *entry, now int64) {
-	r.mu.RLock()
-	row := e.row
-	r.mu.RUnlock()
-	switch {
+	e.chain.change.Lock()
+	defer e.chain.change.Unlock()
+	only := []*entry{e}
+	switch row := &e.row; {
 	case row.Pending:
-		r.fault(r.end(ctx, e, row.State, row.Reason, row.By))
+		r.fault(r.end(ctx, e, only, ending{row.State, row.Reason, row.By}))
 	case now >= row.Expires:
-		r.fault(r.end(ctx, e, Expired, "", ""))
+		r.fault(r.end(ctx, e, only, ending{to: Expired}))
 	case row.State == Active && e.allDone():
-		r.fault(r.end(ctx, e, Completed, allDone, ""))
+		r.fault(r.end(ctx, e, only, ending{to: Completed, reason: allDone}))
 	}
 }
 
@@ -205,38 +247,5 @@ func remove(tx store.Txn, table, key string) error {
 	if err := tx.Delete(table, key, store.AnyVersion); err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
-	return nil
-}
-
-// stale lists plans that expired before then and have nothing left to be written.
-func (r *Register) stale(then int64) []*entry {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	var out []*entry
-	for _, e := range r.byRoot {
-		if e.row.Expires <= then && e.row.State.ended() && !e.row.Pending && e.live == 0 {
-			out = append(out, e)
-		}
-	}
-	return out
-}
-
-// drop forgets an expired plan whose tokens are gone; the ledger keeps what happened under it.
-func (r *Register) drop(ctx context.Context, e *entry) error {
-	e.change.Lock()
-	defer e.change.Unlock()
-	err := r.deps.Store.Update(ctx, e.tenant, func(tx store.Txn) error {
-		if err := remove(tx, planTable.Name, e.row.ID); err != nil {
-			return err
-		}
-		return remove(tx, bodies, e.row.ID)
-	})
-	if err != nil {
-		return fmt.Errorf("remove plan: %w", err)
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.byID, planKey{e.tenant, e.row.ID})
-	delete(r.byRoot, rootKey{e.tenant, e.row.Root})
 	return nil
 }

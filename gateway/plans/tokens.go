@@ -16,13 +16,24 @@ type TokenOptions struct {
 	// TTL is the life asked for; 0 takes the configured one. It is cut to the configured maximum and to
 	// the plan's own end.
 	TTL time.Duration
+	// Alone lets the token be shown as the only credential. Danger: whoever has it acts as its agent.
+	Alone bool
+}
+
+// checkTTL refuses a life that is given and too short.
+func checkTTL(ttl time.Duration) error {
+	if ttl < 0 || ttl > 0 && ttl < time.Second {
+		return &intent.Error{Reason: intent.TokenLifetime, Msg: "a token lives at least a second"}
+	}
+	return nil
 }
 
 // Issued is a token, shown this once.
 type Issued struct {
-	Token   string    `json:"token"`
-	ID      string    `json:"id"`
-	Expires time.Time `json:"expires"`
+	Token    string    `json:"token"`
+	ID       string    `json:"id"`
+	Expires  time.Time `json:"expires"`
+	IssuedAt int64     `json:"-"` // unix seconds, as the token says
 }
 
 // Token issues a token for an active plan to the plan's own agent and user. Only the key that asks may
@@ -31,33 +42,48 @@ func (r *Register) Token(ctx context.Context, who Owner, planID string, o TokenO
 	if err := who.check(); err != nil {
 		return Issued{}, fmt.Errorf("issue token: %w", err)
 	}
-	if o.TTL < 0 || o.TTL > 0 && o.TTL < time.Second {
-		return Issued{}, fmt.Errorf("issue token: %w", &intent.Error{Reason: intent.TokenLifetime, Msg: "a token lives at least a second"})
+	if err := checkTTL(o.TTL); err != nil {
+		return Issued{}, fmt.Errorf("issue token: %w", err)
 	}
 	e := r.own(who, planID)
 	if e == nil {
 		return Issued{}, fmt.Errorf("issue token: plan: %w", ErrNotFound)
 	}
-	e.change.Lock()
-	defer e.change.Unlock()
-	t, raw, err := r.mint(e, who, o.TTL)
+	e.chain.change.Lock()
+	defer e.chain.change.Unlock()
+	t, raw, err := r.mint(e, tokenRow{User: who.User, Agent: who.Agent, Key: who.KeyID, Alone: o.Alone}, o.TTL)
 	if err != nil {
 		return Issued{}, fmt.Errorf("issue token: %w", err)
 	}
 	rec := e.record(&e.row, ledger.Token, "issued")
 	rec.User, rec.Agent, rec.Key, rec.Token = who.User, who.Agent, who.KeyID, t.row.ID
 	rec.Body = fmt.Appendf(nil, `{"expires":%d}`, t.row.Expires)
-	if _, err := r.deps.Ledger.Append(ctx, rec); err != nil {
-		return Issued{}, fmt.Errorf("issue token: record: %w", err)
+	if o.Alone {
+		rec.Body = fmt.Appendf(nil, `{"alone":true,"expires":%d}`, t.row.Expires)
 	}
-	if err := r.putToken(ctx, e.tenant, t.row); err != nil {
-		return Issued{}, fmt.Errorf("issue token: keep: %w", err)
+	if err := r.issue(ctx, t, rec); err != nil {
+		return Issued{}, fmt.Errorf("issue token: %w", err)
+	}
+	return t.issued(raw), nil
+}
+
+// issue records a token, keeps it, and counts it. The chain's change lock is held.
+func (r *Register) issue(ctx context.Context, t *token, rec *ledger.Record) error {
+	if _, err := r.deps.Ledger.Append(ctx, rec); err != nil {
+		return fmt.Errorf("record: %w", err)
+	}
+	if err := r.putTokens(ctx, t.plan.tenant, []tokenRow{t.row}); err != nil {
+		return fmt.Errorf("keep: %w", err)
 	}
 	r.mu.Lock()
-	r.tokens[planKey{e.tenant, t.row.ID}] = t
-	e.live++
+	r.tokens[planKey{t.plan.tenant, t.row.ID}] = t
+	t.plan.live++
 	r.mu.Unlock()
-	return Issued{Token: raw, ID: t.row.ID, Expires: unix(t.row.Expires)}, nil
+	return nil
+}
+
+func (t *token) issued(raw string) Issued {
+	return Issued{Token: raw, ID: t.row.ID, Expires: unix(t.row.Expires), IssuedAt: t.row.Issued}
 }
 
 // own finds a plan of this very agent and user.
@@ -71,8 +97,9 @@ func (r *Register) own(who Owner, planID string) *entry {
 	return e
 }
 
-// mint makes the row and the text of a token. e.change is held.
-func (r *Register) mint(e *entry, who Owner, ttl time.Duration) (*token, string, error) {
+// mint completes the row of a token and makes its text. want says whose it is, and when it ends at the latest if not
+// with its plan. The chain's change lock is held.
+func (r *Register) mint(e *entry, want tokenRow, ttl time.Duration) (*token, string, error) {
 	now := r.deps.Now()
 	r.mu.RLock()
 	row, held, live := e.row, e.held, e.live
@@ -90,72 +117,32 @@ func (r *Register) mint(e *entry, who Owner, ttl time.Duration) (*token, string,
 	if err != nil {
 		return nil, "", err
 	}
-	issued := now.Unix()
-	t := &token{plan: e, row: tokenRow{
-		ID: id, Plan: row.ID, User: who.User, Agent: who.Agent, Key: who.KeyID,
-		Issued: issued, Expires: min(issued+int64(min(ttl, r.cfg.MaxTokenTTL)/time.Second), row.Expires),
-	}}
-	t.key = t.row.key()
-	var policy merkle.Hash
-	if r.deps.Policy != nil {
-		policy = r.deps.Policy(e.tenant)
+	end := row.Expires
+	if want.Expires != 0 {
+		end = min(end, want.Expires)
 	}
-	raw, err := r.deps.Signer.Mint(intent.Claims{
-		Subject: who.User, Audience: r.cfg.Audience, ID: id, Tenant: who.Tenant, Agent: who.Agent, KeyID: who.KeyID,
-		PlanID: row.ID, PlanNonce: held.Plan().Nonce, PlanHash: row.Hash, PlanRoot: row.Root, PlanSize: uint32(row.Size), //nolint:gosec // at most intent.MaxSteps
-		PolicyDigest: policy, IssuedAt: issued, NotBefore: issued, Expires: t.row.Expires, PlanExpires: row.Expires,
-	})
+	want.ID, want.Plan, want.Issued = id, row.ID, now.Unix()
+	want.Expires = min(want.Issued+int64(min(ttl, r.cfg.MaxTokenTTL)/time.Second), end)
+	t := &token{plan: e, row: want, key: want.key()}
+	raw, err := r.deps.Signer.Mint(r.claims(t))
 	return t, raw, err
 }
 
-// RevokeToken refuses a token from now on: an agent its own, an admin any of the organisation. A token
-// that is revoked already, or has expired, needs nothing more.
-func (r *Register) RevokeToken(ctx context.Context, by Actor, id, reason string) error {
-	if err := checkReason(reason); err != nil {
-		return fmt.Errorf("revoke token: %w", err)
+// claims says in a token what its row says.
+func (r *Register) claims(t *token) intent.Claims {
+	var policy merkle.Hash
+	if r.deps.Policy != nil {
+		policy = r.deps.Policy(t.plan.tenant)
 	}
-	r.mu.RLock()
-	t := r.tokens[planKey{by.Tenant, id}]
-	visible := t != nil && (by.Admin || t.row.Agent == by.Agent && t.row.User == by.User)
-	r.mu.RUnlock()
-	if !visible {
-		return fmt.Errorf("revoke token: %w", ErrNotFound)
+	row, plan := &t.row, t.plan.ref()
+	c := intent.Claims{
+		Subject: row.User, Audience: r.cfg.Audience, ID: row.ID, Tenant: t.plan.tenant, Agent: row.Agent, KeyID: row.Key,
+		PlanID: plan.ID, PlanNonce: plan.Nonce, PlanHash: plan.Hash, PlanRoot: plan.Root, PlanSize: plan.Size,
+		PolicyDigest: policy, IssuedAt: row.Issued, NotBefore: row.Issued, Expires: row.Expires, PlanExpires: plan.Expires,
+		Steps: row.Steps, Parents: row.Parents, Alone: row.Alone,
 	}
-	t.plan.change.Lock()
-	defer t.plan.change.Unlock()
-	r.mu.Lock()
-	if t.row.Revoked != 0 && !t.row.Pending {
-		r.mu.Unlock()
-		return nil
+	if row.Delegate != "" {
+		c.KeyID, c.Thumbprint = "", row.Delegate
 	}
-	if t.row.Revoked == 0 {
-		t.row.Revoked, t.row.Reason, t.row.By, t.row.Pending = r.deps.Now().Unix(), reason, by.KeyID, true
-	}
-	row := t.row
-	r.mu.Unlock()
-	r.deps.Verifier.Revoke(id, unix(row.Expires))
-	if err := r.putToken(ctx, t.plan.tenant, row); err != nil {
-		return fmt.Errorf("revoke token: keep: %w", err)
-	}
-	if err := r.recordToken(ctx, t, row); err != nil {
-		return fmt.Errorf("revoke token: %w", err)
-	}
-	return nil
-}
-
-// recordToken writes the record a kept revocation still lacks. The plan's change lock is held.
-func (r *Register) recordToken(ctx context.Context, t *token, row tokenRow) error {
-	rec := t.plan.record(&t.plan.row, ledger.Token, "revoked")
-	rec.User, rec.Agent, rec.Key, rec.Token, rec.Detail = row.User, row.Agent, row.By, row.ID, row.Reason
-	if _, err := r.deps.Ledger.Append(ctx, rec); err != nil {
-		return fmt.Errorf("record: %w", err)
-	}
-	r.mu.Lock()
-	t.row.Pending = false
-	row = t.row
-	r.mu.Unlock()
-	if err := r.putToken(ctx, t.plan.tenant, row); err != nil {
-		r.faults.Add(1) // at worst a start records it once more
-	}
-	return nil
+	return c
 }

@@ -26,6 +26,8 @@ type Summary struct {
 	Created time.Time   `json:"created"`
 	Expires time.Time   `json:"expires"`
 	Ended   *time.Time  `json:"ended,omitempty"`
+	Prev    string      `json:"prev,omitempty"` // id of the plan it was re-anchored from
+	Next    string      `json:"next,omitempty"` // id of the plan it was re-anchored to
 }
 
 // IssuedToken is a token in a list: everything but the token.
@@ -39,6 +41,12 @@ type IssuedToken struct {
 	Expires time.Time  `json:"expires"`
 	Revoked *time.Time `json:"revoked,omitempty"`
 	Reason  string     `json:"reason,omitempty"`
+	Alone   bool       `json:"alone,omitempty"` // may be shown as the only credential
+
+	// Of a token that was derived from another. Its User and Agent are the plan's.
+	Parents  []string `json:"parents,omitempty"`  // ids, eldest first
+	Steps    []uint32 `json:"steps,omitempty"`    // the only ones it covers
+	Delegate string   `json:"delegate,omitempty"` // thumbprint of the key whose holder bears it; Key asked for it
 }
 
 // Filter narrows a list. Zero fields narrow nothing.
@@ -130,6 +138,7 @@ func (p *planRow) summary(now int64) Summary {
 	return Summary{
 		ID: p.ID, User: p.User, Agent: p.Agent, Key: p.Key, Root: p.Root, Hash: p.Hash, Size: p.Size, State: p.state(now), Reason: p.Reason,
 		Created: unix(p.Created), Expires: unix(p.Expires), Ended: moment(p.Ended),
+		Prev: p.Prev, Next: p.Next,
 	}
 }
 
@@ -174,12 +183,17 @@ func (r *Register) Tokens(tenant string, f Filter) []IssuedToken {
 		if k.tenant != tenant || k.id <= f.After || f.Agent != "" && t.row.Agent != f.Agent || f.Plan != "" && t.row.Plan != f.Plan {
 			continue
 		}
-		out = append(out, IssuedToken{
-			ID: t.row.ID, Plan: t.row.Plan, User: t.row.User, Agent: t.row.Agent, Key: t.row.Key,
-			Issued: unix(t.row.Issued), Expires: unix(t.row.Expires), Revoked: moment(t.row.Revoked), Reason: t.row.Reason,
-		})
+		out = append(out, t.row.view())
 	}
 	r.mu.RUnlock()
 	slices.SortFunc(out, func(a, b IssuedToken) int { return cmp.Compare(a.ID, b.ID) })
 	return out[:min(len(out), f.limit())]
+}
+
+func (t *tokenRow) view() IssuedToken {
+	return IssuedToken{
+		ID: t.ID, Plan: t.Plan, User: t.User, Agent: t.Agent, Key: t.Key,
+		Issued: unix(t.Issued), Expires: unix(t.Expires), Revoked: moment(t.Revoked), Reason: t.Reason, Alone: t.Alone,
+		Parents: slices.Clone(t.Parents), Steps: slices.Clone(t.Steps), Delegate: t.Delegate,
+	}
 }

@@ -59,4 +59,13 @@ type Ask struct {
 	TLS       bool
 	Now       time.Time
 	Labels    []string // put on the call by filters
+
+	// Local says that the tool is of a server the gateway does not hold: the caller names it and runs it itself. It is
+	// judged as call_tool on Tool::"SERVER/TOOL" with nothing known of it: not read-only, destructive, not idempotent,
+	// open to the world, sensitivity 0, no labels, and an empty input for the bundle.
+	Local bool
+	// Approved says that people have approved exactly this call: policies with @hold that apply do not count.
+	Approved bool
+	// Overlays narrow what the bundle allows, in this order for what Policies lists. A nil one refuses.
+	Overlays []*Overlay
 }

@@ -16,10 +16,31 @@ type Decision struct {
 // Allowed reports whether the call may go on. For an Ask with ArgsKnown false it only says that some call could.
 func (d Decision) Allowed() bool { return d.allowed }
 
-// Policies names the policies that determined the answer, each as "file.cedar:line id", in the order of the bundle. None
-// means that no policy permitted, or that the engine refused before it asked them: Errors tells. The slice must not be
-// changed.
+// Held reports that the call is permitted, but that policies with @hold apply: it may go on once people have approved it
+// (Ask.Approved), and not before. A held Decision is not Allowed.
+func (d Decision) Held() bool { return d.more != nil && d.more.held }
+
+// Holds lists the policies with @hold that a Held decision waits for or, when it is Allowed, that the approval answered.
+func (d Decision) Holds() []Hold {
+	if d.more == nil {
+		return nil
+	}
+	var out []Hold
+	for _, r := range d.more.holds {
+		h := *r.hold
+		h.Policy = r.label
+		out = append(out, h)
+	}
+	return out
+}
+
+// Policies names the policies that determined the answer, each as "file.cedar:line id", in the order of the bundle, then
+// those of overlays as "NAME:line id". None means that no policy permitted, or that the engine refused before it asked
+// them: Errors tells. The slice must not be changed.
 func (d Decision) Policies() []string {
+	if d.more != nil {
+		return labels(d.more.rules)
+	}
 	if len(d.reasons) == 1 {
 		if r := d.engine.byLabel[string(d.reasons[0].PolicyID)]; r != nil {
 			return r.single[:1:1]
@@ -34,9 +55,13 @@ func (d Decision) Policies() []string {
 
 // Annotations gives the annotations of the policies of Policies, in the same order: @reason is meant for the caller.
 func (d Decision) Annotations() []map[string]string {
+	rules := d.more.determined()
+	if d.more == nil {
+		rules = d.engine.named(d.reasons)
+	}
 	var out []map[string]string
-	for _, reason := range d.reasons {
-		out = append(out, d.engine.byLabel[string(reason.PolicyID)].annotations())
+	for _, r := range rules {
+		out = append(out, r.annotations())
 	}
 	return out
 }

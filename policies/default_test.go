@@ -34,6 +34,10 @@ var defaultCases = []struct {
 	{rule: "destructive-needs-plan", ask: func(a *policies.Ask) { drop(a); a.Plan.InPlan = false }, not: drop},
 	{rule: "planning", allow: true, ask: func(a *policies.Ask) { discovery(a); a.Action = "capture_plan" },
 		not: func(a *policies.Ask) { discovery(a); a.Action = "planning" }},
+	{rule: "planning", allow: true, ask: func(a *policies.Ask) { discovery(a); a.Action = "delegate_token" },
+		not: func(a *policies.Ask) { discovery(a); a.Action, a.Principal.Status = "delegate_token", "suspended" }},
+	{rule: "account", allow: true, ask: func(a *policies.Ask) { discovery(a); a.Action = "propose" },
+		not: func(a *policies.Ask) { discovery(a); a.Action = "account" }},
 	{rule: "models", allow: true, ask: modelCall, not: func(a *policies.Ask) { modelCall(a); a.Tool = "" }},
 }
 
@@ -90,7 +94,8 @@ func TestWorkAloneNeedsAPlan(t *testing.T) {
 	e := defaultEngine(t)
 	free := "initialize discover ping list_tools list_prompts list_resources list_resource_templates complete set_log_level " +
 		"subscribe unsubscribe notify respond list_tasks get_task task_result cancel_task invoke_model list_models " +
-		"capture_plan read_plan issue_token"
+		"capture_plan read_plan issue_token reanchor_plan delegate_token revoke_token end_plan request_approval " +
+		"read_account report propose check_policy"
 	for action := range strings.FieldsSeq(free) {
 		a := call("mail", "send", "")
 		a.Action, a.Args, a.Plan = action, nil, policies.PlanFacts{}

@@ -59,6 +59,7 @@ type outcome struct {
 	allowed bool
 	reasons []cedar.DiagnosticReason
 	errors  []string
+	more    *more // what policies with @hold and overlays add; nil where none of them is
 }
 
 // Compile parses, validates and indexes a bundle against the tools a tenant can reach. What is wrong with the bundle comes
@@ -185,24 +186,42 @@ func (e *Engine) Decide(a *Ask) (d Decision) {
 }
 
 func (e *Engine) decide(a *Ask, principal uint64) (outcome, error) {
-	who := e.caller(a.Principal, principal)
-	if who.err != nil {
-		return outcome{}, who.err
-	}
-	t, err := e.target(a)
+	c, err := e.candidatesFor(a, principal, !a.ArgsKnown)
 	if err != nil {
 		return outcome{}, err
 	}
-	key := candidateKey{who, t, !a.ArgsKnown}
+	out, err := e.ask(a, c)
+	if err != nil || out.more == nil && len(a.Overlays) == 0 {
+		return out, err
+	}
+	return e.settle(a, &c.view, out)
+}
+
+// candidatesFor finds the policies that can decide an Ask; unknown selects their forms for lists.
+func (e *Engine) candidatesFor(a *Ask, principal uint64, unknown bool) (*candidates, error) {
+	who := e.caller(a.Principal, principal)
+	if who.err != nil {
+		return nil, who.err
+	}
+	t, err := e.target(a)
+	if err != nil {
+		return nil, err
+	}
+	key := candidateKey{who, t, unknown}
 	c, ok := e.candidates.get(key)
 	if !ok {
-		c = e.candidates.put(key, gather(view{who, t}, key.unknown))
+		c = e.candidates.put(key, gather(view{who, t}, unknown))
 	}
+	return c, nil
+}
+
+// ask puts the question to the candidates. What policies with @hold say stays apart, for settle.
+func (e *Engine) ask(a *Ask, c *candidates) (outcome, error) {
 	lasting, err := e.lasting(a, c)
-	if err != nil || len(c.fresh.policies) == 0 {
+	if err != nil || c.fresh.empty() {
 		return lasting, err
 	}
-	f, err := newFacts(a, c.fresh.reads.fields, who.trust)
+	f, err := newFacts(a, c.fresh.reads.fields, c.view.caller.trust)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -215,7 +234,7 @@ func (e *Engine) decide(a *Ask, principal uint64) (outcome, error) {
 
 // lasting answers for the policies that read only facts that last, from memory if it can.
 func (e *Engine) lasting(a *Ask, c *candidates) (outcome, error) {
-	if len(c.lasting.policies) == 0 {
+	if c.lasting.empty() {
 		return outcome{}, nil
 	}
 	f, err := newFacts(a, c.lasting.reads.fields, c.view.caller.trust)
@@ -241,10 +260,14 @@ func (e *Engine) evaluate(a *Ask, v *view, g *group, f *facts) (out outcome, err
 			return out, err
 		}
 	}
-	answer, diag := cedar.Authorize(g, v, v.request(types.NewRecord(ctx)))
+	request := v.request(types.NewRecord(ctx))
+	answer, diag := cedar.Authorize(g, v, request)
 	out.allowed, out.reasons = bool(answer), diag.Reasons
 	if len(diag.Errors) > 0 {
 		e.blame(&out, diag.Errors)
+	}
+	if g.holds != nil {
+		e.askHolds(&out, g.holds, v, request)
 	}
 	return out, nil
 }
@@ -255,6 +278,7 @@ func (e *Engine) merge(a, b outcome) outcome {
 	out := outcome{errors: append(slices.Clip(a.errors), b.errors...)}
 	forbidden := !a.allowed && len(a.reasons) > 0 || !b.allowed && len(b.reasons) > 0
 	out.allowed = !forbidden && (a.allowed || b.allowed)
+	out.more = a.more.merge(b.more)
 	for _, o := range []outcome{a, b} {
 		if o.allowed == out.allowed {
 			if len(out.reasons) == 0 {
@@ -309,6 +333,9 @@ func (e *Engine) caller(p *Principal, print uint64) *caller {
 func (e *Engine) target(a *Ask) (*target, error) {
 	if !a.ArgsKnown && a.Args != nil {
 		return nil, errors.New("arguments are given but said to be unknown")
+	}
+	if a.Local {
+		return e.local(a)
 	}
 	key := targetKey{action: a.Action, server: a.Server, name: a.Tool}
 	if t := e.tools[key]; t != nil {

@@ -49,17 +49,21 @@ func newTool(d ToolDef) (*tool, error) {
 	t.action = actionUID(prefix + d.Server + "___" + d.Name)
 	t.entity = resourceEntity(typ, d.Server, d.Name)
 	if op == opCall {
-		t.entity.Attributes = types.NewRecord(types.RecordMap{
-			"name":        types.String(d.Name),
-			"sensitivity": types.Long(d.Sensitivity),
-			"readOnly":    types.Boolean(d.ReadOnly),
-			"destructive": types.Boolean(d.Destructive),
-			"idempotent":  types.Boolean(d.Idempotent),
-			"openWorld":   types.Boolean(d.OpenWorld),
-			"labels":      stringSet(d.Labels),
-		})
+		t.entity.Attributes = toolAttributes(&d)
 	}
 	return t, nil
+}
+
+func toolAttributes(d *ToolDef) types.Record {
+	return types.NewRecord(types.RecordMap{
+		"name":        types.String(d.Name),
+		"sensitivity": types.Long(d.Sensitivity),
+		"readOnly":    types.Boolean(d.ReadOnly),
+		"destructive": types.Boolean(d.Destructive),
+		"idempotent":  types.Boolean(d.Idempotent),
+		"openWorld":   types.Boolean(d.OpenWorld),
+		"labels":      stringSet(d.Labels),
+	})
 }
 
 // resourceEntity makes a tool, prompt, resource or model from its names alone.

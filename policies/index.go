@@ -115,6 +115,21 @@ const readFresh = readNow | readLabels | readInput | readNulls | readUndeclared
 type group struct {
 	reads    reads
 	policies []labeled
+	holds    *group // those with @hold, asked apart: they must not hide which policies permit
+}
+
+func (g *group) empty() bool { return len(g.policies) == 0 && g.holds == nil }
+
+// add puts a rule into the group, in the given form.
+func (g *group) add(r *rule, form *variant) {
+	g.reads = g.reads.union(form.reads)
+	if r.hold != nil {
+		if g.holds == nil {
+			g.holds = &group{}
+		}
+		g = g.holds
+	}
+	g.policies = append(g.policies, labeled{cedar.PolicyID(r.label), form.policy})
 }
 
 // labeled is a policy under the id that diagnostics will carry.
@@ -160,8 +175,7 @@ func gather(v view, unknown bool) *candidates {
 		if form.reads.fields&readFresh != 0 {
 			g = &c.fresh
 		}
-		g.reads = g.reads.union(form.reads)
-		g.policies = append(g.policies, labeled{cedar.PolicyID(r.label), form.policy})
+		g.add(r, form)
 	}
 	return c
 }

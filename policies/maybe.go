@@ -17,6 +17,16 @@ func maybeVariant(r *rule) *variant {
 	if r.full.reads.fields&readUnknown == 0 {
 		return &r.full
 	}
+	p := bounded(r, readUnknown)
+	if p == nil {
+		return nil
+	}
+	v := newVariant(p)
+	return &v
+}
+
+// bounded rewrites a rule so that it reads nothing of what is unknown; nil if it then never matches.
+func bounded(r *rule, unknown field) *cedar.Policy {
 	src := r.ast()
 	out := *src
 	out.Conditions = make([]ast.ConditionType, len(src.Conditions))
@@ -25,36 +35,35 @@ func maybeVariant(r *rule) *variant {
 		if c.Condition == ast.ConditionUnless {
 			upper = !upper
 		}
-		c.Body = bound(c.Body, upper)
+		c.Body = bound(c.Body, unknown, upper)
 		if isConst(c.Body, c.Condition != ast.ConditionWhen) {
 			return nil // when false, or unless true
 		}
 		out.Conditions[i] = c
 	}
-	v := newVariant(cedar.NewPolicyFromAST((*publicast.Policy)(&out)))
-	return &v
+	return cedar.NewPolicyFromAST((*publicast.Policy)(&out))
 }
 
-// bound replaces what depends on unknowns: the result is implied by n if upper, and implies n if not.
-func bound(n ast.IsNode, upper bool) ast.IsNode {
-	if readsOfNode(n).fields&readUnknown == 0 {
+// bound replaces what depends on the unknown: the result is implied by n if upper, and implies n if not.
+func bound(n ast.IsNode, unknown field, upper bool) ast.IsNode {
+	if readsOfNode(n).fields&unknown == 0 {
 		return n
 	}
 	switch v := n.(type) {
 	case ast.NodeTypeAnd:
-		return and(bound(v.Left, upper), bound(v.Right, upper))
+		return and(bound(v.Left, unknown, upper), bound(v.Right, unknown, upper))
 	case ast.NodeTypeOr:
-		return or(bound(v.Left, upper), bound(v.Right, upper))
+		return or(bound(v.Left, unknown, upper), bound(v.Right, unknown, upper))
 	case ast.NodeTypeNot:
-		arg := bound(v.Arg, !upper)
+		arg := bound(v.Arg, unknown, !upper)
 		if isConst(arg, true) || isConst(arg, false) {
 			return constant(isConst(arg, false))
 		}
 		return ast.NodeTypeNot{UnaryNode: ast.UnaryNode{Arg: arg}}
 	case ast.NodeTypeIfThenElse:
-		then, otherwise := bound(v.Then, upper), bound(v.Else, upper)
+		then, otherwise := bound(v.Then, unknown, upper), bound(v.Else, unknown, upper)
 		switch {
-		case readsOfNode(v.If).fields&readUnknown == 0:
+		case readsOfNode(v.If).fields&unknown == 0:
 			return ast.NodeTypeIfThenElse{If: v.If, Then: then, Else: otherwise}
 		case upper:
 			return or(then, otherwise)

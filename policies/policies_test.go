@@ -81,3 +81,13 @@ func TestAPlannedCallIsAllowedAndAnUnplannedOneIsNot(t *testing.T) {
 		t.Errorf("unplanned: %v %q", d.Allowed(), d.Policies())
 	}
 }
+
+// overlay compiles an overlay called "terms".
+func overlay(t testing.TB, text string) *policies.Overlay {
+	t.Helper()
+	o, err := policies.CompileOverlay("terms", []byte(text))
+	if err != nil {
+		t.Fatalf("compile overlay: %v", err)
+	}
+	return o
+}

@@ -29,6 +29,7 @@ type rule struct {
 	line   int
 	text   string // source, from its first annotation to its semicolon
 	forbid bool
+	hold   *Hold // nil unless the policy has @hold
 
 	full  variant  // for a call whose arguments are known
 	maybe *variant // for a list, arguments unknown; nil when it cannot matter then
@@ -149,6 +150,7 @@ func parseFile(name, text string) (rules []*rule, problems Problems) {
 		if r.annotations()["mode"] != "" {
 			problems = append(problems, r.problem("mode", "@mode is not supported: every policy is enforced", ""))
 		}
+		problems = append(problems, r.takeHold()...)
 		rules = append(rules, r)
 	}
 	return rules, problems

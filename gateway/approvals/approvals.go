@@ -52,8 +52,8 @@ var (
 
 // Config bounds the register and says who may decide. All but arguments is kept in memory, about 2 KiB an approval.
 type Config struct {
-	// Required is how many different people must approve where the policy that held the call does not say. 1 to 16.
-	// Default 1.
+	// Required is how many different people must approve, 1 to 16; the policy that held the call may ask for more, not for
+	// fewer. Default 1.
 	Required int `koanf:"required"`
 	// TTL is how long a request may be decided and used, from when it was made. Default 30m, as long as ArmorIQ's clients
 	// wait. Danger: an approval that was given can be used that long.
@@ -71,7 +71,8 @@ type Config struct {
 	// Limits is the largest amount each role (member, manager, admin) may approve, as a decimal number; "" and a role
 	// that is not there are without limit. The amount of a call is what Amount finds. Default none.
 	Limits map[string]string `koanf:"limits"`
-	// Approver is the lowest role that may decide where the policy does not say: member, manager or admin. Default manager.
+	// Approver is the lowest role that may decide: member, manager or admin; the policy may ask for a higher one, not for a
+	// lower. Default manager.
 	Approver string `koanf:"approver"`
 }
 

@@ -121,6 +121,15 @@ func TestAPolicyMayAskForAdminsAndForSeveral(t *testing.T) {
 	}
 }
 
+func TestAPolicyMayNotAskForLessThanIsConfigured(t *testing.T) {
+	w := newWorld(t, func(c *approvals.Config) { c.Required, c.Approver = 2, "Admin" })
+	q := pay()
+	q.Approvals, q.Approver = 1, "member"
+	if v := w.request(q); v.Approvals != 2 || v.Approver != "admin" {
+		t.Errorf("%+v", v)
+	}
+}
+
 func TestOneRejectionEndsItAlsoAfterItWasApproved(t *testing.T) {
 	w := newWorld(t, nil)
 	q := pay()

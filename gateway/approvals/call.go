@@ -169,3 +169,11 @@ func rank(role string) int {
 	}
 	return 0
 }
+
+// higher is the higher of two roles.
+func higher(a, b string) string {
+	if rank(b) > rank(a) {
+		a = b
+	}
+	return lower(a)
+}

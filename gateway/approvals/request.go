@@ -19,8 +19,8 @@ type Request struct {
 	Key       string   // API key that asks
 	Reason    string   // why it was held, for those who decide
 	Policies  []string // that held it
-	Approvals int      // how many people must approve; 0 is the configured number
-	Approver  string   // lowest role that may; "" is the configured one
+	Approvals int      // how many people must approve, at least the configured number; 0 asks for no more
+	Approver  string   // lowest role that may, at least the configured one; "" asks for no more
 	Local     bool     // the tool is of a server that the gateway does not reach
 }
 
@@ -64,13 +64,7 @@ func (r *Register) draft(q *Request) (v row, args []byte, err error) {
 	if q.User == "" || q.Agent == "" || q.Key == "" || len(q.Key) > maxWord || !ledger.ValidTenant(q.Tenant) || q.Tenant == ledger.InstanceTenant {
 		return v, nil, fmt.Errorf("only an agent of an organisation can ask: %w", ErrInvalid)
 	}
-	if q.Approver == "" {
-		q.Approver = r.cfg.Approver
-	}
-	if q.Approvals == 0 {
-		q.Approvals = r.cfg.Required
-	}
-	if q.Approvals < 1 || q.Approvals > maxRequired || rank(q.Approver) == 0 {
+	if q.Approvals < 0 || q.Approvals > maxRequired || q.Approver != "" && rank(q.Approver) == 0 {
 		return v, nil, fmt.Errorf("%d approvals by %q: %w", q.Approvals, q.Approver, ErrInvalid)
 	}
 	if args, err = q.args(); err != nil {
@@ -88,7 +82,7 @@ func (r *Register) draft(q *Request) (v row, args []byte, err error) {
 	v = row{
 		ID: "apr_" + strings.TrimPrefix(id, "rec_"), Digest: digest, User: q.User, Agent: q.Agent, Key: q.Key, Plan: q.PlanID,
 		Op: q.Op, Server: q.Server, Tool: q.Tool, Local: q.Local, ArgsSize: len(args), Reason: cut(q.Reason, maxReason), Policies: names(q.Policies),
-		Approvals: q.Approvals, Approver: lower(q.Approver), State: Pending, Created: now.Unix(), Expires: now.Add(r.cfg.TTL).Unix(),
+		Approvals: max(q.Approvals, r.cfg.Required), Approver: higher(q.Approver, r.cfg.Approver), State: Pending, Created: now.Unix(), Expires: now.Add(r.cfg.TTL).Unix(),
 	}
 	v.Amount, err = amount(args)
 	v.Vague = err != nil
@@ -165,10 +159,7 @@ func (r *Register) again(ctx context.Context, e *entry, v *row) (ok bool, err er
 	if v.Approvals <= next.Approvals && rank(v.Approver) <= rank(next.Approver) {
 		return true, nil
 	}
-	next.Approvals = max(next.Approvals, v.Approvals)
-	if rank(v.Approver) > rank(next.Approver) {
-		next.Approver = v.Approver
-	}
+	next.Approvals, next.Approver = max(next.Approvals, v.Approvals), higher(next.Approver, v.Approver)
 	next.Reason, next.Policies = v.Reason, v.Policies
 	if next.given(next.Approver) < next.Approvals {
 		next.State = Pending

@@ -81,7 +81,7 @@ func (s Signer) MintDelta(c DeltaClaims) (string, error) {
 	if err := c.check(); err != nil {
 		return "", err
 	}
-	out := s.sign(deltaType, c.appendJSON(nil))
+	out := s.sign(nil, deltaType, c.appendJSON(nil))
 	if len(out) > maxDelta {
 		return "", refuse(TokenMalformed, "delta would be longer than 256 KiB", "")
 	}

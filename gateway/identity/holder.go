@@ -42,7 +42,7 @@ func (d *Directory) loginHolder(tenant, agent, user, name string) (Caller, error
 		return Caller{}, refusedLogin
 	}
 	by, wanted := set.names[name], agent
-	if by.Agent != "" {
+	if by.AgentClaim == "" {
 		wanted = by.Agent
 	}
 	w, refusal := d.visitor(by, user, wanted, nil)
@@ -77,31 +77,32 @@ func (d *Directory) visitor(by *login, user, agent string, last *who) (*who, *Re
 	if a == nil {
 		return nil, refusedNoAgent
 	}
-	w, refusal := t.visit(u, a)
-	if refusal != nil {
+	if refusal := t.apart(u, a); refusal != nil {
 		return nil, refusal
 	}
-	if last != nil && last.entity == w.entity && last.user == w.user && last.key == by.key {
+	described := t.entities[a.ID]
+	if last != nil && last.entity == described && last.user == u.ID {
 		return last, nil
 	}
-	w.key = by.key
-	w.session = w.agent + "/" + w.user + "/" + by.key // no key's session has two slashes
-	return &w, nil
+	return &who{
+		tenant: t.org.Tenant, user: u.ID, agent: a.ID, key: by.key, kind: Runtime, mode: Live, entity: described,
+		session: a.ID + "/" + u.ID + "/" + by.key, // no key's session has two slashes
+	}, nil
 }
 
-// visit judges a user and an agent that met.
-func (t *tenantRows) visit(u *User, a *Agent) (who, *Refusal) {
+// apart is why a user and an agent may not act together; nil when they may.
+func (t *tenantRows) apart(u *User, a *Agent) *Refusal {
 	switch {
 	case u.Status != Active:
-		return who{}, refusedUser
+		return refusedUser
 	case a.Status != Active:
-		return who{}, refusedAgent
+		return refusedAgent
 	case !t.userActs(a.Owner):
-		return who{}, refusedOwner
+		return refusedOwner
 	case t.entities[a.ID] == nil:
-		return who{}, refusedUncertain
+		return refusedUncertain
 	}
-	return who{tenant: t.org.Tenant, user: u.ID, agent: a.ID, kind: Runtime, mode: Live, entity: t.entities[a.ID]}, nil
+	return nil
 }
 
 // person finds a user by id, removed ones too, or by email.

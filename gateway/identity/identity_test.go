@@ -130,7 +130,7 @@ func TestHostileKeysAreRefused(t *testing.T) {
 func TestTheZeroCallerIsNobody(t *testing.T) {
 	var c identity.Caller
 	if c.Valid() || c.Tenant()+c.User()+c.Agent()+c.KeyID()+string(c.Kind())+string(c.Role())+string(c.Mode()) != "" ||
-		c.Principal() != nil || c.Teams() != nil || c.Trust() != 0 || !c.Snapshot().IsZero() || c.Entity() != nil {
+		c.Thumbprint() != "" || c.Principal() != nil || c.Teams() != nil || c.Trust() != 0 || !c.Snapshot().IsZero() || c.Entity() != nil {
 		t.Fatal("the zero caller is somebody")
 	}
 }

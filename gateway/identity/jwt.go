@@ -158,10 +158,11 @@ func (l *login) read(payload []byte) (*visit, *Refusal) {
 		return nil, refusedJWTClaims
 	}
 	v.user = user
-	if l.AgentClaim != "" {
-		if v.agent, ok = jws.Text(payload, l.AgentClaim); !ok || v.agent == "" {
-			return nil, refusedJWTClaims
-		}
+	if _, there := canon.Get(payload, l.AgentClaim); there && l.AgentClaim != "" {
+		v.agent, _ = jws.Text(payload, l.AgentClaim)
+	}
+	if v.agent == "" {
+		return nil, refusedJWTClaims
 	}
 	return v, nil
 }

@@ -31,7 +31,7 @@ type Login struct {
 	// AgentClaim names the claim with the id or the name of the agent. Danger: whoever issues the tokens chooses among
 	// all agents of the organisation.
 	AgentClaim string
-	// Agent is the id or the name of the one agent, when no claim says it.
+	// Agent is the id or the name of the agent of tokens without that claim; empty refuses them.
 	Agent string
 
 	MaxAge time.Duration // since iat, whatever exp says; at most 720h, 0 means 24h
@@ -144,8 +144,8 @@ func (l *Login) check() error {
 		return invalid("secret must have at least 32 bytes")
 	case !plain(l.UserClaim), l.AgentClaim != "" && !plain(l.AgentClaim), l.Agent != "" && checkName("agent", l.Agent) != nil:
 		return invalid("user_claim, agent_claim and agent must be printable text")
-	case (l.AgentClaim == "") == (l.Agent == ""):
-		return invalid("either agent_claim or agent")
+	case l.AgentClaim == "" && l.Agent == "":
+		return invalid("agent_claim or agent: a person acts through an agent here")
 	case l.MaxAge < time.Second || l.MaxAge > longestAge:
 		return invalid("max_age must be 1s to 720h")
 	case l.Leeway < 0 || l.Leeway > longestLeeway:

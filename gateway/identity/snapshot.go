@@ -8,6 +8,7 @@ import (
 
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/canon"
+	"github.com/gatewright/gatewright/merkle/intent"
 	"github.com/gatewright/gatewright/policies"
 )
 
@@ -124,7 +125,7 @@ func (t *tenantRows) describe(id string, a *Agent, u *User) (*entity, error) {
 	}
 	e, err := newEntity(p)
 	if err == nil && a != nil && len(a.PublicKey) > 0 {
-		e.proof = thumbprint(a.PublicKey)
+		e.proof = intent.KeyThumbprint(a.PublicKey)
 	}
 	return e, err
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/gatewright/gatewright/gateway/approvals"
 	"github.com/gatewright/gatewright/gateway/catalogue"
 	"github.com/gatewright/gatewright/gateway/identity"
 	"github.com/gatewright/gatewright/gateway/identity/vault"
@@ -32,6 +33,13 @@ var faults = []struct {
 	{plans.ErrNotFound, http.StatusNotFound, "not_found", "there is no such thing in this organisation", ""},
 	{plans.ErrInactive, http.StatusConflict, "inactive", "the plan has ended", "a plan that has ended can only be revoked"},
 	{plans.ErrForbidden, http.StatusForbidden, "role_denied", "the key may not do this to that plan", ""},
+	{approvals.ErrNotFound, http.StatusNotFound, "not_found", "there is no such thing in this organisation", ""},
+	{approvals.ErrInvalid, http.StatusUnprocessableEntity, "request_invalid", "", "compare the request with /openapi.json"},
+	{approvals.ErrForbidden, http.StatusForbidden, "role_denied", "", "ask somebody with a higher role or limit"},
+	{approvals.ErrDecided, http.StatusConflict, "conflict", "you have decided about this already, or enough people have", "look at it again"},
+	{approvals.ErrRejected, http.StatusConflict, "inactive", "the call was rejected", "the agent may ask again"},
+	{approvals.ErrExpired, http.StatusConflict, "inactive", "the request has expired", "the agent may ask again"},
+	{approvals.ErrSpent, http.StatusConflict, "inactive", "the approval was used", "each call takes one of its own"},
 	{identity.ErrLastAdmin, http.StatusConflict, "last_admin", "an organisation keeps at least one active admin", "make another admin first"},
 	{identity.ErrFinal, http.StatusConflict, "final", "what is revoked or removed stays so", "make a new one"},
 	{identity.ErrExists, http.StatusConflict, "exists", "there is one of that name already", ""},

@@ -44,6 +44,7 @@ func (a *API) mount() error {
 	m.connectors()
 	m.secrets()
 	m.plans()
+	m.approvals()
 	m.tokens()
 	m.revocations()
 	m.bundles()

@@ -97,6 +97,11 @@ var routes = []Route{
 	{Op: "get-plan-content", Method: "GET", Path: "/api/v1/plans/{id}/content", Roles: managers, Kinds: managementKeys, About: "the sealed plan: goal, metadata and the arguments of every step"},
 	{Op: "set-plan-state", Method: "PUT", Path: "/api/v1/plans/{id}/state", Roles: managers, Kinds: managementKeys, Writes: true, Body: true, About: "end a plan: completed, failed or revoked"},
 
+	{Op: "list-approvals", Method: "GET", Path: "/api/v1/approvals", Roles: members, Kinds: managementKeys, About: "calls that policy holds until people approve them"},
+	{Op: "get-approval", Method: "GET", Path: "/api/v1/approvals/{id}", Roles: members, Kinds: managementKeys, About: "one held call, with its arguments for those who may decide"},
+	{Op: "approve-call", Method: "POST", Path: "/api/v1/approvals/{id}/approve", Roles: members, Kinds: managementKeys, Writes: true, About: "approve a held call, once; who may is looked up: role, amount, and whose agent it is"},
+	{Op: "reject-call", Method: "POST", Path: "/api/v1/approvals/{id}/reject", Roles: members, Kinds: managementKeys, Writes: true, Body: true, About: "reject a held call for good, also one that is approved and not used yet"},
+
 	{Op: "list-tokens", Method: "GET", Path: "/api/v1/tokens", Roles: anyRole, Kinds: managementKeys, About: "intent tokens with their uses and refusals"},
 	{Op: "revoke-token", Method: "DELETE", Path: "/api/v1/tokens/{id}", Roles: managers, Kinds: managementKeys, Writes: true, Status: 204, About: "revoke an intent token"},
 

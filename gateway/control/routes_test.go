@@ -74,7 +74,7 @@ func (w *world) sample(path, tenant string) string {
 	return strings.NewReplacer(
 		"/organisations/{id}", "/organisations/"+tenant, "/users/{id}", "/users/"+ids.user, "/agents/{id}", "/agents/"+ids.agent,
 		"/keys/{id}", "/keys/"+ids.key, "/plans/{id}", "/plans/"+ids.plan, "/tokens/{id}", "/tokens/"+ids.token,
-		"/servers/{name}", "/servers/"+ids.server, "/connectors/{name}", "/connectors/"+ids.connector, "/secrets/{name}", "/secrets/"+ids.secret, "{index}", "0", "{profile}", "heap",
+		"/servers/{name}", "/servers/"+ids.server, "/connectors/{name}", "/connectors/"+ids.connector, "/approvals/{id}", "/approvals/"+ids.approval, "/secrets/{name}", "/secrets/"+ids.secret, "{index}", "0", "{profile}", "heap",
 	).Replace(path)
 }
 
@@ -83,7 +83,7 @@ var bodies = map[string]string{
 	"create-user": goodUser, "set-user-role": `{"role":"Viewer"}`, "set-user-status": `{"status":"suspended"}`, "set-agent-owner": `{"owner":"USER"}`, "create-management-key": `{"name":"k"}`,
 	"create-agent": `{"name":"new"}`, "set-agent-status": `{"status":"active"}`, "rotate-agent-key": `{"public_key":"PUBLIC"}`,
 	"create-key": `{"agent":"AGENT","name":"k"}`, "add-server": `{"name":"new","url":"https://mcp.example/mcp"}`, "update-server": `{"url":"https://mcp.example/other"}`, "put-secret": `{"value":"x"}`,
-	"set-plan-state": `{"state":"revoked","reason":"test"}`, "revoke": `{"kind":"agent","id":"AGENT","reason":"test"}`,
+	"set-plan-state": `{"state":"revoked","reason":"test"}`, "reject-call": `{"reason":"test"}`, "revoke": `{"kind":"agent","id":"AGENT","reason":"test"}`,
 }
 
 func freshPublicKey() string {
@@ -126,9 +126,9 @@ func TestEveryRouteForEveryRole(t *testing.T) {
 				w = newWorld(t) // no call sees what another changed
 			}
 			a := w.attempt(r, w.byRole[role], demo)
-			narrowed := role == identity.RoleMember && (r.Op == "create-key" || r.Op == "revoke-key" || r.Op == "rotate-agent-key")
+			narrowed := role == identity.RoleMember && (r.Op == "create-key" || r.Op == "revoke-key" || r.Op == "rotate-agent-key" || r.Op == "approve-call" || r.Op == "reject-call")
 			switch {
-			case !slices.Contains(r.Roles, role), narrowed: // the sample's agent is somebody else's
+			case !slices.Contains(r.Roles, role), narrowed: // the sample's agent is somebody else's, and a held call takes a Manager
 				a.refused(t, http.StatusForbidden, "role_denied")
 			case r.Instance:
 				a.refused(t, http.StatusForbidden, "instance_only")
@@ -174,12 +174,12 @@ func TestWhatIsAnotherTenantsAnswersLikeWhatIsUnknown(t *testing.T) {
 func TestListsShowOneTenantOnly(t *testing.T) {
 	w := newWorld(t)
 	ids := w.ids[other]
-	for _, path := range []string{"users", "agents", "keys", "servers", "connectors", "secrets", "plans", "tokens", "revocations", "organisations", "ledger/records", "whoami"} {
+	for _, path := range []string{"users", "agents", "keys", "servers", "connectors", "secrets", "plans", "tokens", "approvals", "revocations", "organisations", "ledger/records", "whoami"} {
 		a := w.call("GET", "/api/v1/"+path, w.admin, "")
 		if a.status != http.StatusOK {
 			t.Errorf("%s: %d %s", path, a.status, a.body)
 		}
-		for _, id := range []string{ids.user, ids.agent, ids.key, ids.plan, ids.token, ids.server, ids.connector, ids.secret, `"` + other + `"`} {
+		for _, id := range []string{ids.user, ids.agent, ids.key, ids.plan, ids.token, ids.approval, ids.server, ids.connector, ids.secret, `"` + other + `"`} {
 			if strings.Contains(a.body, id) {
 				t.Errorf("%s shows %s of the other tenant: %s", path, id, a.body)
 			}

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatewright/gatewright/gateway/approvals"
 	"github.com/gatewright/gatewright/gateway/catalogue"
 	"github.com/gatewright/gatewright/gateway/control"
 	"github.com/gatewright/gatewright/gateway/identity"
@@ -36,7 +37,7 @@ const (
 var errBroken = errors.New("broken disk")
 
 // ids are things of one tenant that routes can name.
-type ids struct{ user, agent, key, plan, token, server, secret, connector string }
+type ids struct{ user, agent, key, plan, token, server, secret, connector, approval string }
 
 // world is an API over a real directory, two tenants, and a key for everybody.
 type world struct {
@@ -46,6 +47,7 @@ type world struct {
 	log       *memoryLog
 	plans     *plans.Register
 	planLog   *memoryLog
+	approvals *approvals.Register
 	catalogue *catalogue.Catalogue
 	upstream  *oneTool
 	vault     *faultyVault
@@ -86,6 +88,7 @@ func newWorldOver(t testing.TB, kept store.Store) *world {
 	w.populate()
 	w.newCatalogue(kept)
 	w.newPlans(kept)
+	w.newApprovals(kept)
 	w.rebuild(w.log)
 	return w
 }
@@ -104,7 +107,7 @@ func (w *world) rebuild(log control.Ledger) {
 	}
 	var err error
 	w.api, err = control.New(cfg, control.Deps{
-		Directory: w.directory, Catalogue: w.catalogue, Connectors: w.processes, Plans: w.plans, Ledger: log, Bundles: w.bundles, Vault: w.vault,
+		Directory: w.directory, Catalogue: w.catalogue, Connectors: w.processes, Plans: w.plans, Approvals: w.approvals, Ledger: log, Bundles: w.bundles, Vault: w.vault,
 		Strangers: w.strangers, Ready: ready, Now: w.clock.now, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(&locked{w: w.slog}, nil)),
 	})
 	w.must(err)
@@ -139,7 +142,10 @@ func (w *world) populate() {
 		w.admin, w.runtime, w.adminUser, w.agent = seeded.AdminKey, seeded.RuntimeKey, seeded.User.ID, seeded.Agent.ID
 	}
 	unknown := "00000000000000000000000000"
-	w.ids[nowhere] = ids{"usr_" + unknown, "agt_" + unknown, "key_" + unknown, "pln_" + unknown, "tok_" + unknown, "no-files", "no-secret", "no-connector"}
+	w.ids[nowhere] = ids{
+		user: "usr_" + unknown, agent: "agt_" + unknown, key: "key_" + unknown, plan: "pln_" + unknown, token: "tok_" + unknown,
+		server: "no-files", secret: "no-secret", connector: "no-connector", approval: "apr_" + unknown,
+	}
 	w.people()
 }
 

@@ -1,0 +1,391 @@
+package armoriq
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"unicode"
+)
+
+// pair is a condition from both sides: over holds at least where the condition does, under at most there. Refusals are
+// written with over and permissions with under, so a condition that Cedar cannot say exactly errs to the strict side. A
+// side that cannot be said at all is "", and a statement that needs it is refused.
+type pair struct{ over, under expr }
+
+func exactly(e expr) pair { return pair{e, e} }
+
+func (p pair) not() pair {
+	out := pair{}
+	if p.under != "" {
+		out.over = not(p.under)
+	}
+	if p.over != "" {
+		out.under = not(p.over)
+	}
+	return out
+}
+
+func (p pair) and(q pair) pair {
+	out := pair{}
+	if p.over != "" && q.over != "" {
+		out.over = allOf(p.over, q.over)
+	}
+	if p.under != "" && q.under != "" {
+		out.under = allOf(p.under, q.under)
+	}
+	return out
+}
+
+func either(list ...pair) pair {
+	over, under := make([]expr, len(list)), make([]expr, len(list))
+	noOver, noUnder := false, false
+	for i, p := range list {
+		over[i], under[i] = p.over, p.under
+		noOver, noUnder = noOver || p.over == "", noUnder || p.under == ""
+	}
+	out := pair{anyOf(over...), anyOf(under...)}
+	if noOver {
+		out.over = ""
+	}
+	if noUnder {
+		out.under = ""
+	}
+	return out
+}
+
+// condition reads {field, op, value}:
+//
+//	tool.name                 eq in not_in starts_with                 exact
+//	mcp.server                eq in not_in                             exact
+//	bash.program              eq in not_in                             refused: a word that starts with it stands anywhere
+//	                                                                   permitted: the command is it, or starts with it and a space
+//	bash.raw                  eq in not_in starts_with [not_]matches   refused: anywhere in the command; permitted: from its start
+//	bash.hasWriteRedirection  eq                                       refused: whatever could redirect or write
+//	file.path                 eq in not_in starts_with [not_]matches   file_path or path; a permitted prefix takes no ".."
+//	network.host              eq in not_in                             permissions, and refusals of all other hosts
+//
+// matches takes expressions of plain text, .* and alternatives. within_workspace is refused: no server knows the agent's
+// workspace.
+func (v value) condition() (pair, string, error) {
+	m, err := v.object("field", "op", "value")
+	if err != nil {
+		return pair{}, "", err
+	}
+	var words [2]string
+	for i, name := range []string{"field", "op"} {
+		w, ok := m[name]
+		if !ok {
+			return pair{}, "", v.problem("", "%s is missing", name)
+		}
+		if words[i], err = w.word(); err != nil {
+			return pair{}, "", err
+		}
+	}
+	arg, ok := m["value"]
+	if !ok {
+		return pair{}, "", v.problem("", "the value is missing")
+	}
+	return v.test(words[0], words[1], arg)
+}
+
+// test translates one condition and says it in words.
+func (v value) test(field, op string, arg value) (pair, string, error) {
+	if field == "bash.hasWriteRedirection" && op == "eq" {
+		want, err := arg.truth()
+		p := redirects()
+		if !want {
+			p = p.not()
+		}
+		return p, fmt.Sprintf("%s is %t", field, want), err
+	}
+	var words []string
+	var err error
+	positive, negated := strings.CutPrefix(op, "not_")
+	switch positive {
+	case "eq", "starts_with", "matches":
+		words = make([]string, 1)
+		words[0], err = arg.word()
+	case "in":
+		words, err = arg.words()
+	default:
+		return pair{}, "", v.problem("eq, in, not_in, starts_with, and matches of plain text", "%q cannot be said in Cedar", op)
+	}
+	if err != nil {
+		return pair{}, "", err
+	}
+	if negated && positive != "in" && positive != "matches" {
+		return pair{}, "", v.problem("", "%q is no operator", op)
+	}
+	p, err := arg.holds(field, positive, words)
+	if err != nil {
+		return pair{}, "", err
+	}
+	if negated {
+		p = p.not()
+	}
+	return p, fmt.Sprintf("%s %s %s", field, op, quoted(words)), nil
+}
+
+// holds translates a field that is one of the words, starts with them or matches them.
+func (v value) holds(field, op string, words []string) (pair, error) {
+	is := op == "eq" || op == "in"
+	switch {
+	case field == "tool.name" && is:
+		return exactly(toolsNamed(words)), nil
+	case field == "tool.name" && op == "starts_with":
+		return v.toolPrefix(words[0])
+	case field == "mcp.server" && is:
+		list := make([]pair, len(words))
+		for i, w := range words {
+			list[i] = serverNamed(w)
+		}
+		return either(list...), nil
+	case field == "bash.program" && is:
+		return v.programs(words)
+	case field == "bash.raw" && is:
+		return command(words, equals, containing), nil
+	case field == "bash.raw" && op == "starts_with":
+		return pair{over: startsWord(words, false), under: command(words, starting, starting).under}, nil
+	case field == "bash.raw" && op == "matches":
+		return v.commandMatches(words[0])
+	case field == "file.path" && is:
+		return filePath(func(at string) (expr, expr) { e := among(at, words); return e, e }), nil
+	case field == "file.path" && op == "starts_with":
+		return filePath(func(at string) (expr, expr) {
+			e := starting(at, words[0])
+			return e, allOf(e, not(containing(at, "..")))
+		}), nil
+	case field == "file.path" && op == "matches":
+		return v.pathMatches(words[0])
+	case field == "network.host" && is:
+		return v.hosts(words)
+	}
+	return pair{}, v.problem("", "%q cannot be asked of %q", op, field)
+}
+
+func toolsNamed(words []string) expr {
+	out := make([]expr, len(words))
+	for i, w := range words {
+		out[i] = toolNamed(w)
+	}
+	return anyOf(out...)
+}
+
+// toolPrefix is the start of a tool's name. A start that ends inside "mcp__SERVER__" is a part of servers' names.
+func (v value) toolPrefix(s string) (pair, error) {
+	if strings.HasPrefix("mcp__", s) {
+		return pair{}, v.problem("name the servers by mcp.server", "%q is the start of every server's name", s)
+	}
+	out := starting(toolName, s)
+	if rest, ok := strings.CutPrefix(s, "mcp__"); ok {
+		server, tool, whole := strings.Cut(rest, "__")
+		if !whole || server == "" {
+			return pair{}, v.problem("name the servers by mcp.server", "%q is the start of servers' names", s)
+		}
+		out = anyOf(out, allOf(onServer(server), starting(toolName, tool)))
+	}
+	return exactly(allOf(isTool, out)), nil
+}
+
+// argument asks of an argument that is a text.
+func argument(name string, ask func(at string) expr) expr {
+	at := "context.input." + name
+	return allOf(expr("(context.input has "+name+")"), expr("("+at+" has string)"), ask(at+".string"))
+}
+
+// command asks of the argument command, with one question for permissions and another for refusals. What a shell ignores
+// around a command cannot be cut off in Cedar, so refusals look further.
+func command(words []string, under, over func(at, word string) expr) pair {
+	ask := func(q func(at, word string) expr) expr {
+		return argument("command", func(at string) expr {
+			out := make([]expr, len(words))
+			for i, w := range words {
+				out[i] = q(at, w)
+			}
+			return anyOf(out...)
+		})
+	}
+	return pair{over: ask(over), under: ask(under)}
+}
+
+// spaces are the characters beside blank, tab and line feed that separate words for a client.
+func spaces() []string {
+	return []string{
+		"\v", "\f", "\r", "\u00a0", "\u1680", "\u2000", "\u2001", "\u2002", "\u2003", "\u2004", "\u2005", "\u2006", "\u2007",
+		"\u2008", "\u2009", "\u200a", "\u2028", "\u2029", "\u202f", "\u205f", "\u3000", "\ufeff",
+	}
+}
+
+// startsWord reports that a word of the command starts with one of the texts, and that of every command with unusual
+// blanks in it.
+func startsWord(words []string, quotes bool) expr {
+	before := []string{" ", "\t", "\n"}
+	if quotes {
+		before = append(before, `"`, "'", "`")
+	}
+	return argument("command", func(at string) expr {
+		var out []expr
+		for _, w := range words {
+			out = append(out, starting(at, w))
+			for _, b := range before {
+				out = append(out, containing(at, b+w))
+			}
+		}
+		for _, s := range spaces() {
+			out = append(out, containing(at, s))
+		}
+		return anyOf(out...)
+	})
+}
+
+// programs is the program that a command starts.
+func (v value) programs(words []string) (pair, error) {
+	for _, w := range words {
+		if strings.ContainsFunc(w, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune("\"'`=\\$;&|<>()", r) }) {
+			return pair{}, v.problem("write the program's name alone", "%q is no name of a program", w)
+		}
+	}
+	under := argument("command", func(at string) expr {
+		out := []expr{among(at, words)}
+		for _, w := range words {
+			out = append(out, starting(at, w+" "))
+		}
+		return anyOf(out...)
+	})
+	return pair{over: startsWord(words, true), under: under}, nil
+}
+
+// redirects is a command that writes to files by the shell's means.
+func redirects() pair {
+	over := argument("command", func(at string) expr {
+		return anyOf(containing(at, ">"), containing(at, "tee"), containing(at, "truncate"), containing(at, "dd"), like(at, "", "sed", "-i", ""))
+	})
+	under := argument("command", func(at string) expr { return allOf(containing(at, ">"), not(containing(at, "<"))) })
+	return pair{over: over, under: under}
+}
+
+// matching turns an expression of text, .* and alternatives into patterns, each a list of texts in their order.
+func (v value) matching(s string) ([][]string, error) {
+	refuse := func() ([][]string, error) {
+		return nil, v.problem("only text, .* and alternatives of them are understood", "%q is an expression that Cedar cannot say", s)
+	}
+	out := [][]string{{""}}
+	for i := 0; i < len(s); i++ {
+		last := out[len(out)-1]
+		switch c := s[i]; {
+		case c == '|':
+			out = append(out, []string{""})
+		case strings.HasPrefix(s[i:], ".*") && !strings.HasPrefix(s[i:], ".*?") && !strings.HasPrefix(s[i:], ".*+"):
+			out[len(out)-1] = append(last, "")
+			i++
+		case c == '\\' && i+1 < len(s) && strings.IndexByte(`.^$|?*+()[]{}\/-`, s[i+1]) >= 0:
+			i++
+			last[len(last)-1] += s[i : i+1]
+		case strings.IndexByte(`\.^$?*+()[]{}`, c) >= 0:
+			return refuse()
+		default:
+			last[len(last)-1] += s[i : i+1]
+		}
+	}
+	for _, parts := range out {
+		if strings.Join(parts, "") == "" {
+			return refuse()
+		}
+	}
+	return out, nil
+}
+
+// matched holds a place against the patterns. A dot does not match the end of a line, which only under can say.
+func matched(at string, list [][]string) (over, under expr) {
+	var any, one []expr
+	for _, parts := range list {
+		e := like(at, append(append([]string{""}, parts...), "")...)
+		any = append(any, e)
+		if len(parts) > 1 {
+			for _, end := range []string{"\n", "\r", "\u2028", "\u2029"} {
+				e = allOf(e, not(containing(at, end)))
+			}
+		}
+		one = append(one, e)
+	}
+	return anyOf(any...), anyOf(one...)
+}
+
+func (v value) commandMatches(s string) (pair, error) {
+	list, err := v.matching(s)
+	if err != nil {
+		return pair{}, err
+	}
+	var p pair
+	p.over = argument("command", func(at string) expr { over, _ := matched(at, list); return over })
+	p.under = argument("command", func(at string) expr { _, under := matched(at, list); return under })
+	for _, parts := range list {
+		if joined := parts[0] + "x" + parts[len(parts)-1]; joined != strings.TrimSpace(joined) {
+			p.under = "" // the client cuts blanks off the command first
+		}
+	}
+	return p, nil
+}
+
+func (v value) pathMatches(s string) (pair, error) {
+	list, err := v.matching(s)
+	if err != nil {
+		return pair{}, err
+	}
+	return filePath(func(at string) (expr, expr) { return matched(at, list) }), nil
+}
+
+// filePath asks of file_path, or of path where there is no file_path. Which of the two a server looks at is not known, so
+// refusals ask both.
+func filePath(ask func(at string) (over, under expr)) pair {
+	over := func(at string) expr { e, _ := ask(at); return e }
+	under := func(at string) expr { _, e := ask(at); return e }
+	return pair{
+		over:  anyOf(argument("file_path", over), argument("path", over), noText("file_path"), noText("path")),
+		under: anyOf(argument("file_path", under), allOf(not("(context.input has file_path)"), argument("path", under))),
+	}
+}
+
+// noText is an argument that is there and not a text: a client would make one of it.
+func noText(name string) expr {
+	at := "context.input." + name
+	return allOf(expr("(context.input has "+name+")"), not(expr("("+at+" has string)")), not(equals(at+".kind", "null")))
+}
+
+// hosts is the host of the argument url. Many spellings of a URL have one host, and Cedar can name the plain ones only:
+// enough to permit a host, or to refuse all but some, and too little to refuse one.
+func (v value) hosts(words []string) (pair, error) {
+	for _, w := range words {
+		if !plainHost(w) {
+			return pair{}, v.problem("write it as a URL has it, in lower case", "%q is no plain host", w)
+		}
+	}
+	under := argument("url", func(at string) expr {
+		var out []expr
+		for _, w := range words {
+			for _, scheme := range []string{"https://", "http://"} {
+				out = append(out, equals(at, scheme+w), starting(at, scheme+w+"/"))
+			}
+		}
+		return anyOf(out...)
+	})
+	return pair{under: under}, nil
+}
+
+// plainHost accepts a host as the URL standard prints it: lower case ASCII, an address only in its usual form, a port only
+// where it is not the scheme's own.
+func plainHost(s string) bool {
+	host, port, has := strings.Cut(s, ":")
+	if has && (port == "" || port == "80" || port == "443" || len(port) > 5 || port[0] == '0' || strings.Trim(port, "0123456789") != "") {
+		return false
+	}
+	if host == "" || strings.Trim(host, "abcdefghijklmnopqrstuvwxyz0123456789-.") != "" || strings.HasPrefix(host, "xn--") || strings.Contains(host, ".xn--") {
+		return false
+	}
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	if last != "" && last[0] >= '0' && last[0] <= '9' {
+		addr, err := netip.ParseAddr(host)
+		return err == nil && addr.String() == host
+	}
+	return last != "" && !strings.HasPrefix(host, ".") && !strings.Contains(host, "..")
+}

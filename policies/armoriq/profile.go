@@ -1,0 +1,117 @@
+package armoriq
+
+// profileVersion is the profile format that is read.
+const profileVersion = "armor.policy.v1"
+
+// Profile translates a profile of statements or the entries of a policy snapshot, told apart by their members. Absent,
+// null, {} and [] are no terms.
+func Profile(raw []byte) (Terms, error) {
+	v, ok, err := open(raw)
+	if err != nil || !ok {
+		return Terms{}, err
+	}
+	var t terms
+	if v.kind() == '[' {
+		entries, err := v.list(maxPolicies)
+		if err == nil {
+			err = snapshot(entries, &t)
+		}
+		if err != nil {
+			return Terms{}, err
+		}
+		return t.finish()
+	}
+	m, err := v.members()
+	if err != nil || len(m) == 0 {
+		return Terms{}, err
+	}
+	_, version := m["schemaVersion"]
+	if _, listed := m["statements"]; version || listed || m["kind"].raw != nil {
+		err = v.profile(&t)
+	} else {
+		err = snapshot([]value{v}, &t)
+	}
+	if err != nil {
+		return Terms{}, err
+	}
+	return t.finish()
+}
+
+// profile reads armor.policy.v1.
+func (v value) profile(t *terms) error {
+	m, err := v.object("schemaVersion", "kind", "metadata", "defaults", "statements")
+	if err != nil {
+		return err
+	}
+	for name, want := range map[string]string{"schemaVersion": profileVersion, "kind": "PolicyProfile"} {
+		if err := v.constant(m, name, want); err != nil {
+			return err
+		}
+	}
+	if meta, ok := m["metadata"]; ok {
+		names, err := meta.members()
+		if err != nil {
+			return err
+		}
+		if t.out.Name, err = note(names, "name"); err != nil {
+			return err
+		}
+	}
+	decision, err := v.defaults(m)
+	if err != nil {
+		return err
+	}
+	list, ok := m["statements"]
+	if !ok {
+		return v.problem("", "statements are missing")
+	}
+	return list.statements(decision, t)
+}
+
+// constant checks a member that has one value only.
+func (v value) constant(m map[string]value, name, want string) error {
+	member, ok := m[name]
+	if !ok {
+		return v.problem("", "%s is missing; it has to be %q", name, want)
+	}
+	if got, err := member.word(); err != nil || got != want {
+		return member.problem("", "%s has to be %q", name, want)
+	}
+	return nil
+}
+
+// defaults gives what happens where no statement matches: allow, deny or hold.
+func (v value) defaults(m map[string]value) (string, error) {
+	d, ok := m["defaults"]
+	if !ok {
+		return "", v.problem(`write {"decision": "deny"}`, "defaults are missing")
+	}
+	members, err := d.object("decision", "conflictResolution")
+	if err != nil {
+		return "", err
+	}
+	if _, ok := members["conflictResolution"]; ok {
+		if err := d.constant(members, "conflictResolution", "deny_overrides"); err != nil {
+			return "", err
+		}
+	}
+	decision, ok := members["decision"]
+	if !ok {
+		return "", d.problem("", "the decision is missing")
+	}
+	return decision.oneOf("allow", "deny", "hold")
+}
+
+// oneOf reads a word of a closed list.
+func (v value) oneOf(known ...string) (string, error) {
+	s, err := v.word()
+	if err != nil {
+		return "", err
+	}
+	for _, k := range known {
+		if s == k {
+			return s, nil
+		}
+	}
+	return "", v.problem("", "%q is not one of %q", s, known)
+}

@@ -1,0 +1,286 @@
+package armoriq
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// statement is one statement of a profile.
+type statement struct {
+	at     value
+	id     string
+	effect string
+	match  pair   // the calls it speaks about
+	strict error  // why match has no over, if it has none
+	loose  error  // why match has no under, if it has none
+	whom   error  // why it could permit too much: it names a principal or a resource, which are not compared
+	text   string // for people
+}
+
+// statements translates a list of statements. As in the clients, forbid goes before require_approval, that before permit,
+// and decision is what happens where nothing matches. Principals and resources are not compared, again as in the clients:
+// a refusal meant for one agent meets all, and a permission for one is refused where it would count.
+func (v value) statements(decision string, t *terms) error {
+	list, err := v.list(maxStatements)
+	if err != nil {
+		return err
+	}
+	var passed []expr
+	ids := map[string]bool{}
+	for _, e := range list {
+		s, err := e.statement()
+		if err != nil {
+			return err
+		}
+		if ids[s.id] {
+			return e.problem("", "the id %q is taken", s.id)
+		}
+		ids[s.id] = true
+		when, err := s.add(decision, t)
+		if err != nil {
+			return err
+		}
+		passed = append(passed, when)
+	}
+	t.otherwise(decision, anyOf(passed...))
+	return nil
+}
+
+// add forbids or holds what the statement does, and gives the calls that the default leaves alone because of it.
+func (s *statement) add(decision string, t *terms) (expr, error) {
+	if s.effect == "permit" {
+		if decision == "allow" {
+			t.say("Statement %q has no effect, since everything is permitted unless a statement says otherwise.", s.id)
+			return never, nil
+		}
+		for _, err := range []error{s.loose, s.whom} {
+			if err != nil {
+				return never, err
+			}
+		}
+		t.say("Statement %q lets through %s.", s.id, s.text)
+		return s.match.under, nil
+	}
+	if s.strict != nil {
+		return never, s.strict
+	}
+	p := policy{id: "armoriq:" + s.id, when: s.match.over, reason: fmt.Sprintf("Statement %q of the profile forbids this call.", s.id)}
+	verb := "refuses"
+	if s.effect == "require_approval" {
+		p.reason = fmt.Sprintf("Statement %q of the profile asks for approval of this call.", s.id)
+		p.hold, verb = p.reason, "holds for approval"
+	}
+	t.forbid(p)
+	t.say("Statement %q %s %s.", s.id, verb, s.text)
+	if s.loose != nil {
+		return never, nil
+	}
+	return s.match.under, nil
+}
+
+// otherwise forbids or holds what no statement speaks about.
+func (t *terms) otherwise(decision string, passed expr) {
+	if decision == "allow" || passed == always {
+		return
+	}
+	p := policy{id: "armoriq-default", reason: "No statement of the profile permits this call.", when: not(passed)}
+	if decision == "hold" {
+		p.hold = "No statement of the profile permits this call; somebody has to approve it."
+	}
+	t.forbid(p)
+	t.say("%s: whatever no statement speaks about.", map[bool]string{true: "Held for approval", false: "Refused"}[decision == "hold"])
+}
+
+// statement reads one statement.
+func (v value) statement() (s statement, err error) {
+	m, err := v.object("id", "effect", "principal", "action", "resource", "conditions")
+	if err != nil {
+		return s, err
+	}
+	s.at = v
+	for _, name := range []string{"id", "effect", "action"} {
+		if _, ok := m[name]; !ok {
+			return s, v.problem("", "%s is missing", name)
+		}
+	}
+	if s.id, err = m["id"].word(); err != nil {
+		return s, err
+	}
+	if s.effect, err = m["effect"].oneOf("permit", "forbid", "require_approval"); err != nil {
+		return s, err
+	}
+	if s.whom, err = whom(m); err != nil {
+		return s, err
+	}
+	if s.match, s.text, err = m["action"].selector(); err != nil {
+		return s, err
+	}
+	if c, ok := m["conditions"]; ok {
+		err = s.conditions(c)
+	}
+	return s, err
+}
+
+// conditions reads the conditions, all of which have to hold.
+func (s *statement) conditions(v value) error {
+	list, err := v.list(maxList)
+	if err != nil {
+		return err
+	}
+	for _, c := range list {
+		p, text, err := c.condition()
+		if err != nil {
+			return err
+		}
+		if p.over == "" && s.strict == nil {
+			s.strict = c.problem("say which values are permitted instead", "Cedar cannot say when a call of this kind has to be refused: %s", text)
+		}
+		if p.under == "" && s.loose == nil {
+			s.loose = c.problem("say which values are refused instead", "Cedar cannot say when a call of this kind may be permitted: %s", text)
+		}
+		s.match = s.match.and(p)
+		s.text += ", if " + text
+	}
+	return nil
+}
+
+// whom checks principal and resource. wide says, as an error, that one of them narrows the statement.
+func whom(m map[string]value) (wide, err error) {
+	for _, part := range []struct {
+		name    string
+		members []string
+		types   []string
+		word    string
+		all     []string
+	}{
+		{"principal", []string{"type", "id"}, []string{"agent", "user", "org", "role"}, "id", []string{"*", "claude-code"}},
+		{
+			"resource", []string{"type", "scope", "path", "host", "name"},
+			[]string{"workspace", "file", "directory", "network", "mcp_server", "secret"}, "scope", []string{"*", "current"},
+		},
+	} {
+		v, ok := m[part.name]
+		if !ok {
+			continue
+		}
+		found, err := v.object(part.members...)
+		if err != nil {
+			return nil, err
+		}
+		typ, id := part.types[0], part.all[0]
+		for name, member := range found {
+			switch name {
+			case "type":
+				typ, err = member.oneOf(part.types...)
+			case part.word:
+				id, err = member.text()
+			default:
+				wide = v.problem("", "a permission for one %s only cannot be told from others", part.name)
+				_, err = member.text()
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+		if typ != part.types[0] || !slices.Contains(part.all, id) {
+			wide = v.problem("", "a permission for one %s only cannot be told from others", part.name)
+		}
+	}
+	return wide, nil
+}
+
+// selector reads the action of a statement: the tools it is about.
+func (v value) selector() (pair, string, error) {
+	m, err := v.object("type", "eq", "in")
+	if err != nil {
+		return pair{}, "", err
+	}
+	typ := "tool"
+	if t, ok := m["type"]; ok {
+		if typ, err = t.oneOf("tool", "mcp_server", "mcp_tool", "bash_program"); err != nil {
+			return pair{}, "", err
+		}
+	}
+	one, single := m["eq"]
+	many, listed := m["in"]
+	if single == listed {
+		return pair{}, "", v.problem("", "one of eq and in is expected")
+	}
+	var words []string
+	if single {
+		many = one
+		var w string
+		w, err = one.word()
+		words = []string{w}
+	} else {
+		words, err = many.words()
+	}
+	if err != nil {
+		return pair{}, "", err
+	}
+	p, err := many.selected(typ, words)
+	return p, "calls of " + quoted(words), err
+}
+
+func quoted(words []string) string {
+	out := make([]string, len(words))
+	for i, w := range words {
+		out[i] = fmt.Sprintf("%q", w)
+	}
+	return strings.Join(out, ", ")
+}
+
+func (v value) selected(typ string, words []string) (pair, error) {
+	if slices.Contains(words, "*") {
+		return exactly(always), nil
+	}
+	var list []pair
+	for _, w := range words {
+		p, err := v.selectedOne(typ, w)
+		if err != nil {
+			return pair{}, err
+		}
+		list = append(list, p)
+	}
+	return either(list...), nil
+}
+
+func (v value) selectedOne(typ, word string) (pair, error) {
+	if strings.Contains(word, "*") {
+		return pair{}, v.problem("a lone star is every tool; name a server by mcp_server", "%q has a star in it", word)
+	}
+	switch typ {
+	case "mcp_server":
+		return serverNamed(word), nil
+	case "bash_program":
+		p, err := v.programs([]string{word})
+		return exactly(toolNamed("Bash")).and(p), err
+	case "tool":
+		if c := word[0]; (c < 'A' || c > 'Z') && !strings.Contains(word, "__") && !strings.Contains(word, "/") {
+			return pair{}, v.problem(`say {"type": "mcp_tool"} for a server's tool, or "bash_program"`, "%q could be a tool or a program", word)
+		}
+	}
+	// The clients compare names of tools without regard to case, which Cedar cannot: a refusal meets the two usual
+	// spellings, a permission the one that is written.
+	return pair{over: anyOf(toolNamed(word), toolNamed(strings.ToLower(word))), under: toolNamed(word)}, nil
+}
+
+// toolNamed is a tool of any server, or of the server that its name starts with.
+func toolNamed(name string) expr {
+	out := equals(toolName, name)
+	server, tool, joined := strings.Cut(name, "/")
+	if !joined {
+		server, tool, joined = splitJoined(name)
+	}
+	if joined && server != "" && tool != "" {
+		out = anyOf(out, allOf(onServer(server), equals(toolName, tool)))
+	}
+	return allOf(isTool, out)
+}
+
+// serverNamed is a server of the gateway, or one that an agent holds itself and whose tools it joins to the server's name.
+func serverNamed(name string) pair {
+	local := allOf(isTool, starting(toolName, "mcp__"+name+"__"))
+	return exactly(anyOf(onServer(name), local))
+}

@@ -140,6 +140,7 @@ func TestEverythingSurvivesARestart(t *testing.T) {
 	w := newWorld(t, nil)
 	w.approve(strings.Replace(profile("one"), `"name":"p"`, `"name":"<p> & \u00e9"`, 1))
 	w.propose(bob, profile("two"))
+	w.at = w.at.Add(time.Second)
 	_, err := w.ProposeServer(t.Context(), alice, "auto-register", []byte(`{"mcpName":"x","source":"https://x.example/mcp"}`))
 	w.must(err)
 	w.must(w.Draft(t.Context(), bob, []byte(profile("three"))))
@@ -181,6 +182,7 @@ func TestAnAgentWithdrawsItsOwnProfilesOnly(t *testing.T) {
 	w.propose(alice, profile("one"))
 	w.propose(alice, profile("two"))
 	w.propose(bob, profile("three"))
+	w.at = w.at.Add(time.Second)
 	_, err := w.ProposeServer(t.Context(), alice, "mcp", []byte(`{}`))
 	w.must(err)
 	n, err := w.Withdraw(t.Context(), alice)
@@ -206,6 +208,7 @@ func TestBoundsAreHeldAndOldDecisionsMakeRoom(t *testing.T) {
 	w := newWorld(t, func(c *terms.Config) { c.PendingPerAgent, c.Proposals, c.All, c.Keep = 2, 3, 4, time.Hour })
 	ctx := t.Context()
 	server := func(who terms.Who, n int) error {
+		w.at = w.at.Add(time.Second)
 		_, err := w.ProposeServer(ctx, who, "mcp", fmt.Appendf(nil, `{"n":%d}`, n))
 		return err
 	}

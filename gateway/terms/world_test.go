@@ -115,6 +115,7 @@ func (w *world) must(err error) {
 // propose drafts and proposes a profile and returns its id.
 func (w *world) propose(who terms.Who, profile string) string {
 	w.t.Helper()
+	w.at = w.at.Add(time.Second) // ids sort by time
 	w.must(w.Draft(w.t.Context(), who, []byte(profile)))
 	p, err := w.Propose(w.t.Context(), who, "why not")
 	w.must(err)

@@ -196,9 +196,9 @@ func (r *Register) reserve(who Owner, h *intent.Held, c *chain, ttl time.Duratio
 	defer r.mu.Unlock()
 	switch {
 	case r.agents[mine] >= r.cfg.PlansPerAgent:
-		return nil, limit("the agent has " + strconv.Itoa(r.cfg.PlansPerAgent) + " plans that have not expired")
+		return nil, limit("the agent has "+strconv.Itoa(r.cfg.PlansPerAgent)+" plans that have not expired", expire)
 	case len(r.byID) >= r.cfg.Plans:
-		return nil, limit("the gateway keeps no more plans")
+		return nil, limit("the gateway keeps no more plans", expire)
 	case r.byRoot[rootKey{e.tenant, e.row.Root}] != nil:
 		return nil, errors.New("a plan with this root exists: randomness repeats itself")
 	}
@@ -207,8 +207,11 @@ func (r *Register) reserve(who Owner, h *intent.Held, c *chain, ttl time.Duratio
 	return e, nil
 }
 
-func limit(msg string) error {
-	return fmt.Errorf("%w: %w", ErrLimit, &intent.Error{Reason: intent.PlanInvalid, Msg: msg, Hint: "let some expire, or raise the limit"})
+// expire is the hint that goes with a count that is full.
+const expire = "let some expire, or raise the limit"
+
+func limit(msg, hint string) error {
+	return fmt.Errorf("%w: %w", ErrLimit, &intent.Error{Reason: intent.PlanInvalid, Msg: msg, Hint: hint})
 }
 
 // forget takes back a reservation.
@@ -244,7 +247,7 @@ func (r *Register) commit(ctx context.Context, e *entry, body []byte) error {
 
 func (r *Register) recordCapture(ctx context.Context, e *entry, body []byte) error {
 	if len(body) > maxBody {
-		return limit("the sealed plan is larger than 3 MiB")
+		return limit("the sealed plan is larger than 3 MiB", "split the plan")
 	}
 	if err := r.note(ctx, e.tenant); err != nil {
 		return err

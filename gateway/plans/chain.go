@@ -118,7 +118,7 @@ func (r *Register) grow(ctx context.Context, who Owner, head *entry, p *intent.P
 	case !state.Active() && (state != Completed || row.By != "" || r.deps.Now().Unix() >= row.Expires):
 		return nil, sealed{}, fmt.Errorf("plan is %s: %w", state, ErrInactive)
 	case len(c.deltas) >= maxLinks:
-		return nil, sealed{}, limit("the plan was re-anchored " + strconv.Itoa(maxLinks) + " times")
+		return nil, sealed{}, limit("the plan was re-anchored "+strconv.Itoa(maxLinks)+" times", "capture a new plan")
 	}
 	s, err := r.sealDraft(p)
 	if err != nil {
@@ -128,9 +128,9 @@ func (r *Register) grow(ctx context.Context, who Owner, head *entry, p *intent.P
 	if err != nil {
 		return nil, sealed{}, err
 	}
-	from, to, d, err := r.link(head, e, how.reason)
+	l, err := r.link(head, e, how.reason)
 	if err == nil {
-		err = r.commitLink(ctx, from, e, to, s.body)
+		err = r.commitLink(ctx, e, &l, s.body)
 	}
 	if err != nil {
 		r.forget(e)
@@ -138,24 +138,30 @@ func (r *Register) grow(ctx context.Context, who Owner, head *entry, p *intent.P
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	head.row, e.row, e.held = from, to, s.held
-	c.add(e, d)
-	r.insert(e, to.Created)
+	head.row, e.row, e.held = l.from, l.to, s.held
+	c.add(e, l.delta)
+	r.insert(e, e.row.Created)
 	return e, s, nil
 }
 
-// link signs the delta from head to a plan being captured, and returns both rows as they will be.
-func (r *Register) link(head, e *entry, reason string) (from, to planRow, d *intent.Delta, err error) {
-	from, to = head.row, e.row
+// link is two plans' rows as they will be when one is re-anchored to the other.
+type link struct {
+	from, to planRow
+	delta    *intent.Delta
+}
+
+// link signs the delta from head to a plan being captured.
+func (r *Register) link(head, e *entry, reason string) (link, error) {
+	l := link{from: head.row, to: e.row}
 	raw, err := r.sign(intent.DeltaClaims{Kind: intent.DeltaReanchor, Tenant: e.tenant, From: head.ref(), To: e.ref(), Reason: reason})
 	if err != nil {
-		return from, to, nil, err
+		return link{}, err
 	}
-	if d, err = r.deps.Verifier.Delta([]byte(raw)); err != nil {
-		return from, to, nil, fmt.Errorf("verify own delta: %w", err)
+	if l.delta, err = r.deps.Verifier.Delta([]byte(raw)); err != nil {
+		return link{}, fmt.Errorf("verify own delta: %w", err)
 	}
-	from.Next, to.Prev, to.Delta = to.ID, from.ID, raw
-	return from, to, d, nil
+	l.from.Next, l.to.Prev, l.to.Delta = e.row.ID, head.row.ID, raw
+	return l, nil
 }
 
 // sign mints a delta of now.
@@ -169,18 +175,19 @@ func (r *Register) sign(c intent.DeltaClaims) (string, error) {
 	return r.deps.Signer.MintDelta(c)
 }
 
-// commitLink records the capture and the link, then keeps both at once: half a link could be used.
-func (r *Register) commitLink(ctx context.Context, from planRow, e *entry, to planRow, body []byte) error {
+// commitLink records the capture and the link, then keeps both plans at once: half a link could be used.
+func (r *Register) commitLink(ctx context.Context, e *entry, l *link, body []byte) error {
 	if err := r.recordCapture(ctx, e, body); err != nil {
 		return err
 	}
-	rec := e.record(&from, ledger.Token, "reanchored")
-	rec.User, rec.Agent, rec.Key = to.User, to.Agent, to.Key
+	to := &l.to
+	rec := e.record(&l.from, ledger.Token, "reanchored")
+	rec.User, rec.Agent, rec.Key, rec.Detail = to.User, to.Agent, to.Key, l.delta.Claims().Reason
 	rec.Body = fmt.Appendf(nil, `{"delta":%q,"next":%q,"root":%q}`, merkle.Hash(sha256.Sum256([]byte(to.Delta))), to.ID, to.Root)
 	if _, err := r.deps.Ledger.Append(ctx, rec); err != nil {
 		return fmt.Errorf("record re-anchoring: %w", err)
 	}
-	if err := r.putPlans(ctx, e.tenant, []planRow{from, to}, body); err != nil {
+	if err := r.putPlans(ctx, e.tenant, []planRow{l.from, *to}, body); err != nil {
 		return fmt.Errorf("keep plan: %w", err)
 	}
 	return nil

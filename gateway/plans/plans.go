@@ -5,8 +5,12 @@
 // or revoked. Tokens are issued for active plans only, to the plan's own agent and user, each bound to
 // the key that asked.
 //
-// Every capture, change of state, issue and revocation is one ledger record. What grants (a capture, a
-// token) is recorded before it is kept and kept before it is answered; what takes away (an end, a
+// A plan that grows is re-anchored: the new plan is captured and chained to the one before by a signed delta, and the
+// tokens of the plans before stand for the last of the chain. Ending any plan of a chain ends all of it. A token can be
+// derived from another, for the holder of a key and for some steps; revoking one revokes what was derived from it.
+//
+// Every capture, re-anchoring, change of state, issue and revocation is one ledger record. What grants (a capture, a
+// re-anchoring, a token) is recorded before it is kept and kept before it is answered; what takes away (an end, a
 // revocation) works in memory at once, is then kept, then recorded, and is recorded after a restart when
 // the record was cut off. So after any crash nothing is allowed that was not recorded, and nothing that
 // was answered as taken away is allowed again.

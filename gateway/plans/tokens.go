@@ -108,7 +108,7 @@ func (r *Register) mint(e *entry, want tokenRow, ttl time.Duration) (*token, str
 		return nil, "", fmt.Errorf("plan is %s: %w", s, ErrInactive)
 	}
 	if live >= r.cfg.TokensPerPlan {
-		return nil, "", limit("the plan has " + strconv.Itoa(r.cfg.TokensPerPlan) + " tokens that have not expired")
+		return nil, "", limit("the plan has "+strconv.Itoa(r.cfg.TokensPerPlan)+" tokens that have not expired", expire)
 	}
 	if ttl == 0 {
 		ttl = r.cfg.TokenTTL

@@ -32,6 +32,8 @@ type book struct {
 	fail    int
 	steps   map[merkle.Hash][]wal.StepState
 	onWrite func(*ledger.Record)
+	// onAppend tells whether the next record fails.
+	onAppend func() bool
 }
 
 func (b *book) Append(_ context.Context, r *ledger.Record) (wal.Mark, error) {
@@ -39,6 +41,9 @@ func (b *book) Append(_ context.Context, r *ledger.Record) (wal.Mark, error) {
 	defer b.mu.Unlock()
 	if b.fail > 0 {
 		b.fail--
+		return wal.Mark{}, errLedger
+	}
+	if b.onAppend != nil && b.onAppend() {
 		return wal.Mark{}, errLedger
 	}
 	if b.onWrite != nil {
@@ -145,11 +150,12 @@ type world struct {
 	noise    *noise
 	verifier *intent.Verifier
 	signer   intent.Signer
+	issuer   string // id of the issuing key
 }
 
 func newWorld(t testing.TB, change func(*plans.Config)) *world {
 	t.Helper()
-	w := &world{t: t, cfg: plans.DefaultConfig(), inner: storetest.NewMemory(), clock: &clock{at: time.Unix(1_800_000_000, 0)}, noise: &noise{n: 3}}
+	w := &world{t: t, cfg: plans.DefaultConfig(), inner: storetest.NewMemory(), clock: &clock{at: time.Unix(1_800_000_000, 0)}, noise: &noise{n: 3}, issuer: "k1"}
 	w.cfg.PlanTTL = time.Hour
 	w.book = &book{sizes: map[string]uint64{}, steps: map[merkle.Hash][]wal.StepState{}}
 	if change != nil {
@@ -162,15 +168,15 @@ func newWorld(t testing.TB, change func(*plans.Config)) *world {
 // open starts the register over what the store holds, with a verifier that knows nothing yet.
 func (w *world) open() {
 	w.t.Helper()
-	seed := sha256.Sum256([]byte("issuer"))
+	seed := sha256.Sum256([]byte(w.issuer))
 	key := ed25519.NewKeyFromSeed(seed[:])
 	keys := intent.NewKeys()
-	if err := keys.Add("iss", "k1", key.Public().(ed25519.PublicKey), time.Time{}); err != nil {
+	if err := keys.Add("iss", w.issuer, key.Public().(ed25519.PublicKey), time.Time{}); err != nil {
 		w.t.Fatal(err)
 	}
 	w.verifier = intent.NewVerifier(intent.VerifierConfig{Audience: w.cfg.Audience, Keys: keys, CacheEntries: 64, MaxLifetime: w.cfg.MaxTokenTTL})
 	w.store = storetest.NewFaulty(w.inner)
-	w.signer = intent.Signer{Issuer: "iss", KeyID: "k1", Key: key}
+	w.signer = intent.Signer{Issuer: "iss", KeyID: w.issuer, Key: key}
 	r, err := plans.Open(w.t.Context(), w.cfg, w.deps())
 	if err != nil {
 		w.t.Fatal(err)
@@ -213,6 +219,46 @@ func (w *world) capture(o plans.Owner) plans.Captured {
 	return p
 }
 
+// plan makes an unsealed plan of a draft, as a dialect does.
+func (w *world) plan(text string) *intent.Plan {
+	w.t.Helper()
+	p, err := intent.ParseDraft([]byte(text), intent.DefaultLimits())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return &p
+}
+
+// draft is a plan of reads of these paths, each as often as wanted.
+func (w *world) draft(paths ...string) plans.Draft {
+	var steps []string
+	for _, p := range paths {
+		steps = append(steps, fmt.Sprintf(`{"server":"files","tool":"read","args":{"path":%q},"uses":0}`, p))
+	}
+	return plans.Draft{Plan: w.plan(`{"goal":"read","steps":[` + strings.Join(steps, ",") + `]}`)}
+}
+
+func (w *world) captured(paths ...string) plans.Captured {
+	w.t.Helper()
+	w.clock.move(time.Millisecond) // ids sort by it
+	p, err := w.CapturePlan(w.t.Context(), alice, w.draft(paths...))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return p
+}
+
+// grow re-anchors a plan to reads of these paths.
+func (w *world) grow(plan string, paths ...string) (plans.Captured, string) {
+	w.t.Helper()
+	w.clock.move(time.Millisecond)
+	p, delta, err := w.Reanchor(w.t.Context(), alice, plan, w.draft(paths...), "plan grew")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return p, delta
+}
+
 func (w *world) token(o plans.Owner, plan string) plans.Issued {
 	w.t.Helper()
 	t, err := w.Token(w.t.Context(), o, plan, plans.TokenOptions{})
@@ -225,7 +271,7 @@ func (w *world) token(o plans.Owner, plan string) plans.Issued {
 // call asks the way the line does: token, plan, grant.
 func (w *world) call(o plans.Owner, token, args string) error {
 	now := w.clock.now()
-	t, err := w.verifier.Token([]byte(token), now)
+	t, err := w.stand(o.Tenant, token)
 	if err != nil {
 		return err
 	}
@@ -240,6 +286,15 @@ func (w *world) call(o plans.Owner, token, args string) error {
 	req := intent.Request{Op: "tools/call", Server: "files", Tool: "read", Schema: readSchema, Args: []byte(args)}
 	_, err = w.verifier.GrantHeld(t, who, req, h, nil, now)
 	return err
+}
+
+// stand reads a token as it stands for the last plan of its chain; one for some steps stays with its plan.
+func (w *world) stand(tenant, token string) (*intent.Token, error) {
+	t, err := w.verifier.Token([]byte(token), w.clock.now())
+	if err != nil || t.Claims().Steps != nil {
+		return t, err
+	}
+	return w.verifier.Reanchor(t, w.Anchors(tenant, t.PlanRoot()))
 }
 
 // take writes the two records of a step that was taken, as the line does.

@@ -89,6 +89,7 @@ type commands struct {
 	Verify         verifyCmd         `cmd:"" help:"Verify a receipt offline."`
 	Ledger         ledgerCmd         `cmd:"" help:"Look after a ledger."`
 	Connector      connectorCmd      `cmd:"" help:"Look after connectors (control port), or check one."`
+	Approval       approvalCmd       `cmd:"" help:"Decide about calls that policy holds (control port)."`
 	Agent          agentCmd          `cmd:"" help:"Manage agents and their keys (control port)."`
 	Version        versionCmd        `cmd:"" help:"Print the version."`
 	ConnectorServe connectorServeCmd `cmd:"" hidden:"" name:"connector-serve" help:"Run a built-in connector."`

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -217,13 +218,16 @@ func (a *Admin) change(ctx context.Context, method, path string, in, out any) er
 // maxPages bounds a list, which has at most 20,000 rows by default and 1,000 a page.
 const maxPages = 1000
 
-// listAll reads every page of a list: {"items":[...],"next":cursor}.
+// listAll reads every page of a list: {"items":[...],"next":cursor}. The path may have a query.
 func listAll[T any](ctx context.Context, e *endpoint, path string) ([]T, error) {
-	all, cursor := []T{}, ""
+	all, cursor, next := []T{}, "", "?"
+	if strings.Contains(path, "?") {
+		next = "&"
+	}
 	for range maxPages {
 		q := ""
 		if cursor != "" {
-			q = "?" + url.Values{"cursor": {cursor}}.Encode()
+			q = next + url.Values{"cursor": {cursor}}.Encode()
 		}
 		var page struct {
 			Items []T    `json:"items"`

@@ -18,6 +18,15 @@ func (c *Call) Repeats(schema merkle.Hash) bool {
 	return c.again != nil && c.again.plan.InPlan && c.again.schema == schema && c.Token != nil
 }
 
+// Approved is the approval that let the answered call pass which this one repeats, or "". It was spent then; giving the
+// answer again has no effect.
+func (c *Call) Approved() string {
+	if c.again == nil {
+		return ""
+	}
+	return c.again.approval
+}
+
 // granted says whether the call was proved to be a step of a plan, now or when it was answered first.
 func (c *Call) granted() bool {
 	return c.Grant.Valid() || c.Tool != nil && c.Repeats(c.Tool.SchemaHash)

@@ -44,18 +44,24 @@ type Call struct {
 	Meta   []byte                             // _meta object to carry upstream, at most a W3C traceparent, for nobody judges it; nil when there is none
 	Shown  Shown                              // the plan as the client shows it
 	Plan   bool                               // the operation needs a Grant
+	Trial  bool                               // judged as a call of the tool, and answered by Answer: nothing is forwarded, no use is spent
 	Answer func(context.Context, *Call) error // the gateway's own answer; nil sends the call upstream
+	Keep   time.Duration                      // how long the answer may be given again; 0 leaves it to the setting. Answer may write it
+	Lent   Credential                         // the caller's own credential for the server, sent where the server's settings allow it
 
 	// Written by the stages, each its own.
 
 	Caller   identity.Caller
 	Tool     *catalogue.Tool
 	Token    *intent.Token // verified; the record of a refusal names it and its plan
+	Held     *intent.Held  // the plan of Grant, when this gateway holds it
 	Grant    intent.Grant
-	Labels   []string // put on by filters, sorted; a slice that is here is never changed in place
-	Filtered string   // which filters rewrote what, for the record's detail; "" when none did
+	Overlays []*policies.Overlay // what narrows the bundle for this tenant and plan
+	Labels   []string            // put on by filters, sorted; a slice that is here is never changed in place
+	Filtered string              // which filters rewrote what, for the record's detail; "" when none did
 	Ask      policies.Ask
 	Decision policies.Decision
+	Approval string // id of the approval that lets a held call pass; spent when the call goes out
 
 	// Written by the forwarder, which keeps its buffers here from call to call.
 
@@ -91,7 +97,16 @@ type Shown struct {
 	Token []byte
 	Step  []byte        // base64url of the leaf's JSON, nil when the gateway is to look the step up
 	Proof []merkle.Hash // inclusion proof of the leaf
+
+	Possession []byte                     // DPoP proof (RFC 9449) of the key a delegated token is bound to
+	Target     string                     // URL it must be for: scheme, host and path
+	Method     string                     // and HTTP method
+	Prove      func(h *intent.Held) error // what else the client shows of the token's own plan, judged before a step is granted
+	At         int                        // the one step that the call confines itself to, counted from 1; 0 is any
 }
+
+// Credential is one header for a server. It is never logged and never recorded.
+type Credential struct{ Header, Value string }
 
 // Reply is what came back: exactly one of Result and Error is set.
 type Reply struct {
@@ -131,6 +146,7 @@ func (c *Call) BuildAsk(done int) policies.Ask {
 	a := policies.Ask{
 		Principal: c.Caller.Principal(), User: c.Caller.User(), Action: c.Action, Server: c.Server, Tool: c.Name,
 		Args: c.Args, ArgsKnown: true, IP: c.Remote, TLS: c.TLS, Now: c.Started, Labels: c.Labels,
+		Local: c.Grant.Local(), Approved: c.Approval != "", Overlays: c.Overlays,
 	}
 	if a.Plan = c.Planned(); a.Plan.InPlan {
 		a.Plan.Done = done

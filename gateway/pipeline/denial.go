@@ -34,7 +34,10 @@ const (
 	InvalidArguments  Code = "invalid_arguments"
 	StepUsed          Code = "step_used"
 	StepOrder         Code = "step_order"
+	StepLocal         Code = "step_local"
 	PolicyDenied      Code = "policy_denied"
+	ApprovalRequired  Code = "approval_required"
+	CredentialRefused Code = "credential_refused"
 	FilterDenied      Code = "filter_denied"
 	FilterFailed      Code = "filter_failed"
 	InProgress        Code = "in_progress"
@@ -82,6 +85,9 @@ var codes = map[Code]meaning{
 	InvalidArguments:  {http.StatusUnprocessableEntity, "the arguments break the tool's schema", "see the tool's inputSchema in tools/list"},
 	StepUsed:          {http.StatusConflict, "every matching step of the plan is used up", "capture a new plan, or allow more uses in the step"},
 	StepOrder:         {http.StatusConflict, "a step that must come first has not been done", "do the earlier steps of the plan first"},
+	StepLocal:         {http.StatusConflict, "the plan marks this step as local: it is judged here and never forwarded", "run the tool where it is, or have the operator add its server and capture a new plan"},
+	ApprovalRequired:  {http.StatusForbidden, "policy holds this call for approval", "have it approved, then make the very same call again"},
+	CredentialRefused: {http.StatusForbidden, "this server takes no credential from callers", "leave the credential out, or have the operator set caller_credentials for the server"},
 	PolicyDenied:      {http.StatusForbidden, "policy does not permit this call", "ask the security team, naming the record id"},
 	FilterDenied:      {http.StatusForbidden, "a filter refuses this call", "leave out what the reason names, or ask the security team, naming the record id"},
 	FilterFailed:      {http.StatusServiceUnavailable, "a filter could not judge this call", "try again; if it stays so tell the operator, naming the record id"},
@@ -143,6 +149,8 @@ type Denial struct {
 	RetryAfter time.Duration // for RateLimited
 	Reason     string        // for the ledger only: the exact reason where the caller is told less
 	Uncertain  bool          // the call went out and may have taken effect, or not
+	Approval   string        // the request for approval that a held call waits for
+	Policy     string        // the policy that decided, for callers who may know
 	Data       []byte        // protocol-specific JSON for the caller, nil when none
 	Cause      error         // for the log only
 }

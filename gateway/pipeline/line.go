@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/canon"
 	"github.com/gatewright/gatewright/merkle/ledger"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
@@ -30,6 +31,11 @@ type Subjects interface {
 	Subject(ctx context.Context, tenant, subject string) (cipher.AEAD, error)
 }
 
+// Approvals spends what people approved: once, durably, before the call that it is for goes out.
+type Approvals interface {
+	Spend(ctx context.Context, tenant, id, record string) error
+}
+
 // Forwarder takes an admitted call out to where it has its effect and fills c.Reply.
 type Forwarder interface {
 	Forward(ctx context.Context, c *Call) error
@@ -42,6 +48,7 @@ type Line struct {
 	Ledger    Ledger
 	Subjects  Subjects // nil: the ledger keeps salted commitments of arguments, not the sealed arguments
 	Upstream  Forwarder
+	Approvals Approvals // nil: a call that is held stays refused
 	Strangers *Strangers
 	Instance  string
 	Receipts  bool
@@ -141,6 +148,9 @@ func (l *Line) proved(c *Call) error {
 		if err := c.Grant.Covers(c.Args); err != nil {
 			return Deny(IntentInvalid, "").Because(err)
 		}
+	}
+	if c.Grant.Local() && !c.Trial || c.Trial && c.Answer == nil {
+		return Deny(StepLocal, "")
 	}
 	ask := c.BuildAsk(c.Ask.Plan.Done) // how far the plan is may change meanwhile; what is asked may not
 	if !c.Decision.Allowed() || !c.Decision.Covers(&ask) {
@@ -328,6 +338,9 @@ func (l *Line) admit(ctx context.Context, c *Call) (id string, err error) {
 		if err := l.sealAsk(ctx, c, r); err != nil {
 			return err
 		}
+		if err := l.useApproval(ctx, c, r.ID); err != nil {
+			return err
+		}
 		if err := l.guard("ledger", func() error { return l.spend(ctx, c, r) }); err != nil {
 			return ledgerDenial(err)
 		}
@@ -341,9 +354,30 @@ func (l *Line) admit(ctx context.Context, c *Call) (id string, err error) {
 	return id, nil
 }
 
+// useApproval spends the approval of a held call before the call is admitted: when the process ends in between, the
+// approval is gone and nothing went out.
+func (l *Line) useApproval(ctx context.Context, c *Call, record string) error {
+	if c.Approval == "" || c.Trial {
+		return nil
+	}
+	if l.Approvals == nil {
+		return Deny(ApprovalRequired, "")
+	}
+	err := l.guard("approvals", func() error { return l.Approvals.Spend(ctx, c.Caller.Tenant(), c.Approval, record) })
+	if err != nil {
+		d := Deny(ApprovalRequired, "the approval of this call was used or has ended").Because(err)
+		d.Approval = c.Approval
+		return d
+	}
+	return nil
+}
+
 // spend writes the admitted record, with the use of the plan's step where there is one.
 func (l *Line) spend(ctx context.Context, c *Call, r *ledger.Record) error {
-	if !c.Grant.Valid() {
+	if c.Trial {
+		tried(r)
+	}
+	if !c.Grant.Valid() || c.Trial {
 		return l.append(ctx, r)
 	}
 	m, err := l.Ledger.Admit(ctx, r, wal.Use{
@@ -389,7 +423,11 @@ func (l *Line) recordOutcome(c *Call) (*ledger.Record, error) {
 	if c.again != nil {
 		return l.recordAgain(c, ledger.Settled)
 	}
-	return l.record(c, ledger.Settled)
+	r, err := l.record(c, ledger.Settled)
+	if err == nil && c.Trial {
+		tried(r)
+	}
+	return r, err
 }
 
 // outcome fills the record's outcome and sets the caller's refusal where there is one.
@@ -425,6 +463,12 @@ func (l *Line) outcome(c *Call, r *ledger.Record, cause error) {
 		r.Outcome = "tool_error"
 		note(r, c.Filtered)
 	}
+}
+
+// tried makes the record one of a call that is only judged: it names plan and token, and spends no step.
+func tried(r *ledger.Record) {
+	r.Plan, r.Step, r.Uses, r.After, r.PlanExpires = merkle.Hash{}, -1, 0, r.After[:0], 0
+	note(r, "judged only")
 }
 
 // note adds to what the record says beside its code.

@@ -17,7 +17,17 @@ type Head struct {
 	Intent, Step, Proof, Retry                         []byte // Gatewright-Intent, -Step, -Proof; Idempotency-Key
 	ProtocolVersion, Method, Name, Session             []byte // MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Session-Id
 	Organization                                       []byte // X-Organization-Id: may only repeat the credential's own
+	Possession                                         []byte // DPoP (RFC 9449)
+	CSRG                                               CSRG
+	ServerAuth                                         []byte // X-Armoriq-MCP-Auth
 	Params                                             []Param
+}
+
+// CSRG are the X-CSRG-* headers of ArmorIQ's clients: the step they mean to take and its proof, and for a delegated call
+// the subtree it is confined to.
+type CSRG struct {
+	Path, Proof, Digest                            []byte // X-CSRG-Path, -Proof, -Value-Digest
+	SubtreePath, SubtreeRoot, ParentRoot, Subtrees []byte // X-CSRG-Subtree-Path, -Subtree-Root, -Parent-Root, -Subtree-Proof
 }
 
 // Param is one Mcp-Param-* header.
@@ -112,6 +122,9 @@ func (h *Head) set(name, value []byte) error {
 func (h *Head) field(name []byte) *[]byte {
 	switch len(name) {
 	case 4:
+		if equal(name, "dpop") {
+			return &h.Possession
+		}
 		return pick(name, "host", &h.Host)
 	case 6:
 		if equal(name, "accept") {
@@ -148,10 +161,33 @@ func (h *Head) field(name []byte) *[]byte {
 			return &h.Organization
 		}
 		return pick(name, "gatewright-intent", &h.Intent)
+	case 18:
+		return pick(name, "x-armoriq-mcp-auth", &h.ServerAuth)
 	case 20:
 		return pick(name, "mcp-protocol-version", &h.ProtocolVersion)
 	}
+	if len(name) > 7 && equal(name[:7], "x-csrg-") {
+		return h.CSRG.field(name[7:])
+	}
 	return nil
+}
+
+func (c *CSRG) field(rest []byte) *[]byte {
+	switch {
+	case equal(rest, "path"):
+		return &c.Path
+	case equal(rest, "proof"):
+		return &c.Proof
+	case equal(rest, "value-digest"):
+		return &c.Digest
+	case equal(rest, "subtree-path"):
+		return &c.SubtreePath
+	case equal(rest, "subtree-root"):
+		return &c.SubtreeRoot
+	case equal(rest, "parent-root"):
+		return &c.ParentRoot
+	}
+	return pick(rest, "subtree-proof", &c.Subtrees)
 }
 
 func pick(name []byte, want string, f *[]byte) *[]byte {

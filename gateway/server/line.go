@@ -7,6 +7,7 @@ import (
 	"github.com/gatewright/gatewright/gateway/config"
 	"github.com/gatewright/gatewright/gateway/pipeline"
 	"github.com/gatewright/gatewright/gateway/proxy"
+	"github.com/gatewright/gatewright/gateway/proxy/armoriq"
 	"github.com/gatewright/gatewright/gateway/proxy/mcp"
 	"github.com/gatewright/gatewright/gateway/proxy/native"
 	"github.com/gatewright/gatewright/gateway/stages"
@@ -22,16 +23,18 @@ func (g *Gateway) buildLine(context.Context) error {
 	g.strange = &pipeline.Strangers{}
 	g.line = &pipeline.Line{
 		Stages: []pipeline.Stage{
-			stages.Identify{Directory: g.people, Sources: stages.NewLimiter(q.SourceRate, q.SourceBurst)},
+			stages.Identify{Directory: g.people, Tokens: g.people, Verifier: g.verifier, Sources: stages.NewLimiter(q.SourceRate, q.SourceBurst)},
 			stages.Quota{Tenants: stages.NewLimiter(q.TenantRate, q.TenantBurst), Agents: stages.NewLimiter(q.AgentRate, q.AgentBurst)},
 			stages.Read{},
 			stages.Retry{Answers: &pipeline.Answers{MaxEntries: p.RetryEntries, MaxBytes: int(p.RetryBytes), Keep: p.RetryFor}, Verifier: g.verifier},
-			stages.Intent{Verifier: g.verifier, Plans: heldPlans{g}, Tools: g.tools, Used: g.ledger.Used},
+			stages.Intent{Verifier: g.verifier, Plans: heldPlans{g}, Anchors: g.plans.Anchors, Proofs: g.proofs, Tools: g.tools, Used: g.ledger.Used},
+			stages.Terms{Keeper: g.terms},
 			&stages.Filter{Filters: g.filters, Arguments: requestLimits(p), Results: replyLimits(g.o.Config.Upstream)},
-			stages.Decide{Policies: &g.bundles.engines, Done: g.ledger.Done},
+			stages.Decide{Policies: &g.bundles.engines, Done: g.ledger.Done, Approvals: g.approvals},
 		},
 		Ledger:    g.ledger,
 		Upstream:  stages.Forward{Client: g.client, Servers: servers{g}},
+		Approvals: g.approvals,
 		Strangers: g.strange,
 		Instance:  g.o.Config.Ledger.Instance,
 		Receipts:  g.o.Config.Ledger.Receipts,
@@ -58,6 +61,13 @@ func (g *Gateway) buildProxy() error {
 		"mcp":         &mcp.Dialect{Line: g.line, Catalogue: g.tools, Policies: &g.bundles.engines, Version: g.o.Version, JSON: limits},
 		"api":         &native.Dialect{Line: g.line, Plans: g.plans, JSON: limits},
 		".well-known": &native.Keys{Version: g.o.Version, LedgerKeys: []string{g.VerifierKey().String()}, JWKS: g.jwks},
+	}
+	if g.o.Config.ArmorIQ.Enabled {
+		d := g.armoriq()
+		for _, first := range armoriq.Words() {
+			routes[first] = d
+		}
+		routes["mcp"] = words{mcp: routes["mcp"].(*mcp.Dialect), armoriq: d}
 	}
 	g.proxy = proxy.New(proxy.Config{
 		MaxBody: int(c.MaxBody), MaxHeader: int(c.MaxHeader),

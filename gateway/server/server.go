@@ -18,16 +18,20 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gatewright/gatewright/gateway/approvals"
 	"github.com/gatewright/gatewright/gateway/catalogue"
 	"github.com/gatewright/gatewright/gateway/config"
 	"github.com/gatewright/gatewright/gateway/control"
 	"github.com/gatewright/gatewright/gateway/datadir"
 	"github.com/gatewright/gatewright/gateway/identity"
+	"github.com/gatewright/gatewright/gateway/identity/device"
 	"github.com/gatewright/gatewright/gateway/identity/vault"
 	"github.com/gatewright/gatewright/gateway/pipeline"
 	"github.com/gatewright/gatewright/gateway/plans"
 	"github.com/gatewright/gatewright/gateway/proxy"
+	"github.com/gatewright/gatewright/gateway/terms"
 	"github.com/gatewright/gatewright/gateway/upstream"
+	"github.com/gatewright/gatewright/gateway/usage"
 	"github.com/gatewright/gatewright/merkle/intent"
 	"github.com/gatewright/gatewright/merkle/ledger"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
@@ -69,6 +73,11 @@ type Gateway struct {
 	dataTLS    *tls.Config // nil: plaintext
 	adminTLS   *tls.Config
 	web        *http.Server
+	approvals  *approvals.Register
+	terms      *terms.Keeper
+	usage      *usage.Register
+	devices    *device.Desk
+	proofs     *identity.Proofs
 	filters    *tenantFilters
 	connectors *connectors
 	data       net.Listener
@@ -99,7 +108,7 @@ func Start(ctx context.Context, o Options) (*Gateway, error) {
 	}{
 		{"data folder", g.openData}, {"keys", g.openKeys}, {"certificates", g.loadCertificates},
 		{"store", g.openStore}, {"ports", g.openPorts},
-		{"identity", g.openIdentity}, {"ledger and plans", g.openLedger}, {"connectors", g.openConnectors}, {"catalogue", g.openCatalogue},
+		{"identity", g.openIdentity}, {"logins", g.openLogins}, {"ledger and plans", g.openLedger}, {"approvals and terms", g.openApprovals}, {"connectors", g.openConnectors}, {"catalogue", g.openCatalogue},
 		{"policies", g.openPolicies}, {"filters", g.openFilters}, {"line", g.buildLine}, {"control", g.buildControl}, {"first tenant", g.firstTenant},
 	}
 	for _, s := range steps {
@@ -245,6 +254,9 @@ func (g *Gateway) Close() error {
 	}
 	if g.plans != nil {
 		g.plans.Close()
+	}
+	if g.approvals != nil {
+		g.approvals.Close()
 	}
 	errs = append(errs, within(closeGrace, g.filters.close))
 	if g.ledger != nil {

@@ -2,8 +2,10 @@ package stages
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
+	"github.com/gatewright/gatewright/gateway/approvals"
 	"github.com/gatewright/gatewright/gateway/pipeline"
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/policies"
@@ -14,32 +16,92 @@ type Engines interface {
 	For(tenant string) *policies.Engine
 }
 
-// Decide asks policy about exactly what would be forwarded.
+// Approvals knows which calls people have approved, and takes requests for those that policy holds.
+type Approvals interface {
+	ApprovedBy(tenant string, digest merkle.Hash, approvals int, approver string) (id string, ok bool)
+	Request(ctx context.Context, q approvals.Request) (approvals.View, error)
+}
+
+// Decide asks policy about exactly what would be forwarded. A call that policy holds passes when people have approved
+// this very call; otherwise it is refused, and a request for their approval is made.
 type Decide struct {
-	Policies Engines
-	Done     func(plan merkle.Hash) int // steps of the plan that are done; nil counts none
+	Policies  Engines
+	Done      func(plan merkle.Hash) int // steps of the plan that are done; nil counts none
+	Approvals Approvals                  // nil: what is held is refused
 }
 
 // Name is "decide".
 func (Decide) Name() string { return "decide" }
 
-// Check fills c.Ask and c.Decision.
-func (s Decide) Check(_ context.Context, c *pipeline.Call) error {
+// Check fills c.Ask, c.Decision and, for a call that was held and approved, c.Approval.
+func (s Decide) Check(ctx context.Context, c *pipeline.Call) error {
 	done := 0
 	if s.Done != nil && c.Token != nil && c.Planned().InPlan {
 		done = s.Done(c.Token.PlanRoot())
 	}
+	engine := s.Policies.For(c.Caller.Tenant())
 	c.Ask = c.BuildAsk(done)
-	c.Decision = s.Policies.For(c.Caller.Tenant()).Decide(&c.Ask)
+	c.Decision = engine.Decide(&c.Ask)
+	if c.Decision.Held() && s.Approvals != nil && (c.Answer == nil || c.Trial) {
+		if err := s.approved(ctx, c); err != nil {
+			return err
+		}
+		c.Ask = c.BuildAsk(done)
+		c.Decision = engine.Decide(&c.Ask)
+	}
 	if c.Decision.Allowed() {
 		return nil
 	}
 	d := pipeline.Deny(pipeline.PolicyDenied, "")
-	if reasons := c.Decision.Annotations(); c.Grant.Valid() && len(reasons) > 0 && reasons[0]["reason"] != "" {
-		d.Message = "policy does not permit this call: " + reasons[0]["reason"]
+	if reasons := c.Decision.Annotations(); c.Grant.Valid() && len(reasons) > 0 {
+		if reasons[0]["reason"] != "" {
+			d.Message = "policy does not permit this call: " + reasons[0]["reason"]
+		}
+		d.Policy = reasons[0]["id"]
 	}
 	if errs := c.Decision.Errors(); len(errs) > 0 {
 		return d.WithReason("policy_error: " + strings.Join(errs, "; "))
 	}
 	return d.WithReason("policy_denied")
+}
+
+// approved finds the approval of a held call, or asks for one and refuses.
+func (s Decide) approved(ctx context.Context, c *pipeline.Call) error {
+	if c.Approval = c.Approved(); c.Approval != "" {
+		return nil
+	}
+	call := approvals.Call{
+		Tenant: c.Caller.Tenant(), User: c.Caller.User(), Agent: c.Caller.Agent(), PlanID: c.Planned().ID,
+		Op: "tools/call", Server: c.Server, Tool: c.Name, Args: c.Args,
+	}
+	if !c.Trial {
+		call.Op = c.Op
+	}
+	digest, err := call.Digest()
+	if err != nil {
+		return fmt.Errorf("digest of a held call: %w", err)
+	}
+	q := approvals.Request{Call: call, Key: c.Caller.KeyID(), Policies: c.Decision.Policies(), Local: c.Grant.Local()}
+	policy := ""
+	for i, h := range c.Decision.Holds() {
+		if i == 0 {
+			q.Reason, policy = h.Why, h.Policy
+		}
+		q.Approvals = max(q.Approvals, h.Approvals)
+		if h.Approver == "admin" || q.Approver == "" {
+			q.Approver = h.Approver
+		}
+	}
+	if id, ok := s.Approvals.ApprovedBy(call.Tenant, digest, q.Approvals, q.Approver); ok {
+		c.Approval = id
+		return nil
+	}
+	v, err := s.Approvals.Request(ctx, q)
+	if err != nil {
+		return pipeline.Deny(pipeline.ApprovalRequired, "policy holds this call for approval, and the request for it could not be made: "+err.Error()).Because(err)
+	}
+	d := pipeline.Deny(pipeline.ApprovalRequired, "policy holds this call for approval: "+q.Reason)
+	d.Hint = "have it approved (gatewright approval approve " + v.ID + "), then make the very same call again"
+	d.Approval, d.Policy = v.ID, policy
+	return d.WithReason("held " + v.ID)
 }

@@ -2,6 +2,8 @@ package stages
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 
@@ -36,9 +38,19 @@ func (s Forward) Forward(ctx context.Context, c *pipeline.Call) error {
 	if c.Sent == nil {
 		c.Sent, c.Carried = new(upstream.Request), new(upstream.Reply)
 	}
+	principal := c.Caller.Session()
+	if c.Lent.Value != "" {
+		if !t.TakesCallers {
+			return pipeline.Deny(pipeline.CredentialRefused, "")
+		}
+		own := *t
+		own.Headers = func(add func(name, value string)) { add(c.Lent.Header, c.Lent.Value) }
+		t = &own
+		principal += "+" + lentPrint(c.Lent)
+	}
 	req, reply := c.Sent, c.Carried
 	*req = upstream.Request{Method: c.Op, Name: c.Name, Arguments: c.Args, Meta: c.Meta,
-		Principal: c.Caller.Session()}
+		Principal: principal}
 	if c.Tool != nil && c.Tool.Mirrors() {
 		req.Mirror = func(add func(name, value string)) { c.Tool.Mirror(c.Args, add) }
 	}
@@ -50,6 +62,12 @@ func (s Forward) Forward(ctx context.Context, c *pipeline.Call) error {
 	}
 	c.Reply = pipeline.Reply{Status: reply.Status, Result: reply.Result, Error: reply.Error}
 	return nil
+}
+
+// lentPrint tells sessions with a server apart by the credential that the caller lent for them.
+func lentPrint(c pipeline.Credential) string {
+	sum := sha256.Sum256([]byte(c.Header + "\n" + c.Value))
+	return hex.EncodeToString(sum[:16])
 }
 
 // wellShaped lets only one object pass, a result or an error: the dialects build on it.

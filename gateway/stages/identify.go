@@ -3,23 +3,35 @@
 package stages
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
+	"errors"
 	"time"
 
 	"github.com/gatewright/gatewright/gateway/identity"
 	"github.com/gatewright/gatewright/gateway/pipeline"
+	"github.com/gatewright/gatewright/merkle/intent"
 )
 
-// Authenticator turns a credential as shown into a Caller.
+// Authenticator turns an API key as shown into a Caller.
 type Authenticator interface {
 	Authenticate(key []byte, now time.Time) (identity.Caller, error)
+}
+
+// TokenAuthenticator turns a JWT of a configured login into a Caller, or the holder that an intent token names.
+type TokenAuthenticator interface {
+	AuthenticateJWT(raw []byte, now time.Time) (identity.Caller, error)
+	AuthenticateHolder(tenant, agent, user, keyID string, now time.Time) (identity.Caller, error)
 }
 
 // Identify proves who calls. Tenant, user and agent come from the credential alone; nothing in the body, the query or
 // a header can name another. The source address is limited first, so that guessing keys costs the guesser.
 type Identify struct {
 	Directory Authenticator
-	Sources   *Limiter // per source address, before anything is looked up; nil limits nothing
+	Tokens    TokenAuthenticator // nil: API keys are the only credential
+	Verifier  *intent.Verifier   // of intent tokens that may be shown alone; nil takes none
+	Sources   *Limiter           // per source address, before anything is looked up; nil limits nothing
 }
 
 // Name is "identify".
@@ -33,7 +45,7 @@ func (s Identify) Check(_ context.Context, c *pipeline.Call) error {
 	if len(c.Credential) == 0 {
 		return pipeline.Deny(pipeline.Unauthenticated, "")
 	}
-	caller, err := s.Directory.Authenticate(c.Credential, c.Started)
+	caller, err := s.authenticate(c.Credential, c.Started)
 	if err != nil {
 		return pipeline.Deny(pipeline.Unauthenticated, "").Because(err)
 	}
@@ -45,4 +57,46 @@ func (s Identify) Check(_ context.Context, c *pipeline.Call) error {
 	}
 	c.Caller = caller
 	return nil
+}
+
+func (s Identify) authenticate(credential []byte, now time.Time) (identity.Caller, error) {
+	head, _, isJWS := bytes.Cut(credential, []byte("."))
+	switch {
+	case !isJWS || s.Tokens == nil:
+		return s.Directory.Authenticate(credential, now)
+	case s.Verifier != nil && isIntent(head):
+		return s.holder(credential, now)
+	}
+	return s.Tokens.AuthenticateJWT(credential, now)
+}
+
+// isIntent says whether the JWS calls itself an intent token. It is believed nothing else before its signature.
+func isIntent(head []byte) bool {
+	var buf [256]byte
+	if base64.RawURLEncoding.DecodedLen(len(head)) > len(buf) {
+		return false
+	}
+	n, err := base64.RawURLEncoding.Decode(buf[:], head)
+	return err == nil && bytes.Contains(buf[:n], []byte(`"intent+jwt"`))
+}
+
+var (
+	errNotAlone = errors.New("this intent token is not a credential: it is shown beside one")
+	errBound    = errors.New("a token bound to a key is no credential")
+)
+
+// holder is who an intent token stands for that may be shown alone, as that agent, user and key are now.
+func (s Identify) holder(token []byte, now time.Time) (identity.Caller, error) {
+	t, err := s.Verifier.Token(token, now)
+	if err != nil {
+		return identity.Caller{}, err
+	}
+	switch c := t.Claims(); {
+	case !c.Alone:
+		return identity.Caller{}, errNotAlone
+	case c.Thumbprint != "":
+		return identity.Caller{}, errBound
+	default:
+		return s.Tokens.AuthenticateHolder(c.Tenant, c.Agent, c.Subject, c.KeyID, now)
+	}
 }

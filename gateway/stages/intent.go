@@ -3,6 +3,7 @@ package stages
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/gatewright/gatewright/gateway/catalogue"
 	"github.com/gatewright/gatewright/gateway/pipeline"
@@ -20,6 +21,11 @@ type Plans interface {
 	Held(tenant string, root merkle.Hash) (h *intent.Held, state string, ok bool)
 }
 
+// Proofs verifies that a caller holds a key (RFC 9449) and names the key by its thumbprint (RFC 7638).
+type Proofs interface {
+	Verify(proof []byte, method, url string, token []byte, now time.Time) (thumbprint string, err error)
+}
+
 // Intent proves that the call is a step of a signed plan: token, expiry, revocation, plan state, and the Merkle proof
 // of operation, server, tool and argument constraints. Arguments that break the tool's own schema are refused here too,
 // before policy sees them.
@@ -27,6 +33,8 @@ type Intent struct {
 	Verifier *intent.Verifier
 	Plans    Plans
 	Tools    Tools
+	Anchors  func(tenant string, root merkle.Hash) []*intent.Delta // the signed chain from a plan to what it has grown into
+	Proofs   Proofs                                                // nil: only a key registered for the calling agent bears a delegated token
 	Used     func(plan merkle.Hash, step int32) uint32
 }
 
@@ -47,7 +55,7 @@ func (s Intent) Check(_ context.Context, c *pipeline.Call) error {
 		}
 		c.Token = tok
 	}
-	if c.Answer != nil {
+	if c.Answer != nil && !c.Trial {
 		return nil
 	}
 	tool, ok := s.Tools.Lookup(c.Caller.Tenant(), c.Server, c.Name)
@@ -59,7 +67,12 @@ func (s Intent) Check(_ context.Context, c *pipeline.Call) error {
 			return err
 		}
 	}
-	if !ok {
+	switch {
+	case c.Grant.Local() && c.Trial:
+		return nil
+	case c.Grant.Local():
+		return pipeline.Deny(pipeline.StepLocal, "")
+	case !ok:
 		return pipeline.Deny(pipeline.NotFound, "").WithReason("unknown_tool")
 	}
 	if err := tool.CheckArgs(c.Args); err != nil {
@@ -69,21 +82,33 @@ func (s Intent) Check(_ context.Context, c *pipeline.Call) error {
 }
 
 func (s Intent) grant(c *pipeline.Call, tok *intent.Token) error {
-	who := intent.Bearer{Tenant: c.Caller.Tenant(), User: c.Caller.User(), Agent: c.Caller.Agent(), KeyID: c.Caller.KeyID()}
+	who, err := s.bearer(c, tok)
+	if err != nil {
+		return err
+	}
+	if err := s.prove(c, tok); err != nil {
+		return err
+	}
+	if tok, err = s.anchored(c, tok); err != nil {
+		return refused(err)
+	}
 	req := intent.Request{Op: c.Op, Server: c.Server, Tool: c.Name, Args: c.Args}
+	if c.Trial {
+		req.Op = "tools/call"
+	}
 	if c.Tool != nil {
 		req.Schema = c.Tool.SchemaHash
 	}
 	held, state, ok := s.Plans.Held(c.Caller.Tenant(), tok.PlanRoot())
 	if ok && state != "active" {
-		if t := tok.Claims(); who != (intent.Bearer{Tenant: t.Tenant, User: t.Subject, Agent: t.Agent, KeyID: t.KeyID}) {
+		if s.Verifier.Bears(tok, who, c.Started) != nil {
 			return pipeline.Deny("bearer_mismatch", "") // how a plan ended is nobody else's to know
 		}
 		if state != UsedUp || !c.Again() {
 			return inactive(state)
 		}
 	}
-	var err error
+	c.Held = held
 	switch {
 	case c.Shown.Step != nil:
 		c.Grant, err = s.leaf(tok, who, req, c)
@@ -91,6 +116,8 @@ func (s Intent) grant(c *pipeline.Call, tok *intent.Token) error {
 		return repeated(c, req.Schema)
 	case ok && c.Again(): // its step, also when no use of it is left
 		c.Grant, err = s.Verifier.GrantStep(tok, who, req, held, c.Planned().Step, c.Started)
+	case ok && c.Shown.At > 0:
+		c.Grant, err = s.Verifier.GrantStep(tok, who, req, held, c.Shown.At-1, c.Started)
 	case ok:
 		used := func(i int) uint32 { return s.Used(tok.PlanRoot(), int32(i)) }
 		c.Grant, err = s.Verifier.GrantHeld(tok, who, req, held, used, c.Started)
@@ -98,6 +125,62 @@ func (s Intent) grant(c *pipeline.Call, tok *intent.Token) error {
 		return pipeline.Deny(pipeline.IntentInvalid, "this gateway does not hold the token's plan: send the step and its proof").WithReason("plan_not_held")
 	}
 	if err != nil {
+		return refused(err)
+	}
+	return nil
+}
+
+// bearer is who shows the token: the caller, and for a token that is bound to a key whoever proves to hold that key, by
+// its being registered for the calling agent or by a signature made for this very request.
+func (s Intent) bearer(c *pipeline.Call, tok *intent.Token) (intent.Bearer, error) {
+	who := intent.Bearer{Tenant: c.Caller.Tenant(), User: c.Caller.User(), Agent: c.Caller.Agent(), KeyID: c.Caller.KeyID()}
+	if tok.Claims().Thumbprint == "" {
+		return who, nil
+	}
+	who.Thumbprint = c.Caller.Thumbprint()
+	if len(c.Shown.Possession) == 0 || s.Proofs == nil {
+		return who, nil
+	}
+	var err error
+	who.Thumbprint, err = s.Proofs.Verify(c.Shown.Possession, c.Shown.Method, c.Shown.Target, c.Shown.Token, c.Started)
+	if err != nil {
+		return who, pipeline.Deny("bearer_mismatch", "the proof of possession does not verify: "+err.Error()).Because(err)
+	}
+	return who, nil
+}
+
+// anchored is the token as it stands for the plan that its own has grown into. One that was narrowed to steps of its plan
+// stays with that plan.
+func (s Intent) anchored(c *pipeline.Call, tok *intent.Token) (*intent.Token, error) {
+	if s.Anchors == nil {
+		return tok, nil
+	}
+	chain := s.Anchors(c.Caller.Tenant(), tok.PlanRoot())
+	if chain == nil || tok.Claims().Steps != nil {
+		return tok, nil
+	}
+	grown, err := s.Verifier.Reanchor(tok, chain)
+	if err != nil {
+		return nil, err
+	}
+	c.Token = grown
+	return grown, nil
+}
+
+// prove judges what the client shows of the token's own plan, before that plan is followed to what it has grown into. An
+// ended plan is refused for that.
+func (s Intent) prove(c *pipeline.Call, tok *intent.Token) error {
+	if c.Shown.Prove == nil {
+		return nil
+	}
+	held, state, ok := s.Plans.Held(c.Caller.Tenant(), tok.PlanRoot())
+	switch {
+	case ok && state != "active":
+		return nil
+	case !ok || held == nil:
+		return pipeline.Deny(pipeline.IntentInvalid, "this gateway does not hold the token's plan").WithReason("plan_not_held")
+	}
+	if err := c.Shown.Prove(held); err != nil {
 		return refused(err)
 	}
 	return nil

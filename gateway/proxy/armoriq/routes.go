@@ -1,0 +1,115 @@
+package armoriq
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/gatewright/gatewright/gateway/pipeline"
+)
+
+// route is one row of the table.
+type route struct {
+	method, path string
+	read         func(r *request) error // reads the request once the caller is known and says what it is to the line
+	open         func(r *request)       // answers a request that needs no credential; only signing in does
+}
+
+// Routes lists what the dialect answers, as "METHOD /path", for tests and documentation.
+func Routes() []string {
+	var out []string
+	for i := range table {
+		out = append(out, table[i].method+" "+table[i].path)
+	}
+	return out
+}
+
+// Words lists the first segments of the paths that this dialect answers, but for "mcp", which it shares.
+func Words() []string {
+	var out []string
+	for i := range table {
+		first, _, _ := strings.Cut(table[i].path[1:], "/")
+		if first != "mcp" && !slices.Contains(out, first) {
+			out = append(out, first)
+		}
+	}
+	return out
+}
+
+// match finds the row of a request. The error is the refusal of a path or method that has none.
+func match(method, path string) (*route, string, error) {
+	known := false
+	for i := range table {
+		id, ok := fits(table[i].path, path)
+		if ok && table[i].method == method {
+			return &table[i], id, nil
+		}
+		known = known || ok
+	}
+	if known {
+		return nil, "", pipeline.Deny(pipeline.MethodNotAllowed, "")
+	}
+	return nil, "", pipeline.Deny(pipeline.NotFound, "no such address")
+}
+
+func served(path string) bool {
+	return len(methods(path)) > 0
+}
+
+func methods(path string) []string {
+	var out []string
+	for i := range table {
+		if _, ok := fits(table[i].path, path); ok && !slices.Contains(out, table[i].method) {
+			out = append(out, table[i].method)
+		}
+	}
+	return out
+}
+
+// fits holds a path against a template with at most one {variable} and gives what stands for it.
+func fits(template, path string) (id string, ok bool) {
+	before, after, variable := strings.Cut(template, "{")
+	if !variable {
+		return "", template == path
+	}
+	_, after, _ = strings.Cut(after, "}")
+	if len(path) <= len(before)+len(after) || !strings.HasPrefix(path, before) || !strings.HasSuffix(path, after) {
+		return "", false
+	}
+	id = path[len(before) : len(path)-len(after)]
+	return id, !strings.Contains(id, "/")
+}
+
+const get, post, put = http.MethodGet, http.MethodPost, http.MethodPut
+
+// table is everything this dialect answers.
+var table = slices.Concat(calls, trust, delegations)
+
+var calls = []route{
+	{method: post, path: "/invoke", read: readInvoke},
+	{method: post, path: "/tool", read: readTool},
+	{method: post, path: "/iap/sdk/enforce", read: readEnforce},
+	{method: post, path: "/iap/sdk/token", read: readToken},
+	{method: post, path: "/iap/process", read: readProcess},
+	{method: post, path: "/intent", read: readIntent},
+	{method: post, path: "/verify/action", read: readVerifyAction},
+	{method: post, path: "/iap/verify-step", read: readVerifyStep},
+	{method: get, path: "/iap/public-key", read: readPublicKey},
+}
+
+var trust = []route{
+	{method: post, path: "/iap/trust/revoke", read: readRevoke},
+	{method: post, path: "/iap/trust/reanchor", read: readReanchor},
+	{method: post, path: "/iap/trust/delegate", read: readDelegate},
+	{method: post, path: "/delegation/create", read: readDelegate},
+	{method: post, path: "/iap/plans/{id}/status", read: readPlanStatus},
+}
+
+// delegations is what their clients call requests for a person's approval.
+var delegations = []route{
+	{method: post, path: "/delegation/request", read: readApprovalRequest},
+	{method: get, path: "/delegation/check-approved", read: readCheckApproved},
+	{method: post, path: "/delegation/mark-executed", read: readMarkExecuted},
+	{method: get, path: "/delegation/my-role", read: readMyRole},
+	{method: get, path: "/delegation/{id}/status", read: readApprovalStatus},
+}

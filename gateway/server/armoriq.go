@@ -1,0 +1,133 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/gatewright/gatewright/gateway/approvals"
+	"github.com/gatewright/gatewright/gateway/identity"
+	"github.com/gatewright/gatewright/gateway/identity/device"
+	"github.com/gatewright/gatewright/gateway/proxy"
+	"github.com/gatewright/gatewright/gateway/proxy/armoriq"
+	"github.com/gatewright/gatewright/gateway/proxy/mcp"
+	"github.com/gatewright/gatewright/gateway/terms"
+	"github.com/gatewright/gatewright/gateway/usage"
+	"github.com/gatewright/gatewright/merkle/intent"
+)
+
+// openLogins tells the directory whose JWTs sign people in.
+func (g *Gateway) openLogins(context.Context) error {
+	var list []identity.Login
+	for name, l := range g.o.Config.Logins {
+		in := identity.Login{
+			Name: name, Tenant: l.Tenant, Issuer: l.Issuer, Audience: l.Audience, Algorithm: l.Algorithm,
+			UserClaim: l.UserClaim, AgentClaim: l.AgentClaim, Agent: l.Agent, MaxAge: l.MaxAge, Leeway: g.o.Config.Intent.Leeway,
+		}
+		file, into := l.JWKSFile, &in.JWKS
+		if file == "" {
+			file, into = l.SecretFile, &in.Secret
+		}
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return fmt.Errorf("login %q: %w", name, err)
+		}
+		*into = b
+		list = append(list, in)
+	}
+	g.proofs = identity.NewProofs(proofAge, proofEntries)
+	return g.people.SetLogins(list)
+}
+
+// A proof of possession is made for one request: a minute allows for clocks, and so many are remembered for that long.
+const (
+	proofAge     = time.Minute
+	proofEntries = 1 << 17
+)
+
+// openApprovals opens what people decide: calls that are held, terms that are proposed, programs that sign in.
+func (g *Gateway) openApprovals(ctx context.Context) error {
+	c := g.o.Config.Approvals
+	ac := approvals.DefaultConfig()
+	ac.Required, ac.TTL, ac.Separate, ac.MaxOpen, ac.MaxAll, ac.Keep = c.Required, c.TTL, c.Separate, c.MaxOpen, c.MaxAll, c.Keep
+	ac.Limits = map[string]string{"admin": c.AdminLimit, "manager": c.ManagerLimit, "member": c.MemberLimit}
+	var err error
+	g.approvals, err = approvals.Open(ctx, ac, approvals.Deps{Store: g.store, Ledger: g.ledger, Directory: approvers{g.people}, Now: g.o.Now, Rand: g.o.Rand})
+	if err != nil {
+		return err
+	}
+	if g.terms, err = terms.Open(ctx, terms.DefaultConfig(), terms.Deps{Store: g.store, Ledger: g.ledger, Now: g.o.Now, Rand: g.o.Rand}); err != nil {
+		return err
+	}
+	if g.usage, err = usage.New(usage.DefaultConfig(), g.store, g.o.Now, g.o.Rand); err != nil {
+		return err
+	}
+	g.devices, err = device.New(device.DefaultConfig(), g.o.Now, g.o.Rand)
+	return err
+}
+
+// approvers is the directory as approvals look people up in it, at the moment of a decision.
+type approvers struct{ people *identity.Directory }
+
+// Role is the role of an active user.
+func (a approvers) Role(ctx context.Context, tenant, user string) (string, error) {
+	u, err := a.people.User(ctx, tenant, user)
+	switch {
+	case errors.Is(err, identity.ErrNotFound):
+		return "", nil
+	case err != nil:
+		return "", err
+	case u.Status != identity.Active:
+		return "", nil
+	}
+	return strings.ToLower(string(u.Role)), nil
+}
+
+// Owner is who answers for an agent.
+func (a approvers) Owner(ctx context.Context, tenant, agent string) (string, error) {
+	found, err := a.people.Agent(ctx, tenant, agent)
+	if errors.Is(err, identity.ErrNotFound) {
+		return "", nil
+	}
+	return found.Owner, err
+}
+
+// armoriq is the dialect of ArmorIQ's clients.
+func (g *Gateway) armoriq() *armoriq.Dialect {
+	c := g.o.Config
+	return &armoriq.Dialect{
+		Line: g.line, Verifier: g.verifier, JSON: requestLimits(c.Proxy), Version: g.o.Version, Now: g.o.Now, Rand: g.o.Rand,
+		Signer:   intent.Signer{Issuer: c.Intent.Issuer, KeyID: intentKeyID, Key: g.keys.intent},
+		Settings: armoriq.Settings{Arguments: c.ArmorIQ.Arguments, Uses: c.ArmorIQ.Uses, Answers: c.ArmorIQ.Answers},
+		Parts: armoriq.Parts{
+			Catalogue: g.tools, Plans: g.plans, Policies: &g.bundles.engines, Terms: g.terms,
+			Desk: g.desk(),
+		},
+	}
+}
+
+func (g *Gateway) desk() armoriq.Desk {
+	a := g.o.Config.Approvals
+	return armoriq.Desk{
+		People: g.people, Approvals: g.approvals,
+		Limits: map[string]string{"admin": a.AdminLimit, "manager": a.ManagerLimit, "member": a.MemberLimit, "viewer": "0"},
+	}
+}
+
+// words gives the addresses under /mcp that are ArmorIQ's words to that dialect, and all others to MCP.
+type words struct {
+	mcp     *mcp.Dialect
+	armoriq *armoriq.Dialect
+}
+
+// Serve answers one request under /mcp.
+func (w words) Serve(x *proxy.Exchange) {
+	if armoriq.Serves(x.Path) {
+		w.armoriq.Serve(x)
+		return
+	}
+	w.mcp.Serve(x)
+}

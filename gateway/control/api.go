@@ -22,14 +22,15 @@ import (
 // maxCredential bounds the Authorization header's value, in bytes: an API key has below 100.
 const maxCredential = 256
 
-// Deps is everything the API stands on. All fields are required but Connectors and Approvals (nil: there are none),
-// Gauges, Strangers and Ready (nil means ready).
+// Deps is everything the API stands on. All fields are required but Connectors, Approvals and Devices (nil: there are
+// none), Gauges, Strangers and Ready (nil means ready).
 type Deps struct {
 	Directory  Directory
 	Catalogue  Catalogue
 	Connectors Connectors
 	Plans      Plans
 	Approvals  Approvals
+	Devices    Devices
 	Ledger     Ledger
 	Bundles    Bundles
 	Vault      Vault
@@ -77,6 +78,9 @@ func New(cfg Config, deps Deps) (*API, error) {
 	}
 	if deps.Approvals == nil {
 		deps.Approvals = noApprovals{}
+	}
+	if deps.Devices == nil {
+		deps.Devices = noDevices{}
 	}
 	g, err := parseGuard(cfg)
 	if err != nil {

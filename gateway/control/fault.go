@@ -8,6 +8,7 @@ import (
 	"github.com/gatewright/gatewright/gateway/approvals"
 	"github.com/gatewright/gatewright/gateway/catalogue"
 	"github.com/gatewright/gatewright/gateway/identity"
+	"github.com/gatewright/gatewright/gateway/identity/device"
 	"github.com/gatewright/gatewright/gateway/identity/vault"
 	"github.com/gatewright/gatewright/gateway/plans"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
@@ -44,6 +45,9 @@ var faults = []struct {
 	{identity.ErrFinal, http.StatusConflict, "final", "what is revoked or removed stays so", "make a new one"},
 	{identity.ErrExists, http.StatusConflict, "exists", "there is one of that name already", ""},
 	{identity.ErrLimit, http.StatusConflict, "limit_reached", "the configured number of these is reached", ""},
+	{device.ErrUnknown, http.StatusNotFound, "not_found", "there is no such thing in this organisation", ""},
+	{device.ErrExpired, http.StatusConflict, "inactive", "the code has expired", "let the program ask again"},
+	{device.ErrDecided, http.StatusConflict, "inactive", "the sign-in is decided already", "let the program ask again"},
 	{wal.ErrTenant, http.StatusNotFound, "not_found", "there is no such thing in this organisation", ""},
 	{store.ErrNotFound, http.StatusNotFound, "not_found", "there is no such thing in this organisation", ""},
 	{store.ErrConflict, http.StatusConflict, "conflict", "somebody else changed it meanwhile, or it exists already", "look at it again"},

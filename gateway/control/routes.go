@@ -75,6 +75,10 @@ var routes = []Route{
 	{Op: "create-key", Method: "POST", Path: "/api/v1/keys", Roles: members, Kinds: managementKeys, Writes: true, Body: true, Sensitive: true, Status: 201, About: "make a runtime key for an agent, shown once; as Member for one's own agent"},
 	{Op: "revoke-key", Method: "DELETE", Path: "/api/v1/keys/{id}", Roles: members, Kinds: managementKeys, Writes: true, Status: 204, About: "revoke a key: as Admin any, as Manager runtime keys, as Member those of one's own agents, and always one's own"},
 
+	{Op: "get-device-code", Method: "GET", Path: "/api/v1/device-codes/{code}", Roles: members, Kinds: managementKeys, About: "a program that asks to be signed in, by the code it shows"},
+	{Op: "approve-device-code", Method: "POST", Path: "/api/v1/device-codes/{code}/approve", Roles: members, Kinds: managementKeys, Writes: true, Body: true, About: "sign the program in with a new key of an agent, or of a new agent; as Member of one's own agent"},
+	{Op: "deny-device-code", Method: "POST", Path: "/api/v1/device-codes/{code}/deny", Roles: members, Kinds: managementKeys, Writes: true, About: "refuse to sign the program in"},
+
 	{Op: "list-servers", Method: "GET", Path: "/api/v1/servers", Roles: anyRole, Kinds: managementKeys, About: "the organisation's MCP servers"},
 	{Op: "add-server", Method: "POST", Path: "/api/v1/servers", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, Status: 201, About: "add an MCP server"},
 	{Op: "get-server", Method: "GET", Path: "/api/v1/servers/{name}", Roles: anyRole, Kinds: managementKeys, About: "one server"},

@@ -74,7 +74,7 @@ func (w *world) sample(path, tenant string) string {
 	return strings.NewReplacer(
 		"/organisations/{id}", "/organisations/"+tenant, "/users/{id}", "/users/"+ids.user, "/agents/{id}", "/agents/"+ids.agent,
 		"/keys/{id}", "/keys/"+ids.key, "/plans/{id}", "/plans/"+ids.plan, "/tokens/{id}", "/tokens/"+ids.token,
-		"/servers/{name}", "/servers/"+ids.server, "/connectors/{name}", "/connectors/"+ids.connector, "/approvals/{id}", "/approvals/"+ids.approval, "/secrets/{name}", "/secrets/"+ids.secret, "{index}", "0", "{profile}", "heap",
+		"/servers/{name}", "/servers/"+ids.server, "/connectors/{name}", "/connectors/"+ids.connector, "/approvals/{id}", "/approvals/"+ids.approval, "/device-codes/{code}", "/device-codes/"+ids.code, "/secrets/{name}", "/secrets/"+ids.secret, "{index}", "0", "{profile}", "heap",
 	).Replace(path)
 }
 
@@ -82,7 +82,7 @@ var bodies = map[string]string{
 	"create-organisation": `{"id":"third","name":"Third","admin":{"name":"Zoe"}}`, "set-organisation-status": `{"status":"active"}`,
 	"create-user": goodUser, "set-user-role": `{"role":"Viewer"}`, "set-user-status": `{"status":"suspended"}`, "set-agent-owner": `{"owner":"USER"}`, "create-management-key": `{"name":"k"}`,
 	"create-agent": `{"name":"new"}`, "set-agent-status": `{"status":"active"}`, "rotate-agent-key": `{"public_key":"PUBLIC"}`,
-	"create-key": `{"agent":"AGENT","name":"k"}`, "add-server": `{"name":"new","url":"https://mcp.example/mcp"}`, "update-server": `{"url":"https://mcp.example/other"}`, "put-secret": `{"value":"x"}`,
+	"approve-device-code": `{"agent":"AGENT"}`, "create-key": `{"agent":"AGENT","name":"k"}`, "add-server": `{"name":"new","url":"https://mcp.example/mcp"}`, "update-server": `{"url":"https://mcp.example/other"}`, "put-secret": `{"value":"x"}`,
 	"set-plan-state": `{"state":"revoked","reason":"test"}`, "reject-call": `{"reason":"test"}`, "revoke": `{"kind":"agent","id":"AGENT","reason":"test"}`,
 }
 
@@ -126,7 +126,7 @@ func TestEveryRouteForEveryRole(t *testing.T) {
 				w = newWorld(t) // no call sees what another changed
 			}
 			a := w.attempt(r, w.byRole[role], demo)
-			narrowed := role == identity.RoleMember && (r.Op == "create-key" || r.Op == "revoke-key" || r.Op == "rotate-agent-key" || r.Op == "approve-call" || r.Op == "reject-call")
+			narrowed := role == identity.RoleMember && (r.Op == "create-key" || r.Op == "revoke-key" || r.Op == "rotate-agent-key" || r.Op == "approve-device-code" || r.Op == "approve-call" || r.Op == "reject-call")
 			switch {
 			case !slices.Contains(r.Roles, role), narrowed: // the sample's agent is somebody else's, and a held call takes a Manager
 				a.refused(t, http.StatusForbidden, "role_denied")

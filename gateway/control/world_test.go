@@ -37,7 +37,7 @@ const (
 var errBroken = errors.New("broken disk")
 
 // ids are things of one tenant that routes can name.
-type ids struct{ user, agent, key, plan, token, server, secret, connector, approval string }
+type ids struct{ user, agent, key, plan, token, server, secret, connector, approval, code string }
 
 // world is an API over a real directory, two tenants, and a key for everybody.
 type world struct {
@@ -48,6 +48,7 @@ type world struct {
 	plans     *plans.Register
 	planLog   *memoryLog
 	approvals *approvals.Register
+	desk      *desk
 	catalogue *catalogue.Catalogue
 	upstream  *oneTool
 	vault     *faultyVault
@@ -88,6 +89,7 @@ func newWorldOver(t testing.TB, kept store.Store) *world {
 	w.populate()
 	w.newCatalogue(kept)
 	w.newPlans(kept)
+	w.newDesk()
 	w.newApprovals(kept)
 	w.rebuild(w.log)
 	return w
@@ -107,7 +109,7 @@ func (w *world) rebuild(log control.Ledger) {
 	}
 	var err error
 	w.api, err = control.New(cfg, control.Deps{
-		Directory: w.directory, Catalogue: w.catalogue, Connectors: w.processes, Plans: w.plans, Approvals: w.approvals, Ledger: log, Bundles: w.bundles, Vault: w.vault,
+		Directory: w.directory, Catalogue: w.catalogue, Connectors: w.processes, Plans: w.plans, Approvals: w.approvals, Devices: w.desk, Ledger: log, Bundles: w.bundles, Vault: w.vault,
 		Strangers: w.strangers, Ready: ready, Now: w.clock.now, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(&locked{w: w.slog}, nil)),
 	})
 	w.must(err)
@@ -144,7 +146,7 @@ func (w *world) populate() {
 	unknown := "00000000000000000000000000"
 	w.ids[nowhere] = ids{
 		user: "usr_" + unknown, agent: "agt_" + unknown, key: "key_" + unknown, plan: "pln_" + unknown, token: "tok_" + unknown,
-		server: "no-files", secret: "no-secret", connector: "no-connector", approval: "apr_" + unknown,
+		server: "no-files", secret: "no-secret", connector: "no-connector", approval: "apr_" + unknown, code: "BBBB-BBBB",
 	}
 	w.people()
 }

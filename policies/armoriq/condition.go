@@ -3,6 +3,7 @@ package armoriq
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -88,9 +89,22 @@ func (v value) condition() (pair, string, error) {
 	return v.test(words[0], words[1], arg)
 }
 
+// operators lists what can be asked of each field.
+func operators() map[string]string {
+	return map[string]string{
+		"tool.name":                "eq in not_in starts_with",
+		"mcp.server":               "eq in not_in",
+		"bash.program":             "eq in not_in",
+		"bash.raw":                 "eq in not_in starts_with matches not_matches",
+		"bash.hasWriteRedirection": "eq",
+		"file.path":                "eq in not_in starts_with matches not_matches",
+		"network.host":             "eq in not_in",
+	}
+}
+
 // test translates one condition and says it in words.
 func (v value) test(field, op string, arg value) (pair, string, error) {
-	if field == "bash.hasWriteRedirection" && op == "eq" {
+	if field == "bash.hasWriteRedirection" && op == operators()[field] {
 		want, err := arg.truth()
 		p := redirects()
 		if !want {
@@ -100,21 +114,22 @@ func (v value) test(field, op string, arg value) (pair, string, error) {
 	}
 	var words []string
 	var err error
+	known, ok := operators()[field]
+	if !ok {
+		return pair{}, "", value{at: v.at + "/field"}.problem("", "%q is not known", field)
+	}
+	if !slices.Contains(strings.Fields(known), op) {
+		return pair{}, "", value{at: v.at + "/op"}.problem("known here: "+known, "%q of %s cannot be said in Cedar", op, field)
+	}
 	positive, negated := strings.CutPrefix(op, "not_")
-	switch positive {
-	case "eq", "starts_with", "matches":
+	if positive == "in" {
+		words, err = arg.words()
+	} else {
 		words = make([]string, 1)
 		words[0], err = arg.word()
-	case "in":
-		words, err = arg.words()
-	default:
-		return pair{}, "", v.problem("eq, in, not_in, starts_with, and matches of plain text", "%q cannot be said in Cedar", op)
 	}
 	if err != nil {
 		return pair{}, "", err
-	}
-	if negated && positive != "in" && positive != "matches" {
-		return pair{}, "", v.problem("", "%q is no operator", op)
 	}
 	p, err := arg.holds(field, positive, words)
 	if err != nil {
@@ -128,39 +143,54 @@ func (v value) test(field, op string, arg value) (pair, string, error) {
 
 // holds translates a field that is one of the words, starts with them or matches them.
 func (v value) holds(field, op string, words []string) (pair, error) {
-	is := op == "eq" || op == "in"
-	switch {
-	case field == "tool.name" && is:
+	switch field {
+	case "tool.name":
+		if op == "starts_with" {
+			return v.toolPrefix(words[0])
+		}
 		return exactly(toolsNamed(words)), nil
-	case field == "tool.name" && op == "starts_with":
-		return v.toolPrefix(words[0])
-	case field == "mcp.server" && is:
+	case "mcp.server":
 		list := make([]pair, len(words))
 		for i, w := range words {
 			list[i] = serverNamed(w)
 		}
 		return either(list...), nil
-	case field == "bash.program" && is:
+	case "bash.program":
 		return v.programs(words)
-	case field == "bash.raw" && is:
-		return command(words, equals, containing), nil
-	case field == "bash.raw" && op == "starts_with":
-		return pair{over: startsWord(words, false), under: command(words, starting, starting).under}, nil
-	case field == "bash.raw" && op == "matches":
+	case "bash.raw":
+		return v.command(op, words)
+	case "file.path":
+		return v.path(op, words)
+	default:
+		return v.hosts(words)
+	}
+}
+
+// command is the argument command.
+func (v value) command(op string, words []string) (pair, error) {
+	switch op {
+	case "matches":
 		return v.commandMatches(words[0])
-	case field == "file.path" && is:
-		return filePath(func(at string) (expr, expr) { e := among(at, words); return e, e }), nil
-	case field == "file.path" && op == "starts_with":
+	case "starts_with":
+		return pair{over: startsWord(words, false), under: commandText(words, starting)}, nil
+	default:
+		return pair{over: commandText(words, containing), under: commandText(words, equals)}, nil
+	}
+}
+
+// path is the argument file_path or path.
+func (v value) path(op string, words []string) (pair, error) {
+	switch op {
+	case "matches":
+		return v.pathMatches(words[0])
+	case "starts_with":
 		return filePath(func(at string) (expr, expr) {
 			e := starting(at, words[0])
 			return e, allOf(e, not(containing(at, "..")))
 		}), nil
-	case field == "file.path" && op == "matches":
-		return v.pathMatches(words[0])
-	case field == "network.host" && is:
-		return v.hosts(words)
+	default:
+		return filePath(func(at string) (expr, expr) { e := among(at, words); return e, e }), nil
 	}
-	return pair{}, v.problem("", "%q cannot be asked of %q", op, field)
 }
 
 func toolsNamed(words []string) expr {
@@ -193,19 +223,16 @@ func argument(name string, ask func(at string) expr) expr {
 	return allOf(expr("(context.input has "+name+")"), expr("("+at+" has string)"), ask(at+".string"))
 }
 
-// command asks of the argument command, with one question for permissions and another for refusals. What a shell ignores
-// around a command cannot be cut off in Cedar, so refusals look further.
-func command(words []string, under, over func(at, word string) expr) pair {
-	ask := func(q func(at, word string) expr) expr {
-		return argument("command", func(at string) expr {
-			out := make([]expr, len(words))
-			for i, w := range words {
-				out[i] = q(at, w)
-			}
-			return anyOf(out...)
-		})
-	}
-	return pair{over: ask(over), under: ask(under)}
+// commandText asks of the argument command, for any of the words. What a shell ignores around a command cannot be cut off
+// in Cedar, so refusals have to ask for more than permissions.
+func commandText(words []string, ask func(at, word string) expr) expr {
+	return argument("command", func(at string) expr {
+		out := make([]expr, len(words))
+		for i, w := range words {
+			out[i] = ask(at, w)
+		}
+		return anyOf(out...)
+	})
 }
 
 // spaces are the characters beside blank, tab and line feed that separate words for a client.
@@ -238,7 +265,7 @@ func startsWord(words []string, quotes bool) expr {
 	})
 }
 
-// programs is the program that a command starts.
+// programs is the program that a command starts. What follows in the command is not looked at, as in the clients.
 func (v value) programs(words []string) (pair, error) {
 	for _, w := range words {
 		if strings.ContainsFunc(w, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune("\"'`=\\$;&|<>()", r) }) {

@@ -1,5 +1,7 @@
 package armoriq
 
+import "slices"
+
 // profileVersion is the profile format that is read.
 const profileVersion = "armor.policy.v1"
 
@@ -43,17 +45,14 @@ func (v value) profile(t *terms) error {
 	if err != nil {
 		return err
 	}
-	for name, want := range map[string]string{"schemaVersion": profileVersion, "kind": "PolicyProfile"} {
-		if err := v.constant(m, name, want); err != nil {
-			return err
-		}
+	if err := v.constant(m, "schemaVersion", profileVersion); err != nil {
+		return err
+	}
+	if err := v.constant(m, "kind", "PolicyProfile"); err != nil {
+		return err
 	}
 	if meta, ok := m["metadata"]; ok {
-		names, err := meta.members()
-		if err != nil {
-			return err
-		}
-		if t.out.Name, err = note(names, "name"); err != nil {
+		if t.out.Name, err = noteOf(meta, "name"); err != nil {
 			return err
 		}
 	}
@@ -108,10 +107,8 @@ func (v value) oneOf(known ...string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, k := range known {
-		if s == k {
-			return s, nil
-		}
+	if !slices.Contains(known, s) {
+		return "", v.problem("", "%q is not one of %q", s, known)
 	}
-	return "", v.problem("", "%q is not one of %q", s, known)
+	return s, nil
 }

@@ -72,7 +72,11 @@ func (s *statement) add(decision string, t *terms) (expr, error) {
 		p.hold, verb = p.reason, "holds for approval"
 	}
 	t.forbid(p)
-	t.say("Statement %q %s %s.", s.id, verb, s.text)
+	more := ""
+	if s.match.over != s.match.under {
+		more = ", and what cannot be told from that"
+	}
+	t.say("Statement %q %s %s%s.", s.id, verb, s.text, more)
 	if s.loose != nil {
 		return never, nil
 	}
@@ -145,47 +149,49 @@ func (s *statement) conditions(v value) error {
 	return nil
 }
 
-// whom checks principal and resource. wide says, as an error, that one of them narrows the statement.
+// whom checks principal and resource. wide says, as an error, that one of them narrows the statement, which is not
+// translated: the statement would be wider.
 func whom(m map[string]value) (wide, err error) {
-	for _, part := range []struct {
-		name    string
-		members []string
-		types   []string
-		word    string
-		all     []string
-	}{
-		{"principal", []string{"type", "id"}, []string{"agent", "user", "org", "role"}, "id", []string{"*", "claude-code"}},
-		{
-			"resource", []string{"type", "scope", "path", "host", "name"},
-			[]string{"workspace", "file", "directory", "network", "mcp_server", "secret"}, "scope", []string{"*", "current"},
-		},
-	} {
-		v, ok := m[part.name]
-		if !ok {
-			continue
+	if v, ok := m["principal"]; ok {
+		types := []string{"agent", "user", "org", "role"}
+		if wide, err = v.narrows("principal", "id", []string{"*", "claude-code"}, types); err != nil {
+			return nil, err
 		}
-		found, err := v.object(part.members...)
+	}
+	if v, ok := m["resource"]; ok {
+		types := []string{"workspace", "file", "directory", "network", "mcp_server", "secret"}
+		narrow, err := v.narrows("resource", "scope", []string{"*", "current"}, types, "path", "host", "name")
+		if err != nil || wide == nil {
+			return narrow, err
+		}
+	}
+	return wide, nil
+}
+
+// narrows checks a principal or a resource. It is all there is if its type is the first and its word, when it is given,
+// one of all; more are members that narrow it.
+func (v value) narrows(what, word string, all, types []string, more ...string) (wide, err error) {
+	m, err := v.object(append([]string{"type", word}, more...)...)
+	if err != nil {
+		return nil, err
+	}
+	narrow := false
+	if t, ok := m["type"]; ok {
+		typ, err := t.oneOf(types...)
 		if err != nil {
 			return nil, err
 		}
-		typ, id := part.types[0], part.all[0]
-		for name, member := range found {
-			switch name {
-			case "type":
-				typ, err = member.oneOf(part.types...)
-			case part.word:
-				id, err = member.text()
-			default:
-				wide = v.problem("", "a permission for one %s only cannot be told from others", part.name)
-				_, err = member.text()
-			}
-			if err != nil {
-				return nil, err
-			}
+		narrow = typ != types[0]
+	}
+	for _, name := range append([]string{word}, more...) {
+		s, err := note(m, name)
+		if err != nil {
+			return nil, err
 		}
-		if typ != part.types[0] || !slices.Contains(part.all, id) {
-			wide = v.problem("", "a permission for one %s only cannot be told from others", part.name)
-		}
+		narrow = narrow || s != "" && (name != word || !slices.Contains(all, s))
+	}
+	if narrow {
+		wide = v.problem("permit it to all, or leave it to the bundle", "a permission for one %s cannot be told from one for all", what)
 	}
 	return wide, nil
 }

@@ -31,29 +31,31 @@ func (v value) child(word string) string {
 // object gives the members of an object. A null counts as absent; a member that is not known refuses, since nobody can
 // say what it would have taken away.
 func (v value) object(known ...string) (map[string]value, error) {
-	all, err := v.members()
-	if err != nil {
-		return nil, err
-	}
-	for name, m := range all {
+	return v.collect(func(name string, m value) error {
 		if !slices.Contains(known, name) {
-			return nil, m.problem("known here: "+strings.Join(known, ", "), "the member %.64q is not understood", name)
+			return m.problem("known here: "+strings.Join(known, ", "), "the member %.64q is not understood", name)
 		}
-	}
-	return all, nil
+		return nil
+	})
 }
 
 // members gives the members of an object, of any names.
 func (v value) members() (map[string]value, error) {
+	return v.collect(func(string, value) error { return nil })
+}
+
+func (v value) collect(check func(name string, m value) error) (map[string]value, error) {
 	if v.kind() != '{' {
 		return nil, v.problem("", "an object is expected")
 	}
 	out := map[string]value{}
 	err := canon.Each(v.raw, func(key, raw []byte) error {
-		if m := (value{raw: raw, at: v.child(string(key))}); m.kind() != 'n' {
-			out[string(key)] = m
+		m := value{raw: raw, at: v.child(string(key))}
+		if m.kind() == 'n' {
+			return nil
 		}
-		return nil
+		out[string(key)] = m
+		return check(string(key), m)
 	})
 	return out, err
 }

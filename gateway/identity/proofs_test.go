@@ -223,7 +223,7 @@ func FuzzProof(f *testing.F) {
 	f.Add(d.proof(nil))
 	f.Add([]byte("a.b.c"))
 	f.Fuzz(func(t *testing.T, proof []byte) {
-		if print, err := p.Verify(proof, "POST", target, shown, start); (err == nil) != (print == d.print) {
+		if print, err := p.Verify(proof, "POST", target, shown, start); (err == nil) != (print != "") {
 			t.Fatalf("%q, %v", print, err)
 		}
 	})

@@ -22,8 +22,8 @@ import (
 // maxCredential bounds the Authorization header's value, in bytes: an API key has below 100.
 const maxCredential = 256
 
-// Deps is everything the API stands on. All fields are required but Connectors, Approvals and Devices (nil: there are
-// none), Gauges, Strangers and Ready (nil means ready).
+// Deps is everything the API stands on. All fields are required but Connectors, Approvals, Devices, Terms and Usage
+// (nil: there are none), Gauges, Strangers and Ready (nil means ready).
 type Deps struct {
 	Directory  Directory
 	Catalogue  Catalogue
@@ -31,6 +31,8 @@ type Deps struct {
 	Plans      Plans
 	Approvals  Approvals
 	Devices    Devices
+	Terms      Terms
+	Usage      Usage
 	Ledger     Ledger
 	Bundles    Bundles
 	Vault      Vault
@@ -75,6 +77,12 @@ func New(cfg Config, deps Deps) (*API, error) {
 	}
 	if deps.Connectors == nil {
 		deps.Connectors = noConnectors{}
+	}
+	if deps.Terms == nil {
+		deps.Terms = noTerms{}
+	}
+	if deps.Usage == nil {
+		deps.Usage = noUsage{}
 	}
 	if deps.Approvals == nil {
 		deps.Approvals = noApprovals{}

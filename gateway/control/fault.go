@@ -11,6 +11,8 @@ import (
 	"github.com/gatewright/gatewright/gateway/identity/device"
 	"github.com/gatewright/gatewright/gateway/identity/vault"
 	"github.com/gatewright/gatewright/gateway/plans"
+	"github.com/gatewright/gatewright/gateway/terms"
+	"github.com/gatewright/gatewright/gateway/usage"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 	"github.com/gatewright/gatewright/store"
 )
@@ -41,6 +43,12 @@ var faults = []struct {
 	{approvals.ErrRejected, http.StatusConflict, "inactive", "the call was rejected", "the agent may ask again"},
 	{approvals.ErrExpired, http.StatusConflict, "inactive", "the request has expired", "the agent may ask again"},
 	{approvals.ErrSpent, http.StatusConflict, "inactive", "the approval was used", "each call takes one of its own"},
+	{terms.ErrNotFound, http.StatusNotFound, "not_found", "there is no such thing in this organisation", ""},
+	{terms.ErrInvalid, http.StatusUnprocessableEntity, "request_invalid", "", "compare the request with /openapi.json"},
+	{terms.ErrDecided, http.StatusConflict, "inactive", "", "the agent may propose it again"},
+	{terms.ErrPolicy, http.StatusUnprocessableEntity, "bundle_refused", "", "the profile before stays in force"},
+	{usage.ErrInvalid, http.StatusUnprocessableEntity, "request_invalid", "", "compare the request with /openapi.json"},
+	{usage.ErrLimit, http.StatusUnprocessableEntity, "request_invalid", "", "ask for fewer days"},
 	{identity.ErrLastAdmin, http.StatusConflict, "last_admin", "an organisation keeps at least one active admin", "make another admin first"},
 	{identity.ErrFinal, http.StatusConflict, "final", "what is revoked or removed stays so", "make a new one"},
 	{identity.ErrExists, http.StatusConflict, "exists", "there is one of that name already", ""},

@@ -46,6 +46,8 @@ func (a *API) mount() error {
 	m.secrets()
 	m.plans()
 	m.approvals()
+	m.proposals()
+	m.usage()
 	m.tokens()
 	m.revocations()
 	m.bundles()

@@ -106,6 +106,15 @@ var routes = []Route{
 	{Op: "approve-call", Method: "POST", Path: "/api/v1/approvals/{id}/approve", Roles: members, Kinds: managementKeys, Writes: true, About: "approve a held call, once; who may is looked up: role, amount, and whose agent it is"},
 	{Op: "reject-call", Method: "POST", Path: "/api/v1/approvals/{id}/reject", Roles: members, Kinds: managementKeys, Writes: true, Body: true, About: "reject a held call for good, also one that is approved and not used yet"},
 
+	{Op: "list-proposals", Method: "GET", Path: "/api/v1/proposals", Roles: anyRole, Kinds: managementKeys, About: "what agents ask an admin for: profiles and servers"},
+	{Op: "get-proposal", Method: "GET", Path: "/api/v1/proposals/{id}", Roles: managers, Kinds: managementKeys, About: "one proposal with its content, and the policies that a profile becomes"},
+	{Op: "approve-proposal", Method: "POST", Path: "/api/v1/proposals/{id}/approve", Roles: admins, Kinds: managementKeys, Writes: true, About: "put a proposed profile in force for the organisation; a proposed server is only marked, and added by hand"},
+	{Op: "reject-proposal", Method: "POST", Path: "/api/v1/proposals/{id}/reject", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, About: "refuse a proposal"},
+	{Op: "get-profile", Method: "GET", Path: "/api/v1/profile", Roles: anyRole, Kinds: managementKeys, About: "the profile that narrows the organisation's calls"},
+	{Op: "remove-profile", Method: "DELETE", Path: "/api/v1/profile", Roles: admins, Kinds: managementKeys, Writes: true, Status: 204, About: "take the profile out of force"},
+
+	{Op: "list-usage", Method: "GET", Path: "/api/v1/usage", Roles: anyRole, Kinds: managementKeys, About: "tokens that models took, as agents report them, by day, product and model"},
+
 	{Op: "list-tokens", Method: "GET", Path: "/api/v1/tokens", Roles: anyRole, Kinds: managementKeys, About: "intent tokens with their uses and refusals"},
 	{Op: "revoke-token", Method: "DELETE", Path: "/api/v1/tokens/{id}", Roles: managers, Kinds: managementKeys, Writes: true, Status: 204, About: "revoke an intent token"},
 

@@ -74,7 +74,7 @@ func (w *world) sample(path, tenant string) string {
 	return strings.NewReplacer(
 		"/organisations/{id}", "/organisations/"+tenant, "/users/{id}", "/users/"+ids.user, "/agents/{id}", "/agents/"+ids.agent,
 		"/keys/{id}", "/keys/"+ids.key, "/plans/{id}", "/plans/"+ids.plan, "/tokens/{id}", "/tokens/"+ids.token,
-		"/servers/{name}", "/servers/"+ids.server, "/connectors/{name}", "/connectors/"+ids.connector, "/approvals/{id}", "/approvals/"+ids.approval, "/device-codes/{code}", "/device-codes/"+ids.code, "/secrets/{name}", "/secrets/"+ids.secret, "{index}", "0", "{profile}", "heap",
+		"/servers/{name}", "/servers/"+ids.server, "/connectors/{name}", "/connectors/"+ids.connector, "/approvals/{id}", "/approvals/"+ids.approval, "/device-codes/{code}", "/device-codes/"+ids.code, "/proposals/{id}", "/proposals/"+ids.proposal, "/secrets/{name}", "/secrets/"+ids.secret, "{index}", "0", "{profile}", "heap",
 	).Replace(path)
 }
 
@@ -83,7 +83,7 @@ var bodies = map[string]string{
 	"create-user": goodUser, "set-user-role": `{"role":"Viewer"}`, "set-user-status": `{"status":"suspended"}`, "set-agent-owner": `{"owner":"USER"}`, "create-management-key": `{"name":"k"}`,
 	"create-agent": `{"name":"new"}`, "set-agent-status": `{"status":"active"}`, "rotate-agent-key": `{"public_key":"PUBLIC"}`,
 	"approve-device-code": `{"agent":"AGENT"}`, "create-key": `{"agent":"AGENT","name":"k"}`, "add-server": `{"name":"new","url":"https://mcp.example/mcp"}`, "update-server": `{"url":"https://mcp.example/other"}`, "put-secret": `{"value":"x"}`,
-	"set-plan-state": `{"state":"revoked","reason":"test"}`, "reject-call": `{"reason":"test"}`, "revoke": `{"kind":"agent","id":"AGENT","reason":"test"}`,
+	"set-plan-state": `{"state":"revoked","reason":"test"}`, "reject-call": `{"reason":"test"}`, "reject-proposal": `{"reason":"test"}`, "revoke": `{"kind":"agent","id":"AGENT","reason":"test"}`,
 }
 
 func freshPublicKey() string {
@@ -174,7 +174,7 @@ func TestWhatIsAnotherTenantsAnswersLikeWhatIsUnknown(t *testing.T) {
 func TestListsShowOneTenantOnly(t *testing.T) {
 	w := newWorld(t)
 	ids := w.ids[other]
-	for _, path := range []string{"users", "agents", "keys", "servers", "connectors", "secrets", "plans", "tokens", "approvals", "revocations", "organisations", "ledger/records", "whoami"} {
+	for _, path := range []string{"users", "agents", "keys", "servers", "connectors", "secrets", "plans", "tokens", "approvals", "proposals", "usage", "revocations", "organisations", "ledger/records", "whoami"} {
 		a := w.call("GET", "/api/v1/"+path, w.admin, "")
 		if a.status != http.StatusOK {
 			t.Errorf("%s: %d %s", path, a.status, a.body)

@@ -24,6 +24,8 @@ import (
 	"github.com/gatewright/gatewright/gateway/identity/vault"
 	"github.com/gatewright/gatewright/gateway/pipeline"
 	"github.com/gatewright/gatewright/gateway/plans"
+	"github.com/gatewright/gatewright/gateway/terms"
+	"github.com/gatewright/gatewright/gateway/usage"
 	"github.com/gatewright/gatewright/store"
 	"github.com/gatewright/gatewright/store/storetest"
 )
@@ -37,7 +39,7 @@ const (
 var errBroken = errors.New("broken disk")
 
 // ids are things of one tenant that routes can name.
-type ids struct{ user, agent, key, plan, token, server, secret, connector, approval, code string }
+type ids struct{ user, agent, key, plan, token, server, secret, connector, approval, code, proposal string }
 
 // world is an API over a real directory, two tenants, and a key for everybody.
 type world struct {
@@ -49,6 +51,8 @@ type world struct {
 	planLog   *memoryLog
 	approvals *approvals.Register
 	desk      *desk
+	terms     *terms.Keeper
+	usage     *usage.Register
 	catalogue *catalogue.Catalogue
 	upstream  *oneTool
 	vault     *faultyVault
@@ -91,6 +95,7 @@ func newWorldOver(t testing.TB, kept store.Store) *world {
 	w.newPlans(kept)
 	w.newDesk()
 	w.newApprovals(kept)
+	w.newTerms(kept)
 	w.rebuild(w.log)
 	return w
 }
@@ -109,7 +114,7 @@ func (w *world) rebuild(log control.Ledger) {
 	}
 	var err error
 	w.api, err = control.New(cfg, control.Deps{
-		Directory: w.directory, Catalogue: w.catalogue, Connectors: w.processes, Plans: w.plans, Approvals: w.approvals, Devices: w.desk, Ledger: log, Bundles: w.bundles, Vault: w.vault,
+		Directory: w.directory, Catalogue: w.catalogue, Connectors: w.processes, Plans: w.plans, Approvals: w.approvals, Devices: w.desk, Terms: w.terms, Usage: w.usage, Ledger: log, Bundles: w.bundles, Vault: w.vault,
 		Strangers: w.strangers, Ready: ready, Now: w.clock.now, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(&locked{w: w.slog}, nil)),
 	})
 	w.must(err)
@@ -146,7 +151,7 @@ func (w *world) populate() {
 	unknown := "00000000000000000000000000"
 	w.ids[nowhere] = ids{
 		user: "usr_" + unknown, agent: "agt_" + unknown, key: "key_" + unknown, plan: "pln_" + unknown, token: "tok_" + unknown,
-		server: "no-files", secret: "no-secret", connector: "no-connector", approval: "apr_" + unknown, code: "BBBB-BBBB",
+		server: "no-files", secret: "no-secret", connector: "no-connector", approval: "apr_" + unknown, code: "BBBB-BBBB", proposal: "prp_" + unknown,
 	}
 	w.people()
 }

@@ -90,6 +90,7 @@ type commands struct {
 	Ledger         ledgerCmd         `cmd:"" help:"Look after a ledger."`
 	Connector      connectorCmd      `cmd:"" help:"Look after connectors (control port), or check one."`
 	Approval       approvalCmd       `cmd:"" help:"Decide about calls that policy holds (control port)."`
+	Proposal       proposalCmd       `cmd:"" help:"Decide about profiles and servers that agents propose (control port)."`
 	Agent          agentCmd          `cmd:"" help:"Manage agents and their keys (control port)."`
 	Version        versionCmd        `cmd:"" help:"Print the version."`
 	ConnectorServe connectorServeCmd `cmd:"" hidden:"" name:"connector-serve" help:"Run a built-in connector."`

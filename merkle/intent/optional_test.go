@@ -218,6 +218,13 @@ func TestUncoveredStepsNeitherGrantNorHideCoveredOnes(t *testing.T) {
 	}
 	_, err = ask(`{"a":1}`, map[int]uint32{1: 1}) // step 0 has uses left, for other tokens
 	refused(t, err, intent.StepUsed)
+
+	only, err := w.verifier.Token(w.mint(t, func(c *intent.Claims) { c.Steps = []uint32{2} }), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.verifier.GrantHeld(only, who, w.request("t", `{"a":1}`), w.held, nil, now) // step 0 fits exactly, and does not answer for step 2
+	refused(t, err, intent.ArgsMismatch)
 }
 
 func TestRevokingAParentRevokesWhatWasDerivedFromIt(t *testing.T) {

@@ -155,7 +155,7 @@ func TestOnlyAContiguousChainOfReanchoringsIsFollowed(t *testing.T) {
 	if _, err := w.verifier.Reanchor(tok, []*intent.Delta{b.link, c.link}); err != nil {
 		t.Fatal(err)
 	}
-	for _, chain := range [][]*intent.Delta{{c.link}, {b.link, c.link, c.link}, {c.link, b.link, c.link}} {
+	for _, chain := range [][]*intent.Delta{{c.link}, {b.link, b.link}, {c.link, b.link}, {b.link, c.link, c.link}, {c.link, b.link, c.link}} {
 		_, err := w.verifier.Reanchor(tok, chain)
 		refused(t, err, intent.PlanMismatch)
 	}
@@ -228,6 +228,8 @@ func TestARevocationAnywhereOnTheWayRefusesTheToken(t *testing.T) {
 				_, err = w.verifier.Reanchor(tok, chain)
 				refused(t, err, reason)
 			}
+			_, err = w.verifier.Token(nil, now) // what has no text of its own leaves no refusal behind
+			refused(t, err, intent.TokenMalformed)
 			_, err = w.verifier.Token(raw, now)
 			if own := name == "the second" || name == "the last"; own != (err == nil) {
 				t.Fatalf("the token at its own plan: %v", err)

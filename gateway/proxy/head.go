@@ -120,6 +120,9 @@ func (h *Head) set(name, value []byte) error {
 }
 
 func (h *Head) field(name []byte) *[]byte {
+	if len(name) > 7 && equal(name[:7], "x-csrg-") {
+		return h.CSRG.field(name[7:])
+	}
 	switch len(name) {
 	case 4:
 		if equal(name, "dpop") {
@@ -165,9 +168,6 @@ func (h *Head) field(name []byte) *[]byte {
 		return pick(name, "x-armoriq-mcp-auth", &h.ServerAuth)
 	case 20:
 		return pick(name, "mcp-protocol-version", &h.ProtocolVersion)
-	}
-	if len(name) > 7 && equal(name[:7], "x-csrg-") {
-		return h.CSRG.field(name[7:])
 	}
 	return nil
 }

@@ -252,11 +252,15 @@ type validation struct {
 	Denied  []string `json:"denied_tools"`
 	Reasons []string `json:"denied_reasons"`
 	Default string   `json:"default_enforcement_action"`
-	Cedar   []string `json:"terms"` // in plain words
+	Terms   []string `json:"terms"`           // what the tenant's profile and the plan's own policy add, in plain words
+	Cedar   string   `json:"cedar,omitempty"` // the plan's own policy as it is enforced
 }
 
 func (r *request) validation(h *intent.Held) validation {
-	v := validation{Allowed: []string{}, Denied: []string{}, Reasons: []string{}, Default: "block", Cedar: []string{}}
+	v := validation{Allowed: []string{}, Denied: []string{}, Reasons: []string{}, Default: "block", Terms: []string{}}
+	if own, err := terms.Policy(policyIn(h)); err == nil {
+		v.Cedar = string(own.Cedar)
+	}
 	t, err := r.Terms.Of(r.c.Caller.Tenant(), h)
 	if err != nil {
 		v.Reasons = append(v.Reasons, "*: "+err.Error())
@@ -264,7 +268,7 @@ func (r *request) validation(h *intent.Held) validation {
 	}
 	var overlays []*policies.Overlay
 	if t != nil {
-		overlays, v.Cedar = t.Overlays, append(v.Cedar, t.Lines...)
+		overlays, v.Terms = t.Overlays, append(v.Terms, t.Lines...)
 	}
 	for i, s := range h.Plan().Steps {
 		switch verdict, why := r.foresee(h, i, overlays); {

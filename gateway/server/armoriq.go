@@ -112,7 +112,7 @@ func (g *Gateway) armoriq() *armoriq.Dialect {
 func (g *Gateway) desk() armoriq.Desk {
 	a := g.o.Config.Approvals
 	return armoriq.Desk{
-		People: g.people, Approvals: g.approvals,
+		People: g.people, Approvals: g.approvals, Proposals: g.terms,
 		Limits: map[string]string{"admin": a.AdminLimit, "manager": a.ManagerLimit, "member": a.MemberLimit, "viewer": "0"},
 	}
 }

@@ -83,7 +83,7 @@ func fits(template, path string) (id string, ok bool) {
 const get, post, put = http.MethodGet, http.MethodPost, http.MethodPut
 
 // table is everything this dialect answers.
-var table = slices.Concat(calls, trust, delegations)
+var table = slices.Concat(calls, trust, delegations, account, servers, reports)
 
 var calls = []route{
 	{method: post, path: "/invoke", read: readInvoke},
@@ -112,4 +112,29 @@ var delegations = []route{
 	{method: post, path: "/delegation/mark-executed", read: readMarkExecuted},
 	{method: get, path: "/delegation/my-role", read: readMyRole},
 	{method: get, path: "/delegation/{id}/status", read: readApprovalStatus},
+}
+
+var account = []route{
+	{method: post, path: "/iap/sdk/bootstrap", read: readBootstrap},
+	{method: post, path: "/iap/sdk/resolve-user", read: readResolveUser},
+	{method: get, path: "/iap/sdk/orgs", read: readOrgs},
+	{method: post, path: "/iap/sdk/switch-org", read: readSwitchOrg},
+	{method: get, path: "/api-keys", read: readKeys},
+	{method: post, path: "/api-keys/{id}/revoke", read: readRevokeKey},
+	{method: get, path: "/observability/policy/lease", read: readLease},
+}
+
+var servers = []route{
+	{method: get, path: "/mcp/my-servers", read: readServers},
+	{method: get, path: "/mcp/servers", read: readServers},
+	{method: get, path: "/mcp/tools/{name}", read: readTools},
+	{method: get, path: "/mcp/tool-metadata/{name}", read: readToolMetadata},
+	{method: post, path: "/mcp/auto-register", read: readProposeServer},
+	{method: post, path: "/iap/sdk/register", read: readProposeServer},
+}
+
+// reports are an agent's word about what it did.
+var reports = []route{
+	{method: post, path: "/iap/audit", read: readAudit},
+	{method: post, path: "/iap/audit/batch", read: readAuditBatch},
 }

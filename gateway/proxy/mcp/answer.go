@@ -106,7 +106,8 @@ func (e *exchange) visible(c *pipeline.Call, t *catalogue.Tool) bool {
 		Principal: c.Caller.Principal(), User: c.Caller.User(), Action: "call_tool", Server: t.Server, Tool: t.Name,
 		Plan: policies.PlanFacts{InPlan: true}, IP: c.Remote, TLS: c.TLS, Now: c.Started,
 	}
-	return e.d.Policies.For(c.Caller.Tenant()).Decide(&a).Allowed()
+	d := e.d.Policies.For(c.Caller.Tenant()).Decide(&a)
+	return d.Allowed() || d.Held()
 }
 
 // toolMembers are the members of a tool definition that are shown on; the rest is dropped.

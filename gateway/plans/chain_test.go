@@ -127,8 +127,9 @@ func TestThePlanTheHeadIsAlreadyIsNotCapturedAgain(t *testing.T) {
 	uses.Plan.Steps[0].Uses = 1
 	order := w.draft("/b", "/a")
 	for name, d := range map[string]plans.Draft{"other terms": terms, "other uses": uses, "another order": order} {
+		head, _ := w.grow(p.ID, "/a", "/b")
 		got, _, err := w.Reanchor(t.Context(), alice, p.ID, d, "")
-		if err != nil || got.ID == grown.ID {
+		if err != nil || got.ID == head.ID {
 			t.Fatalf("%s: %v", name, err)
 		}
 	}
@@ -421,6 +422,21 @@ func TestAChangedChainRefusesTheStart(t *testing.T) {
 				t.Fatalf("%v", err)
 			}
 		})
+	}
+}
+
+func TestADeltaOfOtherPlansRefusesTheStart(t *testing.T) {
+	w := newWorld(t, nil)
+	p, q := w.captured("/a"), w.captured("/x")
+	grown, _ := w.grow(p.ID, "/b")
+	_, foreign := w.grow(q.ID, "/y")
+	w.Close()
+	n := w.rewrite(func(id string, row map[string]any) bool {
+		row["delta"] = foreign
+		return id == grown.ID
+	})
+	if _, err := plans.Open(t.Context(), w.cfg, w.deps()); n != 1 || err == nil || !strings.Contains(err.Error(), "other plans") {
+		t.Fatalf("%d rows changed: %v", n, err)
 	}
 }
 

@@ -88,6 +88,7 @@ func TestOnlyATokensBearerDelegatesIt(t *testing.T) {
 		"another key":       {second, bearer(second, ""), intent.BearerMismatch},
 		"another agent":     {bob, bearer(bob, ""), intent.BearerMismatch},
 		"another tenant":    {abroad, bearer(abroad, ""), intent.BearerMismatch},
+		"by another's key":  {second, bearer(alice, ""), plans.ErrForbidden},
 		"in another's name": {bob, bearer(alice, ""), plans.ErrForbidden},
 		"nobody":            {plans.Owner{Tenant: "acme"}, bearer(alice, ""), plans.ErrForbidden},
 	} {

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/gatewright/gatewright/gateway/approvals"
 	"github.com/gatewright/gatewright/store"
@@ -113,6 +114,83 @@ func TestARejectionWorksAtOnceAndIsRecordedAfterTheRestart(t *testing.T) {
 	}
 }
 
+func TestNothingIsGrantedThatIsNotRecordedAndKept(t *testing.T) {
+	for name, breaks := range map[string]func(*world){
+		"ledger down":                func(w *world) { w.book.next(1, false) },
+		"store failed":               func(w *world) { w.store.Next(storetest.Failed) },
+		"store failed but persisted": func(w *world) { w.store.Next(storetest.Persisted) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			other := pay()
+			other.PlanID = "pln_2"
+			v := w.request(other) // notes the tenant
+			breaks(w)
+			if got, err := w.Request(t.Context(), pay()); err == nil || got.ID != "" || len(w.List("acme", approvals.Filter{})) != 1 {
+				t.Fatalf("%+v, %v", got, err)
+			}
+			breaks(w)
+			if w.decide("usr_max", v.ID, true) == nil || w.approved(other) || w.state(v.ID) != approvals.Pending {
+				t.Fatal("approved")
+			}
+			if err := w.decide("usr_max", v.ID, true); err != nil {
+				t.Fatal(err)
+			}
+			breaks(w)
+			if w.Spend(t.Context(), "acme", v.ID, "rec_1") == nil {
+				t.Fatal("spent")
+			}
+			wants(t, w.Spend(t.Context(), "acme", v.ID, "rec_1"), approvals.ErrSpent)
+			if w.approved(other) {
+				t.Fatal("still approved")
+			}
+		})
+	}
+}
+
+func TestARequestThatWasKeptAlthoughItFailedMakesRoomForTheNext(t *testing.T) {
+	w := newWorld(t, nil)
+	other := pay()
+	other.PlanID = "pln_2"
+	w.request(other)
+	w.store.Next(storetest.Persisted)
+	if _, err := w.Request(t.Context(), pay()); err == nil {
+		t.Fatal("answered")
+	}
+	w.clock.move(time.Second)
+	v := w.request(pay())
+	w.reopen()
+	open := w.List("acme", approvals.Filter{State: approvals.Pending})
+	old := w.List("acme", approvals.Filter{State: approvals.Expired})
+	if len(open) != 2 || open[1].ID != v.ID || len(old) != 1 || old[0].Digest != v.Digest || w.request(pay()).ID != v.ID {
+		t.Fatalf("open %+v, expired %+v", open, old)
+	}
+	wants(t, w.decide("usr_max", old[0].ID, true), approvals.ErrExpired)
+	w.Sweep(t.Context())
+	if err := w.decide("usr_max", v.ID, true); err != nil || !w.approved(pay()) {
+		t.Fatal(err)
+	}
+	if got := w.book.acts(old[0].ID); got != "requested expired" {
+		t.Error(got)
+	}
+}
+
+func TestWhatIsNotRecordedYetMakesNoRoom(t *testing.T) {
+	w := newWorld(t, func(c *approvals.Config) { c.MaxOpen, c.MaxAll = 1, 1 })
+	v := w.request(pay())
+	w.book.next(1, false)
+	if w.decide("usr_max", v.ID, false) == nil {
+		t.Fatal("answered")
+	}
+	_, err := w.Request(t.Context(), pay())
+	wants(t, err, approvals.ErrLimit)
+	w.Sweep(t.Context())
+	w.request(pay())
+	if got := w.book.acts(v.ID); got != "requested rejected" {
+		t.Error(got)
+	}
+}
+
 func TestARowThatCannotBeReadRefusesTheStart(t *testing.T) {
 	w := newWorld(t, nil)
 	v := w.request(pay())
@@ -136,7 +214,8 @@ func TestManyAtOnceMakeOneRequestAndOneUse(t *testing.T) {
 	const n = 32
 	var wg sync.WaitGroup
 	ids, uses := make([]string, n), atomic.Int32{}
-	w.book.next(1, false) // the first fails, and another takes its place
+	w.book.next(1, false) // the first fails while the others wait for it, and one of them takes its place
+	w.book.before = func() { time.Sleep(20 * time.Millisecond) }
 	for i := range n {
 		wg.Go(func() {
 			if v, err := w.Request(t.Context(), pay()); err == nil {

@@ -33,11 +33,16 @@ type book struct {
 	appends int
 	failAt  int // which append fails, from 1
 	kept    bool
+	before  func() // the next append, once
 }
 
 func (b *book) Append(_ context.Context, r *ledger.Record) (wal.Mark, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.before != nil {
+		b.before()
+		b.before = nil
+	}
 	b.appends++
 	fails := b.appends == b.failAt
 	if fails && !b.kept {

@@ -63,7 +63,7 @@ type event struct {
 	Index   uint64    `json:"index" doc:"place in the organisation's ledger"`
 	Record  string    `json:"record" doc:"id of the ledger record"`
 	Time    time.Time `json:"time"`
-	Kind    string    `json:"kind" doc:"plan, token, admitted, settled or refused"`
+	Kind    string    `json:"kind" doc:"plan, token, approval, admitted, settled or refused"`
 	Step    int       `json:"step" doc:"-1 when it is about no step"`
 	Act     string    `json:"act,omitempty" doc:"captured, issued, revoked, ...; the code of a refusal"`
 	Token   string    `json:"token,omitempty"`

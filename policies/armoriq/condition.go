@@ -26,29 +26,22 @@ func (p pair) not() pair {
 	return out
 }
 
-func (p pair) and(q pair) pair {
-	out := pair{}
-	if p.over != "" && q.over != "" {
-		out.over = allOf(p.over, q.over)
-	}
-	if p.under != "" && q.under != "" {
-		out.under = allOf(p.under, q.under)
-	}
-	return out
-}
+func (p pair) and(q pair) pair { return every(p, q) }
 
-func either(list ...pair) pair {
+func every(list ...pair) pair  { return combine(allOf, list) }
+func either(list ...pair) pair { return combine(anyOf, list) }
+
+// combine joins each side; a side that one of the conditions lacks is lacking.
+func combine(join func(...expr) expr, list []pair) pair {
 	over, under := make([]expr, len(list)), make([]expr, len(list))
-	noOver, noUnder := false, false
 	for i, p := range list {
 		over[i], under[i] = p.over, p.under
-		noOver, noUnder = noOver || p.over == "", noUnder || p.under == ""
 	}
-	out := pair{anyOf(over...), anyOf(under...)}
-	if noOver {
+	out := pair{join(over...), join(under...)}
+	if slices.Contains(over, "") {
 		out.over = ""
 	}
-	if noUnder {
+	if slices.Contains(under, "") {
 		out.under = ""
 	}
 	return out

@@ -37,6 +37,7 @@ func TestAPolicyThatIsNotUnderstoodIsRefusedAtItsPlace(t *testing.T) {
 		{`{"policy_id":"x"}`, "/policy_id"},
 		{`{"Deny":["*"]}`, "/Deny"},
 		{`{"a/b":1}`, "/a~1b"},
+		{`{"a~1b":1}`, "/a~01b"},
 		{`{"allow":"*"}`, "/allow"},
 		{`{"allow":[]}`, "/allow"},
 		{`{"allow":[7]}`, "/allow/0"},

@@ -189,6 +189,14 @@ func TestStatements(t *testing.T) {
 	}
 }
 
+func TestManyConditionsFitCedarsNesting(t *testing.T) {
+	many := strings.TrimSuffix(strings.Repeat(cond("file.path", "not_matches", `"a.*b"`)+",", 60), ",")
+	_, o := translate(t, armoriq.Profile, profile("deny", about("x", "permit", `"eq":"*"`, many)))
+	if judge(t, o, call("local", "Read", `{"path":"ba"}`)) != allow || judge(t, o, call("local", "Read", `{"path":"ab"}`)) != deny {
+		t.Error("sixty conditions are not one")
+	}
+}
+
 func TestLinesSayWhatEachStatementDoes(t *testing.T) {
 	terms, _ := translate(t, armoriq.Profile, profile("hold", about("a", "permit", `"eq":"Read"`, ""), about("b", "forbid", `"eq":"Bash"`, cond("bash.program", "eq", `"rm"`))))
 	want := []string{

@@ -84,6 +84,17 @@ func TestAmounts(t *testing.T) {
 	}
 }
 
+func TestAListHidesOnlyWhatNoArgumentsCouldSave(t *testing.T) {
+	_, o := translate(t, armoriq.Profile, `{"allowedTools":["pay"],"amountThreshold":{"maxPerTransaction":1000}}`)
+	for tool, want := range map[string]int{"pay": allow, "read": deny} {
+		a := call("bank", tool, "")
+		a.Args, a.ArgsKnown = nil, false
+		if got := judge(t, o, a); got != want {
+			t.Errorf("%s: %d, want %d", tool, got, want)
+		}
+	}
+}
+
 // clientAmount is the amount a client sees.
 func clientAmount(args map[string]any) (float64, bool) {
 	for _, name := range []string{"amount", "value", "total", "price", "cost"} {

@@ -132,6 +132,7 @@ func (s *statement) conditions(v value) error {
 	if err != nil {
 		return err
 	}
+	all := []pair{s.match}
 	for _, c := range list {
 		p, text, err := c.condition()
 		if err != nil {
@@ -143,9 +144,10 @@ func (s *statement) conditions(v value) error {
 		if p.under == "" && s.loose == nil {
 			s.loose = c.problem("say which values are refused instead", "Cedar cannot say when a call of this kind may be permitted: %s", text)
 		}
-		s.match = s.match.and(p)
+		all = append(all, p)
 		s.text += ", if " + text
 	}
+	s.match = every(all...)
 	return nil
 }
 

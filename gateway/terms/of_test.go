@@ -34,7 +34,7 @@ func TestAPlansPolicyThatCannotBeReadRefuses(t *testing.T) {
 	w := newWorld(t, func(c *terms.Config) { c.Bytes = 1 << 10 })
 	for _, metadata := range []string{
 		`{"armoriq":null}`, `{"armoriq":[]}`, `{"armoriq":"x"}`, `{"armoriq":{"policy":1}}`, `{"armoriq":{"policy":{"denny":[]}}}`, `{"armoriq":{"policy":{"rate_limit":-1}}}`,
-		`{"armoriq":{"policy":{"deny":["` + strings.Repeat("x", 1<<10) + `"]}}}`,
+		`{"armoriq":{"policy":{"deny":["a"` + strings.Repeat(`,"files/drop"`, 100) + `]}}}`,
 	} {
 		h := w.plan("acme", metadata)
 		for range 2 {

@@ -71,6 +71,24 @@ func TestNoSpanEverSeesMoreThanItsRate(t *testing.T) {
 	}
 }
 
+func TestACallCountsForItsWholeSpanWhenNoneComesBetween(t *testing.T) {
+	w := newWorld(t, nil)
+	const per = 64 * time.Second
+	one := &terms.Terms{Rates: []terms.Rate{{Max: 1, Per: per}}}
+	for first := range 200 {
+		key, at := fmt.Sprint(first), w.at.Add(time.Duration(first)*10*time.Millisecond)
+		if _, ok := w.Allow(key, one, at); !ok {
+			t.Fatal("the first call is refused")
+		}
+		if _, ok := w.Allow(key, one, at.Add(per-time.Millisecond)); ok {
+			t.Fatalf("%d: a second call within the span", first)
+		}
+		if _, ok := w.Allow(key, one, at.Add(per+per/64)); !ok {
+			t.Fatalf("%d: refused when the span was over", first)
+		}
+	}
+}
+
 func TestKeysAndSpansAreCountedApart(t *testing.T) {
 	w := newWorld(t, nil)
 	both := &terms.Terms{Rates: []terms.Rate{{Max: 3, Per: time.Hour}, {Max: 2, Per: time.Minute}, {Max: 4, Per: time.Hour}}}

@@ -173,6 +173,8 @@ func TestASessionReportedAsAWholeIsOneRowHoweverLongItLasts(t *testing.T) {
 	w.at = w.at.Add(24 * time.Hour)
 	w.put(alice, row("s", "", -1, 5))
 	want(t, w.sums("acme", nil), "2026-11-22 claude m 5/10/15/20 x1")
+	want(t, w.sums("acme", func(f *usage.Filter) { f.To = "2026-11-21" }), "")
+	want(t, w.sums("acme", func(f *usage.Filter) { f.From = "2026-11-23" }), "")
 }
 
 func TestBoundsAreHeldAndOldDaysMakeRoom(t *testing.T) {

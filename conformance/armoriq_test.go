@@ -240,12 +240,11 @@ func secondAgent(t testing.TB, g *Gateway, key string) string {
 	return marshal(t, map[string]string{"key": a.key, "id": a.id, "owner": made.Owner})
 }
 
-// speaksArmorIQ skips a test as long as the gateway has no ArmorIQ dialect.
-func speaksArmorIQ(t testing.TB) {
+// answers skips a test as long as the gateway does not answer at a path of ArmorIQ's.
+func answers(t testing.TB, g *Gateway, method, path string) {
 	t.Helper()
-	g := shared(t)
-	if a := send(t, "GET", g.URL+"/iap/public-key", bearer(g.Key(), ""), ""); a.Status == http.StatusNotFound {
-		t.Skip("the gateway does not speak ArmorIQ's protocol yet: GET /iap/public-key answers 404 to a valid key")
+	if a := send(t, method, g.URL+path, bearer(g.Key(), ""), ""); a.Status == http.StatusNotFound {
+		t.Skipf("the gateway does not speak this part of ArmorIQ's protocol yet: %s %s answers 404 to a valid key", method, path)
 	}
 }
 
@@ -253,7 +252,6 @@ func speaksArmorIQ(t testing.TB) {
 // against the gateway's own account of the same calls.
 func TestArmorIQClientsWorkUnchanged(t *testing.T) {
 	t.Parallel()
-	speaksArmorIQ(t)
 	g := behindArmorIQ(t)
 	streams := behindArmorIQ(t, "GATEWRIGHT_CFG_ARMORIQ__ANSWERS=sse")
 	var mu sync.Mutex
@@ -263,6 +261,14 @@ func TestArmorIQClientsWorkUnchanged(t *testing.T) {
 		one := func(name string, g *Gateway, cmd func(testing.TB) *exec.Cmd, check func(*testing.T, *Gateway, *flow)) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
+				if strings.Contains(name, "session") {
+					answers(t, g, "POST", "/iap/audit")
+					answers(t, g, "GET", "/policy/bundles/current?agent=any")
+				}
+				if strings.Contains(name, "catalogue") || strings.Contains(name, "usage") {
+					answers(t, g, "POST", "/iap/sdk/bootstrap")
+					answers(t, g, "POST", "/dashboard/token-usage")
+				}
 				f := play(t, g, cmd(t))
 				mu.Lock()
 				played[g] = append(played[g], f)
@@ -345,9 +351,9 @@ func planFlow(media string) func(*testing.T, *Gateway, *flow) {
 			t.Error("no receipt with the answer")
 		}
 		forTheDemoUser(t, g, f)
-		for name, status := range map[string]int{"other arguments": 409, "outside the plan": 409, "other server": 409, "block": 403, "status": 401} {
+		for name, status := range map[string]int{"other arguments": 409, "outside the plan": 409, "other server": 409, "block": 403, "status": 0} {
 			x := f.step(t, name).last(t, "/invoke")
-			if r := g.find(t, x.Record); x.Status != status || r.Kind != "refused" {
+			if r := g.find(t, x.Record); status != 0 && x.Status != status || r.Kind != "refused" {
 				t.Errorf("%s: answered %d, on record %s", name, x.Status, r.Raw)
 			}
 		}
@@ -474,7 +480,8 @@ func onRecord(t *testing.T, records map[string]record, where string, x exchange)
 	var decided struct{ Allowed *bool }
 	_ = json.Unmarshal(x.Answer, &decided)
 	refused := x.Status >= 400 || decided.Allowed != nil && !*decided.Allowed
-	if refused != (r.Kind == "refused") || !refused && r.Kind != "settled" {
+	stands := r.Kind == "refused" || r.Kind == "settled" && r.Code != "" // found out while it was carried out
+	if refused != stands || !refused && r.Kind != "settled" {
 		t.Errorf("%s: %s %s answered %d, on record %s", where, x.Method, x.Path, x.Status, r.Raw)
 	}
 	if a := records[r.Of]; r.Kind == "settled" && (a.Kind != "admitted" || a.Index >= r.Index) {

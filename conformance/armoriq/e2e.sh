@@ -33,8 +33,10 @@ for _ in $(seq 300); do
   sleep 0.1
 done
 . "$run/data/demo.env"
+list='{"jsonrpc":"2.0","id":1,"method":"tools/list"}'
 for _ in $(seq 300); do # the server is a process of its own, which takes a moment
-  curl -s -H "Authorization: Bearer $ARMORIQ_API_KEY" "$BACKEND_ENDPOINT/mcp/tools/e2e" | grep -q '"pay"' && break
+  curl -s -H "Authorization: Bearer $ARMORIQ_API_KEY" -H 'Accept: application/json, text/event-stream' \
+    -H 'Content-Type: application/json' -d "$list" "$GATEWRIGHT_URL/mcp/e2e" | grep -q '"pay"' && break
   sleep 0.1
 done
 

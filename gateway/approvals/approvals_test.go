@@ -334,6 +334,19 @@ func TestACallThatTakesMoreNowRaisesWhatIsOpen(t *testing.T) {
 	}
 }
 
+func TestAPolicysReasonReplacesTheAgentsOwn(t *testing.T) {
+	w := newWorld(t, nil)
+	own := pay()
+	own.Policies, own.Reason = nil, "trust me"
+	v := w.request(own)
+	if held := w.request(pay()); held.ID != v.ID || held.Reason != "above 1000" || len(held.Policies) != 1 {
+		t.Errorf("%+v", held)
+	}
+	if again := w.request(own); again.Reason != "above 1000" || w.book.acts(v.ID) != "requested requested" {
+		t.Errorf("the agent talked over the policy: %+v", again)
+	}
+}
+
 func TestOpenRequestsAndAllThatIsKeptAreBounded(t *testing.T) {
 	w := newWorld(t, func(c *approvals.Config) { c.MaxOpen, c.MaxAll = 2, 3 })
 	of := func(agent, plan string) approvals.Request {

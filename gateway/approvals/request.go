@@ -34,7 +34,8 @@ const (
 )
 
 // Request asks for an approval of the call. While one is open for exactly this call (pending, or approved and not used)
-// it is that one; when the call now takes more than when it was made, the open one takes that too from then on.
+// it is that one; when the call now takes more than when it was made, the open one takes that too from then on, and when
+// it was made without a policy's reason, it has that from then on.
 func (r *Register) Request(ctx context.Context, q Request) (View, error) {
 	v, args, err := r.draft(&q)
 	if err != nil {
@@ -156,7 +157,8 @@ func (r *Register) again(ctx context.Context, e *entry, v *row) (ok bool, err er
 	if !ready || !next.state(v.Created).Open() {
 		return false, nil
 	}
-	if v.Approvals <= next.Approvals && rank(v.Approver) <= rank(next.Approver) {
+	explained := len(v.Policies) > 0 && len(next.Policies) == 0 // it was the agent's own idea, and now a policy holds it
+	if v.Approvals <= next.Approvals && rank(v.Approver) <= rank(next.Approver) && !explained {
 		return true, nil
 	}
 	next.Approvals, next.Approver = max(next.Approvals, v.Approvals), higher(next.Approver, v.Approver)

@@ -162,8 +162,8 @@ func TestStatements(t *testing.T) {
 		{forbid(cond("file.path", "matches", `"\\.env"`)), "local/Read", `{"path":".env"}`, deny},
 		{forbid(cond("file.path", "matches", `"\\.env"`)), "local/Read", `{"file_path":"a","path":".env"}`, deny},
 		{forbid(cond("file.path", "starts_with", `"/etc"`)), "local/Read", `{"file_path":["/etc/shadow"]}`, deny},
-		{permit(cond("file.path", "starts_with", `"/work/"`)), "local/Write", path("/work/a"), allow},
-		{permit(cond("file.path", "starts_with", `"/work/"`)), "local/Write", path("/work/../etc"), deny},
+		{permit(cond("file.path", "starts_with", `"/srv/"`)), "local/Write", path("/srv/a"), allow},
+		{permit(cond("file.path", "starts_with", `"/srv/"`)), "local/Write", path("/srv/../etc"), deny},
 		{permit(cond("file.path", "in", `["a","b"]`)), "local/Write", `{"file_path":"x","path":"a"}`, deny},
 		{forbid(cond("file.path", "not_in", `["a","b"]`)), "local/Write", `{}`, deny},
 		{permit(cond("network.host", "in", `["example.com","127.0.0.1:8080"]`)), "local/WebFetch", url("https://example.com/x"), allow},
@@ -309,7 +309,7 @@ func randomTest(r *rand.Rand) test {
 	case 4:
 		return test{"file.path", pick(r, "matches", "not_matches"), pick(r, `\.env`, "secret|key", "a.*b")}
 	case 5:
-		return test{"file.path", pick(r, "eq", "starts_with"), pick(r, "/work/", "/work/a", ".env")}
+		return test{"file.path", pick(r, "eq", "starts_with"), pick(r, "/srv/", "/srv/a", ".env")}
 	case 6:
 		return test{"tool.name", pick(r, "in", "not_in"), pick(r, []string{"Bash"}, []string{"mcp__github__merge", "Read"})}
 	}
@@ -345,7 +345,7 @@ func text(decision string, rules []rule) string {
 func TestAProfileIsNeverLooserThanAtTheClient(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
 	commands := []string{"ls", "ls -l", " ls", "rm -rf /", "A=1 rm x", `"rm" x`, "git push", "git push x --force", "git push\n--force", "cat a", "cat a > b", "cat a <> b", "\tgit push", "", "catalog", "dd if=a", "2>/dev/null ls"}
-	paths := []string{"/work/a", "/work/a/b", "/work/../key", ".env", "a\nb", "secret", ""}
+	paths := []string{"/srv/a", "/srv/a/b", "/srv/../key", ".env", "a\nb", "secret", ""}
 	tools := []string{"Bash", "Read", "Write", "mcp__github__merge", "mcp__gitlab__merge", "WebFetch"}
 	same, all := 0, 0
 	for range 400 {

@@ -20,6 +20,7 @@ type Head struct {
 	Possession                                         []byte // DPoP (RFC 9449)
 	CSRG                                               CSRG
 	ServerAuth                                         []byte // X-Armoriq-MCP-Auth
+	IfNoneMatch                                        []byte
 	Params                                             []Param
 }
 
@@ -143,6 +144,9 @@ func (h *Head) field(name []byte) *[]byte {
 	case 12:
 		return pick(name, "content-type", &h.ContentType)
 	case 13:
+		if equal(name, "if-none-match") {
+			return &h.IfNoneMatch
+		}
 		return pick(name, "authorization", &h.Authorization)
 	case 14:
 		return pick(name, "mcp-session-id", &h.Session)

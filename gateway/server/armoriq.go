@@ -14,6 +14,7 @@ import (
 	"github.com/gatewright/gatewright/gateway/proxy"
 	"github.com/gatewright/gatewright/gateway/proxy/armoriq"
 	"github.com/gatewright/gatewright/gateway/proxy/mcp"
+	"github.com/gatewright/gatewright/gateway/stages"
 	"github.com/gatewright/gatewright/gateway/terms"
 	"github.com/gatewright/gatewright/gateway/usage"
 	"github.com/gatewright/gatewright/merkle/intent"
@@ -112,7 +113,7 @@ func (g *Gateway) armoriq() *armoriq.Dialect {
 func (g *Gateway) desk() armoriq.Desk {
 	a := g.o.Config.Approvals
 	return armoriq.Desk{
-		People: g.people, Approvals: g.approvals, Proposals: g.terms,
+		People: g.people, Approvals: g.approvals, Proposals: g.terms, Usage: g.usage, Devices: g.devices, Sources: stages.Sources{Limiter: g.sources},
 		Limits: map[string]string{"admin": a.AdminLimit, "manager": a.ManagerLimit, "member": a.MemberLimit, "viewer": "0"},
 	}
 }

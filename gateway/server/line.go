@@ -21,9 +21,10 @@ import (
 func (g *Gateway) buildLine(context.Context) error {
 	q, p := g.o.Config.Quota, g.o.Config.Proxy
 	g.strange = &pipeline.Strangers{}
+	g.sources = stages.NewLimiter(q.SourceRate, q.SourceBurst)
 	g.line = &pipeline.Line{
 		Stages: []pipeline.Stage{
-			stages.Identify{Directory: g.people, Tokens: g.people, Verifier: g.verifier, Sources: stages.NewLimiter(q.SourceRate, q.SourceBurst)},
+			stages.Identify{Directory: g.people, Tokens: g.people, Verifier: g.verifier, Sources: g.sources},
 			stages.Quota{Tenants: stages.NewLimiter(q.TenantRate, q.TenantBurst), Agents: stages.NewLimiter(q.AgentRate, q.AgentBurst)},
 			stages.Read{},
 			stages.Retry{Answers: &pipeline.Answers{MaxEntries: p.RetryEntries, MaxBytes: int(p.RetryBytes), Keep: p.RetryFor}, Verifier: g.verifier},

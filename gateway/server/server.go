@@ -29,6 +29,7 @@ import (
 	"github.com/gatewright/gatewright/gateway/pipeline"
 	"github.com/gatewright/gatewright/gateway/plans"
 	"github.com/gatewright/gatewright/gateway/proxy"
+	"github.com/gatewright/gatewright/gateway/stages"
 	"github.com/gatewright/gatewright/gateway/terms"
 	"github.com/gatewright/gatewright/gateway/upstream"
 	"github.com/gatewright/gatewright/gateway/usage"
@@ -78,6 +79,7 @@ type Gateway struct {
 	usage      *usage.Register
 	devices    *device.Desk
 	proofs     *identity.Proofs
+	sources    *stages.Limiter // of both the line and what needs no credential
 	filters    *tenantFilters
 	connectors *connectors
 	data       net.Listener

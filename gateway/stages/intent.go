@@ -149,14 +149,19 @@ func (s Intent) bearer(c *pipeline.Call, tok *intent.Token) (intent.Bearer, erro
 	return who, nil
 }
 
-// anchored is the token as it stands for the plan that its own has grown into. One that was narrowed to steps of its plan
-// stays with that plan.
+// derived says whether the token was made from another: what was delegated is the plan as it was then.
+func derived(tok *intent.Token) bool {
+	c := tok.Claims()
+	return c.Steps != nil || c.Parents != nil
+}
+
+// anchored is the token as it stands for the plan that its own has grown into. A delegated one stays with that plan.
 func (s Intent) anchored(c *pipeline.Call, tok *intent.Token) (*intent.Token, error) {
 	if s.Anchors == nil {
 		return tok, nil
 	}
 	chain := s.Anchors(c.Caller.Tenant(), tok.PlanRoot())
-	if chain == nil || tok.Claims().Steps != nil {
+	if chain == nil || derived(tok) {
 		return tok, nil
 	}
 	grown, err := s.Verifier.Reanchor(tok, chain)

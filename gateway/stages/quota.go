@@ -112,6 +112,14 @@ func limited(what string, wait time.Duration) error {
 	return d.WithReason("rate_limited " + what)
 }
 
+// Sources limits source addresses where there is no call yet to be identified.
+type Sources struct{ Limiter *Limiter }
+
+// Allow counts one request of the address.
+func (s Sources) Allow(source netip.Addr, now time.Time) (wait time.Duration, ok bool) {
+	return s.Limiter.Allow(sourceKey(source), now)
+}
+
 // sourceKey counts an IPv6 client by its /64, since that is what one client is given.
 func sourceKey(a netip.Addr) string {
 	a = a.Unmap()

@@ -88,7 +88,7 @@ func (r *request) refuse(d *pipeline.Denial) {
 		r.x.Response.Header.Set("WWW-Authenticate", `Bearer realm="gatewright"`)
 	}
 	if d.Code == pipeline.MethodNotAllowed {
-		r.x.Response.Header.Set("Allow", strings.Join(methods(r.x.Path), ", "))
+		r.x.Response.Header.Set("Allow", strings.Join(r.allow, ", "))
 	}
 	f := refusal{Action: "block", Code: string(d.Code), Reason: string(d.Code), Message: d.Message, Hint: d.Hint, Record: r.c.Record}
 	if byPolicy(d.Code) || r.judge && decided(d.Code) {

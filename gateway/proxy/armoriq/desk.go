@@ -15,6 +15,9 @@ type Desk struct {
 	Approvals Approvals
 	Limits    map[string]string // the largest amount each role may approve; "" is none
 	Proposals Proposals
+	Usage     Usage
+	Devices   Devices
+	Sources   Sources
 }
 
 // Proposals is where an agent asks an admin for what it may not do itself.

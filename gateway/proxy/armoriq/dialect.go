@@ -59,6 +59,7 @@ type request struct {
 	id    string // what stands for the template's variable
 	body  []byte // the checked JSON object of a POST or PUT
 
+	allow []string         // methods of an address that does not take the request's
 	write func(r *request) // writes an answer that is not just c.Reply.Result; the call has passed
 	judge bool             // a refusal is the answer: a decision was asked for, not an effect
 }
@@ -71,6 +72,7 @@ func (d *Dialect) Serve(x *proxy.Exchange) {
 	var problem error
 	r.route, r.id, problem = match(string(x.Method()), x.Path)
 	if r.route == nil {
+		r.allow = methods(x.Path)
 		r.refuseAll(problem)
 		return
 	}

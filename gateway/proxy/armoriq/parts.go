@@ -31,6 +31,7 @@ type Plans interface {
 	View(ctx context.Context, who plans.Owner, id string) (plans.Captured, error)
 	Head(who plans.Owner, planID string) (id string, held *intent.Held, ok bool)
 	Find(who plans.Owner, op, server, tool string) (planID string, step int, ok bool)
+	Active(who plans.Owner, n int) []*intent.Held
 	Held(tenant string, root merkle.Hash) (held *intent.Held, state plans.State, ok bool)
 	Anchors(tenant string, root merkle.Hash) []*intent.Delta
 }

@@ -83,7 +83,7 @@ func fits(template, path string) (id string, ok bool) {
 const get, post, put = http.MethodGet, http.MethodPost, http.MethodPut
 
 // table is everything this dialect answers.
-var table = slices.Concat(calls, trust, delegations, account, servers, reports)
+var table = slices.Concat(calls, trust, delegations, account, servers, reports, tokenUsage, profiles, advice, signIn)
 
 var calls = []route{
 	{method: post, path: "/invoke", read: readInvoke},
@@ -137,4 +137,36 @@ var servers = []route{
 var reports = []route{
 	{method: post, path: "/iap/audit", read: readAudit},
 	{method: post, path: "/iap/audit/batch", read: readAuditBatch},
+}
+
+// tokenUsage is what an agent says its models took.
+var tokenUsage = []route{
+	{method: post, path: "/dashboard/token-usage", read: readUsage},
+	{method: post, path: "/dashboard/token-usage/stream", read: readStream},
+	{method: post, path: "/dashboard/token-usage/stream/reset", read: readStreamReset},
+	{method: post, path: "/dashboard/token-usage/batch", read: readUsageBatch},
+	{method: put, path: "/dashboard/token-usage/runs/{id}", read: readUsageRun},
+}
+
+var profiles = []route{
+	{method: put, path: "/policies/profiles/draft", read: readDraft},
+	{method: post, path: "/policies/profiles/propose", read: readPropose},
+	{method: post, path: "/policies/profiles/cancel", read: readWithdraw},
+	{method: get, path: "/policies/profiles/active", read: readActiveProfile},
+	{method: post, path: "/policies/profiles/template", read: readActivate},
+	{method: post, path: "/policies/sync", read: readActivate},
+}
+
+// advice is what policy would say.
+var advice = []route{
+	{method: post, path: "/iap/sdk/preflight", read: readPreflight},
+	{method: post, path: "/v1/data/armoriq/authz/decision", read: readDecision},
+	{method: get, path: "/policy/bundles/current", read: readPolicyBundle},
+}
+
+// signIn needs no credential: it is how a program gets one.
+var signIn = []route{
+	{method: post, path: "/auth/device/code", open: openDeviceCode},
+	{method: post, path: "/auth/device/token", open: openDeviceToken},
+	{method: get, path: "/auth/device", open: openDevicePage},
 }

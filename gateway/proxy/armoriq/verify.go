@@ -95,7 +95,7 @@ func (r *request) verified(k *check) (any, error) {
 // planNow is the plan that the token stands for, grown as it may have; why says what became of it when there is none.
 func (r *request) planNow(tok *intent.Token) (grown *intent.Token, held *intent.Held, why string) {
 	tenant := r.c.Caller.Tenant()
-	if chain := r.Plans.Anchors(tenant, tok.PlanRoot()); chain != nil && tok.Claims().Steps == nil {
+	if chain := r.Plans.Anchors(tenant, tok.PlanRoot()); chain != nil && tok.Claims().Parents == nil {
 		var err error
 		if tok, err = r.Verifier.Reanchor(tok, chain); err != nil {
 			return nil, nil, err.Error()

@@ -131,6 +131,44 @@ func BenchmarkDecideArguments(b *testing.B) {
 	}
 }
 
+// BenchmarkDecideOverlay lays a plan's own terms over the shipped bundle: a list of tools, and a limit on an argument that
+// holds. It is evaluated for every call.
+func BenchmarkDecideOverlay(b *testing.B) {
+	e := defaultEngine(b)
+	a := call("mail", "send", `{"to":"a@example.com","copies":2}`)
+	a.Overlays = []*policies.Overlay{overlay(b, `forbid (principal, action in Action::"call_tool", resource) unless { resource in Server::"mail" && resource.name like "se*" };
+		@hold("many") forbid (principal, action in Action::"call_tool", resource)
+		when { context.input has copies && context.input.copies has decimal && context.input.copies.decimal.greaterThan(decimal("5.0")) };`)}
+	defer cpu(b)()
+	for b.Loop() {
+		if d := e.Decide(a); !d.Allowed() {
+			b.Fatal(d.Errors())
+		}
+	}
+}
+
+// BenchmarkDecideHeld is a call that waits for approval, by a rule that reads nothing of it.
+func BenchmarkDecideHeld(b *testing.B) {
+	e := compile(b, allowAll+holdAll)
+	a := call("mail", "send", `{"to":"x"}`)
+	defer cpu(b)()
+	for b.Loop() {
+		if d := e.Decide(a); !d.Held() {
+			b.Fatal(d.Errors())
+		}
+	}
+}
+
+func BenchmarkCompileOverlay(b *testing.B) {
+	text := []byte(`forbid (principal, action in Action::"call_tool", resource) when { context.input has amount && context.input.amount has long && context.input.amount.long > 5 };`)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := policies.CompileOverlay("terms", text); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // BenchmarkList asks of 200 tools, one after the other, whether they are to be shown.
 func BenchmarkList(b *testing.B) {
 	e, err := policies.Compile(bundle(b, manyPolicies(1_000, true)), manyTools(200))

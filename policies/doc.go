@@ -8,9 +8,13 @@
 // argument that a policy reads and cannot be shown refuses, a panic refuses. An Engine is immutable once compiled and safe
 // for concurrent use.
 //
+// A forbid with @hold("why") does not deny for good: a call that is permitted but for such policies is Held, and may go on
+// once people have approved exactly this call. An Overlay is policies of one tenant or one plan that only narrow what the
+// bundle allows. An Outlook says what can be known of a tool's calls before any is made.
+//
 // The words a policy may use stand in default/schema.cedarschema; how JSON arguments become context.input stands at kind,
 // in input.go. A tool SERVER/NAME is asked about as Action::"SERVER___NAME" in Action::"call_tool" on
-// Tool::"SERVER/NAME" in Server::"SERVER".
+// Tool::"SERVER/NAME" in Server::"SERVER"; a tool that the caller runs itself (Ask.Local), as Action::"call_tool".
 //
 // A decision costs the same with ten policies and ten thousand: an index finds the policies whose scopes fit (index.go),
 // guards drop those that who asks for what already settles (guard.go), and what the others read decides how much of the

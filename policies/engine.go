@@ -177,22 +177,20 @@ func (e *Engine) Decide(a *Ask) (d Decision) {
 	}()
 	principal := printPrincipal(e.seed, a.Principal)
 	d = Decision{engine: e, print: printAsk(e.seed, a, principal)}
-	out, err := e.decide(a, principal)
-	if err != nil {
-		out = outcome{errors: []string{err.Error()}}
+	if err := e.decide(a, principal, &d.outcome); err != nil {
+		d.outcome = outcome{errors: []string{err.Error()}}
 	}
-	d.outcome = out
 	return d
 }
 
-func (e *Engine) decide(a *Ask, principal uint64) (outcome, error) {
+// decide fills out, which is the zero outcome; what it holds after an error is of no use.
+func (e *Engine) decide(a *Ask, principal uint64, out *outcome) error {
 	c, err := e.candidatesFor(a, principal, !a.ArgsKnown)
 	if err != nil {
-		return outcome{}, err
+		return err
 	}
-	out, err := e.ask(a, c)
-	if err != nil || out.more == nil && len(a.Overlays) == 0 {
-		return out, err
+	if err = e.ask(a, c, out); err != nil || out.more == nil && len(a.Overlays) == 0 {
+		return err
 	}
 	return e.settle(a, &c.view, out)
 }
@@ -216,40 +214,42 @@ func (e *Engine) candidatesFor(a *Ask, principal uint64, unknown bool) (*candida
 }
 
 // ask puts the question to the candidates. What policies with @hold say stays apart, for settle.
-func (e *Engine) ask(a *Ask, c *candidates) (outcome, error) {
-	lasting, err := e.lasting(a, c)
-	if err != nil || c.fresh.empty() {
-		return lasting, err
+func (e *Engine) ask(a *Ask, c *candidates, out *outcome) error {
+	if !c.lasting.empty() {
+		if err := e.lasting(a, c, out); err != nil {
+			return err
+		}
+	}
+	if c.fresh.empty() {
+		return nil
 	}
 	f, err := newFacts(a, c.fresh.reads.fields, c.view.caller.trust)
 	if err != nil {
-		return outcome{}, err
+		return err
 	}
 	fresh, err := e.evaluate(a, &c.view, &c.fresh, &f)
 	if err != nil {
-		return outcome{}, err
+		return err
 	}
-	return e.merge(lasting, fresh), nil
+	*out = e.merge(*out, fresh)
+	return nil
 }
 
 // lasting answers for the policies that read only facts that last, from memory if it can.
-func (e *Engine) lasting(a *Ask, c *candidates) (outcome, error) {
-	if c.lasting.empty() {
-		return outcome{}, nil
-	}
+func (e *Engine) lasting(a *Ask, c *candidates, out *outcome) error {
 	f, err := newFacts(a, c.lasting.reads.fields, c.view.caller.trust)
 	if err != nil {
-		return outcome{}, err
+		return err
 	}
 	key := outcomeKey{c, f}
-	out, ok := e.outcomes.get(key)
-	if ok {
-		return out, nil
+	var ok bool
+	if *out, ok = e.outcomes.get(key); ok {
+		return nil
 	}
-	if out, err = e.evaluate(a, &c.view, &c.lasting, &f); err == nil {
-		e.outcomes.put(key, out)
+	if *out, err = e.evaluate(a, &c.view, &c.lasting, &f); err == nil {
+		e.outcomes.put(key, *out)
 	}
-	return out, err
+	return err
 }
 
 // evaluate builds the context a group reads and asks Cedar.

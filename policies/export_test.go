@@ -27,32 +27,82 @@ func (s scanAll) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
 	}
 }
 
+// Plain is the answer of Scan.
+type Plain struct {
+	Allowed, Held    bool
+	Policies, Errors []string
+}
+
 // Scan answers an Ask the plain way: cedar.Authorize over every policy with the whole context, no index, no guard, no
-// cache, and forbids that fail refuse. The engine must agree with it.
-func Scan(e *Engine, a *Ask) (Decision, error) {
+// cache, and forbids that fail refuse; then every policy of every overlay. The engine must agree with it.
+func Scan(e *Engine, a *Ask) (p Plain, err error) {
 	t, err := e.target(a)
 	if err != nil {
-		return Decision{}, err
+		return p, err
 	}
 	who := newCaller(a.Principal, 0)
 	v := &view{who, t}
-	all := reads{fields: readAll, whole: true}
 	f, err := newFacts(a, readAll, who.trust)
 	if err != nil {
-		return Decision{}, err
+		return p, err
 	}
 	ctx := f.base(a.Labels)
 	if t.input != nil {
-		if err := addInput(ctx, a.Args, t.input, all); err != nil {
-			return Decision{}, err
+		if err := addInput(ctx, a.Args, t.input, reads{fields: readAll, whole: true}); err != nil {
+			return p, err
 		}
 	}
-	answer, diag := cedar.Authorize(scanAll{e, !a.ArgsKnown}, v, v.request(cedar.NewRecord(ctx)))
-	out := outcome{allowed: bool(answer), reasons: diag.Reasons}
-	if len(diag.Errors) > 0 {
-		e.blame(&out, diag.Errors)
+	var permits, holds []string
+	ask := func(id cedar.PolicyID, policy *cedar.Policy, r *rule) {
+		_, diag := cedar.Authorize(one{policy}, v, v.request(cedar.NewRecord(ctx)))
+		switch {
+		case len(diag.Errors) > 0:
+			p.Errors = append(p.Errors, string(id)+": "+diag.Errors[0].Message)
+			if r.forbid {
+				p.Policies = append(p.Policies, string(id))
+			}
+		case len(diag.Reasons) == 0:
+		case !r.forbid:
+			permits = append(permits, string(id))
+		case r.hold != nil:
+			holds = append(holds, string(id))
+		default:
+			p.Policies = append(p.Policies, string(id))
+		}
 	}
-	return Decision{engine: e, outcome: out}, nil
+	for id, policy := range (scanAll{e, !a.ArgsKnown}).All() {
+		ask(id, policy, e.byLabel[string(id)])
+	}
+	for _, o := range a.Overlays {
+		delete(ctx, "input")
+		if t.input != nil {
+			whole := *o
+			whole.whole = true
+			if ctx["input"], err = whole.input(a.Args); err != nil {
+				return p, err
+			}
+		}
+		for _, l := range o.rules {
+			form := &l.full
+			if !a.ArgsKnown {
+				form = l.maybe
+			}
+			if form != nil {
+				ask(cedar.PolicyID(l.label), form.policy, l.rule)
+			}
+		}
+	}
+	if a.Approved {
+		holds = nil
+	}
+	switch denied := len(p.Policies) > 0 || len(permits) == 0; {
+	case denied || len(holds) > 0:
+		p.Held = !denied
+		p.Policies = append(p.Policies, holds...)
+	default:
+		p.Allowed, p.Policies = true, permits
+	}
+	return p, nil
 }
 
 // Candidates is the number of policies evaluated for an Ask.
@@ -62,7 +112,13 @@ func Candidates(e *Engine, a *Ask) int {
 		return 0
 	}
 	c := gather(view{newCaller(a.Principal, 0), t}, !a.ArgsKnown)
-	return len(c.lasting.policies) + len(c.fresh.policies)
+	n := 0
+	for _, g := range []*group{&c.lasting, c.lasting.holds, &c.fresh, c.fresh.holds} {
+		if g != nil {
+			n += len(g.policies)
+		}
+	}
+	return n
 }
 
 // Ids gives the ids of an engine's policies.

@@ -86,3 +86,46 @@ func FuzzInput(f *testing.F) {
 		}
 	})
 }
+
+// FuzzCompileOverlay feeds text to the compiler of overlays. Whatever compiles must decide without a fault, and never
+// allow or hold what the bundle alone denies, nor allow what the bundle alone holds.
+func FuzzCompileOverlay(f *testing.F) {
+	for _, text := range []string{
+		`forbid (principal, action, resource);`, `@id("a") @hold("why") @approvals("2") forbid (principal is Agent, action, resource in Server::"mail");`, allowAll,
+		`forbid (principal, action in Action::"call_tool", resource) when { context.input has to && context.input.to has string && context.input.to.string like "*x*" };`,
+		`forbid (principal, action == Action::"mail___send", resource == Tool::"mail/send") unless { context.input.any.text == "[1]" || context.now < datetime("2020-01-01") };`,
+		`forbid (principal, action, resource) when { context.net.ip.isInRange(ip("10.0.0.0/8")) && context.plan.step == 1 && context == context };`,
+		"forbid(principal,action,resource)when{((((((((((true", `@id("` + "\xff", `@hold forbid (principal, action, resource);`,
+	} {
+		f.Add(text)
+	}
+	e := compile(f, allowAll+`@hold("drop") forbid (principal, action == Action::"db___drop", resource); forbid (principal, action == Action::"db___query", resource);`)
+	f.Fuzz(func(t *testing.T, text string) {
+		o, err := policies.CompileOverlay("terms", []byte(text))
+		if err != nil {
+			if o != nil || strings.Contains(err.Error(), "internal fault") {
+				t.Fatal(err)
+			}
+			return
+		}
+		local := call("laptop", "run", `{"a":{"b":[null]}}`)
+		local.Local = true
+		listed := call("mail", "", "")
+		listed.Action, listed.Args = "list_tools", nil
+		for _, a := range []*policies.Ask{call("mail", "send", `{"to":"x","any":[1]}`), call("db", "drop", `{"table":"t"}`), call("db", "query", `{}`), listing("mail", "send"), local, listed} {
+			alone := e.Decide(a)
+			a.Overlays = []*policies.Overlay{o}
+			d := e.Decide(a)
+			outlook := e.Outlook(a)
+			if strings.Contains(strings.Join(d.Errors(), ""), "fault") {
+				t.Fatalf("%q: %q", text, d.Errors())
+			}
+			if d.Allowed() && !alone.Allowed() || d.Held() && !alone.Allowed() && !alone.Held() {
+				t.Fatalf("%q widens: allowed %v, held %v", text, d.Allowed(), d.Held())
+			}
+			if outlook == policies.Always && !d.Allowed() || outlook == policies.Never && a.ArgsKnown && (d.Allowed() || d.Held()) {
+				t.Fatalf("%q: %v, but allowed %v, held %v", text, outlook, d.Allowed(), d.Held())
+			}
+		}
+	})
+}

@@ -96,7 +96,7 @@ func (e *Engine) askHolds(out *outcome, holds *group, v *view, request cedar.Req
 
 // settle makes the answer of what the bundle says, of the holds and of the overlays. Forbidden by anyone is denied;
 // permitted by nobody is denied; permitted and held waits for approval, or passes with one.
-func (e *Engine) settle(a *Ask, v *view, out outcome) (outcome, error) {
+func (e *Engine) settle(a *Ask, v *view, out *outcome) error {
 	var holds []*rule
 	if out.more != nil {
 		holds = slices.Clip(out.more.holds)
@@ -109,7 +109,7 @@ func (e *Engine) settle(a *Ask, v *view, out outcome) (outcome, error) {
 	for _, o := range a.Overlays {
 		n, err := o.evaluate(a, v)
 		if err != nil {
-			return outcome{}, err
+			return err
 		}
 		denied = denied || n.denied
 		holds = append(holds, n.holds...)
@@ -126,7 +126,7 @@ func (e *Engine) settle(a *Ask, v *view, out outcome) (outcome, error) {
 		m.rules = slices.DeleteFunc(against, func(r *rule) bool { return slices.Contains(holds, r) })
 	}
 	out.allowed, out.more = !denied && !m.held, m
-	return out, nil
+	return nil
 }
 
 // named finds the rules that reasons of the bundle name.

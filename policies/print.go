@@ -65,10 +65,12 @@ func printAsk(seed maphash.Seed, a *Ask, principal uint64) uint64 {
 	p = p.bool(a.Plan.InPlan).str(a.Plan.ID).num(int64(a.Plan.Step)).num(int64(a.Plan.Steps)).num(int64(a.Plan.Done))
 	p = p.time(a.Plan.Expires).str(a.Plan.BundleAtIssue)
 	p = p.addr(a.IP).bool(a.TLS).time(a.Now).list(a.Labels)
-	p = p.bool(a.Local).bool(a.Approved).num(int64(len(a.Overlays)))
-	for _, o := range a.Overlays {
-		digest := o.Digest()
-		p = append(p, digest[:]...)
+	if a.Local || a.Approved || len(a.Overlays) > 0 { // what most Asks lack costs them nothing
+		p = p.bool(a.Local).bool(a.Approved)
+		for _, o := range a.Overlays {
+			digest := o.Digest()
+			p = append(p, digest[:]...)
+		}
 	}
 	return maphash.Bytes(seed, p)
 }

@@ -38,7 +38,8 @@ const (
 	readUnknown = readInput | readNulls | readUndeclared | (readPlan &^ readInPlan)
 )
 
-// contextPaths names the leaf of the context behind each field. Reading a path reads every leaf below it.
+// contextPaths names the leaf of the context behind each field. Reading a path reads every leaf below it. An overlay may
+// read them all but inputNulls and undeclared, and its input is made of Json records.
 var contextPaths = map[string]field{
 	"now": readNow, "net.ip": readIP, "net.tls": readTLS, "trust": readTrust, "onBehalfOf": readUser,
 	"plan.inPlan": readInPlan, "plan.id": readPlanID, "plan.step": readStep, "plan.steps": readSteps,

@@ -172,6 +172,32 @@ func TestFindTakesTheNewestActivePlanOfTheSameAgentAndUser(t *testing.T) {
 	}
 }
 
+func TestActivePlansAreTheOwnersHeadsNewestFirst(t *testing.T) {
+	w := newWorld(t, nil)
+	first, second, over := w.captured("/a"), w.captured("/b"), w.captured("/c")
+	grown, _ := w.grow(first.ID, "/d")
+	if err := w.SetState(t.Context(), mine(alice), over.ID, plans.Completed, ""); err != nil {
+		t.Fatal(err)
+	}
+	for _, again := range []string{"at once", "after a restart"} {
+		list := w.Active(alice, 10)
+		if len(list) != 2 || list[0].Root() != grown.Root || list[1].Root() != second.Root {
+			t.Fatalf("%s: %d plans", again, len(list))
+		}
+		if list = w.Active(alice, 1); len(list) != 1 || list[0].Root() != grown.Root {
+			t.Fatalf("%s: %d plans, want the newest", again, len(list))
+		}
+		if len(w.Active(bob, 10)) != 0 || len(w.Active(alice, 0)) != 0 {
+			t.Fatalf("%s: somebody else's", again)
+		}
+		w.reopen()
+	}
+	w.clock.move(time.Hour)
+	if len(w.Active(alice, 10)) != 0 {
+		t.Fatal("expired")
+	}
+}
+
 func TestATokenThatMayBeShownAloneSaysSo(t *testing.T) {
 	w := newWorld(t, nil)
 	p := w.capture(alice)

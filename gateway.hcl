@@ -538,6 +538,9 @@ approvals {
   # Keep the person who answers for an agent from deciding about its calls.
   separate = false
 
+  # The lowest role that may decide: "member", "manager" or "admin"; a policy's @approver may ask for a higher one.
+  approver = "manager"
+
   # The largest amount that an admin may approve; empty: none. A call's amount is its argument amount, value,
   # total, price or cost.
   admin_limit = ""

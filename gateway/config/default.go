@@ -72,7 +72,7 @@ func unsettled() Config {
 			Enabled: []string{"redact-secrets"}, Fuel: 4_000_000, ByteFuel: 512, InitFuel: 50_000_000, Memory: 16 << 20, Wait: 100 * time.Millisecond,
 			MaxContext: 1 << 20, MaxVerdict: 16 << 10, Traps: 5, TrapWindow: time.Minute, BreakFor: 10 * time.Second,
 		},
-		Approvals: Approvals{Required: 1, TTL: 30 * time.Minute, MemberLimit: "0", MaxOpen: 100, MaxAll: 10_000, Keep: 7 * 24 * time.Hour},
+		Approvals: Approvals{Required: 1, TTL: 30 * time.Minute, Approver: "manager", MemberLimit: "0", MaxOpen: 100, MaxAll: 10_000, Keep: 7 * 24 * time.Hour},
 		ArmorIQ:   ArmorIQ{Enabled: true, Arguments: "exact", Answers: "auto"},
 		Log:       Log{Level: "info", Format: "text"},
 		Demo:      Demo{Server: true},

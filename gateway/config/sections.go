@@ -434,6 +434,9 @@ type Approvals struct {
 	TTL time.Duration `koanf:"ttl" min:"1s" max:"168h"`
 	// Separate keeps the person who answers for an agent from deciding about its calls. Default false.
 	Separate bool `koanf:"separate"`
+	// Approver is the lowest role that may decide: member, manager or admin; a policy's @approver may ask for a higher one.
+	// Default manager.
+	Approver string `koanf:"approver" oneof:"member,manager,admin"`
 	// AdminLimit, ManagerLimit and MemberLimit are the largest amount that one with this role may approve, as a decimal
 	// number; a call's amount is its argument amount, value, total, price or cost. Default "": none for admins and
 	// managers; "0" for members, who may then approve only what has no amount.

@@ -54,6 +54,7 @@ func (g *Gateway) openApprovals(ctx context.Context) error {
 	c := g.o.Config.Approvals
 	ac := approvals.DefaultConfig()
 	ac.Required, ac.TTL, ac.Separate, ac.MaxOpen, ac.MaxAll, ac.Keep = c.Required, c.TTL, c.Separate, c.MaxOpen, c.MaxAll, c.Keep
+	ac.Approver = c.Approver
 	ac.Limits = map[string]string{"admin": c.AdminLimit, "manager": c.ManagerLimit, "member": c.MemberLimit}
 	var err error
 	g.approvals, err = approvals.Open(ctx, ac, approvals.Deps{Store: g.store, Ledger: g.ledger, Directory: approvers{g.people}, Now: g.o.Now, Rand: g.o.Rand})

@@ -21,9 +21,9 @@ type Plans interface {
 	Held(tenant string, root merkle.Hash) (h *intent.Held, state string, ok bool)
 }
 
-// Proofs verifies that a caller holds a key (RFC 9449) and names the key by its thumbprint (RFC 7638).
+// Proofs verifies, for one request and once, that a caller holds the key with this thumbprint (RFC 9449, RFC 7638).
 type Proofs interface {
-	Verify(proof []byte, method, url string, token []byte, now time.Time) (thumbprint string, err error)
+	VerifyKey(thumbprint string, proof []byte, method, url string, token []byte, now time.Time) error
 }
 
 // Intent proves that the call is a step of a signed plan: token, expiry, revocation, plan state, and the Merkle proof
@@ -134,18 +134,18 @@ func (s Intent) grant(c *pipeline.Call, tok *intent.Token) error {
 // its being registered for the calling agent or by a signature made for this very request.
 func (s Intent) bearer(c *pipeline.Call, tok *intent.Token) (intent.Bearer, error) {
 	who := intent.Bearer{Tenant: c.Caller.Tenant(), User: c.Caller.User(), Agent: c.Caller.Agent(), KeyID: c.Caller.KeyID()}
-	if tok.Claims().Thumbprint == "" {
+	want := tok.Thumbprint()
+	if want == "" {
 		return who, nil
 	}
 	who.Thumbprint = c.Caller.Thumbprint()
-	if len(c.Shown.Possession) == 0 || s.Proofs == nil {
+	if who.Thumbprint == want || len(c.Shown.Possession) == 0 || s.Proofs == nil {
 		return who, nil
 	}
-	var err error
-	who.Thumbprint, err = s.Proofs.Verify(c.Shown.Possession, c.Shown.Method, c.Shown.Target, c.Shown.Token, c.Started)
-	if err != nil {
+	if err := s.Proofs.VerifyKey(want, c.Shown.Possession, c.Shown.Method, c.Shown.Target, c.Shown.Token, c.Started); err != nil {
 		return who, pipeline.Deny("bearer_mismatch", "the proof of possession does not verify: "+err.Error()).Because(err)
 	}
+	who.Thumbprint = want
 	return who, nil
 }
 

@@ -2,7 +2,9 @@ package stages
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/gatewright/gatewright/gateway/pipeline"
@@ -41,14 +43,17 @@ func (s Terms) Check(_ context.Context, c *pipeline.Call) error {
 	if c.Again() || c.Trial || len(t.Rates) == 0 {
 		return nil // nothing goes out
 	}
-	key := c.Caller.Tenant() + "/" + c.Caller.Agent()
-	if c.Token != nil {
-		key += "/" + c.Token.ID() // the same however often its plan grows
-	}
-	if wait, ok := s.Keeper.Allow(key, t, c.Started); !ok {
+	if wait, ok := s.Keeper.Allow(counted(c, t), t, c.Started); !ok {
 		d := pipeline.Deny(pipeline.RateLimited, fmt.Sprintf("the plan's policy allows no more calls for %s", wait.Round(time.Second)))
 		d.RetryAfter = max(wait, time.Second)
 		return d.WithReason("rate_limited terms")
 	}
 	return nil
+}
+
+// counted names what calls are counted by: the agent and what its policy says. So neither another token nor a plan that
+// has grown gives it the whole rate again.
+func counted(c *pipeline.Call, t *terms.Terms) string {
+	sum := sha256.Sum256([]byte(strings.Join(t.Lines, "\n")))
+	return c.Caller.Tenant() + "/" + c.Caller.Agent() + "/" + string(sum[:16])
 }

@@ -22,13 +22,28 @@ type Parts struct {
 
 // Plans is the register of plans and tokens.
 type Plans interface {
+	Capturer
+	Truster
+	Shelf
+}
+
+// Capturer takes plans in and gives tokens out.
+type Capturer interface {
 	CapturePlan(ctx context.Context, who plans.Owner, d plans.Draft) (plans.Captured, error)
 	Token(ctx context.Context, who plans.Owner, planID string, o plans.TokenOptions) (plans.Issued, error)
+	SetState(ctx context.Context, by plans.Actor, id string, to plans.State, reason string) error
+	View(ctx context.Context, who plans.Owner, id string) (plans.Captured, error)
+}
+
+// Truster changes what tokens stand for.
+type Truster interface {
 	Delegate(ctx context.Context, who plans.Owner, parent *intent.Token, d plans.Delegation) (plans.Issued, string, error)
 	Reanchor(ctx context.Context, who plans.Owner, planID string, d plans.Draft, reason string) (plans.Captured, string, error)
 	RevokeTree(ctx context.Context, by plans.Actor, tokenID, reason string, cascade bool) (plans.Revocation, error)
-	SetState(ctx context.Context, by plans.Actor, id string, to plans.State, reason string) error
-	View(ctx context.Context, who plans.Owner, id string) (plans.Captured, error)
+}
+
+// Shelf is the plans that are held.
+type Shelf interface {
 	Head(who plans.Owner, planID string) (id string, held *intent.Held, ok bool)
 	Find(who plans.Owner, op, server, tool string) (planID string, step int, ok bool)
 	Active(who plans.Owner, n int) []*intent.Held

@@ -49,6 +49,15 @@ type Exchange struct {
 	Remote netip.Addr // the client, after trusted proxies
 }
 
+// Target is the request's URL as a proof of possession names it (RFC 9449 4.2): scheme, host and path, without query.
+func (x *Exchange) Target() string {
+	scheme := "http://"
+	if x.IsTLS() {
+		scheme = "https://"
+	}
+	return scheme + strings.ToLower(string(x.Head.Host)) + x.Path
+}
+
 // Server is the data port.
 type Server struct {
 	config Config

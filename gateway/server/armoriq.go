@@ -18,6 +18,7 @@ import (
 	"github.com/gatewright/gatewright/gateway/terms"
 	"github.com/gatewright/gatewright/gateway/usage"
 	"github.com/gatewright/gatewright/merkle/intent"
+	"github.com/gatewright/gatewright/policies"
 )
 
 // openLogins tells the directory whose JWTs sign people in.
@@ -95,6 +96,16 @@ func (a approvers) Owner(ctx context.Context, tenant, agent string) (string, err
 		return "", nil
 	}
 	return found.Owner, err
+}
+
+// overlays is what a tenant's profile lays over its bundle. One that cannot be read hides nothing here: each call is
+// refused for it.
+func (g *Gateway) overlays(tenant string) []*policies.Overlay {
+	t, err := g.terms.Of(tenant, nil)
+	if err != nil || t == nil {
+		return nil
+	}
+	return t.Overlays
 }
 
 // armoriq is the dialect of ArmorIQ's clients.

@@ -59,7 +59,7 @@ func (g *Gateway) buildProxy() error {
 	}
 	limits := requestLimits(c)
 	routes := map[string]proxy.Route{
-		"mcp":         &mcp.Dialect{Line: g.line, Catalogue: g.tools, Policies: &g.bundles.engines, Version: g.o.Version, JSON: limits},
+		"mcp":         &mcp.Dialect{Line: g.line, Catalogue: g.tools, Policies: &g.bundles.engines, Overlays: g.overlays, Version: g.o.Version, JSON: limits},
 		"api":         &native.Dialect{Line: g.line, Plans: g.plans, JSON: limits},
 		".well-known": &native.Keys{Version: g.o.Version, LedgerKeys: []string{g.VerifierKey().String()}, JWKS: g.jwks},
 	}

@@ -59,7 +59,7 @@ func openDeviceCode(r *request) {
 		r.stranger(d)
 		return
 	}
-	page := r.target()
+	page := r.x.Target()
 	page = page[:len(page)-len(r.x.Path)] + "/auth/device"
 	r.reply(http.StatusOK, map[string]any{
 		"device_code": c.Device, "user_code": c.User, "verification_uri": page, "verification_uri_complete": page + "?code=" + c.User,

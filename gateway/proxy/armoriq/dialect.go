@@ -16,7 +16,6 @@ package armoriq
 import (
 	"context"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/gatewright/gatewright/gateway/pipeline"
@@ -84,7 +83,7 @@ func (d *Dialect) Serve(x *proxy.Exchange) {
 	if r.c.Credential == nil && x.Head.Authorization == nil {
 		r.c.Credential = r.tokenAlone()
 	}
-	r.c.Shown.Possession, r.c.Shown.Method, r.c.Shown.Target = x.Head.Possession, r.route.method, r.target()
+	r.c.Shown.Possession, r.c.Shown.Method, r.c.Shown.Target = x.Head.Possession, r.route.method, x.Target()
 	r.c.Read = func(context.Context, *pipeline.Call) error { return r.read() }
 	d.Line.Run(context.Background(), r.c)
 	r.answer()
@@ -116,13 +115,4 @@ func (r *request) read() error {
 		r.c.Args = r.body
 	}
 	return r.route.read(r)
-}
-
-// target is the request's URL as a proof of possession must name it: without query.
-func (r *request) target() string {
-	scheme := "http://"
-	if r.x.IsTLS() {
-		scheme = "https://"
-	}
-	return scheme + strings.ToLower(string(r.x.Head.Host)) + r.x.Path
 }

@@ -106,6 +106,9 @@ func (e *exchange) visible(c *pipeline.Call, t *catalogue.Tool) bool {
 		Principal: c.Caller.Principal(), User: c.Caller.User(), Action: "call_tool", Server: t.Server, Tool: t.Name,
 		Plan: policies.PlanFacts{InPlan: true}, IP: c.Remote, TLS: c.TLS, Now: c.Started,
 	}
+	if e.d.Overlays != nil {
+		a.Overlays = e.d.Overlays(c.Caller.Tenant())
+	}
 	d := e.d.Policies.For(c.Caller.Tenant()).Decide(&a)
 	return d.Allowed() || d.Held()
 }

@@ -33,8 +33,9 @@ type Dialect struct {
 	Line      *pipeline.Line
 	Catalogue Catalogue
 	Policies  Engines
-	Version   string       // of the gateway, told to clients
-	JSON      canon.Limits // bounds of a message
+	Overlays  func(tenant string) []*policies.Overlay // what narrows a tenant's bundle; nil: nothing does
+	Version   string                                  // of the gateway, told to clients
+	JSON      canon.Limits                            // bounds of a message
 
 	pool sync.Pool
 }

@@ -244,6 +244,9 @@ func (e *exchange) shown(c *pipeline.Call, m meta) error {
 		}
 		c.Shown.Token = m.intent
 	}
+	if h.Possession != nil {
+		c.Shown.Possession, c.Shown.Method, c.Shown.Target = h.Possession, string(e.x.Method()), e.x.Target()
+	}
 	if h.Step == nil && h.Proof == nil {
 		return nil
 	}

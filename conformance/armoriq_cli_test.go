@@ -4,15 +4,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"net/url"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // ArmorIQ's command line, as a person uses it who has no key: sign in with a code that somebody approves, look around, and
@@ -84,7 +83,7 @@ func (p *person) signIn(t testing.TB, decide ...string) (int, string) {
 				t.Fatalf("agent %s %s: %+v", decide[0], code, r)
 			}
 		}
-		if errors.Is(err, io.EOF) || err != nil {
+		if err != nil {
 			break
 		}
 	}
@@ -95,12 +94,11 @@ func (p *person) signIn(t testing.TB, decide ...string) (int, string) {
 // narrow lets agents compute and nothing else, in ArmorIQ's words.
 const narrow = `{"schemaVersion":"armor.policy.v1","kind":"PolicyProfile","metadata":{"name":"only-sums","description":"Sums alone."},
 "defaults":{"decision":"deny","conflictResolution":"deny_overrides"},
-"statements":[{"id":"sums","effect":"permit","principal":{"type":"any","id":"*"},"action":{"type":"tool","eq":"calculate"},"resource":{"type":"tool","scope":"*"},"conditions":[]}]}`
+"statements":[{"id":"sums","effect":"permit","principal":{"type":"agent","id":"*"},"action":{"type":"mcp_tool","eq":"calculate"},"resource":{"type":"workspace","scope":"current"},"conditions":[]}]}`
 
 func TestArmorIQCommandLineSignsInAndProposes(t *testing.T) {
 	t.Parallel()
 	g := start(t, Setup{})
-	answers(t, g, "POST", "/auth/device/code")
 	p := &person{g: g, home: t.TempDir()}
 	begun := send(t, "POST", g.URL+"/auth/device/code", head{"Content-Type": "application/json"}, "{}")
 	var code struct {
@@ -145,26 +143,20 @@ func (p *person) proposes(t *testing.T) {
 	p.succeeds(t, []string{"Proposed"}, "policy", "propose", "--file", file)
 	notes().ok(t)
 	r := p.g.run(t, "", nil, "proposal", "list", "--json")
-	var list []struct{ ID, Kind, State string }
-	if err := json.Unmarshal([]byte(r.out), &list); err != nil || r.code != 0 || len(list) == 0 {
+	var list []struct{ ID, State string }
+	if err := json.Unmarshal([]byte(r.out), &list); err != nil || r.code != 0 {
 		t.Fatalf("proposal list: %v %+v", err, r)
 	}
-	var open string
-	for _, one := range list {
-		if one.State == "pending" || one.State == "open" || one.State == "proposed" {
-			open = one.ID
-		}
+	i := slices.IndexFunc(list, func(one struct{ ID, State string }) bool { return one.State == "pending" })
+	if i < 0 {
+		t.Fatalf("nothing is proposed: %s", r.out)
 	}
-	if r := p.g.run(t, "", nil, "proposal", "approve", open); r.code != 0 {
-		t.Fatalf("proposal approve %q: %+v, of %+v", open, r, list)
+	if r := p.g.run(t, "", nil, "proposal", "approve", list[i].ID); r.code != 0 {
+		t.Fatalf("proposal approve: %+v", r)
 	}
 	notes().refused(t, "policy_denied")
 	a.call(t, "demo", "calculate", `{"expression":"6*7"}`, tok.Token).ok(t)
 	p.succeeds(t, []string{"only-sums"}, "policy", "show")
 	p.g.manage(t, p.g.Admin(), "DELETE", "/api/v1/profile", nil, nil)
-	deadline := time.Now().Add(patience)
-	for notes().Result == nil && time.Now().Before(deadline) {
-		time.Sleep(20 * time.Millisecond)
-	}
-	notes().ok(t)
+	waitFor(t, "the profile's end", func() bool { return notes().Result != nil })
 }

@@ -17,6 +17,7 @@ import uuid
 
 from armoriq_sdk import ArmorIQClient
 from armoriq_sdk.exceptions import (
+    ConfigurationException,
     DelegationException,
     IntentMismatchException,
     IntentReanchorException,
@@ -457,7 +458,9 @@ def flow_catalogue():
         return {"metadata": m.model_dump()}
 
     def people():
-        who = client.resolve_user("Somebody@Else.Example")
+        who = client.resolve_user(client.user_id)
+        expect(who["userId"] == client.user_id, f"{who}")
+        refused(ConfigurationException, lambda: client.resolve_user("Somebody@Else.Example"))
         role = client._resolve_user_role("somebody@else.example")
         expect(isinstance(role["limit"], (int, float)), f"{role}")
         return {"user": who, "role": role}

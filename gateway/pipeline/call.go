@@ -30,7 +30,8 @@ type Call struct {
 	Route      string                             // route template, as "/mcp/{server}"
 	Remote     netip.Addr                         // the client's address, after trusted_proxies
 	TLS        bool                               // whether the client's connection was encrypted
-	Credential []byte                             // API key as shown; never logged, never forwarded
+	Credential []byte                             // API key or JWT as shown; never logged, never forwarded
+	Reveal     func() []byte                      // finds a credential that is not in the header, once the source has been counted; nil when there is none
 	Read       func(context.Context, *Call) error // parses the body once the caller is known; fills the next group
 	Retry      string                             // Idempotency-Key, empty when none
 
@@ -52,6 +53,7 @@ type Call struct {
 	// Written by the stages, each its own.
 
 	Caller   identity.Caller
+	Alone    bool // the credential is an intent token: it opens calls of its own plan and nothing else
 	Tool     *catalogue.Tool
 	Token    *intent.Token // verified; the record of a refusal names it and its plan
 	Held     *intent.Held  // the plan of Grant, when this gateway holds it
@@ -168,6 +170,10 @@ func (c *Call) Planned() policies.PlanFacts {
 	}
 	return policies.PlanFacts{}
 }
+
+// Takes says whether the call, when it passes, takes what it was granted: a use of its step, its approval, its place in a
+// rate. A trial takes nothing, but for a local tool, where the permission given here is all that there is.
+func (c *Call) Takes() bool { return !c.Trial || c.Grant.Local() }
 
 // StageTimes returns how long each stage took, in the row's order.
 func (c *Call) StageTimes() []ledger.StageTime { return c.stages }

@@ -150,6 +150,9 @@ func (l *Line) proved(c *Call) error {
 	if c.Grant.Local() && !c.Trial || c.Trial && c.Answer == nil {
 		return Deny(StepLocal, "")
 	}
+	if c.Trial && c.Grant.Local() && c.Filtered != "" { // its caller would run it as it was before
+		return Deny(FilterDenied, "a filter would change the arguments of this local tool").WithReason("local, " + c.Filtered)
+	}
 	ask := c.BuildAsk(c.Ask.Plan.Done) // how far the plan is may change meanwhile; what is asked may not
 	if !c.Decision.Allowed() || !c.Decision.Covers(&ask) {
 		return Deny(PolicyDenied, "").WithReason("decision does not cover the call")
@@ -355,7 +358,7 @@ func (l *Line) admit(ctx context.Context, c *Call) (id string, err error) {
 // useApproval spends the approval of a held call before the call is admitted: when the process ends in between, the
 // approval is gone and nothing went out.
 func (l *Line) useApproval(ctx context.Context, c *Call, record string) error {
-	if c.Approval == "" || c.Trial {
+	if c.Approval == "" || !c.Takes() {
 		return nil
 	}
 	if l.Approvals == nil {
@@ -372,10 +375,10 @@ func (l *Line) useApproval(ctx context.Context, c *Call, record string) error {
 
 // spend writes the admitted record, with the use of the plan's step where there is one.
 func (l *Line) spend(ctx context.Context, c *Call, r *ledger.Record) error {
-	if c.Trial {
+	if !c.Takes() {
 		tried(r)
 	}
-	if !c.Grant.Valid() || c.Trial {
+	if !c.Grant.Valid() || !c.Takes() {
 		return l.append(ctx, r)
 	}
 	m, err := l.Ledger.Admit(ctx, r, wal.Use{

@@ -44,7 +44,7 @@ func (l *Line) recordOutcome(c *Call) (*ledger.Record, error) {
 		return l.recordAgain(c, ledger.Settled)
 	}
 	r, err := l.record(c, ledger.Settled)
-	if err == nil && c.Trial {
+	if err == nil && !c.Takes() {
 		tried(r)
 	}
 	return r, err

@@ -42,10 +42,13 @@ func (s Identify) Check(_ context.Context, c *pipeline.Call) error {
 	if wait, ok := s.Sources.Allow(sourceKey(c.Remote), c.Started); !ok {
 		return limited("source address", wait)
 	}
+	if len(c.Credential) == 0 && c.Reveal != nil {
+		c.Credential = c.Reveal()
+	}
 	if len(c.Credential) == 0 {
 		return pipeline.Deny(pipeline.Unauthenticated, "")
 	}
-	caller, err := s.authenticate(c.Credential, c.Started)
+	caller, err := s.authenticate(c)
 	if err != nil {
 		return pipeline.Deny(pipeline.Unauthenticated, "").Because(err)
 	}
@@ -59,15 +62,16 @@ func (s Identify) Check(_ context.Context, c *pipeline.Call) error {
 	return nil
 }
 
-func (s Identify) authenticate(credential []byte, now time.Time) (identity.Caller, error) {
-	head, _, isJWS := bytes.Cut(credential, []byte("."))
+func (s Identify) authenticate(c *pipeline.Call) (identity.Caller, error) {
+	head, _, isJWS := bytes.Cut(c.Credential, []byte("."))
 	switch {
 	case !isJWS || s.Tokens == nil:
-		return s.Directory.Authenticate(credential, now)
+		return s.Directory.Authenticate(c.Credential, c.Started)
 	case s.Verifier != nil && isIntent(head):
-		return s.holder(credential, now)
+		c.Alone = true
+		return s.holder(c.Credential, c.Started)
 	}
-	return s.Tokens.AuthenticateJWT(credential, now)
+	return s.Tokens.AuthenticateJWT(c.Credential, c.Started)
 }
 
 // isIntent says whether the JWS calls itself an intent token. It is believed nothing else before its signature.

@@ -1,6 +1,7 @@
 package stages
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -46,6 +47,11 @@ func (Intent) Name() string { return "intent" }
 func (s Intent) Check(_ context.Context, c *pipeline.Call) error {
 	if len(c.Shown.Token) == 0 && c.Plan {
 		return pipeline.Deny(pipeline.IntentRequired, "")
+	}
+	if c.Alone && (!bytes.Equal(c.Shown.Token, c.Credential) || !c.Plan && c.Action != "check_policy") {
+		d := pipeline.Deny(pipeline.WrongKeyKind, "a token shown alone opens calls of its own plan and nothing else")
+		d.Hint = "use an API key or a JWT of a configured login"
+		return d
 	}
 	var tok *intent.Token
 	if len(c.Shown.Token) > 0 {

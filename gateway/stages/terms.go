@@ -40,7 +40,7 @@ func (s Terms) Check(_ context.Context, c *pipeline.Call) error {
 		return nil
 	}
 	c.Overlays = t.Overlays
-	if c.Again() || c.Trial || len(t.Rates) == 0 {
+	if c.Again() || !c.Takes() || len(t.Rates) == 0 {
 		return nil // nothing goes out
 	}
 	if wait, ok := s.Keeper.Allow(counted(c, t), t, c.Started); !ok {

@@ -80,8 +80,8 @@ func (d *Dialect) Serve(x *proxy.Exchange) {
 		r.route.open(r)
 		return
 	}
-	if r.c.Credential == nil && x.Head.Authorization == nil {
-		r.c.Credential = r.tokenAlone()
+	if r.c.Credential == nil && x.Head.Authorization == nil && x.Head.CSRG.Path != nil && r.route.method == post {
+		r.c.Reveal = r.tokenAlone
 	}
 	r.c.Shown.Possession, r.c.Shown.Method, r.c.Shown.Target = x.Head.Possession, r.route.method, x.Target()
 	r.c.Read = func(context.Context, *pipeline.Call) error { return r.read() }

@@ -38,7 +38,7 @@ func (r *request) readCall(w *wanted) error {
 		}
 		w.token.jwt = string(h)
 	}
-	if w.token.jwt == "" && isJWS(r.c.Credential) {
+	if w.token.jwt == "" && r.c.Alone {
 		w.token.jwt = string(r.c.Credential) // a token shown alone is credential and intent in one
 	}
 	if w.token.jwt != "" {
@@ -54,8 +54,6 @@ func (w *wanted) intentToken(raw []byte, at string) error {
 	}
 	return readObject(raw, at, fields{"jwt_token": w.token.at, "token": w.token.at, "jwt": func(_ []byte, at string) error { return w.token.at(raw, at) }, "plan_id": text(&w.planID, 256)})
 }
-
-func isJWS(credential []byte) bool { return strings.Count(string(credential), ".") == 2 }
 
 // call makes the pipeline's call of it.
 func (r *request) call(w *wanted) error {
@@ -132,7 +130,7 @@ func readTool(r *request) error {
 	if err := r.readCall(&w); err != nil {
 		return err
 	}
-	if r.x.Head.CSRG.Path == nil || r.x.Head.CSRG.Proof == nil {
+	if !shownProof(&r.x.Head.CSRG) {
 		d := pipeline.Deny(pipeline.IntentInvalid, "the step and its proof are missing").WithReason("proof_missing")
 		d.Hint = "send X-CSRG-Path: /steps/[i]/tool and X-CSRG-Proof: step_proofs[i]"
 		return d

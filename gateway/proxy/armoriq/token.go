@@ -112,20 +112,23 @@ func (d *Dialect) openToken(raw []byte, at string) (jwt string, err error) {
 	}
 	var o outer
 	var inner []byte
+	var plain string
 	var issued, expires json.Number
 	var policy []byte
 	err = readObject(raw, at, fields{
-		"token": object(&inner), "jwt": text(&o.JWT, 8192), "jwt_token": text(&o.JWT, 8192), "plan_hash": text(&o.PlanHash, 128),
+		"token": object(&inner), "jwt": text(&o.JWT, 8192), "jwt_token": text(&plain, 8192), "plan_hash": text(&o.PlanHash, 128),
 		"issued_at": number(&issued), "expires_at": number(&expires), "policy": value(&policy), "identity": text(&o.Identity, 1024),
 		"public_key": text(&o.PublicKey, 128), "version": text(&o.Version, 16), "signature": text(&o.Signature, 256),
 	})
 	switch {
 	case err != nil:
 		return "", err
+	case plain != "" && o.JWT != "" && plain != o.JWT:
+		return "", malformed(at+"/jwt_token", "is another token than jwt")
 	case inner != nil:
 		return d.openToken(inner, at+"/token")
 	case o.Signature == "" && o.PublicKey == "":
-		return o.JWT, nil
+		return max(o.JWT, plain), nil // the one that is there
 	}
 	o.IssuedAt, _ = strconv.ParseInt(string(issued), 10, 64)   // what is no whole number is not what was signed
 	o.ExpiresAt, _ = strconv.ParseInt(string(expires), 10, 64) // likewise
@@ -209,7 +212,7 @@ func (s *shown) at(raw []byte, at string) error {
 // tokenAlone finds, in a request without any other credential that shows a step's proof, the token in the body that may
 // be the credential. Whether it may is decided when it is verified.
 func (r *request) tokenAlone() []byte {
-	if r.x.Head.CSRG.Path == nil || r.route.method != post {
+	if !shownProof(&r.x.Head.CSRG) || r.route.method != post {
 		return nil
 	}
 	body, err := r.checked()

@@ -324,7 +324,7 @@ func (l *Log) publish(q []*item) {
 	for _, it := range q {
 		if it.fate == nil {
 			n++
-			l.shelve(it.event.Tenant, it.at)
+			l.shelve(it.event.Tenant, it.event.ID, it.event.Of, it.at)
 		}
 	}
 	l.stats.Records += n

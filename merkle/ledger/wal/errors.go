@@ -18,6 +18,8 @@ var (
 	ErrBusy     = errors.New("ledger is over its bounds")
 	ErrClosed   = errors.New("ledger is closed")
 	ErrTenant   = errors.New("tenant has no ledger")
+	// ErrLookup says that a record may be there and was not reached: see Find.
+	ErrLookup = errors.New("too many records lie where it could be")
 )
 
 // Errors that keep a log from opening.

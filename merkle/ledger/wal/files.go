@@ -152,10 +152,14 @@ type window struct {
 	size int64
 	base int64
 	buf  []byte
+	few  bool // reads stand alone: no more than a small record is read ahead
 }
 
 // windowBytes is how much is read at once: large enough for sequential speed, small beside a segment.
 const windowBytes = 256 << 10
+
+// fewBytes is the same where single records are read: room for an ordinary one.
+const fewBytes = 4 << 10
 
 // at returns n bytes at off, valid until the next call. It reports io.ErrUnexpectedEOF past the end.
 func (w *window) at(off int64, n int) ([]byte, error) {
@@ -165,7 +169,11 @@ func (w *window) at(off int64, n int) ([]byte, error) {
 	if off >= w.base && off+int64(n) <= w.base+int64(len(w.buf)) {
 		return w.buf[off-w.base:][:n], nil
 	}
-	want := int(min(int64(max(n, windowBytes)), w.size-off))
+	ahead := windowBytes
+	if w.few {
+		ahead = fewBytes
+	}
+	want := int(min(int64(max(n, ahead)), w.size-off))
 	if cap(w.buf) < want {
 		w.buf = make([]byte, want)
 	}

@@ -43,8 +43,8 @@ func (l *Log) recover(ctx context.Context) error {
 	r := &replay{
 		fs: o.FS, dir: o.Dir, key: key, keys: true, instance: o.Instance, uses: l.uses, pins: pins.checkpoints(),
 		cutLast: o.CutLastBatch,
-		record: func(c *chain, _ *frame, _ *ledger.Record, at place) error {
-			l.shelve(c.name, at)
+		record: func(c *chain, _ *frame, r *ledger.Record, at place) error {
+			l.shelve(c.name, r.ID, r.Of, at)
 			return nil
 		},
 	}

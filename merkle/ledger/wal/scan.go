@@ -30,39 +30,6 @@ func (e *Entry) Record() (ledger.Record, error) {
 	return r, err
 }
 
-// shelf knows where a tenant's records lie: 8 bytes of memory for each.
-type shelf struct {
-	size   uint64
-	chunks []*[shelfChunk]spot
-}
-
-const shelfChunk = 256
-
-// spot is a place in 8 bytes: segments are at most 1 GiB.
-type spot struct{ segment, off uint32 }
-
-func (s *shelf) add(at place) {
-	i := s.size % shelfChunk
-	if i == 0 {
-		s.chunks = append(s.chunks, new([shelfChunk]spot))
-	}
-	s.chunks[len(s.chunks)-1][i] = spot{uint32(at.segment), uint32(at.off)}
-	s.size++
-}
-
-func (s *shelf) at(i uint64) spot { return s.chunks[i/shelfChunk][i%shelfChunk] }
-
-// shelve notes where a durable record lies. Log.view is held, or nobody else has the log yet.
-func (l *Log) shelve(tenant string, at place) {
-	s := l.tenants[tenant]
-	if s == nil {
-		s = &shelf{}
-		l.tenants[tenant] = s
-		l.names = append(l.names, tenant)
-	}
-	s.add(at)
-}
-
 // Scan returns up to n records of one tenant in order, from an index on; none at its end. It may
 // return fewer than n before the end, at least one. A tenant without records is ErrTenant.
 func (l *Log) Scan(ctx context.Context, tenant string, from uint64, n int) ([]Entry, error) {
@@ -118,7 +85,7 @@ func (r *reader) segment(number uint32) error {
 		return err
 	}
 	size, err := f.Size()
-	r.w, r.open = window{f: f, size: size, buf: r.w.buf[:0]}, number
+	r.w, r.open = window{f: f, size: size, buf: r.w.buf[:0], few: r.w.few}, number
 	return err
 }
 

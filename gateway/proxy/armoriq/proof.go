@@ -115,6 +115,11 @@ func (r *request) proof(tool string) error {
 	return nil
 }
 
+// shownProof says whether a step's path stands there with a proof; some clients write null for none.
+func shownProof(h *proxy.CSRG) bool {
+	return h.Path != nil && len(h.Proof) > 0 && string(h.Proof) != "null"
+}
+
 func mismatch(text string) error {
 	return &intent.Error{Reason: intent.ProofMismatch, Msg: text, Hint: "send path, proof and digest as they were issued with the token"}
 }

@@ -1,0 +1,599 @@
+package conformance_test
+
+import (
+	"bufio"
+	"crypto"
+	"crypto/ed25519"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"maps"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gatewright/gatewright/merkle/canon"
+)
+
+// ArmorIQ's request flow, step by step as its page has it, in raw HTTP: no client stands between, and every header is
+// spelled as there.
+
+// armored is the gateway of these tests: the organisations demo and other, two servers with the same tools, and logins.
+type armored struct {
+	*Gateway
+	base  string
+	other string // admin key of the organisation "other"
+	eddsa ed25519.PrivateKey
+	rsa   *rsa.PrivateKey
+	mac   []byte
+}
+
+// armory has the one gateway while any test wants it.
+var armory struct {
+	sync.Mutex
+	wanted int
+	is     *armored
+}
+
+// requestFlow makes the test parallel and gives it the gateway. All tests that want it have said so before the first of
+// them goes on, so that one gateway serves them all.
+func requestFlow(t *testing.T) *armored {
+	t.Helper()
+	armory.Lock()
+	armory.wanted++
+	armory.Unlock()
+	t.Cleanup(func() {
+		armory.Lock()
+		defer armory.Unlock()
+		if armory.wanted--; armory.wanted == 0 && armory.is != nil {
+			_ = armory.is.Kill()
+			_ = os.RemoveAll(armory.is.base)
+			armory.is = nil
+		}
+	})
+	t.Parallel()
+	armory.Lock()
+	defer armory.Unlock()
+	if armory.is == nil {
+		armory.is = newArmored(t)
+	}
+	return armory.is
+}
+
+const (
+	audience = "gatewright-tests"
+	idp      = "https://idp.example"
+)
+
+func newArmored(t *testing.T) *armored {
+	t.Helper()
+	e2e := builtE2EServer(t)
+	base, err := os.MkdirTemp("", "gatewright-armored") //nolint:usetesting // outlives the test that needs it first
+	must(t, err)
+	a := &armored{base: base, Gateway: &Gateway{Dir: filepath.Join(base, "data"), Work: filepath.Join(base, "empty")}, mac: []byte(strings.Repeat("a secret of the issuer ", 2))}
+	_, a.eddsa, err = ed25519.GenerateKey(rand.Reader)
+	must(t, err)
+	a.rsa, err = rsa.GenerateKey(rand.Reader, 2048)
+	must(t, err)
+	a.Setup.Env = []string{"GATEWRIGHT_CFG_MODE=production"} // as an operator makes the second organisation
+	must(t, a.begin())
+	operator := regexp.MustCompile(`ak_live_\S{40,}`).FindString(a.Out())
+	var made struct{ Key struct{ Secret string } }
+	a.manage(t, operator, "POST", "/api/v1/organisations", map[string]any{"id": "other", "name": "Other", "admin": map[string]any{"name": "Other admin"}}, &made)
+	a.other = made.Key.Secret
+	a.Stop(t)
+	a.Setup = Setup{HCL: a.settings(t, e2e)}
+	must(t, a.begin())
+	a.offers(t, "e2e", "pay")
+	a.offers(t, "twin", "pay")
+	return a
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// settings are the suite's policies and server, that server a second time, and one login for each algorithm.
+func (a *armored) settings(t *testing.T, e2e string) string {
+	t.Helper()
+	in := func(name string) string { return filepath.Join(a.base, name) }
+	must(t, os.CopyFS(in("bundle"), os.DirFS(filepath.Join("..", "policies", "default"))))
+	own, err := fs.ReadFile(os.DirFS("armoriq"), "e2e.cedar")
+	must(t, err)
+	writeFile(t, filepath.Join(in("bundle"), "own.cedar"), string(own))
+	writeFile(t, in("eddsa.json"), fmt.Sprintf(`{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k1","x":%q}]}`, b64(a.eddsa.Public().(ed25519.PublicKey))))
+	writeFile(t, in("rsa.json"), fmt.Sprintf(`{"keys":[{"kty":"RSA","kid":"k1","n":%q,"e":%q}]}`, b64(a.rsa.N.Bytes()), b64(big.NewInt(int64(a.rsa.E)).Bytes())))
+	writeFile(t, in("mac"), string(a.mac))
+	hcl := fmt.Sprintf("policies {\n  bundle = %q\n}\n", in("bundle"))
+	for _, name := range []string{"e2e", "twin"} {
+		hcl += fmt.Sprintf("server %q {\n  tenant = \"demo\"\n  command = [%q]\n}\n", name, e2e)
+	}
+	for alg, file := range map[string]string{"EdDSA": `jwks_file = "eddsa.json"`, "RS256": `jwks_file = "rsa.json"`, "HS256": `secret_file = "mac"`} {
+		hcl += fmt.Sprintf("login %q {\n  tenant = \"demo\"\n  iss = %q\n  audience = %q\n  algorithm = %q\n  agent_claim = \"azp\"\n  %s\n}\n",
+			strings.ToLower(alg), idp+"/"+alg, audience, alg, strings.Replace(file, `= "`, `= "`+a.base+"/", 1))
+	}
+	return hcl
+}
+
+func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+
+// jws writes a signed object.
+func jws(t testing.TB, header, claims map[string]any, sign func(text []byte) []byte) string {
+	t.Helper()
+	text := b64([]byte(marshal(t, header))) + "." + b64([]byte(marshal(t, claims)))
+	return text + "." + b64(sign([]byte(text)))
+}
+
+func byEdDSA(key ed25519.PrivateKey) func([]byte) []byte {
+	return func(text []byte) []byte { return ed25519.Sign(key, text) }
+}
+
+func byHMAC(key []byte) func([]byte) []byte {
+	return func(text []byte) []byte {
+		m := hmac.New(sha256.New, key)
+		m.Write(text)
+		return m.Sum(nil)
+	}
+}
+
+func byRSA(key *rsa.PrivateKey) func([]byte) []byte {
+	return func(text []byte) []byte {
+		sum := sha256.Sum256(text)
+		out, _ := rsa.SignPKCS1v15(nil, key, crypto.SHA256, sum[:])
+		return out
+	}
+}
+
+// visitor is a person who works through an agent, with what a login of theirs claims.
+type visitor struct {
+	a           *armored
+	user, email string
+	agent       agent
+}
+
+func (a *armored) visitor(t testing.TB) visitor {
+	t.Helper()
+	v := visitor{a: a, email: fmt.Sprintf("person%d@acme.example", serial.Add(1)), agent: a.newAgent(t)}
+	var made struct{ ID string }
+	a.manage(t, a.Admin(), "POST", "/api/v1/users", map[string]any{"name": v.email, "email": v.email, "role": "Member"}, &made)
+	v.user = made.ID
+	return v
+}
+
+// claims are those of a login that is good; more changes them, nil takes one out.
+func (v visitor) claims(alg string, more map[string]any) map[string]any {
+	now := time.Now().Unix()
+	c := map[string]any{"iss": idp + "/" + alg, "aud": audience, "sub": "auth0|1", "email": v.email, "azp": v.agent.id, "iat": now, "exp": now + 900}
+	maps.Copy(c, more)
+	maps.DeleteFunc(c, func(_ string, value any) bool { return value == nil })
+	return c
+}
+
+// login is a JWT of the person.
+func (v visitor) login(t testing.TB, alg string, more map[string]any) string {
+	t.Helper()
+	sign := map[string]func([]byte) []byte{"EdDSA": byEdDSA(v.a.eddsa), "RS256": byRSA(v.a.rsa), "HS256": byHMAC(v.a.mac)}[alg]
+	return jws(t, map[string]any{"alg": alg, "typ": "JWT", "kid": "k1"}, v.claims(alg, more), sign)
+}
+
+// says sends a request exactly as it is spelled here.
+func (a *armored) says(t testing.TB, method, path string, headers []string, body any) answer {
+	t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(a.URL, "http://"))
+	must(t, err)
+	defer conn.Close()
+	text, ok := body.(string)
+	if !ok && body != nil {
+		text = marshal(t, body)
+	}
+	lines := append([]string{method + " " + path + " HTTP/1.1", "Host: " + conn.RemoteAddr().String(), "Connection: close"}, headers...)
+	if body != nil {
+		lines = append(lines, "Content-Type: application/json", fmt.Sprintf("Content-Length: %d", len(text)))
+	}
+	_, err = conn.Write([]byte(strings.Join(lines, "\r\n") + "\r\n\r\n" + text))
+	must(t, err)
+	resp, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
+	must(t, err)
+	defer resp.Body.Close()
+	return read(resp.StatusCode, resp.Header, []byte(readAll(resp)))
+}
+
+// into reads a 200 answer.
+func (a answer) into(t testing.TB, out any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(a.Body), out); err != nil || a.Status != http.StatusOK {
+		t.Fatalf("%v in %s", err, a)
+	}
+}
+
+// members are those of an answer, whatever its status.
+func (a answer) members(t testing.TB) map[string]any {
+	t.Helper()
+	var out map[string]any
+	if err := json.Unmarshal([]byte(a.Body), &out); err != nil {
+		t.Fatalf("%v in %s", err, a)
+	}
+	return out
+}
+
+// granted is an answer of any of the three addresses that issue tokens.
+type granted struct {
+	Success    bool
+	Token      json.RawMessage
+	ProxyToken string            `json:"proxy_token"`
+	JWT        string            `json:"jwt_token"`
+	PlanID     string            `json:"plan_id"`
+	PlanHash   string            `json:"plan_hash"`
+	Root       string            `json:"merkle_root"`
+	Reference  string            `json:"intent_reference"`
+	Proofs     []json.RawMessage `json:"step_proofs"`
+	Graph      struct {
+		Nodes []struct {
+			ID, Path, MCP, Action string
+			Index                 int
+			Leaf                  string `json:"leaf_hash"`
+		}
+		Edges []struct{ From, To string }
+	} `json:"reasoning_graph"`
+	Validation struct {
+		Denied []string `json:"denied_tools"`
+	} `json:"policy_validation"`
+}
+
+// compact is the token inside of the token object.
+func (g granted) compact(t testing.TB) string {
+	t.Helper()
+	var o struct{ JWT string }
+	must(t, json.Unmarshal(g.Token, &o))
+	return o.JWT
+}
+
+// steps of a plan as clients write them.
+type steps []map[string]any
+
+func (s steps) plan() map[string]any { return map[string]any{"goal": "test", "steps": s} }
+
+func of(mcp, action string, params map[string]any, after ...int) map[string]any {
+	s := map[string]any{"mcp": mcp, "action": action, "tool": action, "params": params}
+	if after != nil {
+		s["after"] = after
+	}
+	return s
+}
+
+func payment(amount any, to string) map[string]any {
+	return map[string]any{"amount": amount, "recipient": to}
+}
+
+// usual are three steps, so that proofs have siblings on both sides.
+func usual() steps {
+	return steps{of("e2e", "noop", map[string]any{}), of("e2e", "pay", payment(10, "a@b.example"), 0), of("twin", "pay", payment(20, "a@b.example"), 0, 1)}
+}
+
+// asked takes a token at an address with these headers.
+func (a *armored) asked(t testing.TB, path string, headers []string, plan steps) granted {
+	t.Helper()
+	var out granted
+	a.says(t, "POST", path, headers, map[string]any{"plan": plan.plan()}).into(t, &out)
+	if !out.Success || out.PlanID == "" || len(out.Proofs) != len(plan) || out.Reference == "" {
+		t.Fatalf("%s: %+v", path, out)
+	}
+	return out
+}
+
+// proving are the two headers of a step's proof.
+func (g granted) proving(i int, leaf string) []string {
+	return []string{fmt.Sprintf("X-CSRG-Path: /steps/[%d]/%s", i, leaf), "X-CSRG-Proof: " + string(g.Proofs[i])}
+}
+
+func called(mcp, action string, params map[string]any, more ...map[string]any) map[string]any {
+	out := map[string]any{"mcp": mcp, "action": action, "tool": action, "params": params, "arguments": params}
+	for _, m := range more {
+		maps.Copy(out, m)
+	}
+	return out
+}
+
+// folded is the root that a proof leads to from a leaf, as RFC 6962 has it.
+func folded(t *testing.T, leaf string, proof json.RawMessage) string {
+	t.Helper()
+	at := unhex(t, leaf)
+	var siblings []struct {
+		Position string
+		Hash     string `json:"sibling_hash"`
+	}
+	must(t, json.Unmarshal(proof, &siblings))
+	for _, s := range siblings {
+		pair := slices.Concat([]byte{1}, at, unhex(t, s.Hash))
+		if s.Position == "left" {
+			pair = slices.Concat([]byte{1}, unhex(t, s.Hash), at)
+		}
+		sum := sha256.Sum256(pair)
+		at = sum[:]
+	}
+	return hex.EncodeToString(at)
+}
+
+// content is the sealed plan as the control port has it, of which the hash is recomputed from its text.
+func (a *armored) content(t testing.TB, g granted) map[string]any {
+	t.Helper()
+	var out struct{ Content json.RawMessage }
+	a.manage(t, a.Admin(), "GET", "/api/v1/plans/"+g.PlanID+"/content", nil, &out)
+	text, err := canon.AppendCanonical(nil, out.Content, canon.DefaultLimits())
+	must(t, err)
+	if sum := sha256.Sum256(text); hex.EncodeToString(sum[:]) != g.PlanHash {
+		t.Errorf("plan_hash %s is not that of %s", g.PlanHash, text)
+	}
+	var p map[string]any
+	must(t, json.Unmarshal(out.Content, &p))
+	return p
+}
+
+// kept are the records of an organisation by id.
+func (g *Gateway) kept(t testing.TB, admin string) map[string]record {
+	t.Helper()
+	out := map[string]record{}
+	for _, r := range g.ledger(t, admin) {
+		out[r.ID] = r
+	}
+	return out
+}
+
+// onLedger fails the test unless the ledger has the answer as a refusal under this code.
+func (a *armored) onLedger(t testing.TB, ans answer, code string) {
+	t.Helper()
+	if r := a.kept(t, a.Admin())[ans.Record]; r.Kind != "refused" || r.Code != code {
+		t.Errorf("the ledger has %q as %s, want %s; answered %s", ans.Record, r.Raw, code, ans)
+	}
+}
+
+func TestTheRequestFlowWithAPersonsLogin(t *testing.T) {
+	a := requestFlow(t)
+	for _, alg := range []string{"EdDSA", "RS256", "HS256"} {
+		t.Run(alg, func(t *testing.T) {
+			t.Parallel()
+			v := a.visitor(t)
+			who := []string{"Authorization: Bearer " + v.login(t, alg, nil), "X-Organization-Id: demo"}
+			g := a.asked(t, "/iap/process", who, usual()) // 1 to 4
+			p := a.content(t, g)
+			if org := p["metadata"].(map[string]any)["orgId"]; org != "demo" || p["tenant"] != "demo" || p["user"] != v.user || p["agent"] != v.agent.id {
+				t.Errorf("the plan says %v", p)
+			}
+			var last answer
+			for i, s := range usual() { // 5 to 7
+				h := append([]string{"Authorization: Bearer " + g.ProxyToken}, g.proving(i, "tool")...)
+				last = a.says(t, "POST", "/tool", h, map[string]any{"mcp": s["mcp"], "tool": s["tool"], "params": s["params"]}).ok(t)
+			}
+			if !strings.Contains(last.text(), "paid 20 to a@b.example") {
+				t.Errorf("answered %s", last)
+			}
+			standsInTheLedger(t, a.Gateway, last.Receipt, "settled", "") // 8
+			kept := a.kept(t, a.Admin())
+			r := kept[kept[last.Record].Of]
+			if r.User != v.user || r.Agent != v.agent.id || r.Key != "login:"+strings.ToLower(alg) || r.Server != "twin" || r.Tool != "pay" || r.Token != g.Reference || !strings.Contains(r.Raw, g.PlanID) {
+				t.Errorf("on record %s", r.Raw)
+			}
+		})
+	}
+}
+
+func TestTheRequestFlowWithAnAPIKey(t *testing.T) {
+	a := requestFlow(t)
+	who := a.newAgent(t)
+	key := []string{"X-API-Key: " + who.key}
+	g := a.asked(t, "/iap/sdk/token", key, usual())
+	for i, s := range usual() {
+		body := map[string]any{"mcp": s["mcp"], "action": s["action"], "params": s["params"], "intent_token": map[string]any{"token": g.Token, "plan_id": g.PlanID}}
+		ans := a.says(t, "POST", "/invoke", append(g.proving(i, "action"), key...), body).ok(t)
+		if ans.Receipt == "" || ans.members(t)["verified"] != true {
+			t.Errorf("step %d: %s", i, ans)
+		}
+	}
+	if ans := a.says(t, "POST", "/invoke", g.proving(0, "action"), called("e2e", "noop", nil, map[string]any{"token": g.Token})); ans.Status != http.StatusUnauthorized {
+		t.Errorf("a token that is not made to be shown alone: %s", ans)
+	}
+}
+
+func TestTheRequestFlowWithAProofAlone(t *testing.T) {
+	a := requestFlow(t)
+	who := a.newAgent(t)
+	g := a.asked(t, "/intent", []string{"X-API-Key: " + who.key}, usual())
+	p := a.content(t, g)
+	if p["metadata"].(map[string]any)["orgId"] != "demo" {
+		t.Errorf("the plan says %v", p["metadata"])
+	}
+	if len(g.Graph.Nodes) != 3 || fmt.Sprint(g.Graph.Edges) != "[{step-0 step-1} {step-0 step-2} {step-1 step-2}]" {
+		t.Errorf("the graph is %+v", g.Graph)
+	}
+	for i, n := range g.Graph.Nodes {
+		if s := usual()[i]; n.Index != i || n.MCP != s["mcp"] || n.Action != s["action"] || n.Path != fmt.Sprintf("/steps/[%d]", i) || folded(t, n.Leaf, g.Proofs[i]) != g.Root {
+			t.Errorf("node %+v", n)
+		}
+	}
+	for i, s := range usual() {
+		for name, body := range map[string]map[string]any{"the object": {"token": g.Token}, "the compact token": {"token": g.compact(t)}, "csrg_token": {"csrg_token": g.Token}} {
+			ans := a.says(t, "POST", "/tool", g.proving(i, "tool"), called(s["mcp"].(string), s["action"].(string), s["params"].(map[string]any), body)).ok(t)
+			kept := a.kept(t, a.Admin())
+			if r := kept[kept[ans.Record].Of]; r.Agent != who.id || r.Key != who.keyID {
+				t.Errorf("%s: on record %s", name, r.Raw)
+			}
+		}
+	}
+	pay := called("e2e", "pay", payment(10, "a@b.example"), map[string]any{"token": g.Token})
+	for name, h := range map[string][]string{
+		"without a path": g.proving(1, "tool")[1:], "without a proof": g.proving(1, "tool")[:1], "without either": nil,
+	} {
+		for _, path := range []string{"/tool", "/invoke"} {
+			if ans := a.says(t, "POST", path, h, pay); ans.Status != http.StatusUnauthorized || ans.Record != "" {
+				t.Errorf("%s at %s: %s", name, path, ans)
+			}
+		}
+	}
+	a.manage(t, a.Admin(), "DELETE", "/api/v1/keys/"+who.keyID, nil, nil) // it stands for that key
+	if ans := a.says(t, "POST", "/tool", g.proving(1, "tool"), pay); ans.Status != http.StatusUnauthorized {
+		t.Errorf("after its key was revoked: %s", ans)
+	}
+}
+
+// TestATokenShownAloneOpensItsPlanOnly: who has a proxy token may take the steps of its plan, and get no other plan or
+// token with it.
+func TestATokenShownAloneOpensItsPlanOnly(t *testing.T) {
+	a := requestFlow(t)
+	v := a.visitor(t)
+	g := a.asked(t, "/iap/process", []string{"Authorization: Bearer " + v.login(t, "EdDSA", nil)}, usual())
+	more := a.asked(t, "/iap/process", []string{"Authorization: Bearer " + v.login(t, "EdDSA", nil)}, usual())
+	alone := []string{"Authorization: Bearer " + g.ProxyToken}
+	pub, _, err := ed25519.GenerateKey(rand.Reader)
+	must(t, err)
+	plan := steps{of("e2e", "pay", payment(999, "mallory@b.example"))}.plan()
+	for path, body := range map[string]any{
+		"/iap/process": map[string]any{"plan": plan}, "/iap/sdk/token": map[string]any{"plan": plan}, "/intent": map[string]any{"plan": plan},
+		"/iap/trust/reanchor":                   map[string]any{"newPlan": plan, "planId": g.PlanID},
+		"/iap/trust/delegate":                   map[string]any{"token": g.Token, "delegate_public_key": hex.EncodeToString(pub)},
+		"/api/v1/plans":                         map[string]any{"steps": []any{map[string]any{"server": "e2e", "tool": "pay", "args": payment(999, "m@b.example")}}},
+		"/api/v1/plans/" + g.PlanID + "/tokens": map[string]any{},
+	} {
+		for _, h := range [][]string{alone, append(alone, g.proving(0, "tool")...)} {
+			ans := a.says(t, "POST", path, h, body)
+			if ans.Status != http.StatusForbidden || ans.Code != "wrong_key_kind" {
+				t.Errorf("%s: %s", path, ans)
+				continue
+			}
+			a.onLedger(t, ans, "wrong_key_kind")
+		}
+	}
+	other := append(slices.Clone(alone), more.proving(0, "tool")...)
+	if ans := a.says(t, "POST", "/tool", other, called("e2e", "noop", nil, map[string]any{"token": more.Token})); ans.Result != nil || ans.Status < 400 {
+		t.Errorf("another token beside it: %s", ans)
+	}
+	a.says(t, "POST", "/tool", append(alone, g.proving(0, "tool")...), called("e2e", "noop", map[string]any{})).ok(t)
+}
+
+func TestEitherPathOfAStepProvesIt(t *testing.T) {
+	a := requestFlow(t)
+	who := a.newAgent(t)
+	key := "X-API-Key: " + who.key
+	g := a.asked(t, "/iap/sdk/token", []string{key}, usual())
+	body := func(i int) map[string]any {
+		s := usual()[i]
+		return called(s["mcp"].(string), s["action"].(string), s["params"].(map[string]any), map[string]any{"token": g.Token})
+	}
+	for _, path := range []string{"/invoke", "/tool"} {
+		for i := range usual() {
+			for _, leaf := range []string{"action", "tool"} {
+				a.says(t, "POST", path, append(g.proving(i, leaf), key), body(i)).ok(t)
+				for j := range usual() {
+					if i == j {
+						continue
+					}
+					h := []string{key, g.proving(j, leaf)[0], g.proving(i, leaf)[1]}
+					ans := a.says(t, "POST", path, h, body(i))
+					if ans.Result != nil || ans.Status != http.StatusConflict {
+						t.Errorf("%s: the proof of step %d under the %s path of step %d: %s", path, i, leaf, j, ans)
+					}
+				}
+			}
+		}
+	}
+	for _, path := range []string{
+		"/steps/[00]/tool", "/steps/[0]/tool/", "/steps/[0]", "/steps/[0]/params", "/steps/0/tool", "/steps/[-0]/tool", "/steps/[+0]/tool", "/steps/[0 ]/tool", "/steps/[٠]/tool", "//steps/[0]/tool",
+		"/steps/[0]/Tool", "/steps/[]/tool", "/steps/[4294967296]/tool", "/steps/[0]/tool/steps/[1]/tool", "steps/[0]/tool", "/steps/[0x0]/tool", "/steps/%5B0%5D/tool", "",
+	} {
+		ans := a.says(t, "POST", "/tool", []string{key, "X-CSRG-Path: " + path, "X-CSRG-Proof: " + string(g.Proofs[0])}, body(0))
+		if ans.Code != "malformed" || ans.Status != http.StatusBadRequest {
+			t.Errorf("the path %q: %s", path, ans)
+		}
+	}
+	for name, proof := range map[string]string{
+		"none": "[]", "null": "null", "empty": "", "cut": strings.Replace(string(g.Proofs[0]), "},{", "}],[{", 1), "longer": strings.Replace(string(g.Proofs[0]), "[", `[{"position":"left","sibling_hash":"`+g.Root+`"},`, 1),
+		"sides changed": strings.NewReplacer("left", "right", "right", "left").Replace(string(g.Proofs[0])), "an object": "{}", "a text": `"x"`, "hash in capitals": strings.Replace(string(g.Proofs[0]), g.siblings(t, 0)[0], strings.ToUpper(g.siblings(t, 0)[0]), 1),
+		"a hash changed": strings.Replace(string(g.Proofs[0]), g.siblings(t, 0)[0], g.Root, 1), "not JSON": "x", "huge": "[" + strings.Repeat("[],", 5000) + "[]]",
+	} {
+		for _, path := range []string{"/tool", "/invoke"} {
+			ans := a.says(t, "POST", path, []string{key, "X-CSRG-Path: /steps/[0]/tool", "X-CSRG-Proof: " + proof}, body(0))
+			if path == "/invoke" && (name == "null" || name == "empty") { // how some clients of /invoke write none
+				ans.ok(t)
+				continue
+			}
+			if ans.Result != nil || ans.Status < 400 || ans.Status > 499 {
+				t.Errorf("%s with a proof that is %s: %s", path, name, ans)
+			}
+		}
+	}
+}
+
+// siblings are the hashes of a step's proof.
+func (g granted) siblings(t testing.TB, i int) []string {
+	t.Helper()
+	found := regexp.MustCompile(`[0-9a-f]{64}`).FindAllString(string(g.Proofs[i]), -1)
+	if found == nil {
+		t.Fatalf("no hash in %s", g.Proofs[i])
+	}
+	return found
+}
+
+func TestAStepIsVerifiedByHand(t *testing.T) {
+	a := requestFlow(t)
+	who := a.newAgent(t)
+	key := []string{"X-API-Key: " + who.key}
+	g := a.asked(t, "/iap/sdk/token", key, usual())
+	other := a.asked(t, "/iap/sdk/token", key, usual())
+	sum := sha256.Sum256([]byte(`"pay"`))
+	digest := hex.EncodeToString(sum[:])
+	token, compact := any(g.Token), any(g.JWT)
+	for name, c := range map[string]struct {
+		path string
+		body map[string]any
+		ok   bool
+	}{
+		"6c the step alone": {"/iap/verify-step", map[string]any{"token": compact, "step_index": 1}, true},
+		"6c by its tool":    {"/iap/verify-step", map[string]any{"token": token, "tool_name": "pay"}, true},
+		"6c all of it":      {"/iap/verify-step", map[string]any{"token": token, "path": "/steps/[1]/tool", "step_index": 1, "tool_name": "pay", "proof": g.Proofs[1], "context": map[string]any{"csrg_value_digest": digest, "proof_source": "client"}}, true},
+		"6d by action":      {"/verify/action", map[string]any{"token": token, "path": "/steps/[1]/action", "value": "pay", "proof": g.Proofs[1]}, true},
+		"6d by tool":        {"/verify/action", map[string]any{"token": compact, "path": "/steps/[2]/tool", "value": "pay", "proof": g.Proofs[2]}, true},
+
+		"another tool":            {"/iap/verify-step", map[string]any{"token": token, "step_index": 1, "tool_name": "noop"}, false},
+		"a tool of no step":       {"/iap/verify-step", map[string]any{"token": token, "tool_name": "denied"}, false},
+		"a step that is none":     {"/iap/verify-step", map[string]any{"token": token, "step_index": 3}, false},
+		"path against index":      {"/iap/verify-step", map[string]any{"token": token, "path": "/steps/[1]/tool", "step_index": 2}, false},
+		"another step's proof":    {"/iap/verify-step", map[string]any{"token": token, "step_index": 1, "proof": g.Proofs[2]}, false},
+		"another plan's proof":    {"/verify/action", map[string]any{"token": token, "path": "/steps/[1]/action", "value": "pay", "proof": other.Proofs[1]}, false},
+		"another plan's token":    {"/verify/action", map[string]any{"token": other.Token, "path": "/steps/[1]/action", "value": "pay", "proof": g.Proofs[1]}, false},
+		"another value":           {"/verify/action", map[string]any{"token": token, "path": "/steps/[1]/action", "value": "denied", "proof": g.Proofs[1]}, false},
+		"no proof":                {"/verify/action", map[string]any{"token": token, "path": "/steps/[1]/action", "value": "pay", "proof": []any{}}, false},
+		"another digest":          {"/iap/verify-step", map[string]any{"token": token, "step_index": 1, "context": map[string]any{"csrg_value_digest": g.Root}}, false},
+		"a tree's node as a leaf": {"/verify/action", map[string]any{"token": token, "path": "/steps/[1]/action", "value": "pay", "proof": json.RawMessage(`[{"position":"right","sibling_hash":"` + g.siblings(t, 1)[1] + `"}]`)}, false},
+	} {
+		ans := a.says(t, "POST", c.path, key, c.body)
+		if ans.Status != http.StatusOK || ans.members(t)["allowed"] != c.ok || ans.Record == "" {
+			t.Errorf("%s: %s", name, ans)
+		}
+		if alone := a.says(t, "POST", c.path, nil, c.body); alone.Status != http.StatusUnauthorized {
+			t.Errorf("%s without a credential: %s", name, alone)
+		}
+		if stolen := a.says(t, "POST", c.path, []string{"X-API-Key: " + a.newAgent(t).key}, c.body); stolen.members(t)["allowed"] != false {
+			t.Errorf("%s by another agent: %s", name, stolen)
+		}
+	}
+	a.says(t, "POST", "/iap/plans/"+g.PlanID+"/status", key, map[string]any{"status": "completed"})
+	if ans := a.says(t, "POST", "/iap/verify-step", key, map[string]any{"token": token, "step_index": 1}); ans.members(t)["allowed"] != false || !strings.Contains(ans.Body, "plan") {
+		t.Errorf("6c of a plan that ended: %s", ans)
+	}
+}

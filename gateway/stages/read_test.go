@@ -32,31 +32,6 @@ func TestACallThatNobodyReadOrNamedIsAFault(t *testing.T) {
 	}
 }
 
-func TestATokenAsTheCredentialOpensItsPlanAndNothingElse(t *testing.T) {
-	w := newWorld(t)
-	p := w.plan(w.alice, draft)
-	alone := w.token(p, w.alice, func(c *intent.Claims) { c.Alone = true })
-	other := w.token(p, w.alice, func(c *intent.Claims) { c.ID = "tok_2" })
-	check := func(credential, shown []byte, action string, plan bool) error {
-		c := &pipeline.Call{Credential: credential}
-		c.Read = func(context.Context, *pipeline.Call) error {
-			c.Op, c.Action, c.Plan, c.Shown.Token = "op", action, plan, shown
-			return nil
-		}
-		return stages.Read{}.Check(context.Background(), c)
-	}
-	for _, action := range []string{"capture_plan", "issue_token", "reanchor_plan", "delegate_token", "revoke_token", "end_plan", "request_approval", "read_account", "propose", "discover", "list_tools", "invoke_model", "x"} {
-		wantDenial(t, check(alone, nil, action, false), pipeline.WrongKeyKind, "token_alone")
-		wantDenial(t, check(alone, alone, action, false), pipeline.WrongKeyKind, "token_alone")
-		w.must(check([]byte(w.aliceKey), alone, action, false))
-		w.must(check([]byte("e30.e30.c2ln"), alone, action, false)) // a login's JWT
-	}
-	wantDenial(t, check(alone, other, "call_tool", true), pipeline.IntentInvalid, "token_alone")
-	w.must(check(alone, alone, "call_tool", true))
-	w.must(check(alone, nil, "call_tool", true)) // the next stage wants one
-	w.must(check(alone, alone, "check_policy", false))
-}
-
 func TestARetryIsTiedToItsKeyItsCallerAndItsRequest(t *testing.T) {
 	w := newWorld(t)
 	s := stages.Retry{Answers: &pipeline.Answers{}, Verifier: w.verifier}
@@ -112,4 +87,30 @@ func TestAKeyIsHeldUntilItsCallHasEnded(t *testing.T) {
 	for _, later := range []time.Duration{59 * time.Second, time.Minute, 24 * time.Hour} {
 		wantDenial(t, answers.Claim(c, epoch.Add(later)), pipeline.InProgress, "")
 	}
+}
+
+func TestATokenAsTheCredentialOpensItsPlanAndNothingElse(t *testing.T) {
+	w := newWorld(t)
+	p := w.plan(w.alice, draft)
+	w.hold(p, "active")
+	alone := w.token(p, w.alice, func(c *intent.Claims) { c.Alone = true })
+	other := w.token(p, w.alice, func(c *intent.Claims) { c.ID = "tok_2" })
+	check := func(shown []byte, action string) error {
+		c := w.call(w.alice, "read", `{"path":"/a"}`, shown)
+		c.Alone, c.Credential, c.Action = true, alone, action
+		if c.Plan = action == "call_tool"; !c.Plan {
+			c.Answer = func(context.Context, *pipeline.Call) error { return nil }
+		}
+		return w.intent().Check(context.Background(), c)
+	}
+	for _, action := range []string{
+		"capture_plan", "issue_token", "reanchor_plan", "delegate_token", "revoke_token", "end_plan", "request_approval", "read_account", "propose", "discover", "list_tools", "x",
+	} {
+		wantDenial(t, check(nil, action), pipeline.WrongKeyKind, "")
+		wantDenial(t, check(alone, action), pipeline.WrongKeyKind, "")
+	}
+	wantDenial(t, check(other, "call_tool"), pipeline.WrongKeyKind, "")
+	wantDenial(t, check(other, "check_policy"), pipeline.WrongKeyKind, "")
+	w.must(check(alone, "call_tool"))
+	w.must(check(alone, "check_policy"))
 }

@@ -3,19 +3,24 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
+	"strconv"
 
 	"github.com/gatewright/gatewright/merkle/ledger"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 )
 
-// Ledger is the log that every call here is written to, and read from by index. Append returns once the record is
+// Ledger is the log that every call here is written to, and read from by index or id. Append returns once the record is
 // durable; an error means it may not be.
 type Ledger interface {
 	Append(ctx context.Context, r *ledger.Record) (wal.Mark, error)
 	Scan(ctx context.Context, tenant string, from uint64, n int) ([]wal.Entry, error)
 	Size(tenant string) uint64
 	Checkpoint(tenant string) ([]byte, error)
+	Find(ctx context.Context, tenant, id string) (wal.Entry, bool, error)
+	FindAfter(ctx context.Context, tenant, of string, from uint64) (wal.Entry, bool, error)
 }
 
 // maxPageBytes ends a page of records early: a leaf has up to 64 KiB, and an answer is held in memory (maxAnswer).
@@ -44,10 +49,23 @@ type recordsOut struct {
 }
 
 type recordIn struct {
-	Index uint64 `path:"index" maximum:"9007199254740991"`
+	Record string `path:"record" pattern:"^([0-9]{1,16}|rec_[0-9a-hjkmnp-tv-z]{26})$" doc:"index of the record, or its id"`
 }
 
-type recordOut struct{ Body entry }
+type recordOut struct{ Body shownRecord }
+
+// shownRecord is one record with where it leads.
+type shownRecord struct {
+	entry
+	Counterpart *counterpart `json:"counterpart,omitempty" doc:"of an admitted call or an intent: what came of it; of a record about another: that one. Absent when there is none, or it lies too far away to look for"`
+	Open        bool         `json:"open,omitempty" doc:"an admitted call that has not been settled"`
+}
+
+// counterpart names a record.
+type counterpart struct {
+	ID    string `json:"id"`
+	Index uint64 `json:"index"`
+}
 
 type checkpointOut struct {
 	Body struct {
@@ -77,17 +95,12 @@ func (m *mounting) records() {
 		return out, nil
 	})
 	handle(m, "get-record", func(ctx context.Context, c *call, in *recordIn) (*recordOut, error) {
-		if in.Index >= log.Size(c.caller.Tenant()) {
-			return nil, notFound()
-		}
-		entries, err := log.Scan(ctx, c.caller.Tenant(), in.Index, 1)
+		e, err := m.api.lookUp(ctx, c.caller.Tenant(), in.Record)
 		if err != nil {
-			return nil, fmt.Errorf("read ledger: %w", err)
+			return nil, err
 		}
-		if len(entries) != 1 || entries[0].Index != in.Index {
-			return nil, notFound()
-		}
-		return &recordOut{Body: shapeEntry(&entries[0])}, nil
+		out := &recordOut{Body: shownRecord{entry: shapeEntry(&e)}}
+		return out, m.api.follow(ctx, c.caller.Tenant(), &e, &out.Body)
 	})
 	handle(m, "get-checkpoint", func(_ context.Context, c *call, _ *none) (*checkpointOut, error) {
 		note, err := log.Checkpoint(c.caller.Tenant())
@@ -102,4 +115,74 @@ func (m *mounting) records() {
 
 func shapeEntry(e *wal.Entry) entry {
 	return entry{Index: e.Index, Leaf: e.Leaf.String(), Sealed: len(e.Side) > 0, Record: e.Data}
+}
+
+// lookUp finds a record by its index or its id, in one organisation's ledger.
+func (a *API) lookUp(ctx context.Context, tenant, name string) (wal.Entry, error) {
+	if ledger.ValidID(name) {
+		e, ok, err := a.deps.Ledger.Find(ctx, tenant, name)
+		switch {
+		case errors.Is(err, wal.ErrLookup):
+			return e, refuse(http.StatusServiceUnavailable, "busy", "too many records were written at the time of this one to look for it by its id", "ask for it by its index")
+		case err != nil:
+			return e, fmt.Errorf("look up record: %w", err)
+		case !ok:
+			return e, notFound()
+		}
+		return e, nil
+	}
+	index, err := strconv.ParseUint(name, 10, 64)
+	if err != nil || index >= a.deps.Ledger.Size(tenant) {
+		return wal.Entry{}, notFound()
+	}
+	entries, err := a.deps.Ledger.Scan(ctx, tenant, index, 1)
+	if err != nil {
+		return wal.Entry{}, fmt.Errorf("read ledger: %w", err)
+	}
+	if len(entries) != 1 || entries[0].Index != index {
+		return wal.Entry{}, notFound()
+	}
+	return entries[0], nil
+}
+
+// follow finds where a record leads. A look-up that gives up leaves the record without a counterpart.
+func (a *API) follow(ctx context.Context, tenant string, e *wal.Entry, out *shownRecord) error {
+	r, err := e.Record()
+	if err != nil {
+		return fmt.Errorf("read record: %w", err)
+	}
+	var found wal.Entry
+	ok := false
+	switch {
+	case r.Of != "":
+		found, ok, err = a.deps.Ledger.Find(ctx, tenant, r.Of)
+	case r.Kind == ledger.Admitted, r.Kind == ledger.Admin && phaseOf(&r) == phaseIntent:
+		found, ok, err = a.deps.Ledger.FindAfter(ctx, tenant, r.ID, e.Index)
+		out.Open = !ok && err == nil && r.Kind == ledger.Admitted
+	}
+	if errors.Is(err, wal.ErrLookup) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look up counterpart: %w", err)
+	}
+	if !ok {
+		return nil
+	}
+	if r, err = found.Record(); err != nil {
+		return fmt.Errorf("read record: %w", err)
+	}
+	out.Counterpart = &counterpart{ID: r.ID, Index: found.Index}
+	return nil
+}
+
+// phaseOf reads the phase of a record that this API wrote, "" of any other.
+func phaseOf(r *ledger.Record) string {
+	var body struct {
+		Phase string `json:"phase"`
+	}
+	if json.Unmarshal(r.Body, &body) != nil {
+		return ""
+	}
+	return body.Phase
 }

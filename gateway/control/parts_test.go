@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/json"
+	"math"
 	"net/netip"
 	"slices"
 	"sync"
@@ -69,6 +70,26 @@ func (l *memoryLog) Scan(_ context.Context, tenant string, from uint64, n int) (
 		}
 	}
 	return out, nil
+}
+
+// Find looks at every record.
+func (l *memoryLog) Find(ctx context.Context, tenant, id string) (wal.Entry, bool, error) {
+	return l.first(ctx, tenant, 0, func(r *ledger.Record) bool { return r.ID == id })
+}
+
+// FindAfter looks at every record from an index on.
+func (l *memoryLog) FindAfter(ctx context.Context, tenant, of string, from uint64) (wal.Entry, bool, error) {
+	return l.first(ctx, tenant, from, func(r *ledger.Record) bool { return r.Of == of })
+}
+
+func (l *memoryLog) first(ctx context.Context, tenant string, from uint64, is func(*ledger.Record) bool) (wal.Entry, bool, error) {
+	all, err := l.Scan(ctx, tenant, from, math.MaxInt)
+	for i := range all {
+		if r, _ := all[i].Record(); is(&r) {
+			return all[i], true, nil
+		}
+	}
+	return wal.Entry{}, false, err
 }
 
 // Steps makes it the ledger of a register of plans too; nothing is ever taken here.

@@ -125,7 +125,7 @@ var routes = []Route{
 	{Op: "reload-bundle", Method: "POST", Path: "/api/v1/bundles/reload", Roles: admins, Kinds: managementKeys, Writes: true, About: "load the bundle again from where it lies; the last good one stays on error"},
 
 	{Op: "list-records", Method: "GET", Path: "/api/v1/ledger/records", Roles: anyRole, Kinds: managementKeys, About: "the organisation's ledger, by index"},
-	{Op: "get-record", Method: "GET", Path: "/api/v1/ledger/records/{index}", Roles: anyRole, Kinds: managementKeys, About: "one record"},
+	{Op: "get-record", Method: "GET", Path: "/api/v1/ledger/records/{record}", Roles: anyRole, Kinds: managementKeys, About: "one record, by its index or by the id that an answer named, and where it leads"},
 	{Op: "get-checkpoint", Method: "GET", Path: "/api/v1/ledger/checkpoint", Roles: anyRole, Kinds: managementKeys, About: "the signed checkpoint of the organisation's ledger"},
 }
 

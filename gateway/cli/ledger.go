@@ -13,6 +13,7 @@ import (
 )
 
 type ledgerCmd struct {
+	Show   ledgerShowCmd   `cmd:"" help:"Show a record by its id or index (control port)."`
 	Verify ledgerVerifyCmd `cmd:"" help:"Verify a whole ledger offline, byte by byte."`
 }
 

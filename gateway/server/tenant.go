@@ -74,6 +74,9 @@ func (g *Gateway) openTenants(ctx context.Context) error {
 			return fmt.Errorf("policies of %s: %w", o.Tenant, err)
 		}
 		g.bundles.await(o.Tenant)
+		if _, err = g.bundles.Reload(ctx, o.Tenant); err == nil { // they became known between the two
+			continue
+		}
 		g.o.Log.Error("policies name tools that are not known; the tenant is refused everything until they are", "tenant", o.Tenant, "error", err)
 	}
 	return nil

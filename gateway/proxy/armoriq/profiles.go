@@ -52,7 +52,7 @@ func readPropose(r *request) error {
 			return nil, refusedProposal(err)
 		}
 		return map[string]any{
-			"success": true, "proposed": true, "status": string(p.State), "proposalId": p.ID, "proposalHash": p.Digest.String(), "diff": p.Cedar, "lines": p.Lines,
+			"success": true, "proposed": p.Content, "status": string(p.State), "proposalId": p.ID, "proposalHash": p.Digest.String(), "diff": p.Cedar, "lines": p.Lines,
 			"message": "an admin decides: gatewright proposal approve " + p.ID,
 		}, nil
 	})

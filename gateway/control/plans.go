@@ -44,6 +44,8 @@ type plan struct {
 	Created time.Time  `json:"created"`
 	Expires time.Time  `json:"expires"`
 	Ended   *time.Time `json:"ended,omitempty"`
+	Prev    string     `json:"prev,omitempty" doc:"the plan that grew into this one"`
+	Next    string     `json:"next,omitempty" doc:"the plan that this one has grown into"`
 }
 
 // step is a step without its arguments: those are in the plan's content.
@@ -165,6 +167,6 @@ func (c *call) actor() plans.Actor {
 func shapePlan(p *plans.Summary) plan {
 	return plan{
 		ID: p.ID, User: p.User, Agent: p.Agent, Key: p.Key, Root: p.Root.String(), Hash: p.Hash.String(), Size: p.Size,
-		State: string(p.State), Reason: p.Reason, Created: p.Created, Expires: p.Expires, Ended: p.Ended,
+		State: string(p.State), Reason: p.Reason, Created: p.Created, Expires: p.Expires, Ended: p.Ended, Prev: p.Prev, Next: p.Next,
 	}
 }

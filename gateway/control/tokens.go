@@ -14,13 +14,17 @@ type token struct {
 	Plan     string     `json:"plan"`
 	User     string     `json:"user"`
 	Agent    string     `json:"agent"`
-	Key      string     `json:"key" doc:"the only key that may show it"`
+	Key      string     `json:"key" doc:"the only key that may show it, unless it has a delegate; the key that asked for it then"`
 	Issued   time.Time  `json:"issued"`
 	Expires  time.Time  `json:"expires"`
 	Revoked  *time.Time `json:"revoked,omitempty"`
 	Reason   string     `json:"reason,omitempty"`
 	Uses     int        `json:"uses" doc:"steps taken with it, as far as the plan's history remembers"`
 	Refusals int        `json:"refusals" doc:"refusals it met, as far as the plan's history remembers"`
+	Alone    bool       `json:"alone,omitempty" doc:"it may be shown as the only credential, for calls of its plan"`
+	Parents  []string   `json:"parents,omitempty" doc:"the tokens it was made from, eldest first; it dies with any of them"`
+	Steps    []uint32   `json:"steps,omitempty" doc:"the only steps it covers"`
+	Delegate string     `json:"delegate,omitempty" doc:"thumbprint (RFC 7638) of the key whose holder shows it"`
 }
 
 type tokenPath struct {
@@ -48,7 +52,7 @@ func (a *API) listTokens(_ context.Context, c *call, in *listTokensIn) (*paged[t
 	}
 	shape := func(t *plans.IssuedToken) token {
 		n := counted.token(t)
-		return token{t.ID, t.Plan, t.User, t.Agent, t.Key, t.Issued, t.Expires, t.Revoked, t.Reason, n.uses, n.refusals}
+		return token{t.ID, t.Plan, t.User, t.Agent, t.Key, t.Issued, t.Expires, t.Revoked, t.Reason, n.uses, n.refusals, t.Alone, t.Parents, t.Steps, t.Delegate}
 	}
 	return window(c, listing{in.Limit, in.Cursor}, fetch, func(t *plans.IssuedToken) string { return t.ID }, shape)
 }

@@ -198,7 +198,7 @@ func (sh *shell) report(err error) int {
 	case errors.As(err, &ref):
 		hint = ref.Hint
 		if hint == "" {
-			hint = "the ledger holds the reason under the record id"
+			hint = "`gatewright ledger show RECORD` tells the reason, with a management key"
 		}
 	case errors.Is(err, gatewright.ErrUntrusted):
 		code, hint = exitUnreachable, "name the authority that vouches for the gateway: --ca FILE, or GATEWRIGHT_CA"

@@ -126,7 +126,11 @@ func (d *Dialect) openToken(raw []byte, at string) (jwt string, err error) {
 	case plain != "" && o.JWT != "" && plain != o.JWT:
 		return "", malformed(at+"/jwt_token", "is another token than jwt")
 	case inner != nil:
-		return d.openToken(inner, at+"/token")
+		jwt, err := d.openToken(inner, at+"/token")
+		if beside := max(o.JWT, plain); err == nil && beside != "" && beside != jwt {
+			return "", malformed(at+"/jwt_token", "is another token than the one in token")
+		}
+		return jwt, err
 	case o.Signature == "" && o.PublicKey == "":
 		return max(o.JWT, plain), nil // the one that is there
 	}

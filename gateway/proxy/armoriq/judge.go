@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatewright/gatewright/gateway/terms"
+	"github.com/gatewright/gatewright/merkle/canon"
 	"github.com/gatewright/gatewright/merkle/intent"
 	"github.com/gatewright/gatewright/policies"
 )
@@ -60,31 +62,61 @@ func readDecision(r *request) error {
 }
 
 // judged asks policy about a tool with these arguments, as a step of the caller's newest active plan that has the tool.
+// What no plan has is blocked, whatever policy says: so is the call.
 func (r *request) judged(server, tool string, args []byte) (verdict, why, plan string) {
-	ask := r.c.BuildAsk(0)
-	_, held := r.Catalogue.Server(r.c.Caller.Tenant(), server)
-	ask.Action, ask.Server, ask.Tool, ask.Args, ask.ArgsKnown, ask.Local = "call_tool", server, tool, args, true, !held
-	var overlays *intent.Held
-	if id, step, ok := r.Plans.Find(r.owner(), "tools/call", server, tool); ok {
-		_, overlays, _ = r.Plans.Head(r.owner(), id)
-		plan = id
-		ask.Plan = policies.PlanFacts{InPlan: true, ID: id, Step: step, Expires: r.c.Started.Add(time.Hour)}
-		if overlays != nil {
-			ask.Plan.Steps = overlays.Size()
-		}
+	id, _, ok := r.Plans.Find(r.owner(), "tools/call", server, tool)
+	if !ok {
+		return "block", "no active plan of this caller has the tool", ""
 	}
-	t, err := r.Terms.Of(r.c.Caller.Tenant(), overlays)
+	_, h, ok := r.Plans.Head(r.owner(), id)
+	if !ok {
+		return "block", "the plan has just ended", id
+	}
+	step, ok := r.stepFor(h, server, tool, args)
+	if !ok {
+		return "block", "the arguments are not those of the plan", id
+	}
+	t, err := r.Terms.Of(r.c.Caller.Tenant(), h)
 	if err != nil {
-		return "block", "the plan's own policy cannot be read", plan
+		return "block", "the plan's own policy cannot be read", id
 	}
+	ask := r.c.BuildAsk(0)
+	ask.Action, ask.Server, ask.Tool, ask.Args, ask.ArgsKnown, ask.Local = "call_tool", server, tool, args, true, h.Plan().Steps[step].Local
+	ask.Plan = policies.PlanFacts{InPlan: true, ID: id, Step: step, Steps: h.Size(), Expires: r.c.Started.Add(time.Hour)}
 	if t != nil {
 		ask.Overlays = t.Overlays
 	}
 	verdict, why = verdictOf(r.Policies.For(r.c.Caller.Tenant()).Decide(&ask))
-	if plan == "" && verdict == "block" {
-		why = "no active plan of this caller has the tool"
+	return verdict, why, id
+}
+
+// stepFor finds a step of the plan that takes the tool with these arguments.
+func (r *request) stepFor(h *intent.Held, server, tool string, args []byte) (int, bool) {
+	for i, s := range h.Plan().Steps {
+		if s.Op == "tools/call" && s.Server == server && s.Tool == tool && r.fitting(&s.Args, args) {
+			return i, true
+		}
 	}
-	return verdict, why, plan
+	return 0, false
+}
+
+// fitting holds arguments against those of a step. Only plans captured elsewhere hold one to more than a value; what such
+// a step takes is not told here, but when the call is made.
+func (r *request) fitting(a *intent.Args, args []byte) bool {
+	named := 0
+	for name, c := range a.Params {
+		v, given := canon.Get(args, name)
+		switch {
+		case !given && c.Optional:
+			continue
+		case !given, !c.Open && (c.Const == nil || !r.same(v, c.Const)):
+			return false
+		}
+		named++
+	}
+	all := 0
+	err := canon.Each(args, func(_, _ []byte) error { all++; return nil })
+	return err == nil && (a.Additional || all == named)
 }
 
 // preflight is a tool call that a model means to make.
@@ -266,26 +298,29 @@ type localStatement struct {
 // localFor is how long a client may decide by one answer.
 const localFor = 5 * time.Minute
 
-// maxLocalPlans bounds how many plans one such answer looks at.
-const maxLocalPlans = 32
+// maxLocalPlans bounds how many plans one such answer looks at. With more nothing is allowed: the others' own policies are
+// not known.
+const maxLocalPlans = 1024
 
 func (r *request) localAgent(id, name string) localAgent {
 	tools, effects := []localTool{}, map[string]string{}
+	tenant := r.c.Caller.Tenant()
+	active := r.Plans.Active(r.owner(), maxLocalPlans+1)
+	o := outlooks{r: r, known: map[outlookKey]string{}, unsure: len(active) > maxLocalPlans}
 	note := func(tool, effect string) {
 		if old := effects[tool]; old == "" || rank[effect] > rank[old] {
 			effects[tool] = effect // one name on two servers cannot be told apart there: the stricter
 		}
 	}
-	tenant := r.c.Caller.Tenant()
 	for _, s := range r.Catalogue.Servers(tenant) {
 		for _, t := range r.Catalogue.Tools(tenant, s.Name) {
-			note(t.Name, r.outlook(nil, s.Name, t.Name, false))
+			note(t.Name, o.of(nil, s.Name, t.Name, false))
 			tools = append(tools, localTool{t.Name, s.Name + "__" + t.Name, s.Name, t.SchemaHash.String(), []string{}})
 		}
 	}
-	for _, held := range r.Plans.Active(r.owner(), maxLocalPlans) { // their own policies narrow too
+	for _, held := range active { // their own policies narrow too
 		for _, s := range held.Plan().Steps {
-			note(s.Tool, r.outlook(held, s.Server, s.Tool, s.Local))
+			note(s.Tool, o.of(held, s.Server, s.Tool, s.Local))
 		}
 	}
 	digest := r.Policies.For(tenant).Digest().String()
@@ -311,15 +346,41 @@ func (r *request) localAgent(id, name string) localAgent {
 
 var rank = map[string]int{"allow": 1, "hold": 2, "block": 3}
 
-// outlook is what may be said about a tool whatever its arguments, under the plan where there is one.
-func (r *request) outlook(held *intent.Held, server, tool string, local bool) string {
-	ask := r.c.BuildAsk(0)
-	ask.Action, ask.Server, ask.Tool, ask.Args, ask.ArgsKnown, ask.Local = "call_tool", server, tool, nil, false, local
-	ask.Plan = policies.PlanFacts{InPlan: true, Steps: 1, Expires: r.c.Started.Add(time.Hour)}
-	t, err := r.Terms.Of(r.c.Caller.Tenant(), held)
+// outlooks are what may be said about tools whatever their arguments, found once for each set of terms.
+type outlooks struct {
+	r      *request
+	known  map[outlookKey]string
+	unsure bool // there is more that narrows than was looked at
+}
+
+type outlookKey struct {
+	terms        *terms.Terms
+	server, tool string
+	local        bool
+}
+
+// of is the outlook of a tool under the plan, where there is one.
+func (o *outlooks) of(held *intent.Held, server, tool string, local bool) string {
+	t, err := o.r.Terms.Of(o.r.c.Caller.Tenant(), held)
 	if err != nil {
 		return "block"
 	}
+	k := outlookKey{t, server, tool, local}
+	if effect, ok := o.known[k]; ok {
+		return effect
+	}
+	effect := o.r.outlook(t, server, tool, local)
+	if effect == "allow" && (o.unsure || t != nil && len(t.Rates) > 0) {
+		effect = "hold" // calls are counted here, and there by nobody
+	}
+	o.known[k] = effect
+	return effect
+}
+
+func (r *request) outlook(t *terms.Terms, server, tool string, local bool) string {
+	ask := r.c.BuildAsk(0)
+	ask.Action, ask.Server, ask.Tool, ask.Args, ask.ArgsKnown, ask.Local = "call_tool", server, tool, nil, false, local
+	ask.Plan = policies.PlanFacts{InPlan: true, Steps: 1, Expires: r.c.Started.Add(time.Hour)}
 	if t != nil {
 		ask.Overlays = t.Overlays
 	}

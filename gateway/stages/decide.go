@@ -85,7 +85,8 @@ func (s Decide) approved(ctx context.Context, c *pipeline.Call) error {
 	policy := ""
 	for i, h := range c.Decision.Holds() {
 		if i == 0 {
-			q.Reason, policy = h.Why, h.Policy
+			_, policy, _ = strings.Cut(h.Policy, " ") // its id; file and line are the operator's
+			q.Reason = h.Why
 		}
 		q.Approvals = max(q.Approvals, h.Approvals)
 		if h.Approver == "admin" || q.Approver == "" {

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/gatewright/gatewright/gateway/pipeline"
@@ -250,7 +251,10 @@ func credentialOf(raw []byte, lim canon.Limits) (pipeline.Credential, error) {
 	return out, nil
 }
 
-// lendable are the headers that a caller's credential may stand in: none that says what the request is.
+// telling begin the names of X- headers that say to servers what a request is, or whose.
+var telling = []string{"forwarded", "real-ip", "client-ip", "original-", "rewrite-", "http-method", "method-override", "csrg-", "organization-id", "user-email"}
+
+// plainHeader says whether a caller's credential may stand in the header: in none that says what the request is.
 func plainHeader(c pipeline.Credential) bool {
 	for i := range len(c.Value) {
 		if c.Value[i] < 0x20 || c.Value[i] > 0x7e {
@@ -268,5 +272,5 @@ func plainHeader(c pipeline.Credential) bool {
 			return false
 		}
 	}
-	return ok && rest != "" && !strings.HasPrefix(rest, "forwarded") && !strings.HasPrefix(rest, "real-ip")
+	return ok && rest != "" && !slices.ContainsFunc(telling, func(word string) bool { return strings.HasPrefix(rest, word) })
 }

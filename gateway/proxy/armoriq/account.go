@@ -10,7 +10,7 @@ import (
 )
 
 // elsewhere refuses to a runtime key what takes a person.
-func elsewhere(text, hint string) error {
+func elsewhere(text, hint string) *pipeline.Denial {
 	d := pipeline.Deny(pipeline.WrongKeyKind, text)
 	d.Hint = hint
 	return d

@@ -46,7 +46,7 @@ func refusedProposal(err error) error {
 	case errors.Is(err, terms.ErrInvalid), errors.Is(err, terms.ErrDecided):
 		return malformed("", err.Error()).Because(err)
 	case errors.Is(err, terms.ErrForbidden):
-		return elsewhere(err.Error(), "ask an admin of the organisation").(*pipeline.Denial).Because(err)
+		return elsewhere(err.Error(), "ask an admin of the organisation").Because(err)
 	}
 	return err
 }

@@ -89,7 +89,7 @@ func openDeviceToken(r *request) {
 	}
 	for known, word := range words {
 		if errors.Is(err, known) {
-			if known == device.ErrUnknown && r.Line.Strangers != nil {
+			if errors.Is(known, device.ErrUnknown) && r.Line.Strangers != nil {
 				r.Line.Strangers.Note(r.x.Remote, pipeline.Unauthenticated, r.Now())
 			}
 			r.reply(http.StatusBadRequest, map[string]any{"error": word, "error_description": known.Error()})
@@ -106,8 +106,7 @@ func openDeviceToken(r *request) {
 }
 
 func errorsAs(err error) *pipeline.Denial {
-	var d *pipeline.Denial
-	if errors.As(err, &d) {
+	if d, ok := errors.AsType[*pipeline.Denial](err); ok {
 		return d
 	}
 	return malformed("", "is not well formed").Because(err)

@@ -271,8 +271,8 @@ func (r *request) validation(h *intent.Held) validation {
 		overlays, v.Terms = t.Overlays, append(v.Terms, t.Lines...)
 	}
 	for i, s := range h.Plan().Steps {
-		switch verdict, why := r.foresee(h, i, overlays); {
-		case verdict == "allow" || verdict == "hold":
+		switch verdict, why := r.foresee(h, i, overlays); verdict {
+		case "allow", "hold":
 			v.Allowed = append(v.Allowed, s.Tool)
 		default:
 			v.Denied, v.Reasons = append(v.Denied, s.Tool), append(v.Reasons, s.Tool+": "+why)

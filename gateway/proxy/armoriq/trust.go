@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -32,9 +33,7 @@ func (r *request) deltaOf(raw string, more map[string]any) (delta, error) {
 	}
 	c := d.Claims()
 	p := map[string]any{"type": c.Kind, "issued_at": c.IssuedAt, "from_hash": c.From.Hash.String(), "plan_id": c.From.ID}
-	for k, v := range more {
-		p[k] = v
-	}
+	maps.Copy(p, more)
 	return delta{ID: c.ID, Type: c.Kind, Payload: p, JWS: raw}, nil
 }
 

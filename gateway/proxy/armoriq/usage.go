@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"strconv"
 
 	"github.com/gatewright/gatewright/gateway/pipeline"
@@ -38,9 +39,7 @@ func row(dst *usage.Row, more fields) func(raw []byte, at string) error {
 			"product": text(&dst.Product, 128), "sessionId": text(&dst.Session, 256), "usageDate": text(&dst.Date, 16), "usageHour": whole(&dst.Hour),
 			"deviceId": text(&dst.Device, 128), "entries": entriesOf(&dst.Entries),
 		}
-		for name, read := range more {
-			f[name] = read
-		}
+		maps.Copy(f, more)
 		return readObject(raw, at, f)
 	}
 }
@@ -182,7 +181,7 @@ func refusedUsage(err error) error {
 	case errors.Is(err, usage.ErrLimit):
 		return pipeline.Deny(pipeline.RateLimited, err.Error()).Because(err)
 	case errors.Is(err, usage.ErrForbidden):
-		return elsewhere(err.Error(), "agents report, with a runtime key").(*pipeline.Denial).Because(err)
+		return elsewhere(err.Error(), "agents report, with a runtime key").Because(err)
 	}
 	return err
 }

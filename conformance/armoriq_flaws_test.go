@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -210,8 +211,7 @@ func TestFlaw04TheFirstEqualActionIsTheStep(t *testing.T) {
 	// Their clients prove the first equal action when they mean another server's: the gateway takes the step that is meant.
 	for i, s := range plan[:2] {
 		ans := a.says(t, "POST", "/invoke", append(proof, key), called(s["mcp"].(string), "pay", s["params"].(map[string]any), map[string]any{"token": g.Token})).ok(t)
-		kept := a.kept(t, a.Admin())
-		if r := kept[kept[ans.Record].Of]; r.Server != s["mcp"] || !strings.Contains(r.Raw, fmt.Sprintf(`"step":%d`, i)) {
+		if _, r := a.recorded(t, ans); r.Server != s["mcp"] || !strings.Contains(r.Raw, fmt.Sprintf(`"step":%d`, i)) {
 			t.Errorf("step %d is on record %s", i, r.Raw)
 		}
 	}
@@ -349,9 +349,7 @@ func TestFlaw07WhatClientsSayOfThemselvesIsBelieved(t *testing.T) {
 	g := a.asked(t, "/iap/sdk/token", []string{key}, steps{of("e2e", "pay", large), of("e2e", "noop", map[string]any{})})
 	said := map[string]any{"_approvals": 999, "_delegation_id": "apr_1", "_policy_context": map[string]any{"role": "admin"}, "_iam_context": map[string]any{"email": boss.email, "user_id": boss.user, "agent_id": boss.agent.id, "allowed_tools": []string{"*"}}, "user_email": boss.email}
 	params := payment(5000, "mallory@b.example")
-	for name, value := range said {
-		params[name] = value
-	}
+	maps.Copy(params, said)
 	naive := flawed(func(r *http.Request, body map[string]json.RawMessage) bool {
 		n, _ := strconv.Atoi(member(body["params"], "_approvals"))
 		return n >= 1 || r.Header.Get("X-User-Email") == boss.email
@@ -365,7 +363,7 @@ func TestFlaw07WhatClientsSayOfThemselvesIsBelieved(t *testing.T) {
 	}
 	k := attack{"/invoke", claims, called("e2e", "pay", params, more)}
 	held := k.works(t, naive).fails(t, a, who.key, http.StatusForbidden, "approval_required")
-	if r := a.kept(t, a.Admin())[held.Record]; r.User == boss.user || r.Agent != who.id || strings.Contains(r.Raw, boss.email) {
+	if r, _ := a.recorded(t, held); r.User == boss.user || r.Agent != who.id || strings.Contains(r.Raw, boss.email) {
 		t.Errorf("on record %s", r.Raw)
 	}
 	k.path = "/iap/sdk/enforce"
@@ -659,7 +657,7 @@ func TestFlaw11UsersShareTheClientsState(t *testing.T) {
 						credential = g.ProxyToken
 					}
 					h := head{"Authorization": "Bearer " + credential, "Content-Type": "application/json", "X-Request-ID": "sdk-1795330000000", "X-User-Email": other.email, "X-CSRG-Path": "/steps/[0]/action", "X-CSRG-Proof": string(g.Proofs[0])}
-					ans, err := trySend("POST", a.URL+path, h, marshal(t, called("e2e", "noop", map[string]any{}, map[string]any{"token": json.RawMessage(g.Token), "user_email": other.email})))
+					ans, err := trySend("POST", a.URL+path, h, marshal(t, called("e2e", "noop", map[string]any{}, map[string]any{"token": g.Token, "user_email": other.email})))
 					if err != nil || ans.Status != http.StatusOK || ans.Record == "" {
 						t.Errorf("%v %s", err, ans)
 					}
@@ -671,10 +669,10 @@ func TestFlaw11UsersShareTheClientsState(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	kept, seen := a.kept(t, a.Admin()), map[string]bool{}
+	seen := map[string]bool{}
 	for _, d := range all {
-		r := kept[d.record]
-		if r.User != d.who.user || r.Agent != one.id || r.Kind != "settled" || kept[r.Of].User != d.who.user || seen[d.record] {
+		r, let := a.recorded(t, answer{Record: d.record})
+		if r.User != d.who.user || r.Agent != one.id || r.Kind != "settled" || let.User != d.who.user || seen[d.record] {
 			t.Errorf("%s's call is on record %s", d.who.user, r.Raw)
 		}
 		seen[d.record] = true // the same X-Request-ID is another call

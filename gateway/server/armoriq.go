@@ -114,7 +114,7 @@ func (g *Gateway) armoriq() *armoriq.Dialect {
 	return &armoriq.Dialect{
 		Line: g.line, Verifier: g.verifier, JSON: requestLimits(c.Proxy), Version: g.o.Version, Now: g.o.Now, Rand: g.o.Rand,
 		Signer:   intent.Signer{Issuer: c.Intent.Issuer, KeyID: intentKeyID, Key: g.keys.intent},
-		Settings: armoriq.Settings{Arguments: c.ArmorIQ.Arguments, Uses: c.ArmorIQ.Uses, Answers: c.ArmorIQ.Answers},
+		Settings: armoriq.Settings{Arguments: c.ArmorIQ.Arguments, Uses: c.ArmorIQ.Uses, Answers: c.ArmorIQ.Answers, TokenTTL: c.Intent.TokenTTL},
 		Parts: armoriq.Parts{
 			Catalogue: g.tools, Plans: g.plans, Policies: &g.bundles.engines, Terms: g.terms,
 			Desk: g.desk(),

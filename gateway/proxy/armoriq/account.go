@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/gateway/pipeline"
-	"github.com/gatewright/gatewright/policies"
 )
 
 // elsewhere refuses to a runtime key what takes a person.
@@ -146,9 +145,6 @@ func readLease(r *request) error {
 
 // could asks policy whether the caller could call the tool with some arguments under a plan.
 func (r *request) could(server, tool string) bool {
-	ask := r.c.BuildAsk(0)
-	ask.Action, ask.Server, ask.Tool, ask.Args, ask.ArgsKnown = "call_tool", server, tool, nil, false
-	ask.Plan = policies.PlanFacts{InPlan: true, Steps: 1, Expires: r.c.Started.Add(time.Hour)}
-	d := r.Policies.For(r.c.Caller.Tenant()).Decide(&ask)
+	d := r.decide(r.ifCalled(target{server: server, tool: tool}, nil, "", 0, nil))
 	return d.Allowed() || d.Held()
 }

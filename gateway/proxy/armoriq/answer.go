@@ -90,7 +90,7 @@ func (r *request) refuse(d *pipeline.Denial) {
 	if d.Code == pipeline.MethodNotAllowed {
 		r.x.Response.Header.Set("Allow", strings.Join(r.allow, ", "))
 	}
-	f := refusal{Action: "block", Code: string(d.Code), Reason: string(d.Code), Message: d.Message, Hint: d.Hint, Record: r.c.Record}
+	f := refusal{Action: "block", Code: string(d.Code), Reason: d.Message, Message: d.Message, Hint: d.Hint, Record: r.c.Record}
 	if byPolicy(d.Code) || r.judge && decided(d.Code) {
 		f.Enforcement = "block"
 	}
@@ -101,8 +101,15 @@ func (r *request) refuse(d *pipeline.Denial) {
 		f.Policy = &policy{d.Policy}
 		f.PolicyToo = f.Policy
 	}
-	if d.Code == pipeline.ApprovalRequired {
+	switch d.Code {
+	case pipeline.ApprovalRequired:
 		r.hold(&f, d)
+	case pipeline.StepUsed:
+		f.Hint = "take a token for a new plan, or have the operator raise armoriq.uses"
+	case pipeline.StepLocal:
+		f.Message = fmt.Sprintf("there is no server %q here: its steps are judged and never forwarded", r.c.Server)
+		f.Reason = f.Message
+	default:
 	}
 	b, err := json.Marshal(f)
 	if err != nil {
@@ -113,6 +120,9 @@ func (r *request) refuse(d *pipeline.Denial) {
 		status = http.StatusOK
 	}
 	r.x.JSON(status, b)
+	if status >= http.StatusBadRequest { // the oldest client shows its user the reason phrase and nothing else
+		r.x.Response.Header.SetStatusMessage([]byte(d.Code))
+	}
 }
 
 // hold says that the call waits for people, in each of the places where a client looks for it.

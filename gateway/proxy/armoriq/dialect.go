@@ -6,11 +6,21 @@
 // What a client asserts about itself is read past: user_id, agent_id, user_email, X-User-Email, _iam_context, policy
 // snapshots and roles say nothing here. Who calls is what the credential proves.
 //
-//	routes.go     the table of routes: what this dialect answers
+// Serve fills the first group of the Call's fields, and the route's read function the second, once the caller is known:
+// own makes the call an operation of the gateway itself, call makes it one of a server's tool. The line runs it, and
+// answer.go says what came of it.
+//
+//	routes.go     the table of routes: what this dialect answers; read it first
 //	body.go       strict reading of their JSON
 //	answer.go     answers and refusals in their words
-//	token.go      their token object around an intent token of ours
-//	plan.go       their plan as a plan of ours
+//	invoke.go     a call of a tool, made or only judged
+//	proof.go      paths, proofs and digests of the X-CSRG-* headers
+//	issue.go      a token for a plan: plan.go makes the plan ours, token.go puts their object around our token
+//	verify.go     whether a step is in a token's plan
+//	trust.go      revoke, re-anchor, delegate
+//	approval.go   held calls and what people decide about them
+//	ask.go        what policy would say; judge.go answers who asks for that
+//	the rest      one file a group of routes: account, audit, catalogue, device, profiles, usage
 package armoriq
 
 import (
@@ -26,9 +36,10 @@ import (
 
 // Settings tune the dialect; gateway.hcl has their defaults and dangers.
 type Settings struct {
-	Arguments string // "exact", "subset" or "open": how a call's arguments are held to its plan
-	Uses      int    // of each step; 0 without limit
-	Answers   string // "auto", "json" or "sse"
+	Arguments string        // "exact", "subset" or "open": how a call's arguments are held to its plan
+	Uses      int           // of each step; 0 without limit
+	Answers   string        // "auto", "json" or "sse"
+	TokenTTL  time.Duration // of a token when none is asked for
 }
 
 // Dialect serves the routes of the table in routes.go.
@@ -108,7 +119,7 @@ func (r *request) read() error {
 		return malformed("", "Idempotency-Key is longer than 255 bytes")
 	}
 	r.c.Name = r.id
-	if r.route.method != "GET" {
+	if r.route.method != get {
 		if err := r.readBody(); err != nil {
 			return err
 		}

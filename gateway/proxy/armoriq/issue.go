@@ -3,16 +3,17 @@ package armoriq
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gatewright/gatewright/gateway/pipeline"
 	"github.com/gatewright/gatewright/gateway/plans"
 	"github.com/gatewright/gatewright/merkle/canon"
 	"github.com/gatewright/gatewright/merkle/intent"
-	"github.com/gatewright/gatewright/policies"
-	terms "github.com/gatewright/gatewright/policies/armoriq"
+	armoriqpolicy "github.com/gatewright/gatewright/policies/armoriq"
 )
 
 // asked is a plan that a token is asked for.
@@ -97,7 +98,7 @@ func (r *request) issue(a *asked, answer func(t *ticket) any) error {
 	if string(a.policy) == "{}" {
 		a.policy = nil
 	}
-	if _, err := terms.Policy(a.policy); err != nil {
+	if _, err := armoriqpolicy.Policy(a.policy); err != nil {
 		d := pipeline.Deny(pipeline.InvalidPlan, "the policy cannot be enforced as it stands: "+err.Error()).Because(err)
 		d.Hint = "change or leave out what the message names; a policy is enforced whole or not at all"
 		return d
@@ -115,7 +116,7 @@ func (r *request) issue(a *asked, answer func(t *ticket) any) error {
 		if err := r.permitted("issue_token"); err != nil {
 			return nil, err
 		}
-		captured, err := r.Plans.CapturePlan(ctx, r.owner(), plans.Draft{Plan: p, AllowLocal: true})
+		captured, err := r.Plans.CapturePlan(ctx, r.owner(), plans.Draft{Plan: p, AllowLocal: true, TTL: r.planLife(a.ttl)})
 		if err != nil {
 			return nil, err
 		}
@@ -133,11 +134,20 @@ func (r *request) issue(a *asked, answer func(t *ticket) any) error {
 	return nil
 }
 
+// planLife is how long a plan is kept: its clients make one for each token and can take no other for it, so that it ends
+// when the token does, and makes room.
+func (r *request) planLife(token time.Duration) time.Duration {
+	if token == 0 {
+		token = r.Settings.TokenTTL
+	}
+	return token + time.Second
+}
+
 // permitted asks policy about one more operation of the gateway that the request stands for.
 func (r *request) permitted(action string) error {
 	ask := r.c.BuildAsk(0)
 	ask.Action = action
-	if d := r.Policies.For(r.c.Caller.Tenant()).Decide(&ask); d.Allowed() {
+	if r.decide(&ask).Allowed() {
 		return nil
 	}
 	return pipeline.Deny(pipeline.PolicyDenied, "policy does not permit "+action)
@@ -258,21 +268,32 @@ type validation struct {
 
 func (r *request) validation(h *intent.Held) validation {
 	v := validation{Allowed: []string{}, Denied: []string{}, Reasons: []string{}, Default: "block", Terms: []string{}}
-	if own, err := terms.Policy(policyIn(h)); err == nil {
-		v.Cedar = string(own.Cedar)
+	own := policyIn(h)
+	if p, err := armoriqpolicy.Policy(own); err == nil {
+		v.Cedar = string(p.Cedar)
 	}
 	t, err := r.Terms.Of(r.c.Caller.Tenant(), h)
 	if err != nil {
 		v.Reasons = append(v.Reasons, "*: "+err.Error())
 		return v
 	}
-	var overlays []*policies.Overlay
 	if t != nil {
-		overlays, v.Terms = t.Overlays, append(v.Terms, t.Lines...)
+		v.Terms = append(v.Terms, t.Lines...)
 	}
-	for i, s := range h.Plan().Steps {
-		switch verdict, why := r.foresee(h, i, overlays); verdict {
-		case "allow", "hold":
+	v.Terms = append(v.Terms, r.strangersIn(own, h)...)
+	for i := range h.Plan().Steps {
+		s := &h.Plan().Steps[i]
+		at := target{server: s.Server, tool: s.Tool, local: s.Local}
+		at.args, at.known = fixedArgs(&s.Args)
+		verdict, why := verdictOf(r.decide(r.ifCalled(at, h, "", i, t)))
+		if s.Local {
+			v.Terms = append(v.Terms, fmt.Sprintf("Step %d: there is no server %q here; the step is judged and never forwarded.", i, s.Server))
+		}
+		switch verdict {
+		case "hold":
+			v.Terms = append(v.Terms, fmt.Sprintf("Step %d (%s): held until people approve the call.", i, s.Tool))
+			fallthrough
+		case "allow":
 			v.Allowed = append(v.Allowed, s.Tool)
 		default:
 			v.Denied, v.Reasons = append(v.Denied, s.Tool), append(v.Reasons, s.Tool+": "+why)
@@ -281,32 +302,30 @@ func (r *request) validation(h *intent.Held) validation {
 	return v
 }
 
-// foresee asks policy about a step as if it were called now with the arguments it is fixed to, or with any.
-func (r *request) foresee(h *intent.Held, i int, overlays []*policies.Overlay) (verdict, why string) {
-	s := &h.Plan().Steps[i]
-	ask := r.c.BuildAsk(0)
-	ask.Action, ask.Server, ask.Tool, ask.Local, ask.Overlays = "call_tool", s.Server, s.Tool, s.Local, overlays
-	ask.Args, ask.ArgsKnown = fixedArgs(&s.Args)
-	ask.Plan = policies.PlanFacts{InPlan: true, Step: i, Steps: h.Size(), Expires: r.c.Started.Add(time.Hour)}
-	return verdictOf(r.Policies.For(r.c.Caller.Tenant()).Decide(&ask))
-}
-
-// verdictOf is a decision in the three words of this dialect, and what policy says about it.
-func verdictOf(d policies.Decision) (verdict, why string) {
-	why = "policy does not permit it"
-	if notes := d.Annotations(); len(notes) > 0 && notes[0]["reason"] != "" {
-		why = notes[0]["reason"]
+// strangersIn names what a policy denies that nobody here knows: a name misspelt there denies nothing.
+func (r *request) strangersIn(policy []byte, h *intent.Held) (lines []string) {
+	denied, ok := canon.Get(policy, "deny")
+	if !ok || canon.KindOf(denied) != '[' {
+		return nil
 	}
-	switch {
-	case d.Allowed():
-		return "allow", why
-	case d.Held():
-		if holds := d.Holds(); len(holds) > 0 {
-			why = holds[0].Why
+	known := map[string]bool{}
+	for _, s := range h.Plan().Steps {
+		known[s.Tool] = true
+	}
+	for _, s := range r.Catalogue.Servers(r.c.Caller.Tenant()) {
+		for _, t := range r.Catalogue.Tools(s.Tenant, s.Name) {
+			known[t.Name] = true
 		}
-		return "hold", why
 	}
-	return "block", why
+	_ = canon.EachElement(denied, func(_ int, v []byte) error { // of a policy that was understood
+		name, err := canon.Unquote(v)
+		if err != nil || strings.ContainsAny(name, "*/.") || strings.Contains(name, "__") || known[name] {
+			return nil
+		}
+		lines = append(lines, fmt.Sprintf("%q in deny is the name of no tool that is known here.", name))
+		return nil
+	})
+	return lines
 }
 
 // fixedArgs are the arguments that a step is fixed to; known is false when it leaves some open.

@@ -80,13 +80,8 @@ func (r *request) judged(server, tool string, args []byte) (verdict, why, plan s
 	if err != nil {
 		return "block", "the plan's own policy cannot be read", id
 	}
-	ask := r.c.BuildAsk(0)
-	ask.Action, ask.Server, ask.Tool, ask.Args, ask.ArgsKnown, ask.Local = "call_tool", server, tool, args, true, h.Plan().Steps[step].Local
-	ask.Plan = policies.PlanFacts{InPlan: true, ID: id, Step: step, Steps: h.Size(), Expires: r.c.Started.Add(time.Hour)}
-	if t != nil {
-		ask.Overlays = t.Overlays
-	}
-	verdict, why = verdictOf(r.Policies.For(r.c.Caller.Tenant()).Decide(&ask))
+	at := target{server: server, tool: tool, local: h.Plan().Steps[step].Local, args: args, known: true}
+	verdict, why = verdictOf(r.decide(r.ifCalled(at, h, id, step, t)))
 	return verdict, why, id
 }
 
@@ -198,22 +193,17 @@ func (r *request) foreseeCall(server, tool string, args []byte) (verdict, why st
 			return "block", "the arguments break the tool's schema: " + err.Error()
 		}
 	}
-	ask := r.c.BuildAsk(0)
-	ask.Action, ask.Server, ask.Tool, ask.Args, ask.ArgsKnown, ask.Local = "call_tool", server, tool, args, true, !known
-	ask.Plan = policies.PlanFacts{InPlan: true, Steps: 1, Expires: r.c.Started.Add(time.Hour)}
 	t, err := r.Terms.Of(tenant, nil)
 	if err != nil {
 		return "block", "the organisation's profile cannot be read"
 	}
-	if t != nil {
-		ask.Overlays = t.Overlays
-	}
-	return verdictOf(r.Policies.For(tenant).Decide(&ask))
+	return verdictOf(r.decide(r.ifCalled(target{server: server, tool: tool, local: !known, args: args, known: true}, nil, "", 0, t)))
 }
 
-// readPolicyBundle reads GET /policy/bundles/current?agent=: what a client that decides for itself may decide. It is
-// never more permissive than the gateway: what depends on arguments, or on more than the tool's name, is held, and a
-// client in that mode refuses what is held.
+// readPolicyBundle reads GET /policy/bundles/current?agent=: what a client that decides for itself may decide by the
+// tool's name. Where policy looks at more than the name, the tool is held, and a client in that mode refuses what is held.
+// What it does not see is the plan: fixed arguments, uses, order, revocation, filters. Calls through the gateway are held
+// to those.
 func readPolicyBundle(r *request) error {
 	agent, err := r.query("agent")
 	if err != nil {
@@ -378,13 +368,8 @@ func (o *outlooks) of(held *intent.Held, server, tool string, local bool) string
 }
 
 func (r *request) outlook(t *terms.Terms, server, tool string, local bool) string {
-	ask := r.c.BuildAsk(0)
-	ask.Action, ask.Server, ask.Tool, ask.Args, ask.ArgsKnown, ask.Local = "call_tool", server, tool, nil, false, local
-	ask.Plan = policies.PlanFacts{InPlan: true, Steps: 1, Expires: r.c.Started.Add(time.Hour)}
-	if t != nil {
-		ask.Overlays = t.Overlays
-	}
-	switch r.Policies.For(r.c.Caller.Tenant()).Outlook(&ask) {
+	ask := r.ifCalled(target{server: server, tool: tool, local: local}, nil, "", 0, t)
+	switch r.Policies.For(r.c.Caller.Tenant()).Outlook(ask) {
 	case policies.Always:
 		return "allow"
 	case policies.Sometimes, policies.Held:

@@ -143,7 +143,7 @@ func (r *request) toolOf(at, mcp, action, tool string) (server, name string, err
 		return "", "", malformed(at+"/tool", "names another tool than action")
 	}
 	if action == "" {
-		return "", "", malformed(at+"/action", "a tool is needed")
+		return "", "", malformed(at+"/action", "a tool is needed, as action or tool")
 	}
 	if mcp != "" {
 		return mcp, action, nil

@@ -95,5 +95,5 @@ func readActiveProfile(r *request) error {
 
 // readActivate reads POST /policies/sync and /policies/profiles/template, which would put a policy in force.
 func readActivate(*request) error {
-	return elsewhere("a runtime key does not put policies in force", "PUT /policies/profiles/draft and POST /policies/profiles/propose; an admin approves")
+	return elsewhere("templates are not kept here, and a runtime key puts no policy in force: write the profile and propose it (armoriq policy propose --file)", "PUT /policies/profiles/draft and POST /policies/profiles/propose; an admin approves")
 }

@@ -107,7 +107,12 @@ func readReanchor(r *request) error {
 		if err := r.permitted("reanchor_plan"); err != nil {
 			return nil, err
 		}
-		captured, raw, err := r.Plans.Reanchor(ctx, r.owner(), planID, plans.Draft{Plan: p, AllowLocal: true}, reason)
+		before, err := r.Plans.View(ctx, r.owner(), planID)
+		if err != nil {
+			return nil, err
+		}
+		left := max(before.Expires.Sub(r.Now()), time.Second) // it needs no more than the plan that its token is for
+		captured, raw, err := r.Plans.Reanchor(ctx, r.owner(), planID, plans.Draft{Plan: p, AllowLocal: true, TTL: left}, reason)
 		if err != nil {
 			return nil, err
 		}

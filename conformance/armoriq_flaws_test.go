@@ -216,7 +216,7 @@ func TestFlaw04TheFirstEqualActionIsTheStep(t *testing.T) {
 		}
 	}
 	for name, h := range map[string][]string{
-		"a path of another tool": {g.proving(2, "action")[0], g.proving(0, "action")[1]}, "the digest of another tool": append(g.proving(0, "action"), digestOf("noop")), "a digest without a path": {digestOf("pay")}, "a proof without a path": g.proving(0, "action")[1:],
+		"a path of another tool": {g.proving(2, "action")[0], g.proving(0, "action")[1]}, "path and proof of another tool": g.proving(2, "action"), "the digest of another tool": append(g.proving(0, "action"), digestOf("noop")), "a digest without a path": {digestOf("pay")}, "a proof without a path": g.proving(0, "action")[1:],
 	} {
 		if ans := a.says(t, "POST", "/invoke", append(h, key), called("e2e", "pay", payment(10, "a@b.example"), map[string]any{"token": g.Token})); ans.Result != nil || ans.Status < 400 || ans.Status > 499 {
 			t.Errorf("%s: %s", name, ans)

@@ -42,7 +42,15 @@ func TestARetriedTokenRequestGetsTheSameTokenWhileItIsYoung(t *testing.T) {
 	if token(ask(who.key, "k2", usual())) == token(first) {
 		t.Error("another key gets the same token")
 	}
-	waitFor(t, "another token", func() bool { return token(ask(who.key, "k1", usual())) != token(first) })
+	waitFor(t, "another token", func() bool {
+		sent := time.Now()
+		got := token(ask(who.key, "k1", usual()))
+		var claims struct{ Exp int64 }
+		if claimsOf(t, got, &claims); time.Unix(claims.Exp, 0).Sub(sent) < time.Second { // half of it, and it counts in whole seconds
+			t.Fatalf("a token was given again that ends in %s", time.Unix(claims.Exp, 0).Sub(sent))
+		}
+		return got != token(first)
+	})
 	if took := time.Since(began); took < 1500*time.Millisecond {
 		t.Errorf("the token was kept for %s of its 4 seconds", took)
 	}

@@ -40,8 +40,12 @@ var (
 	// ErrForbidden: this person may not decide this: unknown or suspended, the role is too low, the amount is above the
 	// role's limit, or the agent is the person's own and Config.Separate is set.
 	ErrForbidden = errors.New("forbidden")
-	// ErrDecided: this person has decided already, or enough others have.
+	// ErrOwn is under the ErrForbidden of Config.Separate: somebody else has to decide.
+	ErrOwn = fmt.Errorf("somebody other than the agent's owner and the user it acts for must decide: %w", ErrForbidden)
+	// ErrDecided: this person has decided already. Who approved can still reject.
 	ErrDecided = errors.New("decided already")
+	// ErrEnough is an ErrDecided: as many people have approved as it takes.
+	ErrEnough = fmt.Errorf("enough people have approved: %w", ErrDecided)
 	// ErrPending: not enough people have approved yet.
 	ErrPending = errors.New("not approved yet")
 	// ErrRejected, ErrExpired and ErrSpent say how it ended.

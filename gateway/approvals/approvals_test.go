@@ -1,6 +1,7 @@
 package approvals_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -106,12 +107,14 @@ func TestAPolicyMayAskForAdminsAndForSeveral(t *testing.T) {
 		t.Fatal(err, "one was enough")
 	}
 	wants(t, w.Spend(t.Context(), "acme", v.ID, "rec_1"), approvals.ErrPending)
-	wants(t, w.decide("usr_max", v.ID, true), approvals.ErrDecided)
-	wants(t, w.decide("usr_max", v.ID, false), approvals.ErrDecided)
+	if err := w.decide("usr_max", v.ID, true); !errors.Is(err, approvals.ErrDecided) || errors.Is(err, approvals.ErrEnough) {
+		t.Errorf("a second time: %v", err)
+	}
 	if err := w.decide("usr_mia", v.ID, true); err != nil || !w.approved(q) {
 		t.Fatal(err, w.state(v.ID))
 	}
-	wants(t, w.decide("usr_ada", v.ID, true), approvals.ErrDecided)
+	wants(t, w.decide("usr_ada", v.ID, true), approvals.ErrEnough)
+	wants(t, approvals.ErrEnough, approvals.ErrDecided)
 
 	q.PlanID, q.Approvals, q.Approver = "pln_2", 1, "admin"
 	v = w.request(q)
@@ -161,6 +164,50 @@ func TestOneRejectionEndsItAlsoAfterItWasApproved(t *testing.T) {
 	}
 }
 
+// TestWhoApprovedMayStillReject: until the call has used it, and then nobody takes it back, and nobody approves it again.
+func TestWhoApprovedMayStillReject(t *testing.T) {
+	w := newWorld(t, nil)
+	q := pay()
+	v := w.request(q)
+	if err := w.decide("usr_max", v.ID, true); err != nil || !w.approved(q) {
+		t.Fatal(err, "not approved")
+	}
+	if err := w.decide("usr_max", v.ID, false); err != nil || w.approved(q) {
+		t.Fatal(err, "a mistaken approval cannot be taken back")
+	}
+	wants(t, w.Spend(t.Context(), "acme", v.ID, "rec_1"), approvals.ErrRejected)
+	wants(t, w.decide("usr_max", v.ID, true), approvals.ErrRejected)
+	wants(t, w.decide("usr_max", v.ID, false), approvals.ErrRejected)
+	got, err := w.Look("acme", v.ID)
+	if err != nil || got.State != approvals.Rejected || got.Given != 0 || len(got.Decisions) != 2 || !got.Decisions[0].Approve || got.Decisions[1].Approve {
+		t.Errorf("%+v %v", got, err)
+	}
+	if acts := w.book.acts(v.ID); acts != "requested approved rejected" {
+		t.Errorf("recorded %q", acts)
+	}
+
+	q.Approvals = 2
+	half := w.request(q)
+	for _, approve := range []bool{true, false} {
+		if err := w.decide("usr_max", half.ID, approve); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if w.state(half.ID) != approvals.Rejected {
+		t.Errorf("one of two approvals, taken back: %s", w.state(half.ID))
+	}
+
+	q.Approvals = 1
+	used := w.request(q)
+	if err := w.decide("usr_max", used.ID, true); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Spend(t.Context(), "acme", used.ID, "rec_1"); err != nil {
+		t.Fatal(err)
+	}
+	wants(t, w.decide("usr_max", used.ID, false), approvals.ErrSpent)
+}
+
 func TestAnAmountAboveTheRolesLimitIsRefused(t *testing.T) {
 	w := newWorld(t, func(c *approvals.Config) {
 		c.Limits, c.Approver = map[string]string{"member": "0", "manager": "5000.00", "admin": ""}, "member"
@@ -200,9 +247,10 @@ func TestTheAgentsOwnerMayNotDecideWhenDutiesAreSeparate(t *testing.T) {
 	q := pay()
 	q.User = "usr_ada"
 	v := w.request(q)
-	wants(t, w.decide("usr_max", v.ID, true), approvals.ErrForbidden) // owns the agent
-	wants(t, w.decide("usr_ada", v.ID, true), approvals.ErrForbidden) // it acts for her
+	wants(t, w.decide("usr_max", v.ID, true), approvals.ErrOwn) // owns the agent
+	wants(t, w.decide("usr_ada", v.ID, true), approvals.ErrOwn) // it acts for her
 	wants(t, w.decide("usr_max", v.ID, false), approvals.ErrForbidden)
+	wants(t, approvals.ErrOwn, approvals.ErrForbidden)
 	delete(w.people.owners, "agt_a")
 	wants(t, w.decide("usr_mia", v.ID, true), approvals.ErrForbidden) // nobody can say whose it is
 	w.people.owners["agt_a"] = "usr_mo"

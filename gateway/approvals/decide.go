@@ -18,10 +18,11 @@ type Approver struct {
 const maxWhy = 256
 
 // Decide is one person's word. As many different people as it takes must approve; one rejection ends it, also when it
-// was approved and not used yet. A person decides once.
+// was approved and not used yet. A person decides once, but who approved may still reject: that is their last word.
 func (r *Register) Decide(ctx context.Context, by Approver, id string, approve bool, reason string) (View, error) {
 	if len(reason) > maxWhy || !utf8.ValidString(reason) {
-		return View{}, fmt.Errorf("decide approval: the reason must be UTF-8 of at most %d bytes: %w", maxWhy, ErrInvalid)
+		err := fmt.Errorf("the reason must be UTF-8 of at most %d bytes: %w", maxWhy, ErrInvalid)
+		return View{}, fmt.Errorf("decide approval: %w", err)
 	}
 	e := r.find(by.Tenant, id)
 	if e == nil {
@@ -66,13 +67,13 @@ func (r *Register) entitled(ctx context.Context, by Approver, e *entry) (string,
 	case err != nil:
 		return "", fmt.Errorf("look up the agent's owner: %w", err)
 	case owner == "" || owner == by.User || e.row.User == by.User:
-		return "", fmt.Errorf("somebody other than the agent's owner must decide: %w", ErrForbidden)
+		return "", ErrOwn
 	}
 	return role, nil
 }
 
-// undecided refuses a vote on what has ended or by somebody who has voted.
-func (v *row) undecided(now int64, user string) error {
+// undecided refuses a vote on what has ended.
+func (v *row) undecided(now int64) error {
 	switch v.state(now) {
 	case Rejected:
 		return ErrRejected
@@ -81,21 +82,21 @@ func (v *row) undecided(now int64, user string) error {
 	case Executed:
 		return ErrSpent
 	default:
+		return nil
 	}
-	if slices.ContainsFunc(v.Votes, func(o vote) bool { return o.User == user }) {
-		return ErrDecided
-	}
-	return nil
 }
 
 // approve adds an approval. e.change is held.
 func (r *Register) approve(ctx context.Context, e *entry, v vote) error {
 	next := e.row
-	if err := next.undecided(v.At, v.User); err != nil {
+	if err := next.undecided(v.At); err != nil {
 		return err
 	}
-	if next.State == Approved {
+	if slices.ContainsFunc(next.Votes, func(o vote) bool { return o.User == v.User }) {
 		return ErrDecided
+	}
+	if next.State == Approved {
+		return ErrEnough
 	}
 	if err := r.within(v.Role, &next); err != nil {
 		return err
@@ -129,7 +130,7 @@ func (r *Register) reject(ctx context.Context, e *entry, v vote) error {
 	if last := len(next.Votes) - 1; next.State == Rejected && next.Unrecorded && next.Votes[last].User == v.User {
 		return r.end(ctx, e, next)
 	}
-	if err := next.undecided(v.At, v.User); err != nil {
+	if err := next.undecided(v.At); err != nil {
 		return err
 	}
 	next.Votes = append(slices.Clip(next.Votes), v)

@@ -52,7 +52,7 @@ type row struct {
 	Created    int64  `json:"created"` // unix seconds, as all times here
 	Expires    int64  `json:"expires"`
 	Ended      int64  `json:"ended,omitempty"`
-	Votes      []vote `json:"votes,omitempty"`      // never changed in place
+	Votes      []vote `json:"votes,omitempty"`      // oldest first; never changed in place
 	Record     string `json:"record,omitempty"`     // of the call that used it
 	Unrecorded bool   `json:"unrecorded,omitempty"` // the record of State is still to be written
 }
@@ -75,10 +75,10 @@ func (r *row) state(now int64) State {
 	return r.State
 }
 
-// given counts the approvals of people whose role was at least that.
+// given counts the approvals of people whose role was at least that, and who have not rejected since.
 func (r *row) given(role string) (n int) {
-	for i := range r.Votes {
-		if r.Votes[i].Approve && rank(r.Votes[i].Role) >= rank(role) {
+	for i, v := range r.Votes {
+		if v.Approve && rank(v.Role) >= rank(role) && !slices.ContainsFunc(r.Votes[i+1:], func(o vote) bool { return o.User == v.User }) {
 			n++
 		}
 	}

@@ -63,7 +63,7 @@ type meaning struct {
 
 // codes holds every code. A code that is not here is never shown to a caller.
 var codes = map[Code]meaning{
-	Unauthenticated:   {http.StatusUnauthorized, "no valid credential", "send 'Authorization: Bearer ak_...' with a runtime key of this gateway"},
+	Unauthenticated:   {http.StatusUnauthorized, "no valid credential", "send 'Authorization: Bearer ak_...' with a runtime key of this gateway, or a JWT of a configured login"},
 	WrongKeyKind:      {http.StatusForbidden, "this kind of key does not open this route", "agents use runtime keys on the data port, people use admin keys on the control port"},
 	RateLimited:       {http.StatusTooManyRequests, "rate limit reached", "wait for Retry-After seconds"},
 	Malformed:         {http.StatusBadRequest, "the request is not well formed", "send one JSON-RPC 2.0 message of strict JSON (RFC 8259, no duplicate keys)"},

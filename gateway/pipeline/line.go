@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -242,6 +243,7 @@ func (l *Line) refuse(ctx context.Context, c *Call, cause error) {
 	}
 	if !c.Caller.Valid() {
 		l.stats.Strangers.Add(1)
+		l.Log.Debug("stranger refused", "addr", c.Remote, "code", string(d.Code), "why", cause)
 		if l.Strangers != nil {
 			l.Strangers.Note(c.Remote, d.Code, c.Started)
 		}
@@ -253,7 +255,7 @@ func (l *Line) refuse(ctx context.Context, c *Call, cause error) {
 		if err != nil {
 			return err
 		}
-		r.Verdict, r.Code, r.Detail = "deny", string(d.Code), d.Reason
+		r.Verdict, r.Code, r.Detail = "deny", string(d.Code), told(d)
 		note(r, c.Filtered)
 		return l.write(context.WithoutCancel(ctx), c, r)
 	})
@@ -263,6 +265,17 @@ func (l *Line) refuse(ctx context.Context, c *Call, cause error) {
 		c.Record, c.Receipt = "", c.Receipt[:0]
 	}
 }
+
+// told is the reason of a refusal with the sentence that its caller may have been told, when that says more than the code.
+func told(d *Denial) string {
+	if m, ok := meaningOf(d.Code); !ok || d.Message == m.text || len(d.Message) > maxTold || strings.Contains(d.Reason, d.Message) {
+		return d.Reason
+	}
+	return d.Reason + ": " + d.Message
+}
+
+// maxTold bounds the sentence kept in a record, in bytes.
+const maxTold = 256
 
 // write makes a record of the outcome durable and, when receipts are on, keeps its receipt.
 func (l *Line) write(ctx context.Context, c *Call, r *ledger.Record) error {
@@ -336,6 +349,12 @@ func (l *Line) admit(ctx context.Context, c *Call) (id string, err error) {
 			return err
 		}
 		r.Verdict, r.Detail, id = "allow", c.Filtered, r.ID
+		if c.Approval != "" {
+			note(r, "approved "+c.Approval)
+			for _, h := range c.Decision.Holds() {
+				r.Policies = append(r.Policies, h.Policy)
+			}
+		}
 		if err := l.sealAsk(ctx, c, r); err != nil {
 			return err
 		}

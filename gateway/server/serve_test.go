@@ -54,9 +54,10 @@ export IAP_ENDPOINT=(\S+)
 export ARMORIQ_API_KEY=(ak_test_\S+)
 export USER_ID=usr_\S+
 export AGENT_ID=agt_\S+
+export ARMORIQ_DASHBOARD_URL=(\S+)
 \z`)
 	e := want.FindStringSubmatch(string(b))
-	if e == nil || e[1] != m[1] || e[2] != m[2] || e[5] != m[1] || e[6] != m[1] || e[7] != m[1] || e[3] != e[8] || e[3] == e[4] {
+	if e == nil || e[1] != m[1] || e[2] != m[2] || e[5] != m[1] || e[6] != m[1] || e[7] != m[1] || e[3] != e[8] || e[3] == e[4] || e[9] != m[1] {
 		t.Fatalf("demo.env:\n%s", b)
 	}
 	if strings.Contains(out.String(), e[3]) || strings.Contains(out.String(), e[4]) || strings.Contains(log.String(), "ak_test_") {

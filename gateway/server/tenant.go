@@ -131,9 +131,14 @@ func (l serverList) RemoveServer(ctx context.Context, tenant, name string) error
 	return nil
 }
 
-// configuredServers warns of configured servers whose tenant does not exist yet: nobody can reach them until it does, or
-// its name is misspelt.
+// configuredServers warns of configured servers and logins whose tenant does not exist yet: nobody can reach them until it
+// does, or its name is misspelt.
 func (g *Gateway) configuredServers(ctx context.Context) {
+	for name, l := range g.o.Config.Logins {
+		if _, err := g.people.Org(ctx, l.Tenant); err != nil {
+			g.o.Log.Warn("a login belongs to an organisation that does not exist; nobody can sign in with it until it does, or its name is misspelt", "login", name, "tenant", l.Tenant)
+		}
+	}
 	for name, s := range g.o.Config.Servers {
 		if _, err := g.people.Org(ctx, s.Tenant); err != nil {
 			g.o.Log.Warn("a configured server belongs to an organisation that does not exist; nobody can reach it, and its process, if it has one, is started only after a restart with the organisation there", "server", name, "tenant", s.Tenant)
@@ -149,6 +154,7 @@ func (g *Gateway) writeDemoEnv(s identity.Seeded) error {
 		{"GATEWRIGHT_API_KEY", s.RuntimeKey}, {"GATEWRIGHT_ADMIN_KEY", s.AdminKey},
 		{"BACKEND_ENDPOINT", g.URL()}, {"PROXY_ENDPOINT", g.URL()}, {"IAP_ENDPOINT", g.URL()},
 		{"ARMORIQ_API_KEY", s.RuntimeKey}, {"USER_ID", s.User.ID}, {"AGENT_ID", s.Agent.ID},
+		{"ARMORIQ_DASHBOARD_URL", g.URL()}, // where its command line lets people sign in
 	} {
 		fmt.Fprintf(&b, "export %s=%s\n", v[0], v[1])
 	}

@@ -236,7 +236,7 @@ forbid (principal, action == Action::"files___read", resource) when { context.fi
 	}
 	r.refused(r.run(`{"path":"/a"}`, ""), pipeline.PolicyDenied)
 	r.refused(r.run(`{"path":"sk_live_1","limit":2}`, ""), pipeline.PolicyDenied)
-	if d := r.book.last().Detail; !strings.HasPrefix(d, "policy_denied; arguments rewritten by f@") {
+	if d := r.book.last().Detail; !strings.HasPrefix(d, "policy_denied: policy does not permit this call: no secrets to this server; arguments rewritten by f@") {
 		t.Errorf("on record %q", d)
 	}
 	if got := strings.Join(r.book.last().Labels, " "); got != "secret:jwt secret:stripe" || len(r.sent) != 1 {

@@ -286,3 +286,40 @@ func TestAPlanEndsOnceAndOnlyByItsAgent(t *testing.T) {
 		}
 	}
 }
+
+// TestARequestForApprovalIsItsAgentsOwn: a neighbour in the same organisation neither sees nor spends it.
+func TestARequestForApprovalIsItsAgentsOwn(t *testing.T) {
+	t.Parallel()
+	w := open(t, nil)
+	a, other := w.agent(t, w.admin, ""), w.agent(t, w.admin, "")
+	tk := a.token(t, step("bank", "pay", `{"amount":5000}`), "")
+	call := invocation("bank", "pay", `{"amount":5000}`, tk.jwt)
+	ask := `{"tool":"pay","domain":"bank","arguments":{"amount":5000},"planId":"` + tk.plan + `"}`
+	id := a.post(t, "/delegation/request", ask).ok(t).text("delegationId")
+	if again := a.post(t, "/delegation/request", ask).ok(t); again.text("delegationId") != id || again.text("status") != "pending" {
+		t.Errorf("asked again: %s", again)
+	}
+	if held := a.post(t, "/invoke", call); held.status != http.StatusForbidden || held.text("enforcementAction") != "hold" {
+		t.Errorf("before anybody approved: %s", held)
+	}
+	a.post(t, "/delegation/mark-executed", `{"delegationId":"`+id+`"}`).refused(t, http.StatusBadRequest, "malformed")
+	w.manage(t, w.admin, "POST", "/api/v1/approvals/"+id+"/approve", "", nil)
+	check := "/delegation/check-approved?tool=pay&amount=5000.0&planId=" + tk.plan
+	other.post(t, "/delegation/request", ask).refused(t, http.StatusNotFound, "not_found")
+	other.get(t, "/delegation/"+id+"/status").refused(t, http.StatusNotFound, "not_found")
+	other.post(t, "/delegation/mark-executed", `{"delegationId":"`+id+`"}`).refused(t, http.StatusNotFound, "not_found")
+	if ans := other.get(t, check); ans.says("approved") != false {
+		t.Errorf("a neighbour finds it: %s", ans)
+	}
+	if ans := a.get(t, check).ok(t); ans.says("approved") != true || ans.text("delegationId") != id {
+		t.Errorf("its agent: %s", ans)
+	}
+	a.post(t, "/delegation/mark-executed", `{"delegationId":"`+id+`"}`).ok(t) // the client's word: the call spends it
+	a.post(t, "/invoke", call).ok(t)
+	if ans := a.post(t, "/invoke", call); ans.text("enforcementAction") != "hold" {
+		t.Errorf("an approval serves twice: %s", ans)
+	}
+	if ans := a.get(t, check).ok(t); ans.says("approved") != false {
+		t.Errorf("after it was spent: %s", ans)
+	}
+}

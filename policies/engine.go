@@ -161,6 +161,11 @@ func (e *Engine) Skipped() []string { return slices.Clone(e.skipped) }
 // Len is the number of policies.
 func (e *Engine) Len() int { return len(e.rules) }
 
+// Permits tells whether any policy permits anything. Without one every Ask is refused.
+func (e *Engine) Permits() bool {
+	return slices.ContainsFunc(e.rules, func(r *rule) bool { return !r.forbid })
+}
+
 // Decide answers the Ask. Any fault refuses: no engine, an unknown action, tool or principal, an argument that a policy
 // reads and cannot see, a forbid that cannot be evaluated, a panic.
 func (e *Engine) Decide(a *Ask) (d Decision) {

@@ -80,6 +80,9 @@ func (b *bundles) Reload(ctx context.Context, tenant string) (*policies.Bundle, 
 			return nil, err
 		}
 	}
+	if !e.Permits() {
+		b.log.Warn("no policy of the bundle permits anything, and so everything is refused; a bundle begins with a copy of policies/default", "tenant", tenant)
+	}
 	b.engines.Swap(tenant, e)
 	b.state.Lock()
 	defer b.state.Unlock()

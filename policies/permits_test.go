@@ -9,7 +9,7 @@ import (
 
 func TestABundleOfForbidsAlonePermitsNothing(t *testing.T) {
 	for text, want := range map[string]bool{
-		"@id(\"a\") forbid (principal, action, resource);":                                                     false,
+		"@id(\"a\") forbid (principal, action, resource);":                                                   false,
 		"@id(\"a\") forbid (principal, action, resource);\n@id(\"b\") permit (principal, action, resource);": true,
 	} {
 		b, err := policies.LoadBundle(fstest.MapFS{"a.cedar": {Data: []byte(text)}})

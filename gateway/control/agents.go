@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/base64"
+	"encoding/hex"
 	"net/http"
 	"time"
 
@@ -38,7 +39,7 @@ type createAgentIn struct {
 		Teams     []string `json:"teams,omitempty" maxItems:"32" nullable:"false"`
 		TalksTo   []string `json:"talks_to,omitempty" maxItems:"256" nullable:"false"`
 		Labels    []string `json:"labels,omitempty" maxItems:"32" nullable:"false"`
-		PublicKey string   `json:"public_key,omitempty" minLength:"43" maxLength:"43" doc:"Ed25519, base64url without padding"`
+		PublicKey string   `json:"public_key,omitempty" minLength:"43" maxLength:"64" doc:"Ed25519: 43 characters of base64url without padding, or 64 of hex"`
 	}
 }
 
@@ -60,7 +61,7 @@ type setAgentOwnerIn struct {
 type rotateAgentKeyIn struct {
 	ID   string `path:"id" pattern:"^agt_[0-9a-z]{1,32}$" maxLength:"36"`
 	Body struct {
-		PublicKey string `json:"public_key" minLength:"43" maxLength:"43" doc:"Ed25519, base64url without padding"`
+		PublicKey string `json:"public_key" minLength:"43" maxLength:"64" doc:"Ed25519: 43 characters of base64url without padding, or 64 of hex"`
 	}
 }
 
@@ -148,14 +149,18 @@ func (a *API) owned(ctx context.Context, c *call, agentID string) error {
 	return nil
 }
 
-// publicKey reads a key as sent; empty is none.
+// publicKey reads a key as sent, in base64url as this API answers or in hex as ArmorIQ's clients show it; empty is none.
 func publicKey(text string) (ed25519.PublicKey, error) {
 	if text == "" {
 		return nil, nil
 	}
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	decode := base64.RawURLEncoding.Strict().DecodeString
+	if len(text) == hex.EncodedLen(ed25519.PublicKeySize) { // no 32 bytes are that long in base64url
+		decode = hex.DecodeString
+	}
+	raw, err := decode(text)
 	if err != nil || len(raw) != ed25519.PublicKeySize {
-		return nil, refuse(http.StatusUnprocessableEntity, "request_invalid", "public_key is not 32 bytes in base64url without padding", "")
+		return nil, refuse(http.StatusUnprocessableEntity, "request_invalid", "public_key is not 32 bytes in base64url without padding (43 characters) or in hex (64)", "")
 	}
 	return raw, nil
 }

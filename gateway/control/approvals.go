@@ -94,6 +94,13 @@ type listApprovalsIn struct {
 	State  string `query:"state" enum:"pending,approved,rejected,expired,executed"`
 }
 
+type approveIn struct {
+	ID   string `path:"id" pattern:"^apr_[0-9a-z]{1,32}$" maxLength:"36"`
+	Body *struct {
+		Reason string `json:"reason,omitempty" maxLength:"256" doc:"stands in the ledger for good: no personal data"`
+	}
+}
+
 type rejectIn struct {
 	ID   string `path:"id" pattern:"^apr_[0-9a-z]{1,32}$" maxLength:"36"`
 	Body struct {
@@ -110,8 +117,11 @@ func (m *mounting) approvals() {
 		return window(c, listing{in.Limit, in.Cursor}, fetch, func(v *approvals.View) string { return v.ID }, shapeApproval)
 	})
 	handle(m, "get-approval", m.api.getApproval)
-	handle(m, "approve-call", func(ctx context.Context, c *call, in *approvalPath) (*approvalOut, error) {
-		return m.api.decide(ctx, c, in.ID, true, "")
+	handle(m, "approve-call", func(ctx context.Context, c *call, in *approveIn) (*approvalOut, error) {
+		if in.Body == nil {
+			return m.api.decide(ctx, c, in.ID, true, "")
+		}
+		return m.api.decide(ctx, c, in.ID, true, in.Body.Reason)
 	})
 	handle(m, "reject-call", func(ctx context.Context, c *call, in *rejectIn) (*approvalOut, error) {
 		return m.api.decide(ctx, c, in.ID, false, in.Body.Reason)

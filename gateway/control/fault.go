@@ -38,8 +38,10 @@ var faults = []struct {
 	{plans.ErrForbidden, http.StatusForbidden, "role_denied", "the key may not do this to that plan", ""},
 	{approvals.ErrNotFound, http.StatusNotFound, "not_found", "there is no such thing in this organisation", ""},
 	{approvals.ErrInvalid, http.StatusUnprocessableEntity, "request_invalid", "", "compare the request with /openapi.json"},
+	{approvals.ErrOwn, http.StatusForbidden, "role_denied", "somebody other than the agent's owner and the user it acts for must decide", "ask another manager or admin"},
 	{approvals.ErrForbidden, http.StatusForbidden, "role_denied", "", "ask somebody with a higher role or limit"},
-	{approvals.ErrDecided, http.StatusConflict, "conflict", "you have decided about this already, or enough people have", "look at it again"},
+	{approvals.ErrEnough, http.StatusConflict, "conflict", "as many people have approved this as it takes", "the agent may use it now; to stop it, reject it"},
+	{approvals.ErrDecided, http.StatusConflict, "conflict", "you have decided about this already", "somebody else has to decide; to take an approval back, reject it"},
 	{approvals.ErrRejected, http.StatusConflict, "inactive", "the call was rejected", "the agent may ask again"},
 	{approvals.ErrExpired, http.StatusConflict, "inactive", "the request has expired", "the agent may ask again"},
 	{approvals.ErrSpent, http.StatusConflict, "inactive", "the approval was used", "each call takes one of its own"},
@@ -70,10 +72,19 @@ func fault(err error) error {
 		if errors.Is(err, f.err) {
 			p := refuse(f.status, f.code, f.detail, f.hint)
 			if p.Detail == "" { // the part below explains rules, never rows or secrets
-				p.Detail = clip(strings.TrimSuffix(err.Error(), ": "+f.err.Error()), 300)
+				p.Detail = clip(told(err, f.err), 300)
 			}
 			return p
 		}
 	}
 	return err
+}
+
+// told is what an error says to people: without what the part was doing, which they asked for and know, and without the
+// kind, which is the code.
+func told(err, kind error) string {
+	if inner := errors.Unwrap(err); inner != nil && inner != kind {
+		err = inner
+	}
+	return strings.TrimPrefix(strings.TrimSuffix(err.Error(), ": "+kind.Error()), kind.Error()+": ")
 }

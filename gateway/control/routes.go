@@ -34,6 +34,7 @@ type Route struct {
 	Instance  bool // only for callers of the gateway's own tenant
 	Writes    bool // changes something: an intent record comes first
 	Body      bool // takes a JSON body, and must have one
+	Bare      bool // may come without its body
 	Sensitive bool // what is sent or answered holds a secret: no digests, nothing kept for a replay
 	Private   bool // what is sent is about a person: no digest of it stays in the ledger
 	Status    int  // of success; 0 means 200
@@ -103,7 +104,7 @@ var routes = []Route{
 
 	{Op: "list-approvals", Method: "GET", Path: "/api/v1/approvals", Roles: members, Kinds: managementKeys, About: "calls that policy holds until people approve them"},
 	{Op: "get-approval", Method: "GET", Path: "/api/v1/approvals/{id}", Roles: members, Kinds: managementKeys, About: "one held call, with its arguments for those who may decide"},
-	{Op: "approve-call", Method: "POST", Path: "/api/v1/approvals/{id}/approve", Roles: members, Kinds: managementKeys, Writes: true, About: "approve a held call, once; who may is looked up: role, amount, and whose agent it is"},
+	{Op: "approve-call", Method: "POST", Path: "/api/v1/approvals/{id}/approve", Roles: members, Kinds: managementKeys, Writes: true, Body: true, Bare: true, About: "approve a held call, once; who may is looked up: role, amount, and whose agent it is"},
 	{Op: "reject-call", Method: "POST", Path: "/api/v1/approvals/{id}/reject", Roles: members, Kinds: managementKeys, Writes: true, Body: true, About: "reject a held call for good, also one that is approved and not used yet"},
 
 	{Op: "list-proposals", Method: "GET", Path: "/api/v1/proposals", Roles: anyRole, Kinds: managementKeys, About: "what agents ask an admin for: profiles and servers"},

@@ -33,6 +33,9 @@ func (a *API) readBody(r *http.Request, route *Route) ([]byte, *problem) {
 		}
 		return nil, nil
 	}
+	if route.Bare && r.ContentLength == 0 {
+		return nil, nil
+	}
 	if p := checkMedia(r.Header); p != nil {
 		return nil, p
 	}

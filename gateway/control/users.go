@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/gatewright/gatewright/gateway/identity"
@@ -29,7 +30,7 @@ type createUserIn struct {
 	Body struct {
 		Name  string   `json:"name" minLength:"1" maxLength:"128"`
 		Email string   `json:"email,omitempty" maxLength:"254"`
-		Role  string   `json:"role" enum:"Admin,Manager,Member,Viewer"`
+		Role  string   `json:"role" pattern:"^([Aa][Dd][Mm][Ii][Nn]|[Mm][Aa][Nn][Aa][Gg][Ee][Rr]|[Mm][Ee][Mm][Bb][Ee][Rr]|[Vv][Ii][Ee][Ww][Ee][Rr])$" patternDescription:"Admin, Manager, Member or Viewer" doc:"Admin, Manager, Member or Viewer, in any case of letters"`
 		Teams []string `json:"teams,omitempty" maxItems:"32" nullable:"false"`
 	}
 }
@@ -37,7 +38,7 @@ type createUserIn struct {
 type setRoleIn struct {
 	ID   string `path:"id" pattern:"^usr_[0-9a-z]{1,32}$" maxLength:"36"`
 	Body struct {
-		Role string `json:"role" enum:"Admin,Manager,Member,Viewer"`
+		Role string `json:"role" pattern:"^([Aa][Dd][Mm][Ii][Nn]|[Mm][Aa][Nn][Aa][Gg][Ee][Rr]|[Mm][Ee][Mm][Bb][Ee][Rr]|[Vv][Ii][Ee][Ww][Ee][Rr])$" patternDescription:"Admin, Manager, Member or Viewer" doc:"Admin, Manager, Member or Viewer, in any case of letters"`
 	}
 }
 
@@ -65,8 +66,9 @@ func (m *mounting) users() {
 		return paginate(c, *in, all, func(u *identity.User) string { return u.ID }, shapeUser)
 	})
 	handle(m, "create-user", func(ctx context.Context, c *call, in *createUserIn) (*userOut, error) {
-		c.note("role", in.Body.Role)
-		u, err := users.CreateUser(ctx, c.caller.Tenant(), identity.NewUser{Name: in.Body.Name, Email: in.Body.Email, Role: identity.Role(in.Body.Role), Teams: in.Body.Teams})
+		role := roleOf(in.Body.Role)
+		c.note("role", string(role))
+		u, err := users.CreateUser(ctx, c.caller.Tenant(), identity.NewUser{Name: in.Body.Name, Email: in.Body.Email, Role: role, Teams: in.Body.Teams})
 		if err != nil {
 			return nil, err
 		}
@@ -75,8 +77,9 @@ func (m *mounting) users() {
 	})
 	handle(m, "get-user", func(ctx context.Context, c *call, in *userPath) (*userOut, error) { return read(ctx, c, in.ID) })
 	handle(m, "set-user-role", func(ctx context.Context, c *call, in *setRoleIn) (*userOut, error) {
-		c.note("role", in.Body.Role)
-		if err := users.SetRole(ctx, c.caller.Tenant(), in.ID, identity.Role(in.Body.Role)); err != nil {
+		role := roleOf(in.Body.Role)
+		c.note("role", string(role))
+		if err := users.SetRole(ctx, c.caller.Tenant(), in.ID, role); err != nil {
 			return nil, err
 		}
 		return read(ctx, c, in.ID)
@@ -91,6 +94,16 @@ func (m *mounting) users() {
 	handle(m, "remove-user", func(ctx context.Context, c *call, in *userPath) (*none, error) {
 		return nil, users.RemoveUser(ctx, c.caller.Tenant(), in.ID)
 	})
+}
+
+// roleOf is a role as sent, in any case of letters, which the body's schema has checked.
+func roleOf(text string) identity.Role {
+	for _, r := range anyRole {
+		if strings.EqualFold(string(r), text) {
+			return r
+		}
+	}
+	return identity.Role(text)
 }
 
 func shapeUser(u *identity.User) user {

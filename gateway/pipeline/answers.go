@@ -153,7 +153,9 @@ func (s *Answers) remove(a *answer) {
 // requestDigest is over everything that makes two requests the same. Trace context does not: each try has its own.
 func requestDigest(c *Call) [32]byte {
 	h := sha256.New()
-	for _, part := range [][]byte{[]byte(c.Op), []byte(c.Server), []byte(c.Name), c.Args, c.Shown.Token, c.Shown.Step} {
+	for _, part := range [][]byte{
+		[]byte(c.Route), []byte(c.Op), []byte(c.Server), []byte(c.Name), c.Args, c.Shown.Token, c.Shown.Step, []byte(c.Lent.Header), []byte(c.Lent.Value),
+	} {
 		n := sha256.Sum256(part)
 		h.Write(n[:])
 	}

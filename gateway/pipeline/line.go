@@ -87,7 +87,9 @@ func (l *Line) Run(ctx context.Context, c *Call) {
 		return
 	}
 	began := l.Now()
-	err = l.guard("forward", func() error { return l.forward(ctx, c) })
+	if err = l.useApproval(ctx, c, admitted); err == nil {
+		err = l.guard("forward", func() error { return l.forward(ctx, c) })
+	}
 	if err == nil {
 		err = l.onTheWayBack(ctx, c)
 	}
@@ -358,9 +360,6 @@ func (l *Line) admit(ctx context.Context, c *Call) (id string, err error) {
 		if err := l.sealAsk(ctx, c, r); err != nil {
 			return err
 		}
-		if err := l.useApproval(ctx, c, r.ID); err != nil {
-			return err
-		}
 		if err := l.guard("ledger", func() error { return l.spend(ctx, c, r) }); err != nil {
 			return ledgerDenial(err)
 		}
@@ -374,8 +373,8 @@ func (l *Line) admit(ctx context.Context, c *Call) (id string, err error) {
 	return id, nil
 }
 
-// useApproval spends the approval of a held call before the call is admitted: when the process ends in between, the
-// approval is gone and nothing went out.
+// useApproval spends the approval of a held call between its record and its effect: the record that the approval names is
+// there, and when another call was faster, or the process ends, nothing goes out.
 func (l *Line) useApproval(ctx context.Context, c *Call, record string) error {
 	if c.Approval == "" || !c.Takes() {
 		return nil

@@ -133,7 +133,30 @@ func (s Intent) grant(c *pipeline.Call, tok *intent.Token) error {
 	if err != nil {
 		return refused(err)
 	}
-	return nil
+	return s.kept(c, tok)
+}
+
+// kept refuses a step that a delegated token covers and that its giver has not any more, because the plan has grown
+// without it.
+func (s Intent) kept(c *pipeline.Call, tok *intent.Token) error {
+	if s.Anchors == nil || c.Held == nil || !derived(tok) {
+		return nil
+	}
+	chain := s.Anchors(c.Caller.Tenant(), tok.PlanRoot())
+	if chain == nil {
+		return nil
+	}
+	head, state, ok := s.Plans.Held(c.Caller.Tenant(), chain[len(chain)-1].Claims().To.Root)
+	if !ok || head == nil {
+		return inactive(state)
+	}
+	mine := &c.Held.Plan().Steps[c.Grant.Step()]
+	for i := range head.Plan().Steps {
+		if mine.Same(&head.Plan().Steps[i]) {
+			return nil
+		}
+	}
+	return pipeline.Deny("plan_mismatch", "the plan has changed since, and this step is not in it any more")
 }
 
 // bearer is who shows the token: the caller, and for a token that is bound to a key whoever proves to hold that key, by

@@ -20,8 +20,8 @@ func (Retry) Name() string { return "retry" }
 
 // Check claims the key for the call, or marks the call as one that was answered before.
 func (s Retry) Check(_ context.Context, c *pipeline.Call) error {
-	if c.Retry == "" || c.Action == "discover" || c.Action == "list_tools" {
-		return nil // what has no effect takes no place from what has
+	if c.Retry == "" || c.Trial || c.Action == "discover" || c.Action == "list_tools" {
+		return nil // what has no effect takes no place from what has, and a decision is asked for as things stand
 	}
 	if len(c.Shown.Token) > 0 {
 		if _, err := s.Verifier.Token(c.Shown.Token, c.Started); err != nil {

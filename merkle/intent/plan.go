@@ -10,6 +10,7 @@
 package intent
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -89,6 +90,12 @@ type Step struct {
 	After            []int  // indices of steps that must be done before, ascending, each smaller than its own
 	Salt             string // 16 random bytes, base64url: a hidden sibling cannot be guessed from its hash
 	Local            bool   // enforceable but never forwarded; in the plan's hash, not in the leaf
+}
+
+// Same tells whether two steps allow the same calls as often, wherever they stand in their plans.
+func (s *Step) Same(o *Step) bool {
+	return s.Op == o.Op && s.Server == o.Server && s.Tool == o.Tool && s.Schema == o.Schema && s.Uses == o.Uses && s.Local == o.Local &&
+		bytes.Equal(s.Args.appendJSON(nil), o.Args.appendJSON(nil))
 }
 
 // Seal fills the nonce and the salts from random, checks the whole plan and freezes its canonical

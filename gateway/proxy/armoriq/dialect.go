@@ -87,6 +87,9 @@ func (d *Dialect) Serve(x *proxy.Exchange) {
 		return
 	}
 	r.c.Route = r.route.path
+	if r.route.method == get {
+		r.c.Retry = "" // asking again has no effect
+	}
 	if r.route.open != nil {
 		r.route.open(r)
 		return

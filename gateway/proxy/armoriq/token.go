@@ -91,6 +91,9 @@ func (s *outers) put(k [sha256.Size]byte, jwt string) {
 	s.seen[k] = jwt
 }
 
+// maxNested bounds answers within answers: a client wraps the token at most twice.
+const maxNested = 3
+
 // openToken finds the intent token in what a client shows as a token: the object, its compact form as a string, or the
 // object inside of an answer of ours. An object whose signature is not of this gateway's key is refused, whatever key it
 // carries, and so is one without an intent token inside. Nothing else in it is believed.
@@ -125,6 +128,8 @@ func (d *Dialect) openToken(raw []byte, at string) (jwt string, err error) {
 		return "", err
 	case plain != "" && o.JWT != "" && plain != o.JWT:
 		return "", malformed(at+"/jwt_token", "is another token than jwt")
+	case inner != nil && strings.Count(at, "/") > maxNested:
+		return "", malformed(at, "a token is not nested so deep")
 	case inner != nil:
 		jwt, err := d.openToken(inner, at+"/token")
 		if beside := max(o.JWT, plain); err == nil && beside != "" && beside != jwt {

@@ -83,7 +83,7 @@ func fault(err error) error {
 // told is what an error says to people: without what the part was doing, which they asked for and know, and without the
 // kind, which is the code.
 func told(err, kind error) string {
-	if inner := errors.Unwrap(err); inner != nil && inner != kind {
+	if inner := errors.Unwrap(err); inner != nil && inner.Error() != kind.Error() {
 		err = inner
 	}
 	return strings.TrimPrefix(strings.TrimSuffix(err.Error(), ": "+kind.Error()), kind.Error()+": ")

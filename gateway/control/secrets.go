@@ -40,17 +40,9 @@ func (m *mounting) secrets() {
 	handle(m, "put-secret", func(ctx context.Context, c *call, in *putSecretIn) (*none, error) {
 		value := []byte(in.Body.Value)
 		defer clear(value)
-		return nil, wrap("store secret", vault.Put(ctx, c.caller.Tenant(), in.Name, value))
+		return nil, vault.Put(ctx, c.caller.Tenant(), in.Name, value)
 	})
 	handle(m, "delete-secret", func(ctx context.Context, c *call, in *secretPath) (*none, error) {
-		return nil, wrap("delete secret", vault.Delete(ctx, c.caller.Tenant(), in.Name))
+		return nil, vault.Delete(ctx, c.caller.Tenant(), in.Name)
 	})
-}
-
-// wrap says what was being done when err is not nil.
-func wrap(doing string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s: %w", doing, err)
 }

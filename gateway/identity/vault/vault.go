@@ -9,6 +9,7 @@
 package vault
 
 import (
+	"cmp"
 	"context"
 	"crypto/cipher"
 	"errors"
@@ -76,11 +77,8 @@ func Open(ctx context.Context, s store.Store, key []byte, rand io.Reader) (*Vaul
 
 // Put keeps a secret, or replaces it. The caller's slice is left as it is.
 func (v *Vault) Put(ctx context.Context, tenant, name string, secret []byte) error {
-	if err := checkSecretName(name); err != nil {
+	if err := cmp.Or(checkSecretName(name), checkSecret(secret)); err != nil {
 		return fmt.Errorf("put secret: %w", err)
-	}
-	if len(secret) == 0 || len(secret) > MaxSecret {
-		return fmt.Errorf("put secret: it must have 1 to %d bytes: %w", MaxSecret, ErrInvalid)
 	}
 	v.mu.RLock()
 	defer v.mu.RUnlock()
@@ -92,6 +90,13 @@ func (v *Vault) Put(ctx context.Context, tenant, name string, secret []byte) err
 	err := v.store.Update(ctx, tenant, func(tx store.Txn) error { return v.replace(tx, at, secret) })
 	if err != nil {
 		return fmt.Errorf("put secret: %w", err)
+	}
+	return nil
+}
+
+func checkSecret(secret []byte) error {
+	if len(secret) == 0 || len(secret) > MaxSecret {
+		return fmt.Errorf("it must have 1 to %d bytes: %w", MaxSecret, ErrInvalid)
 	}
 	return nil
 }

@@ -62,9 +62,7 @@ func requestFlow(t *testing.T) *armored {
 		armory.Lock()
 		defer armory.Unlock()
 		if armory.wanted--; armory.wanted == 0 && armory.is != nil {
-			_ = armory.is.Kill()
-			armory.is.their.Close()
-			_ = os.RemoveAll(armory.is.base)
+			armory.is.end()
 			armory.is = nil
 		}
 	})
@@ -77,6 +75,12 @@ func requestFlow(t *testing.T) *armored {
 	return armory.is
 }
 
+func (a *armored) end() {
+	_ = a.Kill()
+	a.their.Close()
+	_ = os.RemoveAll(a.base)
+}
+
 const (
 	audience = "gatewright-tests"
 	idp      = "https://idp.example"
@@ -87,7 +91,13 @@ func newArmored(t *testing.T) *armored {
 	e2e := builtE2EServer(t)
 	base, err := os.MkdirTemp("", "gatewright-armored") //nolint:usetesting // outlives the test that needs it first
 	must(t, err)
-	a := &armored{base: base, Gateway: &Gateway{Dir: filepath.Join(base, "data"), Work: filepath.Join(base, "empty")}, mac: []byte(strings.Repeat("a secret of the issuer ", 2))}
+	a := &armored{base: base, Gateway: &Gateway{Dir: filepath.Join(base, "data"), Work: filepath.Join(base, "empty")}, mac: []byte(strings.Repeat("a secret of the issuer ", 2)), their: httptest.NewServer(http.HandlerFunc(namesake))}
+	made := false
+	t.Cleanup(func() { // what did not come up leaves nothing either
+		if !made {
+			a.end()
+		}
+	})
 	_, a.eddsa, err = ed25519.GenerateKey(rand.Reader)
 	must(t, err)
 	a.rsa, err = rsa.GenerateKey(rand.Reader, 2048)
@@ -95,17 +105,17 @@ func newArmored(t *testing.T) *armored {
 	a.Setup.Env = []string{"GATEWRIGHT_CFG_MODE=production"} // as an operator makes the second organisation
 	must(t, a.begin())
 	operator := regexp.MustCompile(`ak_live_\S{40,}`).FindString(a.Out())
-	var made struct{ Key struct{ Secret string } }
-	a.manage(t, operator, "POST", "/api/v1/organisations", map[string]any{"id": "other", "name": "Other", "admin": map[string]any{"name": "Other admin"}}, &made)
-	a.other = made.Key.Secret
+	var other struct{ Key struct{ Secret string } }
+	a.manage(t, operator, "POST", "/api/v1/organisations", map[string]any{"id": "other", "name": "Other", "admin": map[string]any{"name": "Other admin"}}, &other)
+	a.other = other.Key.Secret
 	a.Stop(t)
 	a.Setup = Setup{HCL: a.settings(t, e2e)}
 	must(t, a.begin())
 	a.offers(t, "e2e", "pay")
 	a.offers(t, "twin", "pay")
-	a.their = httptest.NewServer(http.HandlerFunc(namesake))
 	a.manage(t, a.other, "POST", "/api/v1/servers", map[string]any{"name": "e2e", "url": a.their.URL + "/mcp", "allow_private": true, "era": "modern"}, nil)
 	a.manage(t, a.other, "POST", "/api/v1/servers/e2e/refresh", nil, nil)
+	made = true
 	return a
 }
 

@@ -65,7 +65,7 @@ func (k *Keeper) Plan(metadata json.RawMessage) (*Terms, error) {
 	}
 	from, err := armoriq.Policy(policy)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrPolicy, err)
+		return nil, unread{err}
 	}
 	return compile("plan", &from)
 }

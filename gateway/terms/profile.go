@@ -51,7 +51,7 @@ func (k *Keeper) newProfile(row profileRow) (*profile, error) {
 	p := &profile{row: row, digest: sha256.Sum256(row.Policy)}
 	from, err := armoriq.Profile(row.Policy)
 	if err != nil {
-		return p, fmt.Errorf("%w: %w", ErrPolicy, err)
+		return p, unread{err}
 	}
 	p.cedar, p.lines = from.Cedar, from.Lines
 	p.terms, err = compile("profile", &from)

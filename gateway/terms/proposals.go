@@ -97,29 +97,33 @@ func checkReason(s string) error {
 	return nil
 }
 
-// Draft keeps what the agent means to propose as a profile, in place of what it kept before. A draft changes nothing and
-// is not translated yet.
+// Draft keeps what the agent means to propose as a profile, in place of what it kept before. A draft changes nothing. One
+// that could never come into force is refused, in words for whoever wrote it; the one before is gone then too, so that
+// nobody proposes what they meant to replace.
 func (k *Keeper) Draft(ctx context.Context, who Who, raw []byte) error {
 	if err := who.check(); err != nil {
 		return fmt.Errorf("draft profile: %w", err)
 	}
-	text, err := k.canonical(raw, "{[")
-	if err != nil {
-		return fmt.Errorf("draft profile: %w", err)
+	text, refused := k.canonical(raw, "{[")
+	if refused == nil {
+		_, refused = k.newProfile(profileRow{Policy: text})
 	}
 	row := draftRow{User: who.User, Raw: text, Saved: k.deps.Now().Unix()}
-	err = k.deps.Store.Update(ctx, who.Tenant, func(tx store.Txn) error {
+	err := k.deps.Store.Update(ctx, who.Tenant, func(tx store.Txn) error {
+		if refused != nil {
+			return draftTable.Delete(tx, who.Agent, store.AnyVersion)
+		}
 		_, err := draftTable.Put(tx, who.Agent, row, store.AnyVersion)
 		return err
 	})
-	if err != nil {
+	if err != nil && (refused == nil || !errors.Is(err, store.ErrNotFound)) {
 		return fmt.Errorf("draft profile: keep: %w", err)
 	}
-	return nil
+	return refused
 }
 
-// Propose makes a proposal of the agent's draft. A draft that could never come into force is refused here, with
-// ErrPolicy. Proposing the same once more while it is pending returns that proposal.
+// Propose makes a proposal of the agent's draft. A draft that could never come into force, kept by an earlier version, is
+// refused with ErrPolicy. Proposing the same once more while it is pending returns that proposal.
 func (k *Keeper) Propose(ctx context.Context, who Who, reason string) (Proposal, error) {
 	if err := errors.Join(who.check(), checkReason(reason)); err != nil {
 		return Proposal{}, fmt.Errorf("propose profile: %w", err)
@@ -136,7 +140,7 @@ func (k *Keeper) Propose(ctx context.Context, who Who, reason string) (Proposal,
 		return Proposal{}, fmt.Errorf("propose profile: read draft: %w", err)
 	}
 	if _, err := k.newProfile(profileRow{Policy: draft.Raw}); err != nil {
-		return Proposal{}, fmt.Errorf("propose profile: %w", err)
+		return Proposal{}, err // in words for whoever wrote it
 	}
 	p, err := k.propose(ctx, who, proposalRow{Kind: KindProfile, Reason: reason}, draft.Raw)
 	if err != nil {
@@ -325,7 +329,7 @@ func (k *Keeper) decide(ctx context.Context, by Actor, id string, approve bool, 
 		return Proposal{}, ErrNotFound
 	}
 	if row.State != Pending {
-		return Proposal{}, fmt.Errorf("%w: it is %s", ErrDecided, row.State)
+		return Proposal{}, fmt.Errorf("the proposal is %s: %w", row.State, ErrDecided)
 	}
 	text, err := k.content(ctx, t.name, &row)
 	if err != nil {

@@ -49,13 +49,17 @@ func TestWhatIsNotWellFormedIsRefused(t *testing.T) {
 
 func TestAProfileThatCannotBeSaidExactlyIsNoProposal(t *testing.T) {
 	w := newWorld(t, nil)
-	w.must(w.Draft(t.Context(), alice, []byte(spoiled)))
-	_, err := w.Propose(t.Context(), alice, "")
-	wants(t, err, terms.ErrPolicy)
-	if p, ok := errors.AsType[armoriq.Problem](err); !ok || p.Pointer == "" {
-		t.Errorf("%v", err)
+	w.must(w.Draft(t.Context(), alice, []byte(profile("x"))))
+	for range 2 { // whether there is a draft before it or not
+		err := w.Draft(t.Context(), alice, []byte(spoiled))
+		wants(t, err, terms.ErrPolicy)
+		if p, ok := errors.AsType[armoriq.Problem](err); !ok || p.Pointer == "" || err.Error() != p.Error() {
+			t.Errorf("not in the words of the problem alone: %v", err)
+		}
+		_, err = w.Propose(t.Context(), alice, "")
+		wants(t, err, terms.ErrNotFound) // nor the draft that it was to replace
 	}
-	_, err = w.Propose(t.Context(), bob, "")
+	_, err := w.Propose(t.Context(), bob, "")
 	wants(t, err, terms.ErrNotFound) // a draft is its agent's own
 	same(t, w.states(), "")
 	same(t, w.book.acts(), "")

@@ -36,12 +36,18 @@ var (
 	ErrLimit = errors.New("limit reached")
 	// ErrInvalid: what was sent is not JSON within its bounds, or an argument is not well-formed.
 	ErrInvalid = errors.New("invalid argument")
-	// ErrPolicy: a profile or policy that cannot be read as terms. It comes with an *armoriq.Problem or
+	// ErrPolicy: a profile or policy that cannot be read as terms. It comes with an armoriq.Problem or
 	// policies.Problems that says where.
 	ErrPolicy = errors.New("policy cannot be put in force")
 	// ErrForbidden: who asks is nobody that a proposal can be from.
 	ErrForbidden = errors.New("forbidden")
 )
+
+// unread is an ErrPolicy in the words of the problem alone: whoever wrote the policy reads them.
+type unread struct{ problem error }
+
+func (u unread) Error() string   { return u.problem.Error() }
+func (u unread) Unwrap() []error { return []error{ErrPolicy, u.problem} }
 
 // Config bounds the keeper.
 type Config struct {

@@ -2,6 +2,7 @@ package armoriq
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -22,6 +23,9 @@ func join(list []expr, word, zero, one expr) expr {
 			return one
 		case zero:
 		default:
+			if slices.Contains(kept, string(e)) {
+				continue
+			}
 			kept = append(kept, string(e))
 		}
 	}

@@ -162,7 +162,7 @@ func readRate(m map[string]value, t *terms) error {
 	}
 	n, err := v.whole(1, 1_000_000_000)
 	if err != nil {
-		return err
+		return v.problem("leave rate_limit out for no bound", "rate_limit is calls an hour, a whole number from 1")
 	}
 	t.out.Rates = append(t.out.Rates, Rate{Max: int(n), Per: time.Hour})
 	t.say("At most %d calls an hour.", n)

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -94,7 +95,11 @@ func TestAPolicyThatIsNotUnderstoodIsRefusedAtItsPlace(t *testing.T) {
 	} {
 		refused(t, armoriq.Policy, c.text, c.pointer)
 	}
-	huge := `{"deny":["` + strings.Join(slices.Repeat([]string{strings.Repeat("ä", 120)}, 200), `","`) + `"]}`
+	long := make([]string, 200)
+	for i := range long {
+		long[i] = strings.Repeat("ä", 120) + strconv.Itoa(i)
+	}
+	huge := `{"deny":["` + strings.Join(long, `","`) + `"]}`
 	refused(t, armoriq.Policy, huge, "")
 }
 

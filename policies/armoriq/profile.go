@@ -27,16 +27,24 @@ func Profile(raw []byte) (Terms, error) {
 	if err != nil || len(m) == 0 {
 		return Terms{}, err
 	}
-	_, version := m["schemaVersion"]
-	if _, listed := m["statements"]; version || listed || m["kind"].raw != nil {
+	switch {
+	case anyOfThem(m, "schemaVersion", "statements", "kind"):
 		err = v.profile(&t)
-	} else {
+	case anyOfThem(m, entryMembers()...):
 		err = snapshot([]value{v}, &t)
+	default:
+		err = v.problem(`a profile begins {"schemaVersion": "`+profileVersion+`", "kind": "PolicyProfile", "defaults": ..., "statements": [...]}`,
+			"schemaVersion is missing; it has to be %q", profileVersion)
 	}
 	if err != nil {
 		return Terms{}, err
 	}
 	return t.finish()
+}
+
+// anyOfThem reports that one of the members is there.
+func anyOfThem(m map[string]value, names ...string) bool {
+	return slices.ContainsFunc(names, func(name string) bool { _, ok := m[name]; return ok })
 }
 
 // profile reads armor.policy.v1.
@@ -79,7 +87,7 @@ func (v value) constant(m map[string]value, name, want string) error {
 	return nil
 }
 
-// defaults gives what happens where no statement matches: allow, deny or hold.
+// defaults gives what happens where no statement matches: allow, deny or hold. permit, as statements say it, is allow.
 func (v value) defaults(m map[string]value) (string, error) {
 	d, ok := m["defaults"]
 	if !ok {
@@ -97,6 +105,9 @@ func (v value) defaults(m map[string]value) (string, error) {
 	decision, ok := members["decision"]
 	if !ok {
 		return "", d.problem("", "the decision is missing")
+	}
+	if word, err := decision.word(); err == nil && word == "permit" {
+		return "allow", nil
 	}
 	return decision.oneOf("allow", "deny", "hold")
 }

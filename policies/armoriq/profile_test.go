@@ -35,7 +35,8 @@ func TestAProfileThatIsNotUnderstoodIsRefusedAtItsPlace(t *testing.T) {
 	at := st + "/conditions/0/value"
 	for _, c := range []struct{ text, pointer string }{
 		{`7`, ""},
-		{`{"allow":["*"]}`, "/allow"},
+		{`{"allow":["*"]}`, ""},
+		{`{"version":"armor.policy.v1","tools":{"deny":["mail_send"]}}`, ""},
 		{`{"statements":[]}`, ""},
 		{`{"schemaVersion":"armor.policy.v2","kind":"PolicyProfile","defaults":{"decision":"deny"},"statements":[]}`, "/schemaVersion"},
 		{`{"schemaVersion":"armor.policy.v1","kind":"Other","defaults":{"decision":"deny"},"statements":[]}`, "/kind"},
@@ -103,6 +104,18 @@ func TestAProfileThatIsNotUnderstoodIsRefusedAtItsPlace(t *testing.T) {
 		{in("permit", cond("network.host", "eq", `"a/b"`)), at},
 	} {
 		refused(t, armoriq.Profile, c.text, c.pointer)
+	}
+}
+
+// TestAMissingVersionIsNamed: what is neither a profile nor an entry of a snapshot is not told what entries have.
+func TestAMissingVersionIsNamed(t *testing.T) {
+	_, err := armoriq.Profile([]byte(`{"version":"armor.policy.v1","tools":{"deny":["mail_send"]}}`))
+	if err == nil || !strings.HasPrefix(err.Error(), `policy: schemaVersion is missing; it has to be "armor.policy.v1"`) || strings.Contains(err.Error(), "policyName") {
+		t.Error(err)
+	}
+	_, err = armoriq.Policy([]byte(`{"rate_limit":"1/minute"}`))
+	if err == nil || !strings.HasPrefix(err.Error(), `policy at "/rate_limit": rate_limit is calls an hour, a whole number from 1`) {
+		t.Error(err)
 	}
 }
 
@@ -201,10 +214,19 @@ func TestLinesSayWhatEachStatementDoes(t *testing.T) {
 	terms, _ := translate(t, armoriq.Profile, profile("hold", about("a", "permit", `"eq":"Read"`, ""), about("b", "forbid", `"eq":"Bash"`, cond("bash.program", "eq", `"rm"`))))
 	want := []string{
 		`Statement "a" lets through calls of "Read".`,
-		`Statement "b" refuses calls of "Bash", if bash.program eq "rm", and what cannot be told from that.`,
+		`Statement "b" refuses calls of "Bash" (in lower case too), if bash.program eq "rm", and what cannot be told from that.`,
 		`Held for approval: whatever no statement speaks about.`,
 	}
 	if !slices.Equal(terms.Lines, want) || terms.Name != "n" {
+		t.Errorf("%q", terms.Lines)
+	}
+	one := `{"id":"m","effect":"forbid","action":{"type":%q,"in":["mail_send","mail_send"]}}`
+	terms, _ = translate(t, armoriq.Profile, profile("permit", fmt.Sprintf(one, "mcp_tool")))
+	if !slices.Equal(terms.Lines, []string{`Statement "m" refuses calls of "mail_send", "mail_send".`}) || strings.Count(string(terms.Cedar), `"mail_send"`) != 1 {
+		t.Errorf("%q\n%s", terms.Lines, terms.Cedar)
+	}
+	terms, _ = translate(t, armoriq.Profile, profile("allow", fmt.Sprintf(one, "bash_program")))
+	if !strings.HasSuffix(terms.Lines[0], `, and what cannot be told from that.`) {
 		t.Errorf("%q", terms.Lines)
 	}
 	terms, _ = translate(t, armoriq.Profile, profile("allow", about("a", "permit", `"eq":"Read"`, cond("network.host", "not_in", `["a.com"]`))))

@@ -66,12 +66,16 @@ func noteOf(v value, name string) (string, error) {
 	return note(m, name)
 }
 
+// entryMembers are what an entry may have, ruleMembers those of its rule.
+func entryMembers() []string {
+	return append(ruleMembers(), "policyName", "policyId", "targetName", "defaultEnforcementAction", "memberRule", "clientRule", "rules")
+}
+
+func ruleMembers() []string { return []string{"allowedTools", "financialRule", "amountThreshold"} }
+
 // entry reads one entry. Its rule stands in memberRule, clientRule or rules, or in the entry itself.
 func (v value) entry() (e entry, err error) {
-	rule := []string{"allowedTools", "financialRule", "amountThreshold"}
-	m, err := v.object(append([]string{
-		"policyName", "policyId", "targetName", "defaultEnforcementAction", "memberRule", "clientRule", "rules",
-	}, rule...)...)
+	m, err := v.object(entryMembers()...)
 	if err != nil {
 		return e, err
 	}
@@ -87,7 +91,7 @@ func (v value) entry() (e entry, err error) {
 		}
 		e.holds = word == "hold"
 	}
-	in, err := v.rule(m, rule)
+	in, err := v.rule(m, ruleMembers())
 	if err != nil {
 		return e, err
 	}

@@ -15,7 +15,7 @@ import (
 func TestASnapshotThatIsNotUnderstoodIsRefusedAtItsPlace(t *testing.T) {
 	bound := func(b string) string { return `{"amountThreshold":` + b + `}` }
 	for _, c := range []struct{ text, pointer string }{
-		{`{"version":1}`, "/version"},
+		{`{"version":1,"allowedTools":["a"]}`, "/version"},
 		{`[{"allowedTools":["*"]},7]`, "/1"},
 		{`{"allowedTools":[]}`, "/allowedTools"},
 		{`{"allowedTools":"*"}`, "/allowedTools"},

@@ -16,6 +16,7 @@ type statement struct {
 	loose  error  // why match has no under, if it has none
 	whom   error  // why it could permit too much: it names a principal or a resource, which are not compared
 	text   string // for people
+	vague  bool   // a condition is met by more calls where it refuses than where it permits
 }
 
 // statements translates a list of statements. As in the clients, forbid goes before require_approval, that before permit,
@@ -73,7 +74,7 @@ func (s *statement) add(decision string, t *terms) (expr, error) {
 	}
 	t.forbid(p)
 	more := ""
-	if s.match.over != s.match.under {
+	if s.vague {
 		more = ", and what cannot be told from that"
 	}
 	t.say("Statement %q %s %s%s.", s.id, verb, s.text, more)
@@ -117,7 +118,7 @@ func (v value) statement() (s statement, err error) {
 	if s.whom, err = whom(m); err != nil {
 		return s, err
 	}
-	if s.match, s.text, err = m["action"].selector(); err != nil {
+	if err = s.selector(m["action"]); err != nil {
 		return s, err
 	}
 	if c, ok := m["conditions"]; ok {
@@ -144,6 +145,7 @@ func (s *statement) conditions(v value) error {
 		if p.under == "" && s.loose == nil {
 			s.loose = c.problem("say which values are refused instead", "Cedar cannot say when a call of this kind may be permitted: %s", text)
 		}
+		s.vague = s.vague || p.over != p.under
 		all = append(all, p)
 		s.text += ", if " + text
 	}
@@ -199,21 +201,21 @@ func (v value) narrows(what, word string, all, types []string, more ...string) (
 }
 
 // selector reads the action of a statement: the tools it is about.
-func (v value) selector() (pair, string, error) {
+func (s *statement) selector(v value) error {
 	m, err := v.object("type", "eq", "in")
 	if err != nil {
-		return pair{}, "", err
+		return err
 	}
 	typ := "tool"
 	if t, ok := m["type"]; ok {
 		if typ, err = t.oneOf("tool", "mcp_server", "mcp_tool", "bash_program"); err != nil {
-			return pair{}, "", err
+			return err
 		}
 	}
 	one, single := m["eq"]
 	many, listed := m["in"]
 	if single == listed {
-		return pair{}, "", v.problem("", "one of eq and in is expected")
+		return v.problem("", "one of eq and in is expected")
 	}
 	var words []string
 	if single {
@@ -225,10 +227,16 @@ func (v value) selector() (pair, string, error) {
 		words, err = many.words()
 	}
 	if err != nil {
-		return pair{}, "", err
+		return err
 	}
-	p, err := many.selected(typ, words)
-	return p, "calls of " + quoted(words), err
+	s.text = "calls of " + quoted(words)
+	if s.match, err = many.selected(typ, words); err != nil || s.match.over == s.match.under {
+		return err
+	}
+	if s.vague = typ == "bash_program"; !s.vague && s.effect != "permit" {
+		s.text += " (in lower case too)"
+	}
+	return nil
 }
 
 func quoted(words []string) string {

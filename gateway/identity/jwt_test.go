@@ -224,6 +224,21 @@ func TestAJWTsClaimsAreHeldToTheLogin(t *testing.T) {
 	}
 }
 
+// TestATokenIsAnHourOldAtMostUnlessTheLoginSaysOtherwise: its exp, years ahead, does not lengthen that.
+func TestATokenIsAnHourOldAtMostUnlessTheLoginSaysOtherwise(t *testing.T) {
+	h := build(t)
+	i := newIssuer("EdDSA")
+	token := func(age time.Duration) string {
+		return i.token(map[string]any{"iat": start.Add(-age).Unix(), "exp": start.AddDate(3, 0, 0).Unix()})
+	}
+	for _, c := range []struct{ set, most time.Duration }{{0, time.Hour}, {24 * time.Hour, 24 * time.Hour}, {time.Second, time.Second}} {
+		i.login.MaxAge = c.set
+		h.must(h.SetLogins([]identity.Login{i.login}))
+		h.acceptedJWT(token(c.most - time.Second))
+		h.refusedJWT(c.most.String(), token(c.most), identity.JWTExpired)
+	}
+}
+
 func TestEveryAlgorithmIsFixedByItsLogin(t *testing.T) {
 	for _, alg := range []string{"EdDSA", "ES256", "RS256", "HS256"} {
 		h := build(t)
@@ -351,7 +366,8 @@ func TestABadLoginIsRefusedAndTheOldOnesStay(t *testing.T) {
 		"alg none": func(l *identity.Login) { l.Algorithm = "none" }, "no alg": func(l *identity.Login) { l.Algorithm = "" }, "alg in small letters": func(l *identity.Login) { l.Algorithm = "eddsa" },
 		"secret beside keys": func(l *identity.Login) { l.Secret = hmacKey }, "HS256 with keys": func(l *identity.Login) { l.Algorithm = "HS256" }, "no keys": func(l *identity.Login) { l.JWKS = nil },
 		"short secret": func(l *identity.Login) { l.Algorithm, l.JWKS, l.Secret = "HS256", nil, hmacKey[:31] },
-		"no agent":     func(l *identity.Login) { l.Agent = "" }, "age below zero": func(l *identity.Login) { l.MaxAge = -1 }, "age without end": func(l *identity.Login) { l.MaxAge = 10_000 * time.Hour },
+		"no agent":     func(l *identity.Login) { l.Agent = "" }, "age below zero": func(l *identity.Login) { l.MaxAge = -1 }, "age without end": func(l *identity.Login) { l.MaxAge = 24*time.Hour + 1 },
+		"age below a second": func(l *identity.Login) { l.MaxAge = time.Second - 1 },
 		"leeway below zero": func(l *identity.Login) { l.Leeway = -1 }, "wide leeway": func(l *identity.Login) { l.Leeway = time.Hour },
 		"keys no JSON": keys("EdDSA", []byte("{")), "keys twice": keys("EdDSA", []byte(`{"keys":[],"keys":[]}`)), "keys no list": keys("EdDSA", []byte(`{"keys":{}}`)), "no such key": keys("ES256", jwkSet(edJWK("k1"))),
 		"a private key": keys("EdDSA", jwkSet(private)), "a shared secret": keys("EdDSA", jwkSet(edJWK("k1"), map[string]any{"kty": "oct", "k": "AAAA"})), "a weak RSA key": keys("RS256", jwkSet(rsaJWK("k1", weak))),

@@ -34,7 +34,7 @@ type Login struct {
 	// Agent is the id or the name of the agent of tokens without that claim; empty refuses them.
 	Agent string
 
-	MaxAge time.Duration // since iat, whatever exp says; at most 720h, 0 means 24h
+	MaxAge time.Duration // how long after iat a token is taken, whatever exp says; 1s to 24h, 0 means 1h
 	Leeway time.Duration // how far the issuer's clock may run ahead: nbf and iat; at most 5m. Expiry has none
 }
 
@@ -45,8 +45,8 @@ func (l Login) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "login "+l
 const (
 	maxLogins     = 256
 	maxLoginText  = 512 // bytes of an issuer or an audience
-	defaultMaxAge = 24 * time.Hour
-	longestAge    = 720 * time.Hour
+	defaultMaxAge = time.Hour
+	longestAge    = 24 * time.Hour
 	longestLeeway = 5 * time.Minute
 	loginPrefix   = "login:"
 )
@@ -70,12 +70,12 @@ type logins struct {
 // leaves what there was.
 func (d *Directory) SetLogins(list []Login) error {
 	if len(list) > maxLogins {
-		return fmt.Errorf("set logins: %d given, at most %d: %w", len(list), maxLogins, ErrInvalid)
+		return fmt.Errorf("logins: %d given, at most %d: %w", len(list), maxLogins, ErrInvalid)
 	}
 	next := &logins{keys: map[*login]jws.KeySet{}, names: map[string]*login{}, seen: newVisits()}
 	for _, l := range list {
 		if err := next.add(l); err != nil {
-			return fmt.Errorf("set logins: login %q: %w", l.Name, err)
+			return fmt.Errorf("login %q: %w", l.Name, err)
 		}
 	}
 	d.logins.Store(next)
@@ -147,7 +147,7 @@ func (l *Login) check() error {
 	case l.AgentClaim == "" && l.Agent == "":
 		return invalid("agent_claim or agent: a person acts through an agent here")
 	case l.MaxAge < time.Second || l.MaxAge > longestAge:
-		return invalid("max_age must be 1s to 720h")
+		return invalid("max_age must be 1s to 24h")
 	case l.Leeway < 0 || l.Leeway > longestLeeway:
 		return invalid("leeway must be 0 to 5m")
 	}

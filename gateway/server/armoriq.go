@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -29,19 +31,45 @@ func (g *Gateway) openLogins(context.Context) error {
 			Name: name, Tenant: l.Tenant, Issuer: l.Issuer, Audience: l.Audience, Algorithm: l.Algorithm,
 			UserClaim: l.UserClaim, AgentClaim: l.AgentClaim, Agent: l.Agent, MaxAge: l.MaxAge, Leeway: g.o.Config.Intent.Leeway,
 		}
-		file, into := l.JWKSFile, &in.JWKS
+		setting, file, into := "jwks_file", l.JWKSFile, &in.JWKS
 		if file == "" {
-			file, into = l.SecretFile, &in.Secret
+			setting, file, into = "secret_file", l.SecretFile, &in.Secret
 		}
-		b, err := os.ReadFile(file)
+		b, err := readSetting(setting, file)
 		if err != nil {
-			return fmt.Errorf("login %q: %w", name, err)
+			return g.misconfigured(fmt.Errorf("login %q: %w", name, err))
 		}
 		*into = b
 		list = append(list, in)
 	}
 	g.proofs = identity.NewProofs(proofAge, proofEntries)
-	return g.people.SetLogins(list)
+	if err := g.people.SetLogins(list); err != nil {
+		return g.misconfigured(err)
+	}
+	return nil
+}
+
+// misconfigured is a mistake in the configuration that shows only when what it names is opened.
+func (g *Gateway) misconfigured(err error) error {
+	if file := g.o.Config.File; file != "" {
+		err = fmt.Errorf("%s: %w", file, err)
+	}
+	return &configError{err}
+}
+
+// readSetting reads the file that a setting names.
+func readSetting(setting, file string) ([]byte, error) {
+	b, err := os.ReadFile(file)
+	if err == nil {
+		return b, nil
+	}
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
+		err = path.Err
+	}
+	if dir, bad := os.Getwd(); bad == nil && !filepath.IsAbs(file) {
+		return nil, fmt.Errorf("%s %q: %w (it is looked for from the gateway's working folder, %s)", setting, file, err, dir)
+	}
+	return nil, fmt.Errorf("%s %q: %w", setting, file, err)
 }
 
 // A proof of possession is made for one request: a minute allows for clocks, and so many are remembered for that long.

@@ -182,7 +182,7 @@ func (g *Gateway) openVerifier() error {
 	}
 	for name, i := range c.Issuers {
 		if err := g.pin(i.Issuer, i.JWKSFile, i.KeyID, i.Key); err != nil {
-			return fmt.Errorf("issuer %q: %w", name, err)
+			return g.misconfigured(fmt.Errorf("issuer %q: %w", name, err))
 		}
 	}
 	g.verifier = intent.NewVerifier(intent.VerifierConfig{
@@ -197,9 +197,9 @@ func (g *Gateway) pin(issuer, jwksFile, kid, key string) error {
 		return errors.New("this is the gateway's own iss; give it another")
 	}
 	if jwksFile != "" {
-		b, err := os.ReadFile(jwksFile)
+		b, err := readSetting("jwks_file", jwksFile)
 		if err != nil {
-			return fmt.Errorf("read jwks_file: %w", err)
+			return err
 		}
 		return g.issuers.AddJWKS(issuer, b)
 	}

@@ -224,7 +224,7 @@ func TestProductionMakesNoTenantAndShowsTheFirstKeyOnce(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(o.Config.Data.Dir, "demo.env")); err == nil {
 		t.Error("demo.env was written")
 	}
-	m := regexp.MustCompile(`first admin key, shown this once: (ak_live_\S+)\n`).FindStringSubmatch(out.String())
+	m := regexp.MustCompile(`first management key, shown this once: (ak_live_\S+)\n`).FindStringSubmatch(out.String())
 	if m == nil || strings.Contains(log.String(), m[1]) {
 		t.Fatalf("printed %q", out)
 	}

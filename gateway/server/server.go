@@ -115,7 +115,10 @@ func Start(ctx context.Context, o Options) (*Gateway, error) {
 	}
 	for _, s := range steps {
 		if err := s.do(ctx); err != nil {
-			return nil, errors.Join(fmt.Errorf("%s: %w", s.what, err), g.Close())
+			if _, ok := errors.AsType[*configError](err); !ok { // that one begins with its place
+				err = fmt.Errorf("%s: %w", s.what, err)
+			}
+			return nil, errors.Join(err, g.Close())
 		}
 	}
 	if err := g.dir.Ready(); err != nil {

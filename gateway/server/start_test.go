@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gatewright/gatewright/gateway/config"
 	"github.com/gatewright/gatewright/gateway/datadir"
@@ -196,6 +197,42 @@ func TestConfiguredPartsThatCannotWorkAreRefused(t *testing.T) {
 				t.Errorf("it said %q", out)
 			}
 		})
+	}
+}
+
+// TestAFileThatALoginNamesIsMissedAtItsPlace: in which file, which setting, and where it was looked for.
+func TestAFileThatALoginNamesIsMissedAtItsPlace(t *testing.T) {
+	t.Parallel()
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := filepath.Join(t.TempDir(), "jwks.json")
+	if err := os.WriteFile(broken, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ file, secret, jwks, want string }{
+		{"gateway.hcl", "", "nope.json", `gateway.hcl: login "corp": jwks_file "nope.json": no such file or directory (it is looked for from the gateway's working folder, ` + here + `)`},
+		{"gateway.hcl", "/nowhere/secret", "", `gateway.hcl: login "corp": secret_file "/nowhere/secret": no such file or directory`},
+		{"", "/nowhere/secret", "", `login "corp": secret_file "/nowhere/secret": no such file or directory`},
+		{"gateway.hcl", "", broken, `gateway.hcl: login "corp": jwks: `},
+	} {
+		o, _, _ := options(t, func(conf *config.Config) {
+			conf.File = c.file
+			conf.Logins = map[string]config.Login{"corp": {
+				Tenant: "demo", Issuer: "https://login.example", Audience: "gatewright", Algorithm: "EdDSA", UserClaim: "email", AgentClaim: "azp",
+				JWKSFile: c.jwks, SecretFile: c.secret, MaxAge: time.Hour,
+			}}
+		})
+		err := refuseStart(t, o)
+		if coded, ok := errors.AsType[interface {
+			error
+			ExitCode() int
+		}](err); !ok || coded.ExitCode() != 2 || !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("%v\nwant %s", err, c.want)
+		}
+		o.Config.Logins = nil
+		startable(t, o)
 	}
 }
 

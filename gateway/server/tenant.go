@@ -50,7 +50,7 @@ func (g *Gateway) firstAdmin(ctx context.Context) error {
 		return err
 	}
 	if seeded.AdminKey != "" {
-		fmt.Fprintf(g.o.Out, "first admin key, shown this once: %s\n", seeded.AdminKey)
+		fmt.Fprintf(g.o.Out, "first management key, shown this once: %s\n", seeded.AdminKey)
 	}
 	return nil
 }

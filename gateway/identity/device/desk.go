@@ -4,6 +4,12 @@
 // Everything stands in memory and within bounds; a restart forgets it, and the program begins again. The device code is
 // the secret, and only its hash is kept; the user code is short because people type it, and opens nothing: who looks at
 // it or decides has shown a management key before.
+//
+// Beginning needs no credential, so room is shared out: an address, its network and the desk have bounds, and at a bound
+// what is over makes room, then what weighs on the desk, then what has waited longest; see Config. What this
+// comes to: a program that does not poll holds its place for Config.Quiet at most once another wants it. To have an
+// address refused whose region is not on the desk, every place must be polled for and be of another region, Entries of them
+// in all; and after Config.Patience it gets one even so.
 package device
 
 import (
@@ -30,17 +36,36 @@ var (
 	ErrLimit    = errors.New("too many sign-ins are waiting")
 )
 
-// Config bounds the desk.
+// Config bounds the desk. A sign-in that is over, by being denied or quiet, counts until another needs its place.
 type Config struct {
-	TTL       time.Duration // how long a code waits
-	Interval  time.Duration // between two polls of one program
-	Entries   int           // sign-ins in all, ended ones included until their codes expire
-	PerSource int           // sign-ins of one address, of one /64 for IPv6
+	TTL        time.Duration // how long a code waits
+	Interval   time.Duration // between two polls of one program
+	Quiet      time.Duration // after that without a poll the program is taken for gone, in half of it if it never polled
+	Patience   time.Duration // so long a sign-in keeps its place, against any that comes from where there are fewer
+	Entries    int           // sign-ins in all
+	PerNetwork int           // of one /24, for IPv6 one /48
+	PerSource  int           // of one address, for IPv6 one /64
 }
 
-// DefaultConfig is ten minutes, five seconds, 1000 sign-ins and ten of one address.
+// DefaultConfig is ten minutes, five seconds, half a minute, two minutes, and 1000 sign-ins of which a network has 250 and
+// an address 32: behind a proxy that is not trusted, that is everybody.
 func DefaultConfig() Config {
-	return Config{TTL: 10 * time.Minute, Interval: 5 * time.Second, Entries: 1000, PerSource: 10}
+	return Config{
+		TTL: 10 * time.Minute, Interval: 5 * time.Second, Quiet: 30 * time.Second, Patience: 2 * time.Minute,
+		Entries: 1000, PerNetwork: 250, PerSource: 32,
+	}
+}
+
+func (c Config) check() error {
+	switch {
+	case c.TTL < time.Second || c.TTL > time.Hour || c.Interval < 0 || c.Interval > time.Minute:
+		return errors.New("device desk: ttl must be 1s to 1h, interval 0 to 1m")
+	case c.Quiet < time.Second || c.Quiet < 3*c.Interval || c.Patience < c.Quiet:
+		return errors.New("device desk: quiet must be at least 1s and three intervals, patience no less")
+	case c.Entries < 1 || c.PerNetwork < 1 || c.PerSource < 1:
+		return errors.New("device desk: the bounds must be at least 1")
+	}
+	return nil
 }
 
 // Code is what a sign-in begins with.
@@ -98,49 +123,55 @@ type Desk struct {
 	mu      sync.Mutex
 	devices map[[sha256.Size]byte]*signIn // guarded by mu, by the hash of the device code
 	users   map[string]*signIn            // guarded by mu, the same ones by user code
-	sources map[netip.Prefix]int          // guarded by mu, how many of them each address has
+	groups  map[place]*group              // guarded by mu, how many of them there are from where
 }
 
 // signIn is guarded by its desk's mu.
 type signIn struct {
 	view   View
 	hash   [sha256.Size]byte
-	source netip.Prefix
-	polled time.Time
+	of     groups
+	polled time.Time // zero: never
 	grant  *Grant
 }
 
 // New opens a desk.
 func New(c Config, now func() time.Time, rand io.Reader) (*Desk, error) {
-	if c.TTL < time.Second || c.TTL > time.Hour || c.Interval < 0 || c.Interval > time.Minute || c.Entries < 1 || c.PerSource < 1 {
-		return nil, errors.New("device desk: ttl must be 1s to 1h, interval 0 to 1m, the bounds at least 1")
+	if err := c.check(); err != nil {
+		return nil, err
 	}
 	return &Desk{
 		config: c, now: now, rand: rand,
-		devices: map[[sha256.Size]byte]*signIn{}, users: map[string]*signIn{}, sources: map[netip.Prefix]int{},
+		devices: map[[sha256.Size]byte]*signIn{}, users: map[string]*signIn{}, groups: map[place]*group{},
 	}, nil
 }
 
-// Begin makes a pair of codes for a program at this address. ErrLimit when it, or all together, have too many.
+// Begin makes a pair of codes for a program at this address. ErrLimit when it, its network or all together have
+// too many and none that has to make room; a program whose sign-in was put out begins again.
 func (d *Desk) Begin(source netip.Addr) (Code, error) {
 	device, err := newSecret(d.rand)
 	if err != nil {
 		return Code{}, fmt.Errorf("begin sign-in: %w", err)
 	}
 	now := d.now()
-	s := &signIn{hash: sha256.Sum256([]byte(device)), source: group(source)}
+	s := &signIn{hash: sha256.Sum256([]byte(device))}
 	s.view = View{State: Pending, Source: source.Unmap().WithZone(""), Created: now, Expires: now.Add(d.config.TTL)}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.sweep(now)
-	if len(d.users) >= d.config.Entries || d.sources[s.source] >= d.config.PerSource {
+	s.of = d.groupsOf(source)
+	out, ok := d.room(s, now)
+	if !ok {
 		return Code{}, fmt.Errorf("begin sign-in: %w", ErrLimit)
 	}
 	if s.view.User, err = d.freshCode(); err != nil {
 		return Code{}, fmt.Errorf("begin sign-in: %w", err)
 	}
+	if out != nil {
+		d.forget(out)
+	}
 	d.devices[s.hash], d.users[s.view.User] = s, s
-	d.sources[s.source]++
+	d.join(s.of)
 	return Code{Device: device, User: s.view.User, ExpiresIn: d.config.TTL, Interval: d.config.Interval}, nil
 }
 
@@ -244,9 +275,7 @@ func (d *Desk) forget(s *signIn) {
 	}
 	delete(d.devices, s.hash)
 	delete(d.users, s.view.User)
-	if d.sources[s.source]--; d.sources[s.source] == 0 {
-		delete(d.sources, s.source)
-	}
+	d.leave(s.of)
 }
 
 // letters are those of RFC 8628, section 6.1: no vowels, so that no word comes out, and no two that look alike.
@@ -321,15 +350,4 @@ func newSecret(rand io.Reader) (string, error) {
 		return "", fmt.Errorf("draw a device code: %w", err)
 	}
 	return base64.RawURLEncoding.EncodeToString(raw[:]), nil
-}
-
-// group is whose bound an address counts against: whoever has one IPv6 address has a /64 of them.
-func group(a netip.Addr) netip.Prefix {
-	a = a.Unmap().WithZone("")
-	bits := a.BitLen()
-	if a.Is6() {
-		bits = 64
-	}
-	p, _ := a.Prefix(bits) // the zero Addr gives the zero Prefix: unknown sources share one bound
-	return p
 }

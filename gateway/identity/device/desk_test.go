@@ -132,38 +132,24 @@ func TestAnExpiredSignInGrantsNothing(t *testing.T) {
 	d.polls(approved.Device, device.ErrUnknown)
 }
 
-func TestSignInsAreBoundedInAllAndByAddress(t *testing.T) {
+func TestWhatIsCollectedOrExpiredMakesRoom(t *testing.T) {
 	d := open(t, func(c *device.Config) { c.Entries, c.PerSource = 5, 2 })
-	ask := func(addr string, want error) device.Code {
-		t.Helper()
-		var a netip.Addr
-		if addr != "" {
-			a = netip.MustParseAddr(addr)
-		}
-		c, err := d.Begin(a)
-		if !errors.Is(err, want) {
-			t.Fatalf("%s: got %v, want %v", addr, err, want)
-		}
-		return c
-	}
-	first := ask("192.0.2.7", nil)
-	ask("::ffff:192.0.2.7", nil)
-	ask("192.0.2.7", device.ErrLimit)
-	ask("2001:db8::1", nil)
-	ask("2001:db8::2%eth0", nil)
-	ask("2001:db8::3", device.ErrLimit)
-	ask("", nil)
-	ask("192.0.2.9", device.ErrLimit)
+	first := d.from("192.0.2.7", nil)
+	d.from("::ffff:192.0.2.7", nil)
+	d.from("192.0.2.7", device.ErrLimit)
 	if err := d.Approve(first.User, grant); err != nil {
 		t.Fatal(err)
 	}
+	d.from("192.0.2.7", device.ErrLimit)
 	if _, err := d.Poll(first.Device); err != nil {
 		t.Fatal(err)
 	}
-	ask("192.0.2.7", nil) // what was collected makes room
-	ask("192.0.2.9", device.ErrLimit)
+	d.from("192.0.2.7", nil)
+	d.from("192.0.2.7", device.ErrLimit)
 	d.now = d.now.Add(10 * time.Minute)
-	ask("192.0.2.9", nil)
+	d.from("192.0.2.7", nil)
+	d.from("192.0.2.7", nil)
+	d.from("192.0.2.7", device.ErrLimit)
 }
 
 func TestAUserCodeIsReadHoweverItIsTyped(t *testing.T) {
@@ -186,7 +172,7 @@ func TestAUserCodeIsReadHoweverItIsTyped(t *testing.T) {
 }
 
 func TestCodesAreUnlikeEachOtherAndHoldNoLookAlikes(t *testing.T) {
-	d := open(t, func(c *device.Config) { c.PerSource = 1000 })
+	d := open(t, func(c *device.Config) { c.PerSource, c.PerNetwork = 1000, 1000 })
 	seen, used := map[string]bool{}, map[rune]bool{}
 	for range 1000 {
 		c := d.begin()
@@ -254,6 +240,7 @@ func TestADeskWithoutBoundsIsRefused(t *testing.T) {
 	for i, change := range []func(*device.Config){
 		func(c *device.Config) { c.TTL = 0 }, func(c *device.Config) { c.TTL = 2 * time.Hour }, func(c *device.Config) { c.Interval = -1 },
 		func(c *device.Config) { c.Interval = time.Hour }, func(c *device.Config) { c.Entries = 0 }, func(c *device.Config) { c.PerSource = 0 },
+		func(c *device.Config) { c.PerNetwork = 0 }, func(c *device.Config) { c.Quiet = 14 * time.Second }, func(c *device.Config) { c.Interval, c.Quiet = 0, 0 }, func(c *device.Config) { c.Patience = c.Quiet - 1 },
 	} {
 		c := device.DefaultConfig()
 		change(&c)

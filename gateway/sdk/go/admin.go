@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Admin is a client of the control port, under an admin key.
+// Admin is a client of the control port, under a person's management key.
 type Admin struct{ end *endpoint }
 
 // NewAdmin makes a client of the control port. It sends nothing yet.
@@ -40,7 +40,7 @@ type Agent struct {
 	Teams     []string  `json:"teams,omitempty"`
 	TalksTo   []string  `json:"talks_to,omitempty"` // servers it is confined to; empty is no confinement
 	Labels    []string  `json:"labels,omitempty"`
-	PublicKey string    `json:"public_key,omitempty"` // Ed25519, base64url
+	PublicKey string    `json:"public_key,omitempty"` // Ed25519, base64url; hex is taken too
 	Trust     int64     `json:"trust,omitempty"`
 	Status    string    `json:"status,omitempty"` // active, pending, suspended, revoked
 	Created   time.Time `json:"created,omitzero"`
@@ -50,7 +50,7 @@ type Agent struct {
 type Key struct {
 	ID      string    `json:"id"`
 	Name    string    `json:"name"`
-	Kind    string    `json:"kind"` // runtime or admin
+	Kind    string    `json:"kind"` // runtime, or admin: a person's management key
 	Mode    string    `json:"mode"` // live or test
 	Agent   string    `json:"agent,omitempty"`
 	User    string    `json:"user,omitempty"`
@@ -137,8 +137,12 @@ func (a *Admin) Keys(ctx context.Context) ([]Key, error) {
 
 // CreateKey makes a runtime key for an agent. Its secret is in the answer and nowhere else, ever.
 func (a *Admin) CreateKey(ctx context.Context, in NewKey) (*ShownKey, error) {
+	return a.makeKey(ctx, "/api/v1/keys", in)
+}
+
+func (a *Admin) makeKey(ctx context.Context, path string, in any) (*ShownKey, error) {
 	out := &ShownKey{}
-	if err := a.change(ctx, http.MethodPost, "/api/v1/keys", in, out); err != nil {
+	if err := a.change(ctx, http.MethodPost, path, in, out); err != nil {
 		return nil, err
 	}
 	if out.Secret == "" || !headerSafe(out.Secret) {

@@ -78,7 +78,13 @@ func (a *Admin) Approve(ctx context.Context, id string) (*Approval, error) {
 	return out, a.change(ctx, http.MethodPost, "/api/v1/approvals/"+url.PathEscape(id)+"/approve", nil, out)
 }
 
-// Reject ends a held call for good, also one that was approved and not used yet; the reason stands in the ledger.
+// ApproveBecause is Approve with a reason, which stands in the ledger.
+func (a *Admin) ApproveBecause(ctx context.Context, id, reason string) (*Approval, error) {
+	out := &Approval{}
+	return out, a.change(ctx, http.MethodPost, "/api/v1/approvals/"+url.PathEscape(id)+"/approve", map[string]string{"reason": reason}, out)
+}
+
+// Reject ends a held call for good, also one that was approved and not used yet, by others or by oneself; the reason stands in the ledger.
 func (a *Admin) Reject(ctx context.Context, id, reason string) (*Approval, error) {
 	in, out := map[string]string{}, &Approval{}
 	if reason != "" {

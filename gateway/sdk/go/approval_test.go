@@ -44,6 +44,9 @@ func TestHeldCallsAreListedShownAndDecided(t *testing.T) {
 	if v, err := a.Approve(ctx, "apr_1"); err != nil || v.State != "approved" {
 		t.Errorf("approve: %+v %v", v, err)
 	}
+	if v, err := a.ApproveBecause(ctx, "apr_1", "seen it"); err != nil || v.State != "approved" {
+		t.Errorf("approve: %+v %v", v, err)
+	}
 	for _, reason := range []string{"", "not now"} {
 		if v, err := a.Reject(ctx, "apr_1", reason); err != nil || v.ID != "apr_1" {
 			t.Errorf("reject: %+v %v", v, err)
@@ -52,7 +55,7 @@ func TestHeldCallsAreListedShownAndDecided(t *testing.T) {
 	sent := strings.Join([]string{
 		"GET /api/v1/approvals", "GET /api/v1/approvals?cursor=n%261",
 		"GET /api/v1/approvals?agent=agt_1&plan=pln_1&state=pending", "GET /api/v1/approvals?agent=agt_1&plan=pln_1&state=pending&cursor=n%261",
-		"GET /api/v1/approvals/apr%2F1", "POST /api/v1/approvals/apr_1/approve",
+		"GET /api/v1/approvals/apr%2F1", "POST /api/v1/approvals/apr_1/approve", `POST /api/v1/approvals/apr_1/approve {"reason":"seen it"}`,
 		"POST /api/v1/approvals/apr_1/reject {}", `POST /api/v1/approvals/apr_1/reject {"reason":"not now"}`,
 	}, "\n")
 	if got := strings.Join(seen, "\n"); got != sent {

@@ -47,7 +47,7 @@ type Config struct {
 	// URL is the gateway's address, scheme://host:port without a path: the data port for New, the control
 	// port for NewAdmin.
 	URL string
-	// Key is the API key (ak_...): a runtime key for New, an admin key for NewAdmin.
+	// Key is the API key (ak_...): a runtime key for New, a management key for NewAdmin.
 	Key string
 	// AllowPlaintext permits http:// beyond this machine. Default false. Danger: the key and every
 	// argument then travel readable.

@@ -141,10 +141,17 @@ func TestANetworkHasAShareOfTheDesk(t *testing.T) {
 			d.from(fmt.Sprintf(addr, i), nil)
 		}
 		d.from(fmt.Sprintf(addr, 99), device.ErrLimit)
-		d.from("", nil)
+		other := d.from("", nil)
+		if err := d.Deny(other.User, "acme"); err != nil {
+			t.Fatal(err)
+		}
+		d.from(fmt.Sprintf(addr, 99), device.ErrLimit)
+		d.stands("another network's, though it is over", other, true)
 		d.from("198.51.100.1", nil)
 		d.from("2001:db8:2::1", nil)
-		t.Log(network)
+		if t.Failed() {
+			t.Fatalf("of a %s", network)
+		}
 	}
 	d := open(t, small)
 	for _, a := range []string{"2001:db8::1", "2001:db8::2%eth0", "2001:db8:0:0:ffff::"} {
@@ -181,6 +188,21 @@ func TestAStrangerDoesNotFillTheDesk(t *testing.T) {
 	}
 	for i, c := range honest {
 		d.stands(fmt.Sprint("honest, later ", i), c, true)
+	}
+}
+
+func TestOneProviderDoesNotFillTheDesk(t *testing.T) {
+	for what, addr := range map[string]string{"/32": "2001:db8:%x::1", "/16": "203.0.%d.1"} {
+		d := open(t, func(c *device.Config) { c.Entries = 50 })
+		for i := range 50 {
+			d.from(fmt.Sprintf(addr, i), nil)
+		}
+		d.from(fmt.Sprintf(addr, 50), device.ErrLimit)
+		for _, a := range []string{"2001:db9::1", "198.51.100.1"} {
+			if _, err := d.Begin(netip.MustParseAddr(a)); err != nil {
+				t.Errorf("one %s keeps %q out: %v", what, a, err)
+			}
+		}
 	}
 }
 

@@ -75,40 +75,52 @@ func (c *Call) digest(args []byte) (merkle.Hash, error) {
 	return sha256.Sum256(append(b, '}')), nil
 }
 
-// amountNames are the arguments that may say how much a call is about, in the order they are looked for.
+// amountNames are the arguments that may say how much a call is about.
 var amountNames = [...]string{"amount", "value", "total", "price", "cost"}
 
 // errNoNumber: there is an amount, and it cannot be compared.
 var errNoNumber = errors.New("the amount is not a number")
 
-// Amount is the number at the first of the arguments amount, value, total, price and cost that is there, as plain decimal
-// text: exact, without exponent. A string that is a number counts as one. args is a checked JSON object, or nil.
+// Amount is the largest number, by its absolute value, among the arguments amount, value, total, price and cost that are
+// there, as plain decimal text: exact, without exponent. A string that is a number counts as one. Which of them the tool
+// goes by is not known here, so that none may hide another. args is a checked JSON object, or nil.
 func Amount(args []byte) (string, bool) {
 	text, err := amount(args)
 	return text, err == nil && text != ""
 }
 
-// amount is Amount with errNoNumber for an amount that is something else; "" when there is none.
+// amount is Amount with errNoNumber when one of them is something else; "" when there is none.
 func amount(args []byte) (string, error) {
+	var most *big.Rat
 	for _, name := range amountNames {
 		value, ok := canon.Get(args, name)
 		if !ok || canon.KindOf(value) == 'n' {
 			continue
 		}
-		text := string(value)
-		if canon.KindOf(value) == '"' {
-			var err error
-			if text, err = canon.Unquote(value); err != nil {
-				return "", errNoNumber
-			}
-		}
-		n, ok := number(text)
+		n, ok := numberIn(value)
 		if !ok {
 			return "", errNoNumber
 		}
-		return plain(n), nil
+		if most == nil || new(big.Rat).Abs(n).Cmp(new(big.Rat).Abs(most)) > 0 {
+			most = n
+		}
 	}
-	return "", nil
+	if most == nil {
+		return "", nil
+	}
+	return plain(most), nil
+}
+
+// numberIn reads a number, or a string that is one.
+func numberIn(value []byte) (*big.Rat, bool) {
+	text := string(value)
+	if canon.KindOf(value) == '"' {
+		var err error
+		if text, err = canon.Unquote(value); err != nil {
+			return nil, false
+		}
+	}
+	return number(text)
 }
 
 // maxNumber bounds a number in bytes and maxExponent its exponent's digits, far above any double's.

@@ -92,7 +92,7 @@ func TestTheDigestIsOfAllThatTheCallIs(t *testing.T) {
 func TestAmountIsExactDecimalText(t *testing.T) {
 	for args, want := range map[string]string{
 		`{"amount":5000}`: "5000", `{"amount":5000.0}`: "5000", `{"value":1e3}`: "1000", `{"total":0.1}`: "0.1", `{"price":-2.50}`: "-2.5", `{"cost":1E-3}`: "0.001",
-		`{"cost":1,"amount":2}`: "2", `{"amount":null,"total":7}`: "7", `{"amount":"12.30"}`: "12.3", `{"amount":"1e2"}`: "100", `{"amount":-0}`: "0",
+		`{"cost":1,"amount":2}`: "2", `{"amount":null,"total":7}`: "7", `{"amount":1,"total":1000000}`: "1000000", `{"amount":5,"cost":-9}`: "-9", `{"amount":5,"cost":"lots"}`: "", `{"amount":"12.30"}`: "12.3", `{"amount":"1e2"}`: "100", `{"amount":-0}`: "0",
 		`{"amount":1e300}`: "1" + strings.Repeat("0", 300),
 		``:                 "", `{}`: "", `{"Amount":5}`: "", `{"nested":{"amount":5}}`: "", `{"amount":true}`: "", `{"amount":"many","cost":3}`: "", `{"amount":[1]}`: "",
 		`{"amount":"1_000"}`: "", `{"amount":"0x10"}`: "", `{"amount":"1/3"}`: "", `{"amount":"1e9999"}`: "", `{"amount":"Inf"}`: "", `{"amount":" 5"}`: "", `{"amount":""}`: "",

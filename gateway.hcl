@@ -208,11 +208,14 @@ intent {
   # 40 times its size.
   max_plan = "64KiB"
 
-  # Most plans of one agent that have not expired, 1 to 100000: each is held in memory.
+  # Most active plans of one agent, 1 to 100000: each is held in memory. A plan that ends (completed, failed,
+  # revoked or expired) frees its place at once.
   max_plans = 200
 
   # Most plans of all organisations together, ended ones included while they are listed; about 1 KiB of
-  # memory a step.
+  # memory a step. When it is reached the oldest ended plans make room, but none that is active, whose tokens
+  # have not expired, or that was revoked before its expiry. Of such ended plans one agent may have a quarter
+  # of this, or max_plans where that is more.
   max_all_plans = 20000
 
   # Most tokens of one plan that have not expired, 1 to 65536.
@@ -221,7 +224,8 @@ intent {
   # Events of one plan that are remembered, 8 to 65536; the ledger has them all.
   history = 100
 
-  # How long an expired plan stays listed, 0s to 87600h.
+  # How long an expired plan stays listed at the most, 0s to 87600h: it goes earlier when max_all_plans is
+  # reached. The ledger keeps its records.
   keep_plans = "168h"
 
   # How far an issuer's clock may run ahead of ours, 0s to 1m; expiry has no leeway. Danger: a token opens

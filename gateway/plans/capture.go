@@ -3,7 +3,6 @@ package plans
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -93,7 +92,7 @@ func (r *Register) seal(p *intent.Plan) (sealed, error) {
 
 // capture records a sealed plan, keeps it and puts it in force, as a chain of its own.
 func (r *Register) capture(ctx context.Context, who Owner, s sealed, ttl time.Duration) (Captured, error) {
-	e, err := r.reserve(who, s.held, &chain{}, ttl)
+	e, err := r.reserve(ctx, who, s.held, &chain{}, ttl)
 	if err != nil {
 		return Captured{}, fmt.Errorf("capture plan: %w", err)
 	}
@@ -104,7 +103,8 @@ func (r *Register) capture(ctx context.Context, who Owner, s sealed, ttl time.Du
 	r.mu.Lock()
 	e.held = s.held
 	e.chain.add(e, nil)
-	r.insert(e, e.row.Created)
+	r.insert(e)
+	r.order(e.chain)
 	row := e.row
 	r.mu.Unlock()
 	return r.view(row, s.held.Plan(), s.body), nil
@@ -179,39 +179,23 @@ func literals(a *intent.Args) (args []byte, literal bool) {
 	return append(args, '}'), true
 }
 
-// reserve makes an entry that counts against the bounds and takes up events, but that nobody finds yet.
-func (r *Register) reserve(who Owner, h *intent.Held, c *chain, ttl time.Duration) (*entry, error) {
+// reserve makes an entry that counts against the bounds and takes up events, but that nobody finds yet. The change lock of
+// c is held, if there are plans in it.
+func (r *Register) reserve(ctx context.Context, who Owner, h *intent.Held, c *chain, ttl time.Duration) (*entry, error) {
 	now := r.deps.Now()
 	id, err := r.newID("pln_", now)
 	if err != nil {
 		return nil, err
 	}
-	e := &entry{tenant: who.Tenant, nonce: h.Plan().Nonce, chain: c, counts: true, row: planRow{
+	e := &entry{tenant: who.Tenant, nonce: h.Plan().Nonce, chain: c, row: planRow{
 		ID: id, User: who.User, Agent: who.Agent, Key: who.KeyID, Root: h.Root(), Hash: h.Hash(), Size: h.Size(),
 		State: Active, Created: now.Unix(), Expires: now.Add(ttl).Unix(),
 	}}
 	e.count(h)
-	mine := agentKey{who.Tenant, who.Agent}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	switch {
-	case r.agents[mine] >= r.cfg.PlansPerAgent:
-		return nil, limit("the agent has "+strconv.Itoa(r.cfg.PlansPerAgent)+" plans that have not expired", expire)
-	case len(r.byID) >= r.cfg.Plans:
-		return nil, limit("the gateway keeps no more plans", expire)
-	case r.byRoot[rootKey{e.tenant, e.row.Root}] != nil:
-		return nil, errors.New("a plan with this root exists: randomness repeats itself")
+	if err := r.settle(ctx, e); err != nil {
+		return nil, err
 	}
-	r.agents[mine]++
-	r.byID[planKey{e.tenant, id}] = e
 	return e, nil
-}
-
-// expire is the hint that goes with a count that is full.
-const expire = "let some expire, or raise the limit"
-
-func limit(msg, hint string) error {
-	return fmt.Errorf("%w: %w", ErrLimit, &intent.Error{Reason: intent.PlanInvalid, Msg: msg, Hint: hint})
 }
 
 // forget takes back a reservation.
@@ -220,18 +204,6 @@ func (r *Register) forget(e *entry) {
 	defer r.mu.Unlock()
 	delete(r.byID, planKey{e.tenant, e.row.ID})
 	r.uncount(e)
-}
-
-// uncount gives the agent's place back. Register.mu is held.
-func (r *Register) uncount(e *entry) {
-	if !e.counts {
-		return
-	}
-	e.counts = false
-	mine := agentKey{e.tenant, e.row.Agent}
-	if r.agents[mine]--; r.agents[mine] <= 0 {
-		delete(r.agents, mine)
-	}
 }
 
 // commit records the capture, then keeps the plan: one that was kept without a record could be used.

@@ -14,7 +14,6 @@ import (
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/intent"
 	"github.com/gatewright/gatewright/merkle/ledger"
-	"github.com/gatewright/gatewright/store"
 )
 
 // maxLinks bounds how often one plan is re-anchored. A call under its first token checks every link once.
@@ -26,9 +25,15 @@ type chain struct {
 	change sync.Mutex
 
 	// Written under Register.mu and change, so either suffices to read them.
-	plans  []*entry
-	deltas []*intent.Delta // deltas[i] leads from plans[i] to plans[i+1]; only ever appended to
-	cut    int             // tokens of plans before this one follow no deltas: the key of one is pinned no more
+	plans   []*entry
+	deltas  []*intent.Delta // deltas[i] leads from plans[i] to plans[i+1]; only ever appended to
+	cut     int             // tokens of plans before this one follow no deltas: the key of one is pinned no more
+	dropped bool            // the plans are kept no more
+
+	// Guarded by Register.mu.
+	free    int64 // needed, as it was last ordered
+	spot    int   // in Register.queue, counted from 1; 0 = not there
+	claimed bool  // somebody is about to drop it
 }
 
 // add puts a plan at the end of its chain; d leads to it from the one before.
@@ -81,6 +86,9 @@ func (r *Register) Reanchor(ctx context.Context, who Owner, planID string, d Dra
 	}
 	e.chain.change.Lock()
 	defer e.chain.change.Unlock()
+	if !r.kept(e) {
+		return Captured{}, "", fmt.Errorf("re-anchor plan: %w", ErrNotFound)
+	}
 	head := e.chain.head()
 	if h, row := head.held, head.row; h != nil && row.Delta != "" && row.state(r.deps.Now().Unix()).Active() && sameSteps(h.Plan(), p) {
 		return r.view(row, h.Plan(), h.Plan().AppendJSON(nil)), row.Delta, nil
@@ -124,7 +132,7 @@ func (r *Register) grow(ctx context.Context, who Owner, head *entry, p *intent.P
 	if err != nil {
 		return nil, sealed{}, err
 	}
-	e, err := r.reserve(who, s.held, c, how.ttl)
+	e, err := r.reserve(ctx, who, s.held, c, how.ttl)
 	if err != nil {
 		return nil, sealed{}, err
 	}
@@ -140,7 +148,8 @@ func (r *Register) grow(ctx context.Context, who Owner, head *entry, p *intent.P
 	defer r.mu.Unlock()
 	head.row, e.row, e.held = l.from, l.to, s.held
 	c.add(e, l.delta)
-	r.insert(e, e.row.Created)
+	r.insert(e)
+	r.order(c)
 	return e, s, nil
 }
 
@@ -301,35 +310,20 @@ func (r *Register) stale(then int64) []*chain {
 	return out
 }
 
-// drop forgets expired plans whose tokens are gone, a chain at once; the ledger keeps what happened under them.
-func (r *Register) drop(ctx context.Context, c *chain) error {
-	c.change.Lock()
-	defer c.change.Unlock()
-	err := r.deps.Store.Update(ctx, c.plans[0].tenant, func(tx store.Txn) error {
-		for _, e := range c.plans {
-			if err := errors.Join(remove(tx, planTable.Name, e.row.ID), remove(tx, bodies, e.row.ID)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("remove plan: %w", err)
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, e := range c.plans {
-		r.unlist(e)
-	}
-	return nil
-}
-
 // unlist takes an entry out of all lists. Register.mu is held.
 func (r *Register) unlist(e *entry) {
 	delete(r.byID, planKey{e.tenant, e.row.ID})
 	delete(r.byRoot, rootKey{e.tenant, e.row.Root})
 	mine := Owner{Tenant: e.tenant, User: e.row.User, Agent: e.row.Agent}
-	if r.owned[mine] = slices.DeleteFunc(r.owned[mine], func(o *entry) bool { return o == e }); len(r.owned[mine]) == 0 {
+	list := r.owned[mine]
+	switch i := slices.Index(list, e); {
+	case i == 0: // the oldest goes first, mostly
+		list[0], list = nil, list[1:]
+	case i > 0:
+		list = slices.Delete(list, i, i+1)
+	}
+	if r.owned[mine] = list; len(list) == 0 {
 		delete(r.owned, mine)
 	}
+	r.uncount(e)
 }

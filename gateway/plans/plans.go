@@ -14,6 +14,9 @@
 // revocation) works in memory at once, is then kept, then recorded, and is recorded after a restart when
 // the record was cut off. So after any crash nothing is allowed that was not recorded, and nothing that
 // was answered as taken away is allowed again.
+//
+// Ended plans stay listed for a time, and make room for new ones before that when the register is full: only such whose
+// tokens have all expired, and whose revocation nothing depends on. What happened under them is in the ledger.
 package plans
 
 import (
@@ -52,9 +55,12 @@ type Config struct {
 	DraftBytes int `koanf:"draft_bytes"`
 	// Steps bounds a plan's steps. Default 256, a proof of 8 hashes. Danger: each step costs about 1 KiB of memory.
 	Steps int `koanf:"steps"`
-	// PlansPerAgent bounds one agent's plans that have not expired, in whatever state. Default 1000.
+	// PlansPerAgent bounds one agent's active plans; a plan counts no more from the moment it ends. Default 1000.
 	PlansPerAgent int `koanf:"plans_per_agent"`
-	// Plans bounds all tenants' plans together, ended ones included while they are kept. Default 20000.
+	// Plans bounds all tenants' plans together, ended ones included while they are kept. When it is reached, ended plans
+	// make room, those first that could have for the longest time: all records are written, no token for them can be
+	// shown any more, and of revoked ones the plan has expired. Active plans never do. Of ended plans that must be kept
+	// one agent may have a quarter of this, or PlansPerAgent where that is more. Default 20000.
 	Plans int `koanf:"plans"`
 	// PlanTTL is a plan's life from its capture. Default 24h. Danger: use counts are kept that long.
 	PlanTTL time.Duration `koanf:"plan_ttl"`
@@ -67,7 +73,7 @@ type Config struct {
 	TokensPerPlan int `koanf:"tokens_per_plan"`
 	// History bounds the events remembered per plan; the ledger has them all. Default 100.
 	History int `koanf:"history"`
-	// Keep is how long an expired plan stays listed. Default 168h.
+	// Keep is how long an expired plan stays listed at the most; it goes earlier when Plans is reached. Default 168h.
 	Keep time.Duration `koanf:"keep"`
 }
 
@@ -146,7 +152,8 @@ type Register struct {
 	byRoot   map[rootKey]*entry  // ready ones only
 	owned    map[Owner][]*entry  // ready ones by owner without key, oldest first
 	tokens   map[planKey]*token  // not expired
-	agents   map[agentKey]int    // plans not expired, and those being captured
+	agents   map[agentKey]*share // of those that have any
+	queue    queue               // all chains
 	tenants  map[string]bool     // noted in the store
 	next     map[string]uint64   // first ledger index not followed yet
 	open     map[string]admitted // steps taken whose outcome is not known, by record id
@@ -175,13 +182,14 @@ type entry struct {
 	nonce  string // of the plan
 	chain  *chain // the plan stands in it once it is ready
 
-	// Written under Register.mu, row, held and place also under the chain's change lock, so either suffices to read those.
-	row    planRow
-	held   *intent.Held // nil once the plan has ended
-	place  int          // in the chain
-	ready  bool         // captured in full
-	live   int          // tokens not expired
-	counts bool         // counted in agents
+	// Written under Register.mu, row, held, place, until and owed also under the chain's change lock, so either suffices to read those.
+	row   planRow
+	held  *intent.Held // nil once the plan has ended
+	place int          // in the chain
+	until int64        // unix seconds; when the last of its tokens expires, 0 = there was none
+	owed  int          // tokens whose revocation is still to be recorded
+	ready bool         // captured in full, and not about to be dropped
+	live  int          // tokens not expired
 
 	events sync.Mutex // guards all below
 	past   []Event
@@ -217,7 +225,7 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Register, error) {
 	}
 	r := &Register{
 		cfg: cfg, deps: deps, byID: map[planKey]*entry{}, byRoot: map[rootKey]*entry{}, owned: map[Owner][]*entry{}, tokens: map[planKey]*token{},
-		agents: map[agentKey]int{}, tenants: map[string]bool{}, next: map[string]uint64{}, open: map[string]admitted{}, done: make(chan struct{}), finished: make(chan *entry, 256),
+		agents: map[agentKey]*share{}, tenants: map[string]bool{}, next: map[string]uint64{}, open: map[string]admitted{}, done: make(chan struct{}), finished: make(chan *entry, 256),
 	}
 	if err := r.load(ctx); err != nil {
 		return nil, fmt.Errorf("open plans: %w", err)

@@ -103,6 +103,9 @@ type taking struct {
 // revoke takes tokens of one chain out of use: in memory at once, then on disk, then in the ledger. When a later part
 // fails they stay revoked, and asking again goes on where it stopped. The chain's change lock is held.
 func (r *Register) revoke(ctx context.Context, list []*token, how taking) error {
+	if !r.kept(list[0].plan) {
+		return ErrNotFound
+	}
 	list = r.take(list, how)
 	if len(list) == 0 {
 		return nil
@@ -123,17 +126,19 @@ func (r *Register) take(list []*token, how taking) []*token {
 	var out []*token
 	for _, t := range list {
 		row := &t.row
-		if row.Revoked != 0 && !row.Pending {
+		if row.Revoked != 0 && !row.Pending || r.tokens[planKey{t.plan.tenant, row.ID}] != t { // the latter has expired and is gone
 			continue
 		}
 		if row.Revoked == 0 {
 			row.Revoked, row.Reason, row.By, row.Pending = r.deps.Now().Unix(), how.reason, how.by, true
+			t.plan.owed++
 			if row.ID != how.root {
 				row.With = how.root
 			}
 		}
 		out = append(out, t)
 	}
+	r.order(list[0].plan.chain)
 	return out
 }
 
@@ -163,7 +168,9 @@ func (r *Register) recordTokens(ctx context.Context, list []*token) error {
 	r.mu.Lock()
 	for _, t := range list {
 		t.row.Pending = false
+		t.plan.owed--
 	}
+	r.order(list[0].plan.chain)
 	r.mu.Unlock()
 	r.fault(r.putTokens(ctx, list[0].plan.tenant, tokenRows(list))) // at worst a start records it once more
 	return err

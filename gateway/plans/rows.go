@@ -136,7 +136,7 @@ func (r *Register) loadTenant(tx store.Txn, tenant string) error {
 		if err := e.hold(p, now); err != nil {
 			return fmt.Errorf("plan %s: %w", id, err)
 		}
-		r.insert(e, now)
+		r.insert(e)
 		list = append(list, e)
 		if row.State == Revoked {
 			r.deps.Verifier.RevokePlan(row.Root, unix(row.Expires))
@@ -149,18 +149,28 @@ func (r *Register) loadTenant(tx store.Txn, tenant string) error {
 	if err := r.chains(list); err != nil {
 		return err
 	}
-	return tokenTable.Scan(tx, "", func(_ string, row tokenRow, _ uint64) error {
+	err = tokenTable.Scan(tx, "", func(_ string, row tokenRow, _ uint64) error {
 		e := r.byID[planKey{tenant, row.Plan}]
 		if e == nil {
 			return fmt.Errorf("token %s is of a plan that is not kept", row.ID)
 		}
 		r.tokens[planKey{tenant, row.ID}] = &token{row: row, plan: e, key: row.key()}
 		e.live++
+		e.until = max(e.until, row.Expires)
+		if row.Pending {
+			e.owed++
+		}
 		if row.Revoked != 0 {
 			r.deps.Verifier.Revoke(row.ID, unix(row.Expires))
 		}
 		return nil
 	})
+	for _, e := range list {
+		if e.place == 0 {
+			r.order(e.chain)
+		}
+	}
+	return err
 }
 
 // readBody reads a plan's content and holds it against the hash its captured record has.
@@ -204,17 +214,13 @@ func (e *entry) count(h *intent.Held) {
 	}
 }
 
-// insert makes a ready entry findable. Register.mu is held, or nobody else has the register yet.
-func (r *Register) insert(e *entry, now int64) {
+// insert makes a ready entry findable; its chain is still to be ordered. Register.mu is held, or nobody else has the register yet.
+func (r *Register) insert(e *entry) {
 	e.ready = true
 	mine := Owner{Tenant: e.tenant, User: e.row.User, Agent: e.row.Agent}
 	r.owned[mine] = append(r.owned[mine], e)
 	r.byID[planKey{e.tenant, e.row.ID}] = e
 	r.byRoot[rootKey{e.tenant, e.row.Root}] = e
-	if now < e.row.Expires && !e.counts {
-		e.counts = true
-		r.agents[agentKey{e.tenant, e.row.Agent}]++
-	}
 }
 
 // note keeps the tenant among those a start loads, before its first plan is kept.

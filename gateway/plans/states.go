@@ -48,6 +48,9 @@ func (r *Register) SetState(ctx context.Context, by Actor, id string, to State, 
 	}
 	e.chain.change.Lock()
 	defer e.chain.change.Unlock()
+	if !r.kept(e) {
+		return fmt.Errorf("end plan: %w", ErrNotFound)
+	}
 	if err := r.end(ctx, e, e.chain.plans, ending{to, reason, by.KeyID}); err != nil {
 		return fmt.Errorf("end plan: %w", err)
 	}
@@ -98,6 +101,7 @@ func (r *Register) putDown(e *entry, list []*entry, how ending) ([]*entry, error
 		}
 		out = append(out, p)
 	}
+	r.order(e.chain)
 	if len(out) == 0 && e.row.State != how.to {
 		return nil, fmt.Errorf("plan is %s: %w", e.row.state(now), ErrInactive)
 	}
@@ -134,13 +138,15 @@ func (r *Register) recordEnds(ctx context.Context, list []*entry) error {
 	for _, e := range list {
 		e.row.Pending = false
 	}
+	r.order(list[0].chain)
 	r.mu.Unlock()
 	r.fault(r.putPlans(ctx, list[0].tenant, rows(list), nil)) // at worst a start records it once more
 	return err
 }
 
 // Sweep puts down what time has ended: plans past their end expire, with a record; unfinished records are
-// tried again; expired tokens and plans that are past being listed are removed. It runs by itself once a minute.
+// tried again; expired tokens and plans that are past being listed are removed, and ended plans beyond the bound of all. It
+// runs by itself once a minute.
 func (r *Register) Sweep(ctx context.Context) {
 	now := r.deps.Now().Unix()
 	for _, e := range r.due(now) {
@@ -155,6 +161,7 @@ func (r *Register) Sweep(ctx context.Context) {
 	for _, c := range r.stale(now - int64(r.cfg.Keep/time.Second)) {
 		r.fault(r.drop(ctx, c))
 	}
+	r.trim(ctx)
 }
 
 func (r *Register) fault(err error) {
@@ -165,13 +172,10 @@ func (r *Register) fault(err error) {
 
 // due lists plans that are to expire, to complete, or to be recorded.
 func (r *Register) due(now int64) []*entry {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.mu.RLock()
+	defer r.mu.RUnlock()
 	var out []*entry
 	for _, e := range r.byRoot {
-		if now >= e.row.Expires {
-			r.uncount(e)
-		}
 		if e.row.Pending || e.row.State == Active && (now >= e.row.Expires || e.allDone()) {
 			out = append(out, e)
 		}
@@ -183,11 +187,18 @@ func (r *Register) due(now int64) []*entry {
 func (r *Register) finish(ctx context.Context, e *entry, now int64) {
 	e.chain.change.Lock()
 	defer e.chain.change.Unlock()
+	if r.kept(e) {
+		r.pass(ctx, e, now)
+	}
+}
+
+// pass is finish for one who has the chain.
+func (r *Register) pass(ctx context.Context, e *entry, now int64) {
 	only := []*entry{e}
 	switch row := &e.row; {
 	case row.Pending:
 		r.fault(r.end(ctx, e, only, ending{row.State, row.Reason, row.By}))
-	case now >= row.Expires:
+	case row.State == Active && now >= row.Expires:
 		r.fault(r.end(ctx, e, only, ending{to: Expired}))
 	case row.State == Active && e.allDone():
 		r.fault(r.end(ctx, e, only, ending{to: Completed, reason: allDone}))
@@ -209,35 +220,46 @@ func (r *Register) unrecorded() []*token {
 // removeBatch bounds the rows one transaction removes, well below what a store allows.
 const removeBatch = 256
 
-// removeTokens drops expired tokens, some per tenant and sweep: from the store first, so that a failure leaves
-// them to the next sweep.
+// removeTokens drops expired tokens, some per tenant and sweep.
 func (r *Register) removeTokens(ctx context.Context, now int64) error {
-	gone := map[string][]*token{}
+	gone := map[string][]tokenRow{}
 	r.mu.RLock()
 	for k, t := range r.tokens {
 		if now >= t.row.Expires && !t.row.Pending && len(gone[k.tenant]) < removeBatch {
-			gone[k.tenant] = append(gone[k.tenant], t)
+			gone[k.tenant] = append(gone[k.tenant], t.row)
 		}
 	}
 	r.mu.RUnlock()
 	for tenant, list := range gone {
-		err := r.deps.Store.Update(ctx, tenant, func(tx store.Txn) error {
-			for _, t := range list {
-				if err := remove(tx, tokenTable.Name, t.key); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return fmt.Errorf("remove tokens: %w", err)
+		if err := r.removeRows(ctx, tenant, list); err != nil {
+			return err
 		}
-		r.mu.Lock()
-		for _, t := range list {
-			delete(r.tokens, planKey{tenant, t.row.ID})
+	}
+	return nil
+}
+
+// removeRows removes a tenant's expired tokens, at most removeBatch: from the store first, so that a failure leaves them
+// to the next sweep. One that was revoked meanwhile stays until that is recorded.
+func (r *Register) removeRows(ctx context.Context, tenant string, list []tokenRow) error {
+	err := r.deps.Store.Update(ctx, tenant, func(tx store.Txn) error {
+		for i := range list {
+			if err := remove(tx, tokenTable.Name, list[i].key()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("remove tokens: %w", err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range list {
+		k := planKey{tenant, list[i].ID}
+		if t := r.tokens[k]; t != nil && !t.row.Pending {
+			delete(r.tokens, k)
 			t.plan.live--
 		}
-		r.mu.Unlock()
 	}
 	return nil
 }

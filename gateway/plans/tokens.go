@@ -78,6 +78,8 @@ func (r *Register) issue(ctx context.Context, t *token, rec *ledger.Record) erro
 	r.mu.Lock()
 	r.tokens[planKey{t.plan.tenant, t.row.ID}] = t
 	t.plan.live++
+	t.plan.until = max(t.plan.until, t.row.Expires)
+	r.order(t.plan.chain)
 	r.mu.Unlock()
 	return nil
 }
@@ -108,7 +110,7 @@ func (r *Register) mint(e *entry, want tokenRow, ttl time.Duration) (*token, str
 		return nil, "", fmt.Errorf("plan is %s: %w", s, ErrInactive)
 	}
 	if live >= r.cfg.TokensPerPlan {
-		return nil, "", limit("the plan has "+strconv.Itoa(r.cfg.TokensPerPlan)+" tokens that have not expired", expire)
+		return nil, "", limit("the plan has "+strconv.Itoa(r.cfg.TokensPerPlan)+" tokens that have not expired, as many as intent.max_tokens", "let some expire, or ask whoever runs the gateway to raise intent.max_tokens")
 	}
 	if ttl == 0 {
 		ttl = r.cfg.TokenTTL

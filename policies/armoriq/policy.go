@@ -113,7 +113,7 @@ func readDenied(m map[string]value, t *terms) error {
 		if !ok {
 			continue
 		}
-		list, words, err := v.patterns(name == "deny")
+		list, words, err := v.patterns(readingOf(name))
 		if err != nil {
 			return err
 		}
@@ -131,7 +131,7 @@ func readAllowed(m map[string]value, t *terms) error {
 		if !ok {
 			continue
 		}
-		list, words, err := v.patterns(name == "allow")
+		list, words, err := v.patterns(readingOf(name))
 		if err != nil {
 			return err
 		}

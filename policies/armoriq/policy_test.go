@@ -54,6 +54,24 @@ func TestAPolicyThatIsNotUnderstoodIsRefusedAtItsPlace(t *testing.T) {
 		{`{"deny":["**/send"]}`, "/deny/0"},
 		{`{"deny":["ma*__send"]}`, "/deny/0"},
 		{`{"deny":["*admin*"]}`, "/deny/0"},
+		{`{"deny":["stripe*"]}`, "/deny/0"},
+		{`{"deny":["delete_*"]}`, "/deny/0"},
+		{`{"deny":["str*pe"]}`, "/deny/0"},
+		{`{"deny":["*str*"]}`, "/deny/0"},
+		{`{"deny":["mcp*"]}`, "/deny/0"},
+		{`{"deny":["mcp__"]}`, "/deny/0"},
+		{`{"deny":["mcp__stripe"]}`, "/deny/0"},
+		{`{"deny":["mcp__stripe*"]}`, "/deny/0"},
+		{`{"deny":["mcp__*e"]}`, "/deny/0"},
+		{`{"deny":["mcp__str*__refund"]}`, "/deny/0"},
+		{`{"denied_tools":["stripe*"]}`, "/denied_tools/0"},
+		{`{"denied_tools":["mcp__stripe*"]}`, "/denied_tools/0"},
+		{`{"allow":["stripe*"]}`, "/allow/0"},
+		{`{"allow":["mcp__*"]}`, "/allow/0"},
+		{`{"allow":["mcp__*__*"]}`, "/allow/0"},
+		{`{"allow":["mcp__stripe*"]}`, "/allow/0"},
+		{`{"allowed_tools":["mcp__*"]}`, "/allowed_tools/0"},
+		{`{"allowed_tools":["mcp__stripe*"]}`, "/allowed_tools/0"},
 		{`{"deny":["/send"]}`, "/deny/0"},
 		{`{"deny":["mail/"]}`, "/deny/0"},
 		{`{"deny":["my.mail__send"]}`, "/deny/0"},
@@ -130,20 +148,21 @@ func glob(pattern, text string) bool {
 	return false
 }
 
-// named is what a pattern of server/tool means, in Go.
+// named is what a pattern means in Go: one held against the text server/tool, in which a star runs across the slash, or
+// the name of a tool.
 func named(pattern, server, tool string) bool {
-	s, p, ok := strings.Cut(pattern, "/")
-	if !ok {
-		return glob(pattern, tool)
+	if !strings.Contains(pattern, "/") {
+		return pattern == "*" || glob(pattern, tool)
 	}
-	return (s == "*" || s == server || strings.ToLower(s) == server) && glob(p, tool)
+	s, p, _ := strings.Cut(pattern, "/")
+	return glob(pattern, server+"/"+tool) || glob(strings.ToLower(s)+"/"+p, server+"/"+tool)
 }
 
 func TestPatternsMeanWhatTheyMeanInGo(t *testing.T) {
-	words := []string{"mail/send", "mail/*", "mail/s*d", "mail/*a*", "*/send", "send", "s*", "*end", "*", "Mail/send", "db/*drop*", "*/*", "mail/**", "mail/a*b*c",
+	words := []string{"mail/send", "mail/*", "mail/s*d", "mail/*a*", "*/send", "*/s*", "send", "*end", "**end", "*", "Mail/send", "db/*drop*", "*/*", "mail/**", "mail/a*b*c",
 		"db/ns/*", `mail/"q"`, "mail/é*"}
 	servers := []string{"mail", "db", "Mail", "x"}
-	tools := []string{"send", "sand", "s", "end", "drop", "backdrop", "abc", "aXbYc", "ac", "ns/x", `"q"`, "école", "*", "a*b", "sen", "mail"}
+	tools := []string{"send", "sand", "s", "end", "drop", "backdrop", "abc", "aXbYc", "ac", "ns/x", "ns/send", "a/b/send", `"q"`, "école", "*", "a*b", "sen", "mail"}
 	for _, w := range words {
 		_, denied := translate(t, armoriq.Policy, fmt.Sprintf(`{"deny":[%q]}`, w))
 		_, allowed := translate(t, armoriq.Policy, fmt.Sprintf(`{"allow":["never/ever",%q]}`, w))
@@ -162,6 +181,70 @@ func TestPatternsMeanWhatTheyMeanInGo(t *testing.T) {
 					t.Errorf("allowed_tools %q, %s/%s: %d, want %d", w, s, tool, got, want[!hit])
 				}
 			}
+		}
+	}
+}
+
+// readings are the texts that somebody may hold a pattern of deny or allow against.
+func readings(server, tool string) []string {
+	return []string{server + "/" + tool, server + "." + tool, server + "__" + tool, "mcp__" + server + "__" + tool, tool}
+}
+
+// Whatever is accepted refuses each call that one of the readings means, and lets through none that no reading means.
+func TestNoReadingOfAPatternIsMissed(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	words := []string{"mail", "send", "s", "*", "*", "/", "/", "__", ".", "mcp__", "x"}
+	accepted := 0
+	for range 800 {
+		w := ""
+		for range 1 + r.IntN(5) {
+			w += pick(r, words...)
+		}
+		for _, list := range []string{"deny", "denied_tools", "allow"} {
+			terms, err := armoriq.Policy(fmt.Appendf(nil, `{%q:[%q]}`, list, w))
+			if err != nil {
+				continue
+			}
+			accepted++
+			o := overlay(t, terms)
+			for _, server := range []string{"mail", "s", "send", "mail-eu", "x"} {
+				for _, tool := range []string{"send", "s", "mail", "sx", "mail__send", "x.send"} {
+					texts := readings(server, tool)
+					if list == "denied_tools" { // a dot is part of a name there
+						texts = slices.Delete(texts, 1, 2)
+					}
+					hit := slices.ContainsFunc(texts, func(text string) bool { return glob(w, text) })
+					got := judge(t, o, call(server, tool, "{}"))
+					if list != "allow" && hit && got != deny || list == "allow" && !hit && got == allow {
+						t.Fatalf("%s %q, %s/%s: %d; a reading means it: %t\n%s", list, w, server, tool, got, hit, terms.Cedar)
+					}
+				}
+			}
+		}
+	}
+	if accepted < 500 {
+		t.Errorf("%d patterns accepted; the test has lost its subject", accepted)
+	}
+	t.Logf("%d patterns accepted", accepted)
+}
+
+func TestAllOfMCPIsRefusedWhole(t *testing.T) {
+	for _, w := range []string{"mcp__*", "mcp__**", "mcp__*__*", "*/*"} {
+		for _, list := range []string{"deny", "denied_tools"} {
+			_, o := translate(t, armoriq.Policy, fmt.Sprintf(`{%q:[%q]}`, list, w))
+			if judge(t, o, call("stripe", "refund", "{}")) != deny || judge(t, o, call("mcp", "x", "{}")) != deny {
+				t.Errorf("%s %q lets calls through", list, w)
+			}
+		}
+	}
+}
+
+func TestARefusedPatternSaysHowToWriteIt(t *testing.T) {
+	for w, want := range map[string]string{"stripe*": `"*/stripe*"`, "mcp__stripe*": `"SERVER/*"`, "mcp__stripe": `"stripe/*"`} {
+		_, err := armoriq.Policy(fmt.Appendf(nil, `{"deny":[%q]}`, w))
+		var p armoriq.Problem
+		if !errors.As(err, &p) || !strings.Contains(p.Hint, want) {
+			t.Errorf("%q: %v", w, err)
 		}
 	}
 }

@@ -130,7 +130,7 @@ func (v value) rule(m map[string]value, known []string) (map[string]value, error
 func (e *entry) read(m map[string]value) error {
 	e.tools = always
 	if v, ok := m["allowedTools"]; ok {
-		list, _, err := v.patterns(false)
+		list, _, err := v.patterns(reading{})
 		if err != nil {
 			return err
 		}
@@ -196,12 +196,12 @@ func (t *terms) amounts(i int, e entry) {
 	if e.most != "" {
 		reason := fmt.Sprintf("An amount of this call is above %s.", e.most)
 		t.forbid(policy{id: fmt.Sprintf("armoriq-maxPerTransaction-%d", i+1), reason: reason, when: allOf(e.tools, amountAbove(e.most))})
-		t.say("Refused: an amount above %s (%s%q; currencies are not compared).", e.most, about, e.name)
+		t.say("Refused: an amount above %s, or given as anything but a number (%s%q; currencies are not compared).", e.most, about, e.name)
 	}
 	if e.above != "" {
 		why := fmt.Sprintf("An amount of this call is above %s; somebody has to approve it.", e.above)
 		t.forbid(policy{id: fmt.Sprintf("armoriq-requireApprovalAbove-%d", i+1), reason: why, hold: why, when: allOf(e.tools, amountAbove(e.above))})
-		t.say("Held for approval: an amount above %s (%s%q; currencies are not compared).", e.above, about, e.name)
+		t.say("Held for approval: an amount above %s, or given as anything but a number (%s%q; currencies are not compared).", e.above, about, e.name)
 	}
 }
 
@@ -235,13 +235,11 @@ func amountAbove(bound string) expr {
 	})
 }
 
-// incomparable reports that an amount is a number beyond Cedar's decimal, or a text, list or object with a digit in it.
+// incomparable reports that an amount is there and cannot be compared: a number beyond Cedar's decimal, a list, an object,
+// or a text. What readers take for a number has no bounds that Cedar could say (digits of any script, "1e3", "Infinity",
+// " 5_000 "), so every text counts but the empty one. null and false are no amounts; true is 1, for amountAbove.
 func incomparable() expr {
 	return eachAmount(func(at string) expr {
-		var digits []expr
-		for d := '0'; d <= '9'; d++ {
-			digits = append(digits, containing(at+".text", string(d)))
-		}
-		return allOf(not(expr("("+at+" has decimal)")), anyOf(digits...))
+		return allOf(not(expr("("+at+" has decimal)")), not(among(at+".kind", []string{"null", "boolean"})), not(equals(at+".text", `""`)))
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/gatewright/gatewright/policies/armoriq"
 )
@@ -60,7 +61,21 @@ func TestAmounts(t *testing.T) {
 		{most, "bank/pay", `{"amount":"2000"}`, deny},
 		{most, "bank/pay", `{"amount":{"value":2000}}`, deny},
 		{most, "bank/pay", `{"amount":[1]}`, deny},
-		{most, "bank/pay", `{"amount":null,"value":"all","total":true}`, allow},
+		{most, "bank/pay", `{"amount":null,"value":"","total":true,"cost":false}`, allow},
+		{most, "bank/pay", `{"amount":"５０００"}`, deny},
+		{most, "bank/pay", `{"amount":"٥٠٠٠"}`, deny},
+		{most, "bank/pay", `{"amount":"Infinity"}`, deny},
+		{most, "bank/pay", `{"amount":"1e3"}`, deny},
+		{most, "bank/pay", `{"amount":" 5000 "}`, deny},
+		{most, "bank/pay", `{"amount":"5_000"}`, deny},
+		{most, "bank/pay", `{"amount":"five thousand"}`, deny},
+		{most, "bank/pay", `{"amount":["五千"]}`, deny},
+		{most, "bank/pay", `{"amount":[]}`, deny},
+		{most, "bank/pay", `{"amount":{}}`, deny},
+		{most, "bank/pay", `{"amount":7,"value":"all"}`, deny},
+		{most, "bank/read", `{"value":"all"}`, deny},
+		{`{"amountThreshold":{"maxPerTransaction":0.5}}`, "bank/pay", `{"amount":true}`, deny},
+		{`{"amountThreshold":{"requireApprovalAbove":100}}`, "bank/pay", `{"amount":"∞"}`, hold},
 		{most, "bank/pay", `{"sum":2000}`, allow},
 		{`{"allowedTools":["*"],"amountThreshold":{"requireApprovalAbove":1000}}`, "any/tool", `{"amount":1500}`, hold},
 		{`{"allowedTools":["*"],"amountThreshold":{"requireApprovalAbove":1000}}`, "any/tool", `{"amount":"1"}`, hold},
@@ -95,25 +110,60 @@ func TestAListHidesOnlyWhatNoArgumentsCouldSave(t *testing.T) {
 	}
 }
 
-// clientAmount is the amount a client sees.
-func clientAmount(args map[string]any) (float64, bool) {
-	for _, name := range []string{"amount", "value", "total", "price", "cost"} {
-		switch v := args[name].(type) {
-		case float64:
-			return v, true
-		case string:
-			if f, err := strconv.ParseFloat(strings.TrimSpace(v), 64); err == nil && !math.IsInf(f, 0) && !math.IsNaN(f) {
-				return f, true
-			}
+// number reads a value as Python's float (inf and digits of any script among them) or as JavaScript's Number does.
+func number(v any, python bool) (float64, bool) {
+	switch v := v.(type) {
+	case float64:
+		return v, true
+	case bool:
+		return map[bool]float64{true: 1}[v], true
+	case []any:
+		if !python && len(v) == 1 {
+			return number(v[0], python)
 		}
+	case string:
+		s := strings.TrimSpace(v)
+		if !python {
+			if n, err := strconv.ParseInt(s, 0, 64); err == nil && strings.HasPrefix(s, "0x") {
+				return float64(n), true
+			}
+			f, err := strconv.ParseFloat(s, 64)
+			return f, err == nil && !math.IsInf(f, 0) && !math.IsNaN(f)
+		}
+		s = strings.Map(func(r rune) rune {
+			if r > 0x7f && unicode.IsDigit(r) {
+				return '0' + r&15 // of the two scripts used here
+			}
+			return r
+		}, strings.ReplaceAll(s, "_", ""))
+		f, err := strconv.ParseFloat(s, 64)
+		return f, err == nil
 	}
 	return 0, false
 }
 
+// clientOfAmounts is what a client says of amounts: it looks at the first that is a number.
+func clientOfAmounts(args map[string]any, python bool, most, above float64) int {
+	for _, name := range []string{"amount", "value", "total", "price", "cost"} {
+		n, ok := number(args[name], python)
+		switch {
+		case !ok:
+			continue
+		case n > most:
+			return deny
+		case n > above:
+			return hold
+		}
+		return allow
+	}
+	return allow
+}
+
 func TestAmountsAreNeverLooserThanAtTheClient(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	values := []any{nil, 1.0, 99.99, 100.0, 100.01, 500.0, 1000.0, 1000.5, 1e12, "1000.5", " 1e6 ", "0x10", "free", "", true, 0.0001}
-	for range 100 {
+	values := []any{nil, 1.0, 99.99, 100.0, 100.01, 500.0, 1000.0, 1000.5, 1e12, "1000.5", " 1e6 ", "0x10", "free", "", true, 0.0001, false,
+		"５０００", "٥٠٠٠", "Infinity", "-inf", "5_000", "1e3", " 5000 ", "+5000", []any{5000.0}, []any{}, map[string]any{"value": 5000.0}}
+	for range 500 {
 		most, above := float64(r.IntN(200000))/100, float64(r.IntN(200000))/100
 		_, o := translate(t, armoriq.Profile, fmt.Sprintf(`{"amountThreshold":{"maxPerTransaction":%v,"requireApprovalAbove":%v}}`, most, above))
 		args, plain := map[string]any{}, true
@@ -125,12 +175,7 @@ func TestAmountsAreNeverLooserThanAtTheClient(t *testing.T) {
 			}
 		}
 		raw, _ := json.Marshal(args)
-		want := allow
-		if a, ok := clientAmount(args); ok && a > most {
-			want = deny
-		} else if ok && a > above {
-			want = hold
-		}
+		want := max(clientOfAmounts(args, true, most, above), clientOfAmounts(args, false, most, above))
 		got := judge(t, o, call("bank", "pay", string(raw)))
 		if got < want || plain && len(args) == 1 && got != want {
 			t.Fatalf("%s, at most %v, approval above %v: %d, the client says %d", raw, most, above, got, want)

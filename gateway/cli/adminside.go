@@ -26,7 +26,7 @@ func (c *controlPort) admin(sh *shell) (*gatewright.Admin, error) {
 	}
 	key := sh.getenv("GATEWRIGHT_ADMIN_KEY")
 	if key == "" {
-		return nil, usage("export GATEWRIGHT_ADMIN_KEY=ak_..., or source demo.env in the data folder", "no admin key")
+		return nil, usage("export GATEWRIGHT_ADMIN_KEY=ak_..., or source demo.env in the data folder", "no management key")
 	}
 	roots, err := c.roots(sh)
 	if err != nil {
@@ -34,7 +34,7 @@ func (c *controlPort) admin(sh *shell) (*gatewright.Admin, error) {
 	}
 	a, err := gatewright.NewAdmin(gatewright.Config{URL: url, Key: key, AllowPlaintext: c.AllowPlaintext, Roots: roots})
 	if err != nil {
-		return nil, usage("GATEWRIGHT_CONTROL_URL is scheme://host:port, GATEWRIGHT_ADMIN_KEY an admin key; --allow-plaintext permits http beyond this machine", "%v", err)
+		return nil, usage("GATEWRIGHT_CONTROL_URL is scheme://host:port, GATEWRIGHT_ADMIN_KEY a management key; --allow-plaintext permits http beyond this machine", "%v", err)
 	}
 	return a, nil
 }
@@ -111,7 +111,7 @@ type agentCreateCmd struct {
 	Team      []string `help:"A team it belongs to." sep:"none"`
 	TalksTo   []string `help:"A server it is confined to; none given: no confinement." sep:"none" placeholder:"SERVER"`
 	Label     []string `help:"A label." sep:"none"`
-	PublicKey string   `help:"Its Ed25519 public key in base64url." placeholder:"KEY"`
+	PublicKey string   `help:"Its Ed25519 public key, in base64url or hex." placeholder:"KEY"`
 	JSON      bool     `help:"Print JSON." name:"json"`
 }
 
@@ -166,32 +166,52 @@ type agentRevokeCmd struct{ agentStatus }
 // Run revokes the agent.
 func (c *agentRevokeCmd) Run(sh *shell) error { return c.set(sh, "revoked") }
 
-type agentKeyCmd struct {
-	controlPort
-	ID   string        `arg:"" help:"Id of the agent." placeholder:"AGENT_ID"`
+// keyWish is what a new key is to be.
+type keyWish struct {
 	Name string        `help:"What the key is for." default:"made on the command line"`
 	TTL  time.Duration `help:"Lifetime (default: as configured)." name:"ttl" placeholder:"DURATION"`
 	Test bool          `help:"Make an ak_test_ key: it works alike and is told apart at a glance."`
 }
 
+func (w *keyWish) check() error {
+	if w.TTL < 0 {
+		return usage("write it as 720h", "--ttl %s is below zero", w.TTL)
+	}
+	return nil
+}
+
+func (w *keyWish) mode() string {
+	if w.Test {
+		return "test"
+	}
+	return "live"
+}
+
+// end is when the key expires; nil is as configured.
+func (w *keyWish) end() *time.Time {
+	if w.TTL == 0 {
+		return nil
+	}
+	end := time.Now().Add(w.TTL).UTC().Truncate(time.Second)
+	return &end
+}
+
+type agentKeyCmd struct {
+	controlPort
+	ID string `arg:"" help:"Id of the agent." placeholder:"AGENT_ID"`
+	keyWish
+}
+
 // Run makes a key and prints its secret, and nothing else, on standard output.
 func (c *agentKeyCmd) Run(sh *shell) error {
-	if c.TTL < 0 {
-		return usage("write it as 720h", "--ttl %s is below zero", c.TTL)
+	if err := c.check(); err != nil {
+		return err
 	}
 	a, err := c.admin(sh)
 	if err != nil {
 		return err
 	}
-	in := gatewright.NewKey{Agent: c.ID, Name: c.Name, Mode: "live"}
-	if c.Test {
-		in.Mode = "test"
-	}
-	if c.TTL > 0 {
-		end := time.Now().Add(c.TTL).UTC().Truncate(time.Second)
-		in.Expires = &end
-	}
-	k, err := a.CreateKey(sh.ctx, in)
+	k, err := a.CreateKey(sh.ctx, gatewright.NewKey{Agent: c.ID, Name: c.Name, Mode: c.mode(), Expires: c.end()})
 	if err != nil {
 		return err
 	}
@@ -229,9 +249,17 @@ func (c *agentKeysCmd) Run(sh *shell) error {
 	fmt.Fprintln(w, "ID\tKIND\tHOLDER\tNAME\tSTATE")
 	for i := range keys {
 		k := &keys[i]
-		fmt.Fprintf(w, "%s\t%s %s\t%s\t%s\t%s\n", clean(k.ID), clean(k.Mode), clean(k.Kind), clean(k.Agent+k.User), clean(k.Name), keyState(k, time.Now()))
+		fmt.Fprintf(w, "%s\t%s %s\t%s\t%s\t%s\n", clean(k.ID), clean(k.Mode), kindOf(k), clean(k.Agent+k.User), clean(k.Name), keyState(k, time.Now()))
 	}
 	return w.Flush()
+}
+
+// kindOf is what people call a kind of key.
+func kindOf(k *gatewright.Key) string {
+	if k.Kind == "admin" {
+		return "management"
+	}
+	return clean(k.Kind)
 }
 
 func keyState(k *gatewright.Key, now time.Time) string {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -157,7 +158,8 @@ func plainly(s string) string {
 
 type approvalApproveCmd struct {
 	controlPort
-	ID string `arg:"" help:"Id of the approval." placeholder:"APPROVAL_ID"`
+	ID     string `arg:"" help:"Id of the approval." placeholder:"APPROVAL_ID"`
+	Reason string `help:"Why; it stands in the ledger for good." placeholder:"TEXT"`
 }
 
 // Run approves.
@@ -166,7 +168,13 @@ func (c *approvalApproveCmd) Run(sh *shell) error {
 	if err != nil {
 		return err
 	}
-	v, err := a.Approve(sh.ctx, c.ID)
+	approve := a.Approve
+	if c.Reason != "" {
+		approve = func(ctx context.Context, id string) (*gatewright.Approval, error) {
+			return a.ApproveBecause(ctx, id, c.Reason)
+		}
+	}
+	v, err := approve(sh.ctx, c.ID)
 	if err != nil {
 		return err
 	}

@@ -74,6 +74,7 @@ arguments  not shown: 70000 bytes, too large to be kept, or not for your role
 		{shown, "", []string{"approval", "show", "apr_1"}},
 		{used, "", []string{"approval", "show", "apr_9"}},
 		{"apr_1 pending\n", "1 of 2 approvals; somebody else has to approve too\n", []string{"approval", "approve", "apr_1"}},
+		{"apr_1 pending\n", "1 of 2 approvals; somebody else has to approve too\n", []string{"approval", "approve", "apr_1", "--reason", "seen it"}},
 		{"apr_1 rejected\n", "", []string{"approval", "reject", "apr_1", "--reason", "not now"}},
 	} {
 		o := h.run(t, c.args...)
@@ -94,7 +95,7 @@ arguments  not shown: 70000 bytes, too large to be kept, or not for your role
 	h.fails(t, 2, "expected", "approval", "approve")
 	want := strings.Join([]string{
 		"GET /api/v1/approvals?state=pending", "GET /api/v1/approvals?agent=agt_1&plan=pln_1", "GET /api/v1/approvals/apr_1", "GET /api/v1/approvals/apr_9",
-		"POST /api/v1/approvals/apr_1/approve", `POST /api/v1/approvals/apr_1/reject {"reason":"not now"}`,
+		"POST /api/v1/approvals/apr_1/approve", `POST /api/v1/approvals/apr_1/approve {"reason":"seen it"}`, `POST /api/v1/approvals/apr_1/reject {"reason":"not now"}`,
 		"GET /api/v1/approvals?state=pending", "GET /api/v1/approvals/apr_1", "POST /api/v1/approvals/apr_2/approve",
 	}, "\n")
 	if got := strings.Join(seen, "\n"); got != want {

@@ -3,7 +3,8 @@
 //
 // Commands that talk to a gateway use the Go client and nothing else; those that verify (verify, ledger
 // verify) open no connection at all. What a script needs goes to standard output, everything meant for
-// people to standard error. An error is one line and, where something can be done about it, a hint line.
+// people to standard error. An error is one line, or one for each mistake in a bundle, and, where something can be
+// done about it, a hint line.
 // The package is the only door to kong.
 package cli
 
@@ -22,6 +23,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	gatewright "github.com/gatewright/gatewright/gateway/sdk/go"
+	"github.com/gatewright/gatewright/policies"
 )
 
 // Exit codes.
@@ -91,7 +93,9 @@ type commands struct {
 	Connector      connectorCmd      `cmd:"" help:"Look after connectors (control port), or check one."`
 	Approval       approvalCmd       `cmd:"" help:"Decide about calls that policy holds (control port)."`
 	Proposal       proposalCmd       `cmd:"" help:"Decide about profiles and servers that agents propose (control port)."`
+	Profile        profileCmd        `cmd:"" help:"Look after the profile that narrows the organisation's calls (control port)."`
 	Agent          agentCmd          `cmd:"" help:"Manage agents and their keys (control port)."`
+	User           userCmd           `cmd:"" help:"Manage people and their management keys (control port)."`
 	Version        versionCmd        `cmd:"" help:"Print the version."`
 	ConnectorServe connectorServeCmd `cmd:"" hidden:"" name:"connector-serve" help:"Run a built-in connector."`
 }
@@ -161,7 +165,36 @@ func (sh *shell) run(args []string) (err error) {
 	if err != nil {
 		return &usageError{text: err.Error(), hint: "gatewright --help lists commands and flags"}
 	}
-	return k.Run(sh)
+	return sought(k.Command(), k.Run(sh))
+}
+
+// lists say where the ids are that a command takes, by the command's first word or its first two.
+var lists = map[string]string{
+	"agent approve": "a code is good for a few minutes; let the program ask again",
+	"agent deny":    "a code is good for a few minutes; let the program ask again",
+	"agent":         "`gatewright agent list` and `gatewright agent keys` show what there is",
+	"approval":      "`gatewright approval list --state all` shows what there is",
+	"proposal":      "`gatewright proposal list --state all` shows what there is",
+	"profile":       "no profile is in force; `gatewright proposal list` shows what is proposed",
+	"user":          "`gatewright user list` shows who there is",
+}
+
+// sought adds to what was not found where to look: the ledger has no reason for that.
+func sought(command string, err error) error {
+	refused, ok := errors.AsType[*gatewright.Error](err)
+	if !ok || refused.Code != "not_found" || refused.Hint != "" {
+		return err
+	}
+	if _, done := errors.AsType[*hinted](err); done {
+		return err
+	}
+	words := append(strings.Fields(command), "", "")
+	for _, name := range []string{words[0] + " " + words[1], words[0]} {
+		if hint := lists[name]; hint != "" {
+			return &hinted{err, hint}
+		}
+	}
+	return err
 }
 
 // usageError is a mistake on the command line, in a file named there or in a variable.
@@ -212,11 +245,25 @@ func (sh *shell) report(err error) int {
 	if errors.As(err, &h) {
 		hint = h.hint
 	}
-	fmt.Fprintf(sh.err, "gatewright: %s\n", oneLine(err.Error()))
+	for i, line := range mistakes(err) {
+		fmt.Fprintf(sh.err, "%s%s\n", [...]string{"gatewright: ", "  "}[min(i, 1)], line)
+	}
 	if hint != "" {
 		fmt.Fprintf(sh.err, "hint: %s\n", oneLine(hint))
 	}
 	return code
+}
+
+// mistakes are the lines of an error: one, or one for each of a bundle's mistakes.
+func mistakes(err error) []string {
+	if _, ok := errors.AsType[policies.Problems](err); !ok {
+		return []string{oneLine(err.Error())}
+	}
+	lines := strings.Split(strings.TrimSpace(err.Error()), "\n")
+	for i, line := range lines {
+		lines[i] = oneLine(line)
+	}
+	return lines
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

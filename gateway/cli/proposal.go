@@ -2,8 +2,11 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"net/url"
+	"strings"
 	"text/tabwriter"
 
 	gatewright "github.com/gatewright/gatewright/gateway/sdk/go"
@@ -76,15 +79,20 @@ func (c *proposalShowCmd) Run(sh *shell) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	return sh.policy("content", p.Content, p.Cedar, p.Lines)
+}
+
+// policy prints what was written, the policies that it became, and what they say.
+func (sh *shell) policy(title string, written json.RawMessage, cedar string, lines []string) error {
 	var content bytes.Buffer
-	if err := json.Indent(&content, p.Content, "", "  "); err != nil {
-		return fmt.Errorf("print content: %w", err)
+	if err := json.Indent(&content, written, "", "  "); err != nil {
+		return fmt.Errorf("print %s: %w", title, err)
 	}
-	fmt.Fprintf(sh.out, "content\n%s\n", plainly(content.String()))
-	if p.Cedar != "" {
-		fmt.Fprintf(sh.out, "policies\n%s\n", plainly(p.Cedar))
+	fmt.Fprintf(sh.out, "%s\n%s\n", title, plainly(content.String()))
+	if cedar != "" {
+		fmt.Fprintf(sh.out, "policies\n%s\n", plainly(cedar))
 	}
-	for _, line := range p.Lines {
+	for _, line := range lines {
 		fmt.Fprintf(sh.out, "- %s\n", plainly(line))
 	}
 	return nil
@@ -129,9 +137,87 @@ func (c *proposalApproveCmd) Run(sh *shell) error {
 	}
 	fmt.Fprintf(sh.out, "%s %s\n", clean(p.ID), clean(p.State))
 	if p.Kind == "server" {
-		fmt.Fprintln(sh.err, "no server was added; do that by hand")
+		sh.serverByHand(a, c.ID)
 	}
 	return nil
+}
+
+// serverByHand says that an approved server is not there yet, and what would add it.
+func (sh *shell) serverByHand(a *gatewright.Admin, id string) {
+	tenant, blocks := "ORGANISATION", []string{}
+	if who, err := a.WhoAmI(sh.ctx); err == nil && isName(who.Organisation) {
+		tenant = who.Organisation
+	}
+	if p, err := a.Proposal(sh.ctx, id); err == nil {
+		blocks = serverBlocks(p.Content, tenant)
+	}
+	if len(blocks) == 0 {
+		fmt.Fprintf(sh.err, "no server was added, and the proposal names no http address: gatewright proposal show %s\n", clean(id))
+		return
+	}
+	fmt.Fprintln(sh.err, "no server was added; check the address, put this into the configuration file, and start the gateway again:")
+	for _, b := range blocks {
+		fmt.Fprintf(sh.err, "\n%s", b)
+	}
+}
+
+// wantedServer is one of the servers of a proposal, in any of the forms that clients send.
+type wantedServer struct {
+	ID      string `json:"id"`
+	MCPName string `json:"mcpName"`
+	URL     string `json:"url"`
+	Source  string `json:"source"`
+}
+
+// maxBlocks bounds what is printed of a proposal; show prints the rest.
+const maxBlocks = 16
+
+// serverBlocks writes the servers of a proposal that have an address as the configuration file has them. What an agent
+// sent reaches the file as plain names and addresses or not at all.
+func serverBlocks(content json.RawMessage, tenant string) (blocks []string) {
+	var own wantedServer
+	var in struct {
+		Servers []wantedServer `json:"mcp_servers"`
+	}
+	if json.Unmarshal(content, &own) != nil || json.Unmarshal(content, &in) != nil {
+		return nil
+	}
+	for _, s := range append(in.Servers, own) {
+		address := cmp.Or(s.URL, s.Source)
+		if isAddress(address) && len(blocks) < maxBlocks {
+			name := asName(cmp.Or(s.ID, s.MCPName))
+			blocks = append(blocks, fmt.Sprintf("server %q {\n  tenant = %q\n  url    = %q\n}\n", name, tenant, address))
+		}
+	}
+	return blocks
+}
+
+// isAddress takes an http address without a credential that means the same between quotes in HCL, where ${ and %{ begin
+// more than text.
+func isAddress(s string) bool {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
+		return false
+	}
+	unplain := func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '"' || r == '\\' }
+	return !strings.ContainsFunc(s, unplain) && !strings.Contains(s, "${") && !strings.Contains(s, "%{")
+}
+
+// isName takes what names an organisation or a server: [a-z0-9][a-z0-9-]{0,62}.
+func isName(s string) bool { return s != "" && s == asName(s) }
+
+// asName makes such a name of any text.
+func asName(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r < 'a' || r > 'z' {
+			if r < '0' || r > '9' {
+				return '-'
+			}
+		}
+		return r
+	}, strings.ToLower(s))
+	s = strings.Trim(s[:min(len(s), 63)], "-")
+	return cmp.Or(s, "server")
 }
 
 type proposalRejectCmd struct {

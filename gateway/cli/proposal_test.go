@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -13,7 +14,7 @@ func TestProposalsAreShownAndDecidedOverTheControlPort(t *testing.T) {
 	profile := `{"id":"prp_1","kind":"profile","state":"pending","user":"usr_1","agent":"agt_1","key":"key_1","digest":"ab12","reason":"safer\n so","created":"2026-01-01T00:00:00Z"`
 	shownProfile := profile + `,"content":{"name":"p\u202e"},"cedar":"forbid(principal, action, resource);\n","lines":["Nothing\u001b[2J is allowed."]}`
 	server := `{"id":"prp_2","kind":"server","form":"mcp","state":"rejected","user":"usr_1","agent":"agt_1","key":"key_1","digest":"cd34","created":"2026-01-01T00:00:00Z",
-		"decided":"2026-01-01T00:00:05Z","by":"usr_2","note":"no","content":{"url":"https://x.example"},"lines":[],"problem":"cannot\nbe"}`
+		"decided":"2026-01-01T00:00:05Z","by":"usr_2","note":"no","content":{"mcpName":"Bank & Co","source":"https://x.example/mcp"},"lines":[],"problem":"cannot\nbe"}`
 	var seen []string
 	h.control.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
@@ -21,6 +22,10 @@ func TestProposalsAreShownAndDecidedOverTheControlPort(t *testing.T) {
 		switch r.URL.Path {
 		case "/api/v1/proposals":
 			answer(w, 200, `{"items":[`+profile+`}]}`)
+		case "/api/v1/whoami":
+			answer(w, 200, `{"organisation":"acme"}`)
+		case "/api/v1/proposals/prp_9":
+			answer(w, 404, `{"code":"not_found","detail":"there is no such thing in this organisation","record":"rec_1"}`)
 		case "/api/v1/proposals/prp_1":
 			answer(w, 200, shownProfile)
 		case "/api/v1/proposals/prp_3/approve":
@@ -48,6 +53,13 @@ forbid(principal, action, resource);
 
 - Nothing\u001b[2J is allowed.
 `
+	byHand := `no server was added; check the address, put this into the configuration file, and start the gateway again:
+
+server "bank---co" {
+  tenant = "acme"
+  url    = "https://x.example/mcp"
+}
+`
 	refused := `proposal  prp_2
 kind      server (mcp)
 state     rejected
@@ -58,7 +70,8 @@ problem   cannot be
 digest    cd34
 content
 {
-  "url": "https://x.example"
+  "mcpName": "Bank & Co",
+  "source": "https://x.example/mcp"
 }
 `
 	for _, c := range []struct {
@@ -70,7 +83,7 @@ content
 		{shown, "", []string{"proposal", "show", "prp_1"}},
 		{refused, "", []string{"proposal", "show", "prp_2"}},
 		{"prp_1 approved\n", "", []string{"proposal", "approve", "prp_1"}},
-		{"prp_2 rejected\n", "no server was added; do that by hand\n", []string{"proposal", "approve", "prp_2"}},
+		{"prp_2 rejected\n", byHand, []string{"proposal", "approve", "prp_2"}},
 		{"prp_2 rejected\n", "", []string{"proposal", "reject", "prp_2", "--reason", "no"}},
 	} {
 		o := h.run(t, c.args...)
@@ -85,12 +98,17 @@ content
 		}
 	}
 	h.fails(t, 1, "bundle_refused: policy cannot be put in force (rec_1)", "proposal", "approve", "prp_3")
+	h.fails(t, 1, "not_found", "proposal", "show", "prp_9")
+	if o := h.run(t, "proposal", "show", "prp_9"); !strings.Contains(o.errOut, "\nhint: `gatewright proposal list --state all` shows") || strings.Contains(o.errOut, "ledger") {
+		t.Errorf("%s", o.errOut)
+	}
+	seen = slices.DeleteFunc(seen, func(s string) bool { return strings.HasSuffix(s, "prp_9") })
 	h.fails(t, 2, "--state", "proposal", "list", "--state", "open")
 	h.fails(t, 2, "--kind", "proposal", "list", "--kind", "plan")
 	h.fails(t, 2, "expected", "proposal", "reject")
 	want := strings.Join([]string{
 		"GET /api/v1/proposals?state=pending", "GET /api/v1/proposals?agent=agt_1&kind=profile", "GET /api/v1/proposals/prp_1", "GET /api/v1/proposals/prp_2",
-		"POST /api/v1/proposals/prp_1/approve", "POST /api/v1/proposals/prp_2/approve", `POST /api/v1/proposals/prp_2/reject {"reason":"no"}`,
+		"POST /api/v1/proposals/prp_1/approve", "POST /api/v1/proposals/prp_2/approve", "GET /api/v1/whoami", "GET /api/v1/proposals/prp_2", `POST /api/v1/proposals/prp_2/reject {"reason":"no"}`,
 		"GET /api/v1/proposals?state=pending", "GET /api/v1/proposals/prp_1", "POST /api/v1/proposals/prp_3/approve",
 	}, "\n")
 	if got := strings.Join(seen, "\n"); got != want {

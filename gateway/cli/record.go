@@ -29,7 +29,7 @@ func (c *ledgerShowCmd) Run(sh *shell) error {
 	}
 	v, err := a.Record(sh.ctx, c.Record)
 	if refused, ok := errors.AsType[*gatewright.Error](err); ok && refused.Code == "not_found" {
-		return &hinted{err, "an admin key sees its own organisation's records only, and another gateway's not at all"}
+		return &hinted{err, "a management key sees its own organisation's records only, and another gateway's not at all"}
 	}
 	if err != nil {
 		return err

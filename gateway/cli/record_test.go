@@ -51,7 +51,7 @@ func TestWhatNamesNoRecordIsRefusedBeforeAnythingIsSent(t *testing.T) {
 	h.env["GATEWRIGHT_ADMIN_KEY"] = runtimeKey
 	h.fails(t, 1, "unauthenticated", "ledger", "show", firstRecord)
 	delete(h.env, "GATEWRIGHT_ADMIN_KEY")
-	h.fails(t, 2, "no admin key", "ledger", "show", "7")
+	h.fails(t, 2, "no management key", "ledger", "show", "7")
 	h.fails(t, 2, "flag", "ledger", "show", "7", "--data", "x") // it does not read a folder
 }
 

@@ -188,20 +188,16 @@ type Intent struct {
 	MaxSteps int `koanf:"max_steps" min:"1" max:"4096"`
 	// MaxPlan bounds a plan's JSON. Default 64KiB. Danger: a plan is held in memory at some 40 times its size.
 	MaxPlan Size `koanf:"max_plan" min:"1KiB" max:"2MiB"`
-	// MaxPlans bounds the active plans of one agent; a plan that ends frees its place at once. Default 200: each
-	// is kept in memory.
+	// MaxPlans bounds one agent's active plans; one that ends frees its place at once. Default 200: each is in memory.
 	MaxPlans int `koanf:"max_plans" min:"1" max:"100000"`
-	// MaxAllPlans bounds the plans of all organisations together, ended ones included while they are listed.
-	// When it is reached the oldest ended plans make room, but none that is active, whose tokens have not
-	// expired, or that was revoked before its expiry; of such ended ones an agent may have a quarter of it, or
-	// MaxPlans where that is more. Default 20000, about 1 KiB a step.
+	// MaxAllPlans bounds all organisations' plans, ended ones included while listed; these make room, oldest first, once no
+	// token or revocation of theirs matters (of others an agent has a quarter at most). Default 20000, about 1 KiB a step.
 	MaxAllPlans int `koanf:"max_all_plans" min:"1" max:"1048576"`
 	// MaxTokens bounds the tokens of one plan that have not expired. Default 100.
 	MaxTokens int `koanf:"max_tokens" min:"1" max:"65536"`
 	// History bounds the events of one plan that are remembered; the ledger has them all. Default 100.
 	History int `koanf:"history" min:"8" max:"65536"`
-	// KeepPlans is how long an expired plan stays listed at the most: it goes earlier when MaxAllPlans is
-	// reached. The ledger keeps its records. Default 168h.
+	// KeepPlans is how long an expired plan stays listed at most: less when MaxAllPlans is reached. Default 168h.
 	KeepPlans time.Duration `koanf:"keep_plans" min:"0s" max:"87600h"`
 	// Leeway is how far an issuer's clock may run ahead of ours: a token made so much in the future is
 	// taken. Expiry has no leeway. Default 5s. Danger: it opens a token's time that much too early.

@@ -39,7 +39,7 @@ func (c Caller) Tenant() string {
 	return c.who.tenant
 }
 
-// User is the holder of an admin key, the owner of the agent that holds a runtime key, or who signed in with a login.
+// User is the holder of a management key, the owner of the agent that holds a runtime key, or who signed in with a login.
 func (c Caller) User() string {
 	if c.who == nil {
 		return ""
@@ -47,7 +47,7 @@ func (c Caller) User() string {
 	return c.who.user
 }
 
-// Agent is the holder of a runtime key; empty for an admin key.
+// Agent is the holder of a runtime key; empty for a management key.
 func (c Caller) Agent() string {
 	if c.who == nil {
 		return ""
@@ -87,7 +87,7 @@ func (c Caller) Mode() Mode {
 	return c.who.mode
 }
 
-// Role is the user's role for an admin key. Agents have none, whatever their owner's role.
+// Role is the user's role for a management key. Agents have none, whatever their owner's role.
 func (c Caller) Role() Role {
 	if c.who == nil {
 		return ""

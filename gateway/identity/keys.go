@@ -9,7 +9,7 @@ import (
 // NewKey is what a key is made of.
 type NewKey struct {
 	Kind    Kind
-	Agent   string    // holder of a runtime key; empty for an admin key
+	Agent   string    // holder of a runtime key; empty for a management key
 	User    string    // holder of an admin key; empty for a runtime key
 	Name    string    // shown to people; 1 to 128 bytes
 	Mode    Mode      // empty means Live
@@ -66,7 +66,7 @@ func (d *Directory) newKey(n NewKey) (key Key, err error) {
 	case n.Kind == Runtime && (n.Agent == "" || n.User != ""):
 		return key, fmt.Errorf("a runtime key belongs to an agent: %w", ErrInvalid)
 	case n.Kind == Admin && (n.User == "" || n.Agent != ""):
-		return key, fmt.Errorf("an admin key belongs to a user: %w", ErrInvalid)
+		return key, fmt.Errorf("a management key belongs to a user: %w", ErrInvalid)
 	case n.Kind != Runtime && n.Kind != Admin:
 		return key, fmt.Errorf("kind must be runtime or admin: %w", ErrInvalid)
 	}

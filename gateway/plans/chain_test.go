@@ -246,14 +246,33 @@ func TestAPlanWhoseStepsAreAllDoneCanGrow(t *testing.T) {
 		}
 		w.reopen()
 	}
-	// The first plan stays what it is; ending it by id reaches the one that is still active.
+	// Ending the first by id reaches the one that is still active, and the first too: that the gateway completed it was
+	// nobody's word.
 	if err := w.SetState(t.Context(), mine(alice), p.ID, plans.Failed, ""); err != nil {
 		t.Fatal(err)
 	}
-	if _, state, _ := w.Held("acme", second.Root); state != plans.Failed || !w.UsedUp("acme", p.Root) {
+	if _, state, _ := w.Held("acme", second.Root); state != plans.Failed || w.UsedUp("acme", p.Root) {
 		t.Fatal(state)
 	}
 	wants(t, w.SetState(t.Context(), mine(alice), p.ID, plans.Failed+"x", ""), &intent.Error{Reason: intent.PlanInvalid})
+}
+
+func TestAPlanThatSomebodyEndedIsNotRevived(t *testing.T) {
+	for _, to := range []plans.State{plans.Completed, plans.Failed, plans.Revoked} {
+		w := newWorld(t, nil)
+		p, err := w.Capture(t.Context(), alice, []byte(`{"steps":[{"server":"files","tool":"read"}]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.take(p, 0, "ok")
+		w.follow()
+		w.Sweep(t.Context()) // completed by the gateway
+		if err := w.SetState(t.Context(), mine(alice), p.ID, to, ""); err != nil {
+			t.Fatal(err)
+		}
+		_, _, err = w.Reanchor(t.Context(), alice, p.ID, w.draft("/b"), "")
+		wants(t, err, plans.ErrInactive)
+	}
 }
 
 func TestAChainIsBoundedAndItsPlansCount(t *testing.T) {

@@ -89,11 +89,14 @@ func (r *Register) putDown(e *entry, list []*entry, how ending) ([]*entry, error
 	defer r.mu.Unlock()
 	var out []*entry
 	for _, p := range list {
+		// Completed by the gateway alone is no word of anybody: one who ends the plan now ends it for good, and it does not
+		// grow any more.
+		alone := p.row.State == Completed && p.row.By == "" && how.by != "" && (how.to == Completed || how.to == Failed)
 		switch row := &p.row; {
-		case row.State == how.to && !row.Pending:
+		case row.State == how.to && !row.Pending && !alone:
 			continue
-		case row.State == how.to: // the record is still to be written
-		case !row.state(now).Active() && how.to != Revoked && how.to != Expired:
+		case row.State == how.to && !alone: // the record is still to be written
+		case !alone && !row.state(now).Active() && how.to != Revoked && how.to != Expired:
 			continue
 		default:
 			row.State, row.Reason, row.By, row.Ended, row.Pending = how.to, how.reason, how.by, now, true

@@ -16,7 +16,7 @@ type TokenOptions struct {
 	// TTL is the life asked for; 0 takes the configured one. It is cut to the configured maximum and to
 	// the plan's own end.
 	TTL time.Duration
-	// Alone lets the token be shown as the only credential. Danger: whoever has it acts as its agent.
+	// Alone lets the token be shown as the only credential. Danger: whoever has it may take the steps of its plan.
 	Alone bool
 }
 

@@ -545,8 +545,8 @@ approvals {
   # The lowest role that may decide: "member", "manager" or "admin"; a policy's @approver may ask for a higher one.
   approver = "manager"
 
-  # The largest amount that an admin may approve; empty: none. A call's amount is its argument amount, value,
-  # total, price or cost.
+  # The largest amount that an admin may approve; empty: none. A call's amount is the largest of its arguments amount,
+  # value, total, price and cost.
   admin_limit = ""
   # That of a manager.
   manager_limit = ""

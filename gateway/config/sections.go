@@ -438,7 +438,7 @@ type Approvals struct {
 	// Default manager.
 	Approver string `koanf:"approver" oneof:"member,manager,admin"`
 	// AdminLimit, ManagerLimit and MemberLimit are the largest amount that one with this role may approve, as a decimal
-	// number; a call's amount is its argument amount, value, total, price or cost. Default "": none for admins and
+	// number; a call's amount is the largest of its arguments amount, value, total, price and cost. Default "": none for admins and
 	// managers; "0" for members, who may then approve only what has no amount.
 	AdminLimit   string `koanf:"admin_limit"`
 	ManagerLimit string `koanf:"manager_limit"`

@@ -416,8 +416,9 @@ func TestEndedPlansAndFullRegistersSaySo(t *testing.T) {
 	if a := w.ask("POST", "/api/v1/plans/"+id+"/tokens", w.alice, "{}"); a.status != 403 || a.code != "plan_inactive" {
 		t.Errorf("%d %s", a.status, a.body)
 	}
-	w.capture(w.alice)
-	w.capture(w.alice)
+	for range 3 { // the one that failed takes no place
+		w.capture(w.alice)
+	}
 	if a := w.ask("POST", "/api/v1/plans", w.alice, draft); a.code != "invalid_plan" || !strings.Contains(string(a.body), "limit") && !strings.Contains(string(a.body), "plans") {
 		t.Errorf("%d %s", a.status, a.body)
 	}

@@ -12,11 +12,18 @@ func (d *Directory) Visits() int {
 }
 
 // Remembered is how many proofs are remembered.
-func (p *Proofs) Remembered() (n int) {
-	for i := range p.shards {
-		p.shards[i].mu.Lock()
-		n += len(p.shards[i].until)
-		p.shards[i].mu.Unlock()
-	}
-	return n
+func (p *Proofs) Remembered() int {
+	p.memory.mu.Lock()
+	defer p.memory.mu.Unlock()
+	return len(p.memory.names)
 }
+
+// Shares is how many keys, agents and tenants are counted.
+func (p *Proofs) Shares() int {
+	p.memory.mu.Lock()
+	defer p.memory.mu.Unlock()
+	return len(p.memory.shares)
+}
+
+// CallerOf is one that was authenticated as this agent.
+func CallerOf(tenant, agent string) Caller { return Caller{&who{tenant: tenant, agent: agent}} }

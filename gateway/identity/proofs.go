@@ -10,7 +10,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/gatewright/gatewright/gateway/identity/jws"
@@ -27,33 +26,21 @@ var (
 
 // Bounds of a proof: real ones have below 600 bytes.
 const (
-	maxProof    = 2 << 10
-	maxProofID  = 256
-	proofShards = 16
+	maxProof   = 2 << 10
+	maxProofID = 256
 )
 
 // Proofs checks proofs of possession (RFC 9449, DPoP) and remembers them, so that none is good twice. What is remembered
-// is spread by the key that signed, so that the holder of one key can fill a sixteenth of it and no more.
+// is shared out between tenants, their agents and the keys that signed: none of them fills it for the others, see seen.
 type Proofs struct {
 	maxAge time.Duration
-	shards [proofShards]proofShard
-}
-
-type proofShard struct {
-	mu    sync.Mutex
-	most  int
-	until map[[32]byte]int64 // guarded by mu: last second at which the proof would pass
-	swept int64              // guarded by mu: when the outlived were last thrown out
+	memory seen
 }
 
 // NewProofs takes proofs made at most maxAge ago, or ahead by a clock that differs, and remembers at most entries of
-// them, some 100 bytes each.
+// them, some 250 bytes each.
 func NewProofs(maxAge time.Duration, entries int) *Proofs {
-	p := &Proofs{maxAge: maxAge}
-	for i := range p.shards {
-		p.shards[i].most, p.shards[i].until = max(1, entries/proofShards), map[[32]byte]int64{}
-	}
-	return p
+	return &Proofs{maxAge: maxAge, memory: newSeen(entries)}
 }
 
 // Verify checks a proof for a request and the token shown with it, and returns the RFC 7638 thumbprint of the key that
@@ -61,20 +48,27 @@ func NewProofs(maxAge time.Duration, entries int) *Proofs {
 // looked at, and must not be in the proof. It remembers the proofs of strangers too: where the thumbprint is known
 // before, VerifyKey is the one to call.
 func (p *Proofs) Verify(proof []byte, method, url string, token []byte, now time.Time) (thumbprint string, err error) {
-	return p.verify("", proof, method, url, token, now)
+	return p.verify(Caller{}, "", proof, method, url, token, now)
 }
 
 // VerifyKey is Verify for a proof that must be of the key with this thumbprint: one of another key costs no signature
-// check and is not remembered.
+// check and is not remembered. Callers it does not know have no share of what is remembered, and only their keys do:
+// where somebody was authenticated, VerifyFor is the one to call.
 func (p *Proofs) VerifyKey(want string, proof []byte, method, url string, token []byte, now time.Time) error {
+	return p.VerifyFor(Caller{}, want, proof, method, url, token, now)
+}
+
+// VerifyFor is VerifyKey for a caller that was authenticated, whose tenant and agent remember the proof in their share.
+// ErrProofFull says which share is full.
+func (p *Proofs) VerifyFor(who Caller, want string, proof []byte, method, url string, token []byte, now time.Time) error {
 	if want == "" {
 		return fmt.Errorf("%w: no key to prove", ErrProof)
 	}
-	_, err := p.verify(want, proof, method, url, token, now)
+	_, err := p.verify(who, want, proof, method, url, token, now)
 	return err
 }
 
-func (p *Proofs) verify(want string, proof []byte, method, url string, token []byte, now time.Time) (string, error) {
+func (p *Proofs) verify(who Caller, want string, proof []byte, method, url string, token []byte, now time.Time) (string, error) {
 	m, err := jws.Open(proof, maxProof)
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", ErrProof, err)
@@ -97,7 +91,7 @@ func (p *Proofs) verify(want string, proof []byte, method, url string, token []b
 	if err := m.Verify(jws.EdDSA, key); err != nil {
 		return "", fmt.Errorf("%w: %w", ErrProof, err)
 	}
-	if err := p.remember(print, id, at, now); err != nil {
+	if err := p.memory.remember(who, print, id, at+int64(p.maxAge/time.Second), now); err != nil {
 		return "", err
 	}
 	return print, nil
@@ -144,32 +138,6 @@ func (p *Proofs) proves(payload []byte, method, url string, token []byte, now ti
 		return "", 0, fmt.Errorf("%w: it was made at another time", ErrProof)
 	}
 	return id, at, nil
-}
-
-// remember refuses a proof that was there. When there is no room it refuses too: forgetting one would let it pass again.
-func (p *Proofs) remember(print, id string, at int64, now time.Time) error {
-	name := sha256.Sum256([]byte(print + "\x00" + id))
-	key := sha256.Sum256([]byte(print))
-	s := &p.shards[key[0]%proofShards]
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	sec := now.Unix()
-	if until, ok := s.until[name]; ok && until >= sec {
-		return ErrProofSeen
-	}
-	if len(s.until) >= s.most && s.swept != sec { // once a second: the sweep is no way to keep us busy
-		s.swept = sec
-		for old, until := range s.until {
-			if until < sec {
-				delete(s.until, old)
-			}
-		}
-	}
-	if len(s.until) >= s.most {
-		return ErrProofFull
-	}
-	s.until[name] = at + int64(p.maxAge/time.Second)
-	return nil
 }
 
 // only tells whether an object has no members but these.

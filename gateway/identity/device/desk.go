@@ -9,7 +9,7 @@
 // what is over makes room, then what weighs on the desk, then what has waited longest; see Config. What this
 // comes to: a program that does not poll holds its place for Config.Quiet at most once another wants it. To have an
 // address refused whose region is not on the desk, every place must be polled for and be of another region, Entries of them
-// in all; and after Config.Patience it gets one even so.
+// in all, or be approved by somebody with a key; and after Config.Patience it gets one even so.
 package device
 
 import (

@@ -168,7 +168,7 @@ func TestANetworkHasAShareOfTheDesk(t *testing.T) {
 func TestAStrangerDoesNotFillTheDesk(t *testing.T) {
 	d := open(t, nil)
 	hostile := func(i int) string { return fmt.Sprintf("2001:db8:%x:%x::1", i%8, i/8) }
-	for i := range 4000 {
+	for i := range 1500 {
 		_, _ = d.Begin(netip.MustParseAddr(hostile(i)))
 	}
 	var honest []device.Code
@@ -176,14 +176,14 @@ func TestAStrangerDoesNotFillTheDesk(t *testing.T) {
 		honest = append(honest, d.from(fmt.Sprintf("198.51.%d.7", i), nil))
 	}
 	honest = append(honest, d.from("2001:db8:abcd::1", nil), d.from("2001:db8:abcd::1", nil)) // beside them
-	for i := range 4000 {
-		_, _ = d.Begin(netip.MustParseAddr(hostile(4000 + i)))
+	for i := range 1500 {
+		_, _ = d.Begin(netip.MustParseAddr(hostile(1500 + i)))
 	}
 	for i, c := range honest {
 		d.stands(fmt.Sprint("honest ", i), c, true)
 	}
 	d.pass(10*time.Minute-5*time.Second, honest...)
-	for i := range 4000 {
+	for i := range 1500 {
 		_, _ = d.Begin(netip.MustParseAddr(hostile(i)))
 	}
 	for i, c := range honest {
@@ -250,7 +250,7 @@ func TestRoomIsNeitherLostNorWon(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // repeatable
 	d := open(t, small)
 	var codes []device.Code
-	for range 20000 {
+	for range 5000 {
 		switch c := (device.Code{}); random.IntN(6) {
 		case 0, 1, 2:
 			c, err := d.Begin(netip.AddrFrom4([4]byte{10, byte(random.IntN(3)), byte(random.IntN(2)), byte(random.IntN(3))}))

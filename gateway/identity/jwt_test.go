@@ -368,7 +368,7 @@ func TestABadLoginIsRefusedAndTheOldOnesStay(t *testing.T) {
 		"short secret": func(l *identity.Login) { l.Algorithm, l.JWKS, l.Secret = "HS256", nil, hmacKey[:31] },
 		"no agent":     func(l *identity.Login) { l.Agent = "" }, "age below zero": func(l *identity.Login) { l.MaxAge = -1 }, "age without end": func(l *identity.Login) { l.MaxAge = 24*time.Hour + 1 },
 		"age below a second": func(l *identity.Login) { l.MaxAge = time.Second - 1 },
-		"leeway below zero": func(l *identity.Login) { l.Leeway = -1 }, "wide leeway": func(l *identity.Login) { l.Leeway = time.Hour },
+		"leeway below zero":  func(l *identity.Login) { l.Leeway = -1 }, "wide leeway": func(l *identity.Login) { l.Leeway = time.Hour },
 		"keys no JSON": keys("EdDSA", []byte("{")), "keys twice": keys("EdDSA", []byte(`{"keys":[],"keys":[]}`)), "keys no list": keys("EdDSA", []byte(`{"keys":{}}`)), "no such key": keys("ES256", jwkSet(edJWK("k1"))),
 		"a private key": keys("EdDSA", jwkSet(private)), "a shared secret": keys("EdDSA", jwkSet(edJWK("k1"), map[string]any{"kty": "oct", "k": "AAAA"})), "a weak RSA key": keys("RS256", jwkSet(rsaJWK("k1", weak))),
 		"no kid": keys("EdDSA", jwkSet(edJWK(""))), "one kid twice": keys("EdDSA", jwkSet(edJWK("k1"), edJWK("k1"))), "a key of small order": keys("EdDSA", jwkSet(small)), "a key for encryption": keys("EdDSA", jwkSet(use)),

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/gateway/catalogue"
+	"github.com/gatewright/gatewright/gateway/identity"
 	"github.com/gatewright/gatewright/gateway/pipeline"
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/intent"
@@ -24,7 +25,7 @@ type Plans interface {
 
 // Proofs verifies, for one request and once, that a caller holds the key with this thumbprint (RFC 9449, RFC 7638).
 type Proofs interface {
-	VerifyKey(thumbprint string, proof []byte, method, url string, token []byte, now time.Time) error
+	VerifyFor(who identity.Caller, thumbprint string, proof []byte, method, url string, token []byte, now time.Time) error
 }
 
 // Intent proves that the call is a step of a signed plan: token, expiry, revocation, plan state, and the Merkle proof
@@ -171,7 +172,10 @@ func (s Intent) bearer(c *pipeline.Call, tok *intent.Token) (intent.Bearer, erro
 	if who.Thumbprint == want || len(c.Shown.Possession) == 0 || s.Proofs == nil {
 		return who, nil
 	}
-	if err := s.Proofs.VerifyKey(want, c.Shown.Possession, c.Shown.Method, c.Shown.Target, c.Shown.Token, c.Started); err != nil {
+	if err := s.Proofs.VerifyFor(c.Caller, want, c.Shown.Possession, c.Shown.Method, c.Shown.Target, c.Shown.Token, c.Started); err != nil {
+		if errors.Is(err, identity.ErrProofFull) {
+			return who, limited("caller's proofs", time.Second)
+		}
 		return who, pipeline.Deny("bearer_mismatch", "the proof of possession does not verify: "+err.Error()).Because(err)
 	}
 	who.Thumbprint = want

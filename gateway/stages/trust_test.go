@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatewright/gatewright/gateway/identity"
 	"github.com/gatewright/gatewright/gateway/pipeline"
 	"github.com/gatewright/gatewright/gateway/stages"
 	"github.com/gatewright/gatewright/gateway/terms"
@@ -81,7 +82,7 @@ func TestATokenFollowsItsPlanAndADelegatedOneKeepsOnlyWhatIsLeft(t *testing.T) {
 // proves is who holds this one key.
 type proves string
 
-func (p proves) VerifyKey(want string, _ []byte, _, _ string, _ []byte, _ time.Time) error {
+func (p proves) VerifyFor(_ identity.Caller, want string, _ []byte, _, _ string, _ []byte, _ time.Time) error {
 	if want != string(p) {
 		return errors.New("another key")
 	}

@@ -66,6 +66,7 @@ type Ask struct {
 	Local bool
 	// Approved says that people have approved exactly this call: policies with @hold that apply do not count.
 	Approved bool
-	// Overlays narrow what the bundle allows, in this order for what Policies lists. A nil one refuses.
+	// Overlays narrow what the bundle allows, in this order for what Policies lists. A nil one refuses. What all of them
+	// together may take is bounded: too many patterns for arguments of this size refuse, and Errors says so.
 	Overlays []*Overlay
 }

@@ -18,5 +18,6 @@
 //
 // A decision costs the same with ten policies and ten thousand: an index finds the policies whose scopes fit (index.go),
 // guards drop those that who asks for what already settles (guard.go), and what the others read decides how much of the
-// context is built (reads.go) and whether the outcome can be remembered (engine.go).
+// context is built (reads.go) and whether the outcome can be remembered (engine.go). What a caller's own policies and
+// arguments could make dear is added up before it is evaluated, and refused beyond a budget (cost.go).
 package policies

@@ -141,7 +141,7 @@ func (e *Engine) takeTools(defs []ToolDef) []*tool {
 
 func (e *Engine) newTarget(action types.EntityUID, resource types.Entity, input *shape) *target {
 	groups := e.words.parents[action]
-	t := &target{resource: resource, input: input}
+	t := &target{resource: resource, input: input, size: entitySize(&resource)}
 	t.action = types.Entity{UID: action, Parents: types.NewEntityUIDSet(groups...)}
 	t.buckets = e.index.fitting(keysOf(action, groups), keysOf(resource.UID, resource.Parents.Slice()))
 	return t
@@ -263,6 +263,9 @@ func (e *Engine) evaluate(a *Ask, v *view, g *group, f *facts) (out outcome, err
 	if input := v.target.input; input != nil && f.fields&(readInput|readNulls|readUndeclared) != 0 {
 		if err := addInput(ctx, a.Args, input, g.reads); err != nil {
 			return out, err
+		}
+		if !g.affordable(a, v, ctx) {
+			return out, errAllDear
 		}
 	}
 	request := v.request(types.NewRecord(ctx))

@@ -95,6 +95,7 @@ type targetKey struct{ action, server, name, organization string }
 type target struct {
 	action   types.Entity
 	resource types.Entity
+	size     int    // bytes of the resource
 	input    *shape // nil if the action has no arguments
 	buckets  []bucket
 }
@@ -124,6 +125,7 @@ var _ types.EntityGetter = (*view)(nil)
 type caller struct {
 	print  uint64 // of the Principal's contents when this was made
 	entity types.Entity
+	size   int // bytes of the entity
 	keys   []scopeKey
 	trust  int64
 	err    error
@@ -168,6 +170,16 @@ func newCaller(p *Principal, print uint64) *caller {
 		Parents:    types.NewEntityUIDSet(parents...),
 		Attributes: types.NewRecord(attrs),
 	}
+	c.size = entitySize(&c.entity)
 	c.keys = keysOf(c.entity.UID, parents)
 	return c
+}
+
+// entitySize bounds the bytes of an entity, its groups included.
+func entitySize(e *types.Entity) int {
+	n := sizeOf(e.UID) + sizeOf(e.Attributes)
+	for p := range e.Parents.All() {
+		n += sizeOf(p)
+	}
+	return n
 }

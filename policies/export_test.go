@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	cedar "github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/types"
 )
 
 // scanAll gives every policy of an engine, guards and index unused.
@@ -76,9 +77,7 @@ func Scan(e *Engine, a *Ask) (p Plain, err error) {
 	for _, o := range a.Overlays {
 		delete(ctx, "input")
 		if t.input != nil {
-			whole := *o
-			whole.whole = true
-			if ctx["input"], err = whole.input(a.Args); err != nil {
+			if ctx["input"], err = (&bill{left: 1 << 40}).shown(a.Args, &reads{whole: true}); err != nil {
 				return p, err
 			}
 		}
@@ -136,3 +135,50 @@ func Corrupt(e *Engine) {
 		t.buckets = []bucket{{scopeKey{}: {nil}}}
 	}
 }
+
+// Units is what the overlays of an Ask are charged before they are asked, and the error if that is too much.
+func Units(e *Engine, a *Ask) (int, error) {
+	t, err := e.target(a)
+	if err != nil {
+		return 0, err
+	}
+	_, b, err := price(a, &view{newCaller(a.Principal, 0), t})
+	if b == nil {
+		return 0, err
+	}
+	return overlayBudget - b.left, err
+}
+
+// Budgets of one decision, in units.
+const (
+	OverlayBudget = overlayBudget
+	BundleBudget  = bundleBudget
+)
+
+// Pattern is how a pattern of like, as it stands in Cedar between quotes, is matched and priced.
+type Pattern struct {
+	Cedar types.Pattern
+	own   pattern
+}
+
+// NewPattern takes texts apart from one another by stars.
+func NewPattern(texts ...string) Pattern {
+	var parts []any
+	for i, s := range texts {
+		if i > 0 {
+			parts = append(parts, types.Wildcard{})
+		}
+		parts = append(parts, s)
+	}
+	p := types.NewPattern(parts...)
+	return Pattern{p, patternOf(p)}
+}
+
+// Match is the overlays' own way of matching.
+func (p Pattern) Match(s string) bool { return p.own.match(s) }
+
+// Hardness is what Cedar's way takes for a byte, at most.
+func (p Pattern) Hardness() int { return p.own.hardness() }
+
+// Texts are the pattern's.
+func (p Pattern) Texts() []string { return p.own }

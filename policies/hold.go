@@ -106,11 +106,11 @@ func (e *Engine) settle(a *Ask, v *view, out *outcome) error {
 	if denied {
 		against = inOrder(append(against, e.named(out.reasons)...))
 	}
-	for _, o := range a.Overlays {
-		n, err := o.evaluate(a, v)
-		if err != nil {
-			return err
-		}
+	narrowed, err := narrow(a, v)
+	if err != nil {
+		return err
+	}
+	for _, n := range narrowed {
 		denied = denied || n.denied
 		holds = append(holds, n.holds...)
 		against = append(against, n.rules...)

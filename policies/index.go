@@ -114,6 +114,8 @@ const readFresh = readNow | readLabels | readInput | readNulls | readUndeclared
 // group is a list of policies and all that they read.
 type group struct {
 	reads    reads
+	cost     extent // of all, holds included
+	slope    int    // of cost
 	policies []labeled
 	holds    *group // those with @hold, asked apart: they must not hide which policies permit
 }
@@ -123,6 +125,8 @@ func (g *group) empty() bool { return len(g.policies) == 0 && g.holds == nil }
 // add puts a rule into the group, in the given form.
 func (g *group) add(r *rule, form *variant) {
 	g.reads = g.reads.union(form.reads)
+	g.cost.add(form.cost, 1)
+	g.slope = g.cost.slope()
 	if r.hold != nil {
 		if g.holds == nil {
 			g.holds = &group{}

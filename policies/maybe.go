@@ -25,6 +25,17 @@ func maybeVariant(r *rule) *variant {
 	return &v
 }
 
+// withoutUnsure returns the form of the rule for foreseeing, or nil if it then never matches. It is made once, when first
+// asked for: most bundles are never looked ahead of.
+func (r *rule) withoutUnsure() *variant {
+	r.sureOnce.Do(func() {
+		if p := bounded(r, readUnsure); p != nil {
+			r.sure = &variant{policy: p, cost: costOf((*ast.Policy)(p.AST()))}
+		}
+	})
+	return r.sure
+}
+
 // bounded rewrites a rule so that it reads nothing of what is unknown; nil if it then never matches.
 func bounded(r *rule, unknown field) *cedar.Policy {
 	src := r.ast()
@@ -35,7 +46,7 @@ func bounded(r *rule, unknown field) *cedar.Policy {
 		if c.Condition == ast.ConditionUnless {
 			upper = !upper
 		}
-		c.Body = bound(c.Body, unknown, upper)
+		c.Body, _ = bound(c.Body, unknown, upper)
 		if isConst(c.Body, c.Condition != ast.ConditionWhen) {
 			return nil // when false, or unless true
 		}
@@ -44,34 +55,59 @@ func bounded(r *rule, unknown field) *cedar.Policy {
 	return cedar.NewPolicyFromAST((*publicast.Policy)(&out))
 }
 
-// bound replaces what depends on the unknown: the result is implied by n if upper, and implies n if not.
-func bound(n ast.IsNode, unknown field, upper bool) ast.IsNode {
-	if readsOfNode(n).fields&unknown == 0 {
-		return n
-	}
+// bound replaces what depends on the unknown: the result is implied by n if upper, and implies n if not. Without any, n is
+// as it was and touched is false. Each part is looked at once: conditions can be as deep as they are long.
+func bound(n ast.IsNode, unknown field, upper bool) (out ast.IsNode, touched bool) {
 	switch v := n.(type) {
 	case ast.NodeTypeAnd:
-		return and(bound(v.Left, unknown, upper), bound(v.Right, unknown, upper))
+		l, r, touched := boundBoth(v.BinaryNode, unknown, upper)
+		if !touched {
+			return n, false
+		}
+		return and(l, r), true
 	case ast.NodeTypeOr:
-		return or(bound(v.Left, unknown, upper), bound(v.Right, unknown, upper))
+		l, r, touched := boundBoth(v.BinaryNode, unknown, upper)
+		if !touched {
+			return n, false
+		}
+		return or(l, r), true
 	case ast.NodeTypeNot:
-		arg := bound(v.Arg, unknown, !upper)
-		if isConst(arg, true) || isConst(arg, false) {
-			return constant(isConst(arg, false))
-		}
-		return ast.NodeTypeNot{UnaryNode: ast.UnaryNode{Arg: arg}}
-	case ast.NodeTypeIfThenElse:
-		then, otherwise := bound(v.Then, unknown, upper), bound(v.Else, unknown, upper)
+		arg, touched := bound(v.Arg, unknown, !upper)
 		switch {
-		case readsOfNode(v.If).fields&unknown == 0:
-			return ast.NodeTypeIfThenElse{If: v.If, Then: then, Else: otherwise}
-		case upper:
-			return or(then, otherwise)
-		default:
-			return and(then, otherwise)
+		case !touched:
+			return n, false
+		case isConst(arg, true) || isConst(arg, false):
+			return constant(isConst(arg, false)), true
 		}
+		return ast.NodeTypeNot{UnaryNode: ast.UnaryNode{Arg: arg}}, true
+	case ast.NodeTypeIfThenElse:
+		return boundIf(v, unknown, upper)
 	}
-	return constant(upper)
+	if readsOfNode(n).fields&unknown == 0 {
+		return n, false
+	}
+	return constant(upper), true
+}
+
+func boundBoth(b ast.BinaryNode, unknown field, upper bool) (l, r ast.IsNode, touched bool) {
+	l, left := bound(b.Left, unknown, upper)
+	r, right := bound(b.Right, unknown, upper)
+	return l, r, left || right
+}
+
+func boundIf(v ast.NodeTypeIfThenElse, unknown field, upper bool) (ast.IsNode, bool) {
+	then, otherwise, touched := boundBoth(ast.BinaryNode{Left: v.Then, Right: v.Else}, unknown, upper)
+	switch {
+	case readsOfNode(v.If).fields&unknown == 0:
+		if !touched {
+			return v, false
+		}
+		return ast.NodeTypeIfThenElse{If: v.If, Then: then, Else: otherwise}, true
+	case upper:
+		return or(then, otherwise), true
+	default:
+		return and(then, otherwise), true
+	}
 }
 
 func and(l, r ast.IsNode) ast.IsNode {

@@ -86,8 +86,14 @@ func (e *Engine) speaking(a *Ask, c *candidates) (rules []*rule) {
 
 // foresee tells Never from Sometimes: no permit can match whatever the unsure facts are, or some forbid must.
 func (e *Engine) foresee(a *Ask, v *view, rules []*rule) Outlook {
-	permitted := false
+	permitted, left := false, overlayBudget
+	s := sizesOf(a, v)
 	for _, r := range rules {
+		if form := r.withoutUnsure(); form != nil && r.laid {
+			if left -= form.cost.of(&s); left < 0 {
+				return Never // as Decide will say
+			}
+		}
 		matches, fails := r.surely(a, v)
 		switch {
 		case !r.forbid:
@@ -104,14 +110,14 @@ func (e *Engine) foresee(a *Ask, v *view, rules []*rule) Outlook {
 
 // surely evaluates a rule without the unsure facts: for a permit whether it could match, for a forbid whether it must.
 func (r *rule) surely(a *Ask, v *view) (matches, fails bool) {
-	p := bounded(r, readUnsure)
-	if p == nil {
+	form := r.withoutUnsure()
+	if form == nil {
 		return false, false
 	}
 	f, err := newFacts(a, r.full.reads.fields&^readUnsure, v.caller.trust)
 	if err != nil {
 		return false, true
 	}
-	_, diag := cedar.Authorize(one{p}, v, v.request(types.NewRecord(f.base(nil))))
+	_, diag := cedar.Authorize(one{form.policy}, v, v.request(types.NewRecord(f.base(nil))))
 	return len(diag.Reasons) > 0, len(diag.Errors) > 0
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
 
 	"github.com/gatewright/gatewright/merkle"
-	"github.com/gatewright/gatewright/merkle/canon"
 )
 
 // Bounds of an overlay. Thousands live at once, one for each plan that has terms of its own, and each of their policies
@@ -22,17 +21,22 @@ const (
 	maxOverlayBytes    = 64 << 10
 	maxOverlayPolicies = 128
 	maxOverlayName     = 128
+
+	maxOverlayLikes     = 512      // patterns of like, in all policies
+	maxOverlayLikeBytes = 16 << 10 // of their texts
 )
 
 // Overlay is policies that only narrow, laid over a tenant's bundle for the whole tenant or for one plan: a call is
 // allowed if the bundle allows it and no overlay forbids it. It is immutable, safe for concurrent use, and knows no tools:
 // in its context, input holds every top-level argument as a Json record (kind, text and typed views), whatever the tool's
-// schema says, and inputNulls and undeclared do not exist. A forbid that cannot be evaluated denies.
+// schema says, and inputNulls and undeclared do not exist. A forbid that cannot be evaluated denies, and so do overlays
+// that could take more than some milliseconds for one decision (overlayBudget).
 type Overlay struct {
 	name   string
 	digest merkle.Hash
 	rules  []laid
 	params []string // top-level arguments that some policy reads, sorted
+	likes  int      // patterns that are searched for, each with a number below it
 	whole  bool     // some policy reads the input as one value
 }
 
@@ -82,7 +86,8 @@ func compileOverlay(name, text string) (*Overlay, error) {
 	o := &Overlay{name: name, digest: merkle.LeafHash([]byte("gatewright/overlay/v1\n" + name + "\n" + text))}
 	for i, r := range rules {
 		r.order = i
-		r.full = variant{policy: r.full.policy, reads: readsOf(r.ast())}
+		r.laid = true
+		r.full.reads = readsOf(r.ast())
 		problems = append(problems, check.rule(r)...)
 		o.add(r)
 	}
@@ -94,17 +99,27 @@ func compileOverlay(name, text string) (*Overlay, error) {
 
 // add takes a rule, without its source and without a guard: neither is needed again.
 func (o *Overlay) add(r *rule) {
+	r.full = *o.variant(r.full.policy)
 	r.maybe, r.text = &r.full, ""
 	if r.full.reads.fields&readUnknown != 0 {
 		r.maybe = nil
 		if p := bounded(r, readUnknown); p != nil {
-			r.maybe = &variant{policy: p, reads: readsOf((*ast.Policy)(p.AST()))}
+			r.maybe = o.variant(p)
 		}
 	}
 	tree := r.ast()
 	o.rules = append(o.rules, laid{r, scopeKeys(tree.Principal), scopeKeys(tree.Action), scopeKeys(tree.Resource)})
 	all := reads{params: o.params, whole: o.whole}.union(r.full.reads)
 	o.params, o.whole = all.params, all.whole
+}
+
+// variant prepares a policy, and gives numbers to its searches.
+func (o *Overlay) variant(p *cedar.Policy) *variant {
+	v := variant{policy: p, reads: readsOf((*ast.Policy)(p.AST()))}
+	v.run, v.searches = searched(p, o.likes)
+	v.cost = costOf((*ast.Policy)(v.run.AST()))
+	o.likes += len(v.searches)
+	return &v
 }
 
 // Name is the name given to CompileOverlay.
@@ -126,29 +141,73 @@ type narrowing struct {
 	errors []string
 }
 
-// evaluate asks the overlay. An error says that it could not be asked, which refuses.
-func (o *Overlay) evaluate(a *Ask, v *view) (n narrowing, err error) {
-	if o == nil {
-		return n, errNoOverlay
+// narrow asks every overlay, each about the same view of the arguments. All of them share one budget, so that no policy
+// makes a call dear for others. An error says that they could not be asked, which refuses.
+func narrow(a *Ask, v *view) ([]narrowing, error) {
+	if len(a.Overlays) == 0 {
+		return nil, nil
 	}
-	g := o.fitting(v, !a.ArgsKnown)
+	fitting, b, err := price(a, v)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]narrowing, len(fitting))
+	for i, o := range a.Overlays {
+		if out[i], err = o.evaluate(a, v, &fitting[i], b); err != nil {
+			return nil, fmt.Errorf("%s: %w", o.name, err)
+		}
+	}
+	return out, nil
+}
+
+// price finds the policies that could hold, and the most that they can take. Nothing is evaluated beyond the budget.
+func price(a *Ask, v *view) (fitting []fit, b *bill, err error) {
+	if slices.Contains(a.Overlays, nil) {
+		return nil, nil, errNoOverlay
+	}
+	fitting = make([]fit, len(a.Overlays))
+	var seen reads
+	var readers []string
+	for i, o := range a.Overlays {
+		fitting[i] = o.fitting(v, !a.ArgsKnown)
+		if fitting[i].reads.fields&readInput != 0 {
+			seen, readers = seen.union(reads{params: o.params, whole: o.whole}), append(readers, o.name)
+		}
+	}
+	b = &bill{sizes: sizesOf(a, v), left: overlayBudget}
+	if len(readers) > 0 {
+		if b.input, err = b.shown(a.Args, &seen); err != nil {
+			return fitting, b, fmt.Errorf("%s: %w", strings.Join(readers, ", "), err)
+		}
+	}
+	for i := range fitting {
+		if err := b.charge(&fitting[i]); err != nil {
+			return fitting, b, fmt.Errorf("%s: %w", a.Overlays[i].name, err)
+		}
+	}
+	return fitting, b, nil
+}
+
+// evaluate asks the overlay, once it is paid for.
+func (o *Overlay) evaluate(a *Ask, v *view, g *fit, b *bill) (n narrowing, err error) {
 	if len(g.policies) == 0 {
 		return n, nil
 	}
 	f, err := newFacts(a, g.reads.fields, v.caller.trust)
 	if err != nil {
-		return n, fmt.Errorf("%s: %w", o.name, err)
+		return n, err
 	}
 	ctx := f.base(a.Labels)
 	if g.reads.fields&readInput != 0 {
-		if ctx["input"], err = o.input(a.Args); err != nil {
-			return n, fmt.Errorf("%s: %w", o.name, err)
-		}
+		ctx["input"] = b.input
 	}
-	_, diag := cedar.Authorize(&g, v, v.request(types.NewRecord(ctx)))
+	if found, any := g.search(b.input); any {
+		ctx[matched] = found
+	}
+	_, diag := cedar.Authorize(g, v, v.request(types.NewRecord(ctx)))
 	for _, x := range diag.Errors {
 		n.denied = true
-		n.errors = append(n.errors, string(x.PolicyID)+": "+x.Message)
+		n.errors = append(n.errors, string(x.PolicyID)+": "+clip(x.Message))
 		n.rules = append(n.rules, o.named(x.PolicyID))
 	}
 	for _, x := range diag.Reasons {
@@ -164,9 +223,38 @@ func (o *Overlay) evaluate(a *Ask, v *view) (n narrowing, err error) {
 	return n, nil
 }
 
+// clip shortens what Cedar says, which can quote a whole argument.
+func clip(msg string) string {
+	const most = 256
+	if len(msg) <= most {
+		return msg
+	}
+	return strings.ToValidUTF8(msg[:most], "") + "..."
+}
+
+// fit is the policies of one overlay whose scopes could hold.
+type fit struct {
+	group
+	forms []*variant
+}
+
+// search lists the patterns that match. any tells whether there are patterns at all.
+func (f *fit) search(input types.Record) (found types.Set, any bool) {
+	var numbers []types.Value
+	for _, form := range f.forms {
+		for i := range form.searches {
+			any = true
+			if s := &form.searches[i]; s.pattern.match(s.text(input)) {
+				numbers = append(numbers, types.Long(s.id))
+			}
+		}
+	}
+	return types.NewSet(numbers...), any
+}
+
 // fitting gives the policies whose scopes could hold, holds among the others. What they read of the arguments is left to
 // the overlay's own params.
-func (o *Overlay) fitting(v *view, unknown bool) (g group) {
+func (o *Overlay) fitting(v *view, unknown bool) (f fit) {
 	for i := range o.rules {
 		r := &o.rules[i]
 		form := &r.full
@@ -174,11 +262,12 @@ func (o *Overlay) fitting(v *view, unknown bool) (g group) {
 			form = r.maybe
 		}
 		if form != nil && r.fits(v) {
-			g.reads.fields |= form.reads.fields
-			g.policies = append(g.policies, labeled{cedar.PolicyID(r.label), form.policy})
+			f.reads.fields |= form.reads.fields
+			f.policies = append(f.policies, labeled{cedar.PolicyID(r.label), form.run})
+			f.forms = append(f.forms, form)
 		}
 	}
-	return g
+	return f
 }
 
 // fits may say yes too often, never no: Cedar evaluates the scopes again.
@@ -204,26 +293,4 @@ func anyFits(keys []scopeKey, e *types.Entity) bool {
 func (o *Overlay) named(id cedar.PolicyID) *rule {
 	at := slices.IndexFunc(o.rules, func(r laid) bool { return r.label == string(id) })
 	return o.rules[at].rule
-}
-
-// input shows the arguments that the overlay reads, each as a Json record.
-func (o *Overlay) input(args []byte) (types.Value, error) {
-	input := types.RecordMap{}
-	if len(args) > 0 && canon.KindOf(args) != '{' {
-		return nil, errNotObject
-	}
-	c := canon.NewCursor(args)
-	for more := len(args) > 0 && c.Enter(); more; more = c.More() {
-		key, value := c.Key(), c.Value()
-		if !o.whole && !slices.Contains(o.params, string(key)) {
-			continue
-		}
-		r := reader{path: []string{string(key)}}
-		shown, err := r.json(value)
-		if err != nil {
-			return nil, err
-		}
-		input[types.String(key)] = shown
-	}
-	return types.NewRecord(input), nil
 }

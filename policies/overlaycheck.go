@@ -17,6 +17,8 @@ import (
 type overlayCheck struct {
 	words *vocabulary
 	ids   map[string]*rule
+	likes int // patterns so far, and the bytes of their texts
+	bytes int
 	// Of the policy being checked:
 	at        *rule
 	resources []types.EntityType // that a matching request can have
@@ -59,6 +61,7 @@ func (c *overlayCheck) rule(r *rule) Problems {
 	for _, cond := range r.ast().Conditions {
 		c.reads(cond.Body)
 	}
+	c.patterns()
 	return c.problems
 }
 
@@ -66,7 +69,7 @@ func (c *overlayCheck) rule(r *rule) Problems {
 func (c *overlayCheck) scopes() {
 	tree := c.at.ast()
 	for _, uid := range scopeActions(tree) {
-		c.action(uid)
+		c.literal(uid)
 	}
 	principal := scopeKeys(tree.Principal)
 	for _, k := range append(principal, scopeKeys(tree.Resource)...) {
@@ -97,6 +100,9 @@ func callers(scope ast.IsScopeNode) []types.EntityType {
 }
 
 func (c *overlayCheck) literal(uid types.EntityUID) {
+	if len(c.problems) >= maxProblems {
+		return
+	}
 	if uid.Type == "Action" {
 		c.action(uid)
 		return
@@ -174,6 +180,9 @@ func toolOp(action types.EntityUID) string {
 
 // reads checks every place of the principal, the resource and the context that a condition looks at.
 func (c *overlayCheck) reads(n ast.IsNode) {
+	if len(c.problems) >= maxProblems {
+		return // each is looked for in the text
+	}
 	switch root, path := chain(n); root {
 	case "context":
 		c.context(path)
@@ -279,4 +288,32 @@ func (c *overlayCheck) work() bool {
 	return len(scope) > 0 && !slices.ContainsFunc(scope, func(uid types.EntityUID) bool {
 		return uid != work && !slices.Contains(c.words.parents[uid], work) && toolOp(uid) == ""
 	})
+}
+
+// patterns bounds the patterns of an overlay: each is held against a text of the caller's.
+func (c *overlayCheck) patterns() {
+	within := c.likes <= maxOverlayLikes && c.bytes <= maxOverlayLikeBytes
+	for _, cond := range c.at.ast().Conditions {
+		c.count(cond.Body)
+	}
+	switch cost := costOf(c.at.ast()); {
+	case within && c.likes > maxOverlayLikes:
+		c.refuse("like", fmt.Sprintf("more than %d patterns", maxOverlayLikes), "shorten the lists")
+	case within && c.bytes > maxOverlayLikeBytes:
+		c.refuse("like", fmt.Sprintf("more than %d bytes of patterns", maxOverlayLikeBytes), "shorten the patterns")
+	case cost.fixed > overlayBudget:
+		c.refuse("", "the policy costs too much for arguments of any size", "shorten its lists")
+	}
+}
+
+// count takes the patterns below n.
+func (c *overlayCheck) count(n ast.IsNode) {
+	if v, ok := n.(ast.NodeTypeLike); ok {
+		c.likes++
+		c.bytes += patternOf(v.Value).bytes()
+	}
+	kids, _ := children(n)
+	for _, k := range kids {
+		c.count(k)
+	}
 }

@@ -136,17 +136,25 @@ func (r *reads) visit(n ast.IsNode) {
 	}
 }
 
-// chain takes x.a.b, and x.a has b, apart when x is a variable.
-func chain(n ast.IsNode) (root types.String, path []types.String) {
+// maxChain bounds a path of attributes: nothing known is as deep, and each of its ends is tried.
+const maxChain = 32
+
+// chain takes x.a.b, and x.a has b, apart when x is a variable. A longer path than maxChain is none.
+func chain(n ast.IsNode) (root types.String, path []types.String) { return chainTo(n, maxChain) }
+
+func chainTo(n ast.IsNode, left int) (root types.String, path []types.String) {
+	if left < 0 {
+		return "", nil
+	}
 	switch v := n.(type) {
 	case ast.NodeTypeVariable:
 		return v.Name, nil
 	case ast.NodeTypeAccess:
-		if root, path = chain(v.Arg); root != "" {
+		if root, path = chainTo(v.Arg, left-1); root != "" {
 			return root, append(path, v.Value)
 		}
 	case ast.NodeTypeHas:
-		if root, path = chain(v.Arg); root != "" {
+		if root, path = chainTo(v.Arg, left-1); root != "" {
 			return root, append(path, v.Value)
 		}
 	}

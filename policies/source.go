@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	cedar "github.com/cedar-policy/cedar-go"
@@ -29,10 +30,14 @@ type rule struct {
 	line   int
 	text   string // source, from its first annotation to its semicolon
 	forbid bool
+	laid   bool  // of an overlay
 	hold   *Hold // nil unless the policy has @hold
 
 	full  variant  // for a call whose arguments are known
 	maybe *variant // for a list, arguments unknown; nil when it cannot matter then
+
+	sureOnce sync.Once
+	sure     *variant // for Outlook: without what a later call may bring; nil if it then never matches
 }
 
 // variant is a policy in a form that can be evaluated, with what its conditions read from the context.
@@ -40,11 +45,15 @@ type variant struct {
 	policy *cedar.Policy
 	guard  *cedar.Policy
 	reads  reads
+	cost   extent // the most that it takes
+
+	run      *cedar.Policy // of an overlay: policy, with patterns over arguments looked up
+	searches []search
 }
 
 func newVariant(p *cedar.Policy) variant {
 	tree := (*ast.Policy)(p.AST())
-	return variant{policy: p, guard: guardOf(tree), reads: readsOf(tree)}
+	return variant{policy: p, guard: guardOf(tree), reads: readsOf(tree), cost: costOf(tree)}
 }
 
 func (r *rule) ast() *ast.Policy { return (*ast.Policy)(r.full.policy.AST()) }

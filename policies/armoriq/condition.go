@@ -50,15 +50,16 @@ func combine(join func(...expr) expr, list []pair) pair {
 // condition reads {field, op, value}:
 //
 //	tool.name                 eq in not_in starts_with                 exact
-//	mcp.server                eq in not_in                             exact
+//	mcp.server                eq in not_in                             refused: also tools with SERVER in names joined by __
 //	bash.program              eq in not_in                             refused: a word that starts with it stands anywhere
 //	                                                                   permitted: the command is it, or starts with it and a space
 //	bash.raw                  eq in not_in starts_with [not_]matches   refused: anywhere in the command; permitted: from its start
 //	bash.hasWriteRedirection  eq                                       refused: whatever could redirect or write
-//	file.path                 eq in not_in starts_with [not_]matches   file_path or path; a permitted prefix takes no ".."
+//	file.path                 eq in not_in starts_with [not_]matches   file_path or path; refused also what could be told
+//	                                                                   shorter ("..", "//"); permitted no "..", but by eq and in
 //	network.host              eq in not_in                             permissions, and refusals of all other hosts
 //
-// matches takes expressions of plain text, .* and alternatives. within_workspace is refused: no server knows the agent's
+// A command or a path that is no text is refused by every refusal. matches takes expressions of plain text, .* and alternatives. within_workspace is refused: no server knows the agent's
 // workspace.
 func (v value) condition() (pair, string, error) {
 	m, err := v.object("field", "op", "value")
@@ -159,15 +160,24 @@ func (v value) holds(field, op string, words []string) (pair, error) {
 	}
 }
 
+// orNoText refuses an argument that is there and is no text as well: a client reads it as empty, and what a server makes of
+// it (a command of a list of words, say) cannot be told.
+func (p pair) orNoText(name string) pair {
+	if p.over != "" {
+		p.over = anyOf(p.over, noText(name))
+	}
+	return p
+}
+
 // command is the argument command.
 func (v value) command(op string, words []string) (pair, error) {
 	switch op {
 	case "matches":
 		return v.commandMatches(words[0])
 	case "starts_with":
-		return pair{over: startsWord(words, false), under: commandText(words, starting)}, nil
+		return pair{over: startsWord(words, false), under: commandText(words, starting)}.orNoText("command"), nil
 	default:
-		return pair{over: commandText(words, containing), under: commandText(words, equals)}, nil
+		return pair{over: commandText(words, containing), under: commandText(words, equals)}.orNoText("command"), nil
 	}
 }
 
@@ -179,11 +189,24 @@ func (v value) path(op string, words []string) (pair, error) {
 	case "starts_with":
 		return filePath(func(at string) (expr, expr) {
 			e := starting(at, words[0])
-			return e, allOf(e, not(containing(at, "..")))
+			return anyOf(e, roundabout(at)), allOf(e, not(climbs(at)))
 		}), nil
 	default:
-		return filePath(func(at string) (expr, expr) { e := among(at, words); return e, e }), nil
+		ended := slices.Clone(words)
+		for _, w := range words {
+			ended = append(ended, w+"/")
+		}
+		return filePath(func(at string) (expr, expr) { return anyOf(among(at, ended), roundabout(at)), among(at, words) }), nil
 	}
+}
+
+// climbs is a path that goes up again.
+func climbs(at string) expr { return containing(at, "..") }
+
+// roundabout is a path of which another, shorter spelling exists. Clients compare paths as they are written, and what a
+// server opens in the end cannot be told; so refusals meet all of these.
+func roundabout(at string) expr {
+	return anyOf(climbs(at), containing(at, "//"), starting(at, "./"), containing(at, "/./"), like(at, "", "/."))
 }
 
 func toolsNamed(words []string) expr {
@@ -272,7 +295,7 @@ func (v value) programs(words []string) (pair, error) {
 		}
 		return anyOf(out...)
 	})
-	return pair{over: startsWord(words, true), under: under}, nil
+	return pair{over: startsWord(words, true), under: under}.orNoText("command"), nil
 }
 
 // redirects is a command that writes to files by the shell's means.
@@ -281,7 +304,7 @@ func redirects() pair {
 		return anyOf(containing(at, ">"), containing(at, "tee"), containing(at, "truncate"), containing(at, "dd"), like(at, "", "sed", "-i", ""))
 	})
 	under := argument("command", func(at string) expr { return allOf(containing(at, ">"), not(containing(at, "<"))) })
-	return pair{over: over, under: under}
+	return pair{over: over, under: under}.orNoText("command")
 }
 
 // matching turns an expression of text, .* and alternatives into patterns, each a list of texts in their order.
@@ -344,7 +367,7 @@ func (v value) commandMatches(s string) (pair, error) {
 			p.under = "" // the client cuts blanks off the command first
 		}
 	}
-	return p, nil
+	return p.orNoText("command"), nil
 }
 
 func (v value) pathMatches(s string) (pair, error) {
@@ -352,7 +375,14 @@ func (v value) pathMatches(s string) (pair, error) {
 	if err != nil {
 		return pair{}, err
 	}
-	return filePath(func(at string) (expr, expr) { return matched(at, list) }), nil
+	deep := slices.ContainsFunc(list, func(parts []string) bool { return strings.Contains(strings.Join(parts, ""), "/") })
+	return filePath(func(at string) (expr, expr) {
+		over, under := matched(at, list)
+		if deep { // else what matches the shorter spelling matches the longer
+			over = anyOf(over, roundabout(at))
+		}
+		return over, allOf(under, not(climbs(at)))
+	}), nil
 }
 
 // filePath asks of file_path, or of path where there is no file_path. Which of the two a server looks at is not known, so

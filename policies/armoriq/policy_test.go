@@ -195,7 +195,7 @@ func TestNoReadingOfAPatternIsMissed(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	words := []string{"mail", "send", "s", "*", "*", "/", "/", "__", ".", "mcp__", "x"}
 	accepted := 0
-	for range 800 {
+	for range 500 {
 		w := ""
 		for range 1 + r.IntN(5) {
 			w += pick(r, words...)
@@ -222,7 +222,7 @@ func TestNoReadingOfAPatternIsMissed(t *testing.T) {
 			}
 		}
 	}
-	if accepted < 500 {
+	if accepted < 300 {
 		t.Errorf("%d patterns accepted; the test has lost its subject", accepted)
 	}
 	t.Logf("%d patterns accepted", accepted)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -56,6 +57,11 @@ func TestAProfileThatIsNotUnderstoodIsRefusedAtItsPlace(t *testing.T) {
 		{bare(`"id":"x","effect":"forbid","action":{"in":[]}`), st + "/action/in"},
 		{bare(`"id":"x","effect":"forbid","action":{"eq":"mcp__a__*"}`), st + "/action/eq"},
 		{bare(`"id":"x","effect":"forbid","action":{"eq":"curl"}`), st + "/action/eq"},
+		{bare(`"id":"x","effect":"forbid","action":{"eq":"Curl"}`), st + "/action/eq"},
+		{bare(`"id":"x","effect":"forbid","action":{"type":"mcp_tool","eq":"löschen"}`), st + "/action/eq"},
+		{bare(`"id":"x","effect":"require_approval","action":{"type":"mcp_tool","in":["a","mcp__é__a"]}`), st + "/action/in"},
+		{bare(`"id":"x","effect":"forbid","action":{"type":"mcp_tool","eq":"a__b__c__d__e"}`), st + "/action/eq"},
+		{bare(`"id":"x","effect":"forbid","action":{"type":"mcp_tool","eq":"kkkkkk` + strings.Repeat("_", 200) + `a"}`), st + "/action/eq"},
 		{bare(`"id":"x","effect":"forbid","action":{"type":"bash_program","eq":"rm -rf"}`), st + "/action/eq"},
 		{bare(`"id":"x","effect":"permit","action":{"eq":"*"},"principal":{"type":"agent","id":"bot"}`), st + "/principal"},
 		{bare(`"id":"x","effect":"permit","action":{"eq":"*"},"principal":{"type":"role","id":"*"}`), st + "/principal"},
@@ -169,7 +175,28 @@ func TestStatements(t *testing.T) {
 		{forbid(cond("bash.raw", "eq", `"make"`)), "local/Bash", bash("\n make\t"), deny},
 		{forbid(cond("bash.raw", "starts_with", `"git push"`)), "local/Bash", bash("\u00a0git push"), deny},
 		{forbid(cond("bash.raw", "starts_with", `"git push"`)), "local/Bash", bash("echo 'git push'"), allow},
-		{forbid(cond("bash.raw", "eq", `"x"`)), "local/Bash", `{"command":["x"]}`, allow},
+		{forbid(cond("bash.raw", "eq", `"x"`)), "local/Bash", `{"command":["x"]}`, deny},
+		{forbid(cond("bash.raw", "matches", `"rm -rf"`)), "shell/run", `{"command":["rm -rf /"]}`, deny},
+		{forbid(cond("bash.raw", "matches", `"rm -rf"`)), "shell/run", `{"command":{"argv":["rm","-rf","/"]}}`, deny},
+		{forbid(cond("bash.raw", "starts_with", `"rm"`)), "shell/run", `{"command":7}`, deny},
+		{forbid(cond("bash.program", "eq", `"rm"`)), "shell/run", `{"command":["rm","-rf","/"]}`, deny},
+		{forbid(cond("bash.hasWriteRedirection", "eq", `true`)), "shell/run", `{"command":["sh","-c","a > b"]}`, deny},
+		{forbid(cond("bash.program", "eq", `"rm"`)), "shell/run", `{"command":null}`, allow},
+		{forbid(cond("bash.program", "eq", `"rm"`)), "shell/run", `{}`, allow},
+		{permit(cond("bash.program", "not_in", `["psql"]`)), "local/Bash", `{"command":["psql"]}`, deny},
+		{permit(cond("bash.hasWriteRedirection", "eq", `false`)), "local/Bash", `{"command":["sh","-c","a > b"]}`, deny},
+		{forbid(cond("file.path", "starts_with", `"/etc"`)), "fs/read", `{"path":"/tmp/../etc/shadow"}`, deny},
+		{forbid(cond("file.path", "starts_with", `"/etc"`)), "fs/read", `{"path":"//etc/shadow"}`, deny},
+		{forbid(cond("file.path", "starts_with", `"/etc/shadow"`)), "fs/read", `{"path":"/etc/./shadow"}`, deny},
+		{forbid(cond("file.path", "starts_with", `"/etc"`)), "fs/read", `{"path":"/srv/etc"}`, allow},
+		{forbid(cond("file.path", "eq", `"/etc/shadow"`)), "fs/read", `{"path":"/etc//shadow"}`, deny},
+		{forbid(cond("file.path", "in", `["a","/etc"]`)), "fs/read", `{"path":"/etc/"}`, deny},
+		{forbid(cond("file.path", "in", `["a","b"]`)), "fs/read", `{"path":"./a"}`, deny},
+		{forbid(cond("file.path", "matches", `"etc/shadow"`)), "fs/read", `{"path":"/etc/x/../shadow"}`, deny},
+		{forbid(cond("file.path", "matches", `"shadow"`)), "fs/read", `{"path":"../a"}`, allow},
+		{forbid(cond("file.path", "not_matches", `"srv"`)), "fs/read", `{"path":"/srv/../etc"}`, deny},
+		{permit(cond("file.path", "matches", `"srv"`)), "fs/read", `{"path":"/srv/../etc"}`, deny},
+		{permit(cond("file.path", "not_in", `["/etc/shadow"]`)), "fs/read", `{"path":"//etc/shadow"}`, deny},
 		{forbid(cond("file.path", "matches", `"\\.env"`)), "local/Read", path("/a/.env.local"), deny},
 		{forbid(cond("file.path", "matches", `"\\.env"`)), "local/Read", path("/a/xenv"), allow},
 		{forbid(cond("file.path", "matches", `"\\.env"`)), "local/Read", `{"path":".env"}`, deny},
@@ -202,6 +229,65 @@ func TestStatements(t *testing.T) {
 	}
 }
 
+func TestARefusalMeetsEverySpellingOfAName(t *testing.T) {
+	forbid := func(effect, name string) string {
+		return profile("allow", fmt.Sprintf(`{"id":"x","effect":%q,"action":{"type":"mcp_tool","eq":%q}}`, effect, name))
+	}
+	for _, c := range []struct {
+		name string
+		met  []string
+		not  []string
+	}{
+		{"Bash", []string{"a/Bash", "a/bASH", "a/BASH", "a/ bash", "a/Bash\u00a0"}, []string{"a/Bashx", "a/xBash", "a/Bas", "a/Ba sh"}},
+		{"delete", []string{"a/DELETE", "b/Delete"}, []string{"a/delegate", "a/delete_all"}},
+		{"WebFetch", []string{"a/WEBFETCH", "a/webfetch", "a/wEBfETCH", "a/webfetch "}, []string{"a/WebSearch", "a/WebFetchAll", "a/PreWebFetch", "a/Fetch"}},
+		{"Task", []string{"a/tas\u212a"}, []string{"a/tas"}},
+		{"mcp__github__merge_pr", []string{"github/merge_pr", "github/Merge_PR", "GitHub/MERGE_pr", "a/mcp__github__merge_pr", "a/MCP__GitHub__Merge_PR",
+			"MCP/github__merge_pr", " mcp/github__Merge_PR"},
+			[]string{"github/merge", "gitlab/merge_pr", "a/mcp__gitlab__merge_pr"}},
+		{"MCP__GitHub__Merge_PR", []string{"github/merge_pr", "GITHUB/merge_pr"}, []string{"gitlab/merge_pr"}},
+		{"mcp__slack__post", []string{"slac\u212a/post", "SLACK/POST"}, []string{"slac/post"}},
+		{"mcp__filesystem__write_file", []string{"filesystem/Write_File", "FileSystem/write_file"}, []string{"filesystem/read_file", "filesystem/write_files"}},
+		{"mcp__a__b__c", []string{"a/b__c", "A__b/C", "a__B/c"}, []string{"a/c", "b/c"}},
+		{"github/merge_pr", []string{"GITHUB/Merge_pr"}, []string{"gitlab/merge_pr"}},
+		{"rm2__", []string{"a/RM2__"}, []string{"a/rm2"}},
+	} {
+		for effect, want := range map[string]int{"forbid": deny, "require_approval": hold} {
+			_, o := translate(t, armoriq.Profile, forbid(effect, c.name))
+			for _, tool := range append(c.met, c.not...) {
+				server, name, _ := strings.Cut(tool, "/")
+				want := map[bool]int{true: want, false: allow}[slices.Contains(c.met, tool)]
+				if got := judge(t, o, call(server, name, "{}")); got != want {
+					t.Errorf("%s %q, %q: %d, want %d", effect, c.name, tool, got, want)
+				}
+			}
+		}
+		_, o := translate(t, armoriq.Profile, strings.Replace(forbid("permit", c.name), `"allow"`, `"deny"`, 1))
+		for _, tool := range c.not {
+			server, name, _ := strings.Cut(tool, "/")
+			if judge(t, o, call(server, name, "{}")) != deny {
+				t.Errorf("permit %q lets %q through", c.name, tool)
+			}
+		}
+	}
+}
+
+func TestAsManyNamesAsAnOverlayTakes(t *testing.T) {
+	named := func(n int) string {
+		var names []string
+		for i := range n {
+			names = append(names, fmt.Sprintf("mcp__github__create_issue_%d", i), fmt.Sprintf("mcp__slack__%c_post", 'a'+i%26))
+		}
+		list, _ := json.Marshal(names)
+		return profile("allow", `{"id":"x","effect":"forbid","action":{"type":"mcp_tool","in":`+string(list)+`}}`)
+	}
+	_, o := translate(t, armoriq.Profile, named(14))
+	if judge(t, o, call("github", "Create_Issue_13", "{}")) != deny || judge(t, o, call("github", "create_pull", "{}")) != allow {
+		t.Error("many names are not one")
+	}
+	refused(t, armoriq.Profile, named(40), "")
+}
+
 func TestManyConditionsFitCedarsNesting(t *testing.T) {
 	many := strings.TrimSuffix(strings.Repeat(cond("file.path", "not_matches", `"a.*b"`)+",", 60), ",")
 	_, o := translate(t, armoriq.Profile, profile("deny", about("x", "permit", `"eq":"*"`, many)))
@@ -214,7 +300,7 @@ func TestLinesSayWhatEachStatementDoes(t *testing.T) {
 	terms, _ := translate(t, armoriq.Profile, profile("hold", about("a", "permit", `"eq":"Read"`, ""), about("b", "forbid", `"eq":"Bash"`, cond("bash.program", "eq", `"rm"`))))
 	want := []string{
 		`Statement "a" lets through calls of "Read".`,
-		`Statement "b" refuses calls of "Bash" (in lower case too), if bash.program eq "rm", and what cannot be told from that.`,
+		`Statement "b" refuses calls of "Bash" (in any case), if bash.program eq "rm", and what cannot be told from that.`,
 		`Held for approval: whatever no statement speaks about.`,
 	}
 	if !slices.Equal(terms.Lines, want) || terms.Name != "n" {
@@ -222,7 +308,7 @@ func TestLinesSayWhatEachStatementDoes(t *testing.T) {
 	}
 	one := `{"id":"m","effect":"forbid","action":{"type":%q,"in":["mail_send","mail_send"]}}`
 	terms, _ = translate(t, armoriq.Profile, profile("permit", fmt.Sprintf(one, "mcp_tool")))
-	if !slices.Equal(terms.Lines, []string{`Statement "m" refuses calls of "mail_send", "mail_send".`}) || strings.Count(string(terms.Cedar), `"mail_send"`) != 1 {
+	if !slices.Equal(terms.Lines, []string{`Statement "m" refuses calls of "mail_send", "mail_send" (in any case, and names made of the same parts).`}) || strings.Count(string(terms.Cedar), `"ma*"`) != 1 {
 		t.Errorf("%q\n%s", terms.Lines, terms.Cedar)
 	}
 	terms, _ = translate(t, armoriq.Profile, profile("allow", fmt.Sprintf(one, "bash_program")))
@@ -253,31 +339,46 @@ var (
 	writes      = regexp.MustCompile(`(^|[^<])>{1,2}|\btee\b|\bsed\s+-i\b|\btruncate\b|\bdd\b`)
 )
 
-func clientField(field, tool string, args map[string]string) any {
-	raw := strings.TrimSpace(args["command"])
+// texts gives what a field can be said to be: what the client reads and, where that is another, what a server could make
+// of it. A refusal has to meet each of them, and a permission only all.
+func texts(field, tool string, args map[string]any) []any {
+	commands, at := []string{""}, ""
+	switch c := args["command"].(type) {
+	case string:
+		commands[0] = strings.TrimSpace(c)
+	case []string:
+		commands = append(commands, strings.Join(c, " "))
+	}
+	var out []any
 	switch field {
 	case "tool.name":
-		return tool
-	case "bash.raw":
-		return raw
-	case "bash.program":
-		words := strings.Fields(environment.ReplaceAllString(raw, ""))
-		return strings.Trim(append(words, "")[0], "\"'`")
-	case "bash.hasWriteRedirection":
-		return writes.MatchString(raw)
-	case "file.path":
-		if args["file_path"] != "" {
-			return args["file_path"]
-		}
-		return args["path"]
+		return []any{tool}
 	case "mcp.server":
-		return append(strings.Split(tool, "__"), "", "")[1]
+		return []any{append(strings.Split(tool, "__"), "", "")[1]}
+	case "file.path":
+		if at, _ = args["file_path"].(string); at == "" {
+			at, _ = args["path"].(string)
+		}
+		if out = append(out, at); at != "" && path.Clean(at) != strings.TrimSuffix(at, "/") {
+			out = append(out, path.Clean(at))
+		}
+		return out
 	}
-	panic(field)
+	for _, raw := range commands {
+		switch field {
+		case "bash.raw":
+			out = append(out, raw)
+		case "bash.program":
+			words := strings.Fields(environment.ReplaceAllString(raw, ""))
+			out = append(out, strings.Trim(append(words, "")[0], "\"'`"))
+		case "bash.hasWriteRedirection":
+			out = append(out, writes.MatchString(raw))
+		}
+	}
+	return out
 }
 
-func clientTest(c test, tool string, args map[string]string) bool {
-	got := clientField(c.Field, tool, args)
+func (c test) holds(got any) bool {
 	list, _ := c.Value.([]string)
 	text, _ := c.Value.(string)
 	is, _ := got.(string)
@@ -298,12 +399,23 @@ func clientTest(c test, tool string, args map[string]string) bool {
 	panic(c.Op)
 }
 
-func client(decision string, rules []rule, tool string, args map[string]string) int {
+// sameTool is how clients compare names: without blanks at the ends and without case, which JavaScript folds downwards.
+func sameTool(a, b string) bool {
+	plain := func(s string) string { return strings.ToLower(strings.TrimSpace(s)) }
+	return plain(a) == plain(b)
+}
+
+func client(decision string, rules []rule, tool string, args map[string]any) int {
 	verdict := -1
 	for _, r := range rules {
-		hit := slices.ContainsFunc(r.Tools, func(w string) bool { return w == "*" || strings.EqualFold(w, tool) })
+		hit := slices.ContainsFunc(r.Tools, func(w string) bool { return w == "*" || sameTool(w, tool) })
 		for _, c := range r.Tests {
-			hit = hit && clientTest(c, tool, args)
+			all := texts(c.Field, tool, args)
+			if r.Effect == "permit" {
+				hit = hit && !slices.ContainsFunc(all, func(got any) bool { return !c.holds(got) })
+			} else {
+				hit = hit && slices.ContainsFunc(all, c.holds)
+			}
 		}
 		if hit {
 			verdict = max(verdict, map[string]int{"permit": allow, "require_approval": hold, "forbid": deny}[r.Effect])
@@ -315,11 +427,33 @@ func client(decision string, rules []rule, tool string, args map[string]string) 
 	return map[string]int{"allow": allow, "hold": hold, "deny": deny}[decision]
 }
 
+// respelled gives a name in random case, now and then with a blank or with the sign that folds to a k.
+func respelled(r *rand.Rand, name string) string {
+	if r.IntN(3) > 0 {
+		return name
+	}
+	b := []byte(name)
+	for i, c := range b {
+		if c|0x20 >= 'a' && c|0x20 <= 'z' && r.IntN(2) == 0 {
+			b[i] ^= 0x20
+		}
+	}
+	switch r.IntN(8) {
+	case 0:
+		return string(b) + pick(r, " ", "\u00a0", "\ufeff")
+	case 1:
+		return " " + string(b)
+	case 2:
+		return strings.NewReplacer("k", "\u212a", "K", "\u212a").Replace(string(b))
+	}
+	return string(b)
+}
+
 func pick[T any](r *rand.Rand, list ...T) T { return list[r.IntN(len(list))] }
 
 func randomTest(r *rand.Rand) test {
 	programs := [][]string{{"rm"}, {"ls", "cat"}, {"git"}}
-	switch r.IntN(8) {
+	switch r.IntN(9) {
 	case 0:
 		return test{"bash.hasWriteRedirection", "eq", r.IntN(2) == 0}
 	case 1:
@@ -329,9 +463,11 @@ func randomTest(r *rand.Rand) test {
 	case 3:
 		return test{"bash.raw", pick(r, "eq", "starts_with"), pick(r, "ls", "git push", "rm -rf /")}
 	case 4:
-		return test{"file.path", pick(r, "matches", "not_matches"), pick(r, `\.env`, "secret|key", "a.*b")}
+		return test{"file.path", pick(r, "matches", "not_matches"), pick(r, `\.env`, "secret|key", "a.*b", "srv/a")}
 	case 5:
 		return test{"file.path", pick(r, "eq", "starts_with"), pick(r, "/srv/", "/srv/a", ".env")}
+	case 7:
+		return test{"file.path", pick(r, "in", "not_in"), []string{"/srv/a", ".env"}}
 	case 6:
 		return test{"tool.name", pick(r, "in", "not_in"), pick(r, []string{"Bash"}, []string{"mcp__github__merge", "Read"})}
 	}
@@ -341,7 +477,7 @@ func randomTest(r *rand.Rand) test {
 func randomRules(r *rand.Rand) (rules []rule) {
 	for i := range r.IntN(4) {
 		x := rule{ID: fmt.Sprint("s", i), Effect: pick(r, "permit", "permit", "require_approval", "forbid"),
-			Tools: pick(r, []string{"*"}, []string{"Bash"}, []string{"Read", "Write"}, []string{"mcp__github__merge"})}
+			Tools: pick(r, []string{"*"}, []string{"Bash"}, []string{"Read", "Write"}, []string{"mcp__github__merge"}, []string{"WebFetch", "TodoWrite"}, []string{"mcp__filesystem__write_file"})}
 		for range r.IntN(3) {
 			x.Tests = append(x.Tests, randomTest(r))
 		}
@@ -367,22 +503,29 @@ func text(decision string, rules []rule) string {
 func TestAProfileIsNeverLooserThanAtTheClient(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
 	commands := []string{"ls", "ls -l", " ls", "rm -rf /", "A=1 rm x", `"rm" x`, "git push", "git push x --force", "git push\n--force", "cat a", "cat a > b", "cat a <> b", "\tgit push", "", "catalog", "dd if=a", "2>/dev/null ls"}
-	paths := []string{"/srv/a", "/srv/a/b", "/srv/../key", ".env", "a\nb", "secret", ""}
-	tools := []string{"Bash", "Read", "Write", "mcp__github__merge", "mcp__gitlab__merge", "WebFetch"}
+	paths := []string{"/srv/a", "/srv/a/b", "/srv/a/", "/srv/../key", "/x/../srv/a", "//srv/a", "/srv//a", "/srv/./a", "./.env", "x/../.env", ".env", "a\nb", "secret", ""}
+	tools := []string{"Bash", "Read", "Write", "mcp__github__merge", "mcp__gitlab__merge", "WebFetch", "TodoWrite", "mcp__filesystem__write_file", "x__github__y"}
 	same, all := 0, 0
 	for range 400 {
 		decision, rules := pick(r, "allow", "deny", "hold"), randomRules(r)
 		source := text(decision, rules)
 		_, o := translate(t, armoriq.Profile, source)
 		for range 12 {
-			tool, args := pick(r, tools...), map[string]string{}
+			tool, args := respelled(r, pick(r, tools...)), map[string]any{}
 			for name, values := range map[string][]string{"command": commands, "file_path": paths, "path": paths} {
 				if r.IntN(2) == 0 {
 					args[name] = pick(r, values...)
 				}
 			}
+			if r.IntN(6) == 0 {
+				args["command"] = strings.Fields(pick(r, commands...))
+			}
 			raw, _ := json.Marshal(args)
-			got, want := judge(t, o, call("claude-code", tool, string(raw))), client(decision, rules, tool, args)
+			a := call("claude-code", tool, string(raw))
+			if server, name, ok := strings.Cut(strings.TrimPrefix(tool, "mcp__"), "__"); ok && server != "" && r.IntN(2) == 0 {
+				a = call(server, name, string(raw)) // as the dialect takes such a name apart
+			}
+			got, want := judge(t, o, a), client(decision, rules, tool, args)
 			if got < want {
 				t.Fatalf("%s %s: %d, the client says %d\n%s", tool, raw, got, want, source)
 			}

@@ -16,6 +16,7 @@ type statement struct {
 	loose  error  // why match has no under, if it has none
 	whom   error  // why it could permit too much: it names a principal or a resource, which are not compared
 	text   string // for people
+	named  bool   // it refuses or holds tools by their names
 	vague  bool   // a condition is met by more calls where it refuses than where it permits
 }
 
@@ -28,7 +29,7 @@ func (v value) statements(decision string, t *terms) error {
 		return err
 	}
 	var passed []expr
-	ids := map[string]bool{}
+	ids, named := map[string]bool{}, ""
 	for _, e := range list {
 		s, err := e.statement()
 		if err != nil {
@@ -43,7 +44,14 @@ func (v value) statements(decision string, t *terms) error {
 			return err
 		}
 		passed = append(passed, when)
+		if t.size > maxCedar {
+			return tooLong(t.size)
+		}
+		if s.named && named != "forbid" {
+			named = s.effect
+		}
 	}
+	t.oddNames(named)
 	t.otherwise(decision, anyOf(passed...))
 	return nil
 }
@@ -82,6 +90,18 @@ func (s *statement) add(decision string, t *terms) (expr, error) {
 		return never, nil
 	}
 	return s.match.under, nil
+}
+
+// oddNames forbids or holds the tools whose names cannot be compared as the clients compare them, if statements do so.
+func (t *terms) oddNames(effect string) {
+	if effect == "" {
+		return
+	}
+	p := policy{id: "armoriq-names", reason: "The name of this tool has unusual blanks or could pass for another.", when: oddName()}
+	if effect == "require_approval" {
+		p.hold = p.reason
+	}
+	t.forbid(p)
 }
 
 // otherwise forbids or holds what no statement speaks about.
@@ -233,10 +253,21 @@ func (s *statement) selector(v value) error {
 	if s.match, err = many.selected(typ, words); err != nil || s.match.over == s.match.under {
 		return err
 	}
-	if s.vague = typ == "bash_program"; !s.vague && s.effect != "permit" {
-		s.text += " (in lower case too)"
+	s.named, s.vague = s.effect != "permit" && typ != "mcp_server", typ == "bash_program"
+	if s.match.over == "" && s.strict == nil {
+		s.strict = many.problem("name the server by mcp_server", "Cedar cannot say every spelling of %s", quoted(words))
+	}
+	if s.named && !s.vague {
+		s.text += anyCaseText(words)
 	}
 	return nil
+}
+
+func anyCaseText(words []string) string {
+	if slices.ContainsFunc(words, func(w string) bool { return letters(w) > maxSpelled }) {
+		return " (in any case, and names made of the same parts)"
+	}
+	return " (in any case)"
 }
 
 func quoted(words []string) string {
@@ -259,9 +290,17 @@ func (v value) selected(typ string, words []string) (pair, error) {
 		}
 		list = append(list, p)
 	}
-	return either(list...), nil
+	out := either(list...)
+	if typ == "tool" || typ == "mcp_tool" {
+		over, ok := spelled(words)
+		if out.over = over; !ok {
+			out.over = ""
+		}
+	}
+	return out, nil
 }
 
+// selectedOne reads one name. What a refusal of tools by their names meets is said for all names together.
 func (v value) selectedOne(typ, word string) (pair, error) {
 	if strings.Contains(word, "*") {
 		return pair{}, v.problem("a lone star is every tool; name a server by mcp_server", "%q has a star in it", word)
@@ -271,15 +310,22 @@ func (v value) selectedOne(typ, word string) (pair, error) {
 		return serverNamed(word), nil
 	case "bash_program":
 		p, err := v.programs([]string{word})
-		return exactly(toolNamed("Bash")).and(p), err
+		bash, _ := spelled([]string{"Bash"})
+		return pair{over: bash, under: toolNamed("Bash")}.and(p), err
 	case "tool":
+		if word != "Grep" && slices.Contains(shellPrograms(), strings.ToLower(word)) {
+			return pair{}, v.problem(`say {"type": "bash_program"}, in lower case`, "%q is a program to the clients, and no tool", word)
+		}
 		if c := word[0]; (c < 'A' || c > 'Z') && !strings.Contains(word, "__") && !strings.Contains(word, "/") {
 			return pair{}, v.problem(`say {"type": "mcp_tool"} for a server's tool, or "bash_program"`, "%q could be a tool or a program", word)
 		}
 	}
-	// The clients compare names of tools without regard to case, which Cedar cannot: a refusal meets the two usual
-	// spellings, a permission the one that is written.
-	return pair{over: anyOf(toolNamed(word), toolNamed(strings.ToLower(word))), under: toolNamed(word)}, nil
+	return exactly(toolNamed(word)), nil
+}
+
+// shellPrograms are the words that clients take for programs of Bash where a tool is named, in any case.
+func shellPrograms() []string {
+	return strings.Fields("awk aws az cat curl find gcloud grep head jq kubectl less lf ls lsof nc netstat nmap psql sed ss tail tree")
 }
 
 // toolNamed is a tool of any server, or of the server that its name starts with.
@@ -296,7 +342,13 @@ func toolNamed(name string) expr {
 }
 
 // serverNamed is a server of the gateway, or one that an agent holds itself and whose tools it joins to the server's name.
+// The clients take what stands after the first "__" for the server, whatever stands before, which can have become the
+// server's name here.
 func serverNamed(name string) pair {
-	local := allOf(isTool, starting(toolName, "mcp__"+name+"__"))
-	return exactly(anyOf(onServer(name), local))
+	local := func(e ...expr) expr { return anyOf(onServer(name), allOf(isTool, anyOf(e...))) }
+	return pair{
+		over: local(equals(toolName, name), starting(toolName, name+"__"), containing(toolName, "__"+name+"__"),
+			like(toolName, "", "__"+name)),
+		under: local(starting(toolName, "mcp__"+name+"__")),
+	}
 }

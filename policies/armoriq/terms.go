@@ -51,6 +51,8 @@ const (
 	maxStatements = 96
 	maxWord       = 256 // bytes of one pattern, name or value
 	maxCedar      = 64 << 10
+	maxLikes      = 512      // patterns of like in it
+	maxLikeBytes  = 16 << 10 // of their texts
 )
 
 // limits is what is read at all.
@@ -72,9 +74,18 @@ func open(raw []byte) (v value, ok bool, err error) {
 type terms struct {
 	out      Terms
 	policies []policy
+	size     int // of their conditions
 }
 
-func (t *terms) forbid(p policy) { t.policies = append(t.policies, p) }
+func (t *terms) forbid(p policy) {
+	t.policies = append(t.policies, p)
+	t.size += len(p.when)
+}
+
+func tooLong(n int) error {
+	msg := fmt.Sprintf("the policy takes %d bytes of Cedar or more, and has room for %d", n, maxCedar)
+	return Problem{Msg: msg, Hint: "shorten the lists, or use patterns"}
+}
 
 func (t *terms) say(format string, args ...any) {
 	t.out.Lines = append(t.out.Lines, fmt.Sprintf(format, args...))
@@ -89,8 +100,25 @@ func (t *terms) finish() (Terms, error) {
 		t.out.Cedar = p.append(t.out.Cedar)
 	}
 	if len(t.out.Cedar) > maxCedar {
-		msg := fmt.Sprintf("the policy takes %d bytes of Cedar, more than %d", len(t.out.Cedar), maxCedar)
-		return Terms{}, Problem{Msg: msg, Hint: "shorten the lists, or use patterns"}
+		return Terms{}, tooLong(len(t.out.Cedar))
+	}
+	if n, bytes := likes(string(t.out.Cedar)); n > maxLikes || bytes > maxLikeBytes {
+		msg := fmt.Sprintf("the policy takes %d patterns of %d bytes in Cedar, more than %d of %d", n, bytes, maxLikes, maxLikeBytes)
+		return Terms{}, Problem{Msg: msg, Hint: "shorten the lists, or name servers by mcp_server instead of their tools"}
 	}
 	return t.out, nil
+}
+
+// likes counts the patterns in a text of Cedar, and their bytes as they are written.
+func likes(cedar string) (n, bytes int) {
+	_, rest, found := strings.Cut(cedar, ` like "`)
+	for ; found; _, rest, found = strings.Cut(rest, ` like "`) {
+		n++
+		for i := 0; i < len(rest) && rest[i] != '"'; i++ {
+			if bytes++; rest[i] == '\\' {
+				i, bytes = i+1, bytes+1
+			}
+		}
+	}
+	return n, bytes
 }

@@ -39,7 +39,7 @@ func TestTheOneCommandWritesDemoEnvBeforeItIsReady(t *testing.T) {
 			t.Errorf("demo.env has %s=%q", name, g.Env[name])
 		}
 	}
-	if len(g.Env) != 10 {
+	if len(g.Env) != 11 {
 		t.Errorf("demo.env has %d names: %v", len(g.Env), g.Env)
 	}
 	if !regexp.MustCompile(`^http://127\.0\.0\.1:[1-9][0-9]*$`).MatchString(g.URL) || g.URL == g.Control {

@@ -67,6 +67,9 @@ func AppendRefusal(b []byte, d *pipeline.Denial, record string) []byte {
 		b = append(b, `,"record":`...)
 		b = canon.AppendString(b, record)
 	}
+	if d.Code == pipeline.Unauthenticated { // some clients take what does not say so for allowed
+		b = append(b, `,"allowed":false`...)
+	}
 	return append(b, '}')
 }
 

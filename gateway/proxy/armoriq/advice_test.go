@@ -155,15 +155,12 @@ func TestALocalDecisionIsNeverMorePermissive(t *testing.T) {
 		want            map[string]string // some decisions that the client must come to, so that it is not all "block"
 	}{
 		{want: map[string]string{"echo": "allow", "mail": "allow", "pay": "hold", "wire": "hold", "denied": "block", "nothing": "block", "Bash": "allow"}},
-		{policy: `{"deny":["bank/echo"]}`, want: map[string]string{"echo": "block", "mail": "allow"}},
-		{policy: `{"allow":["bank/pay","bank/mail"]}`, want: map[string]string{"echo": "block", "mail": "allow", "pay": "hold"}},
-		{policy: `{"allowed_tools":["echo"]}`, want: map[string]string{"echo": "allow", "mail": "block", "Bash": "block"}},
-		{policy: `{"rate_limit":2}`, want: map[string]string{"echo": "hold"}},
-		{policy: `{"ip_whitelist":["10.0.0.0/8"]}`, want: map[string]string{"wire": "hold"}},
-		{policy: `{"time_restrictions":{"allowed_hours":[3]}}`, want: map[string]string{"denied": "block"}},
+		// Another plan's own policy is nobody's else: a client of this mode gives its plans none.
+		{policy: `{"deny":["bank/echo"]}`, want: map[string]string{"echo": "allow", "mail": "allow"}},
+		{policy: `{"allowed_tools":["echo"],"rate_limit":1}`, want: map[string]string{"echo": "allow", "mail": "allow", "pay": "hold"}},
 		{profile: `{"policyName":"p","memberRule":{"allowedTools":["mail"]}}`, want: map[string]string{"echo": "block", "mail": "allow"}},
 		{profile: `{"policyName":"p","allowedTools":["pay","echo"],"amountThreshold":{"currency":"USD","maxPerTransaction":50,"requireApprovalAbove":5}}`, want: map[string]string{"mail": "block", "pay": "hold"}},
-		{profile: `{"policyName":"p","memberRule":{"allowedTools":["mail","echo"]}}`, policy: `{"deny":["bank/mail"]}`, want: map[string]string{"mail": "block", "wire": "block"}},
+		{profile: `{"policyName":"p","memberRule":{"allowedTools":["mail","echo"]}}`, policy: `{"deny":["bank/mail"]}`, want: map[string]string{"mail": "allow", "wire": "block"}},
 	} {
 		t.Run(c.policy+c.profile, func(t *testing.T) {
 			t.Parallel()
@@ -173,13 +170,12 @@ func TestALocalDecisionIsNeverMorePermissive(t *testing.T) {
 				a.put(t, "/policies/profiles/draft", `{"policy":`+c.profile+`}`).ok(t)
 				w.manage(t, w.admin, "POST", "/api/v1/proposals/"+a.post(t, "/policies/profiles/propose", `{}`).ok(t).text("proposalId")+"/approve", "", nil)
 			}
-			more := ""
 			if c.policy != "" {
-				more = `,"policy":` + c.policy
+				a.post(t, "/iap/sdk/token", `{"plan":{"steps":[`+step("bank", "echo", `{"x":2}`)+`]},"policy":`+c.policy+`}`).ok(t)
 			}
 			tokens := make([]string, len(calls))
 			for i, call := range calls {
-				ans := a.post(t, "/iap/sdk/token", `{"plan":{"steps":[`+step(call.server, call.tool, call.params)+`]}`+more+`}`)
+				ans := a.post(t, "/iap/sdk/token", `{"plan":{"steps":[`+step(call.server, call.tool, call.params)+`]}}`)
 				tokens[i] = ans.text("jwt_token") // none: no call either
 			}
 			l := bundleOf(t, a)
@@ -236,16 +232,10 @@ func TestALocalBundleIsTheCallersAndHasATag(t *testing.T) {
 	if two := bundleOf(t, other); two.tag == one.tag {
 		t.Error("two agents have one tag")
 	}
-	a.token(t, step("bank", "echo", `{"x":1}`), `,"policy":{"deny":["bank/echo"]}`)
+	a.token(t, step("claude-code", "Bash", `{"command":"ls"}`), "") // a tool that only a plan names
 	changed := w.exchange(t, "GET", url, bearer(a.key).and("If-None-Match", one.tag), "")
 	if changed.status != http.StatusOK || changed.head.Get("ETag") == one.tag {
-		t.Errorf("after a plan that narrows: %s", changed)
-	}
-	for range 40 { // its own policy counts however many plans came after it
-		a.token(t, step("bank", "mail", `{}`), "")
-	}
-	if late := bundleOf(t, a); late.says("echo") != "block" || late.says("mail") != "allow" {
-		t.Errorf("with many plans: %+v", late)
+		t.Errorf("after a plan with a local step: %s", changed)
 	}
 	w.manage(t, w.admin, "PUT", "/api/v1/agents/"+a.id+"/status", `{"status":"suspended"}`, nil)
 	if ans := w.exchange(t, "GET", url, bearer(a.key).and("If-None-Match", one.tag), ""); ans.status != http.StatusUnauthorized && ans.status != http.StatusForbidden {

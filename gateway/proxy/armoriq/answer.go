@@ -84,8 +84,9 @@ func (r *request) refuse(d *pipeline.Denial) {
 	if revoked(d) {
 		r.x.Response.Header.Set("X-Armoriq-Revoked", "true")
 	}
-	if d.Code == pipeline.Unauthenticated {
-		r.x.Response.Header.Set("WWW-Authenticate", `Bearer realm="gatewright"`)
+	if d.Code == pipeline.Unauthenticated { // in the same words at every address: a stranger learns of no dialect
+		r.x.Refuse(d, "")
+		return
 	}
 	if d.Code == pipeline.MethodNotAllowed {
 		r.x.Response.Header.Set("Allow", strings.Join(r.allow, ", "))

@@ -288,15 +288,14 @@ type localStatement struct {
 // localFor is how long a client may decide by one answer.
 const localFor = 5 * time.Minute
 
-// maxLocalPlans bounds how many plans one such answer looks at. With more nothing is allowed: the others' own policies are
-// not known.
+// maxLocalPlans bounds how many plans one such answer looks at for tools of servers that are not here. The tools of others
+// are blocked.
 const maxLocalPlans = 1024
 
 func (r *request) localAgent(id, name string) localAgent {
 	tools, effects := []localTool{}, map[string]string{}
 	tenant := r.c.Caller.Tenant()
-	active := r.Plans.Active(r.owner(), maxLocalPlans+1)
-	o := outlooks{r: r, known: map[outlookKey]string{}, unsure: len(active) > maxLocalPlans}
+	o := outlooks{r: r, known: map[outlookKey]string{}}
 	note := func(tool, effect string) {
 		if old := effects[tool]; old == "" || rank[effect] > rank[old] {
 			effects[tool] = effect // one name on two servers cannot be told apart there: the stricter
@@ -304,13 +303,15 @@ func (r *request) localAgent(id, name string) localAgent {
 	}
 	for _, s := range r.Catalogue.Servers(tenant) {
 		for _, t := range r.Catalogue.Tools(tenant, s.Name) {
-			note(t.Name, o.of(nil, s.Name, t.Name, false))
+			note(t.Name, o.of(s.Name, t.Name, false))
 			tools = append(tools, localTool{t.Name, s.Name + "__" + t.Name, s.Name, t.SchemaHash.String(), []string{}})
 		}
 	}
-	for _, held := range active { // their own policies narrow too
+	for _, held := range r.Plans.Active(r.owner(), maxLocalPlans) {
 		for _, s := range held.Plan().Steps {
-			note(s.Tool, o.of(held, s.Server, s.Tool, s.Local))
+			if s.Local {
+				note(s.Tool, o.of(s.Server, s.Tool, true))
+			}
 		}
 	}
 	digest := r.Policies.For(tenant).Digest().String()
@@ -336,31 +337,30 @@ func (r *request) localAgent(id, name string) localAgent {
 
 var rank = map[string]int{"allow": 1, "hold": 2, "block": 3}
 
-// outlooks are what may be said about tools whatever their arguments, found once for each set of terms.
+// outlooks are what may be said about tools whatever their arguments, under the bundle and the tenant's profile. A token's
+// own policy is not among it: the client asks before it has a plan, and its sessions give their plans none.
 type outlooks struct {
-	r      *request
-	known  map[outlookKey]string
-	unsure bool // there is more that narrows than was looked at
+	r     *request
+	known map[outlookKey]string
 }
 
 type outlookKey struct {
-	terms        *terms.Terms
 	server, tool string
 	local        bool
 }
 
-// of is the outlook of a tool under the plan, where there is one.
-func (o *outlooks) of(held *intent.Held, server, tool string, local bool) string {
-	t, err := o.r.Terms.Of(o.r.c.Caller.Tenant(), held)
-	if err != nil {
-		return "block"
-	}
-	k := outlookKey{t, server, tool, local}
+// of is the outlook of a tool.
+func (o *outlooks) of(server, tool string, local bool) string {
+	k := outlookKey{server, tool, local}
 	if effect, ok := o.known[k]; ok {
 		return effect
 	}
+	t, err := o.r.Terms.Of(o.r.c.Caller.Tenant(), nil)
+	if err != nil {
+		return "block"
+	}
 	effect := o.r.outlook(t, server, tool, local)
-	if effect == "allow" && (o.unsure || t != nil && len(t.Rates) > 0) {
+	if effect == "allow" && t != nil && len(t.Rates) > 0 {
 		effect = "hold" // calls are counted here, and there by nobody
 	}
 	o.known[k] = effect

@@ -130,7 +130,14 @@ func TestABodyBeyondTheBoundIsRefused(t *testing.T) {
 			t.Errorf("%d bytes: %.300s", size, ans)
 		}
 	}
-	ans := send(t, "POST", g.URL+"/mcp/demo", bearer(a.key, "").with(head{"X-Long": strings.Repeat("x", 40<<10)}), message("calculate", "{}"))
+	var ans answer
+	for range 10 { // the gateway ends the connection before it has read the rest, and a client may find only that
+		var err error
+		ans, err = trySend("POST", g.URL+"/mcp/demo", bearer(a.key, "").with(head{"X-Long": strings.Repeat("x", 40<<10)}), message("calculate", "{}"))
+		if err == nil {
+			break
+		}
+	}
 	if ans.Status != http.StatusRequestHeaderFieldsTooLarge {
 		t.Errorf("a long header: %.300s", ans)
 	}

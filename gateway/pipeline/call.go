@@ -45,7 +45,7 @@ type Call struct {
 	Meta   []byte                             // _meta object to carry upstream, at most a W3C traceparent, for nobody judges it; nil when there is none
 	Shown  Shown                              // the plan as the client shows it
 	Plan   bool                               // the operation needs a Grant
-	Trial  bool                               // judged as a call of the tool, and answered by Answer: nothing is forwarded, no use is spent
+	Trial  bool                               // judged as a call of the tool, and answered by Answer: nothing is forwarded; what it takes, Takes says
 	Answer func(context.Context, *Call) error // the gateway's own answer; nil sends the call upstream
 	Keep   time.Duration                      // how long the answer may be given again; 0 leaves it to the setting. Answer may write it
 	Lent   Credential                         // the caller's own credential for the server, sent where the server's settings allow it

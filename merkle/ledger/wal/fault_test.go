@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -392,4 +393,51 @@ func TestAFullQueueRefuses(t *testing.T) {
 	}
 	close(stall)
 	wg.Wait()
+}
+
+// slowCloseFS takes its time to close a segment, longer than the maker of spare segments waits between two looks.
+type slowCloseFS struct {
+	wal.FS
+	slow atomic.Bool
+}
+
+type slowFile struct {
+	wal.File
+	fs *slowCloseFS
+}
+
+func (f *slowCloseFS) Open(name string, flag int) (wal.File, error) {
+	file, err := f.FS.Open(name, flag)
+	if err != nil || flag&os.O_RDWR == 0 || filepath.Ext(name) != ".segment" {
+		return file, err
+	}
+	return slowFile{file, f}, nil
+}
+
+func (f slowFile) Close() error {
+	if f.fs.slow.CompareAndSwap(true, false) {
+		time.Sleep(1500 * time.Millisecond)
+	}
+	return f.File.Close()
+}
+
+func TestASegmentInUseIsNeverMadeAgain(t *testing.T) {
+	o := options(t.TempDir())
+	o.SegmentBytes = 4 << 10
+	disk := &slowCloseFS{FS: wal.OSFS()}
+	o.FS = disk
+	l := open(t, o)
+	disk.slow.Store(true) // the first rotation leaves the maker time to look
+	for range 12 {
+		if _, err := l.Append(t.Context(), record("acme", ledger.Admin)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if disk.slow.Load() {
+		t.Fatal("no segment was closed; the test shows nothing")
+	}
+	shut(t, l)
+	if rep := mustVerify(t, o); rep.Records != 12 {
+		t.Fatalf("%d acknowledged records of 12 are there", rep.Records)
+	}
 }

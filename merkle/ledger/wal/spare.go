@@ -61,7 +61,8 @@ func (s *spare) ready() error {
 	}
 }
 
-// take hands the made segment over.
+// take hands the made segment over. From then on nothing is wanted until rotated says what: a segment
+// that is in use must never be made again.
 func (s *spare) take() (File, error) {
 	if err := s.ready(); err != nil {
 		return nil, err
@@ -69,7 +70,7 @@ func (s *spare) take() (File, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := s.file
-	s.file = nil
+	s.file, s.want = nil, 0
 	return f, nil
 }
 

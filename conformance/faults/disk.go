@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/merkle/ledger"
+	ledgerdisk "github.com/gatewright/gatewright/merkle/ledger/disk"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 )
 
@@ -75,7 +76,7 @@ func (d *disk) hit(op, name string) (*diskFault, <-chan struct{}) {
 	return f, d.held
 }
 
-func (d *disk) Open(name string, flag int) (wal.File, error) {
+func (d *disk) Open(name string, flag int) (ledgerdisk.File, error) {
 	if flag&os.O_CREATE != 0 {
 		if f, _ := d.hit("open", name); f != nil {
 			return nil, f.err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/disk"
 )
 
 // maxCheckpoint bounds a checkpoint file in bytes.
@@ -32,8 +33,8 @@ func (n signedNotes) checkpoints() map[string]*ledger.Checkpoint {
 }
 
 // readPins reads the checkpoints in a ledger's folder. With no keys their signatures are not checked.
-func readPins(disk FS, dir string, keys ledger.VerifierKeys, instance string) (signedNotes, error) {
-	names, err := disk.List(dir)
+func readPins(on disk.FS, dir string, keys ledger.VerifierKeys, instance string) (signedNotes, error) {
+	names, err := on.List(dir)
 	if err != nil {
 		return nil, fmt.Errorf("list checkpoints: %w", err)
 	}
@@ -42,7 +43,7 @@ func readPins(disk FS, dir string, keys ledger.VerifierKeys, instance string) (s
 		if !ledger.ValidTenant(tenant) {
 			continue
 		}
-		text, err := readSmall(disk, checkpointName(dir, tenant), maxCheckpoint)
+		text, err := disk.ReadSmall(on, checkpointName(dir, tenant), maxCheckpoint)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -104,7 +105,7 @@ func (l *Log) checkpoint() error {
 			Origin: ledger.Origin(l.opt.Origin, tenant, l.opt.Instance), Size: f.Size(), Root: f.Root(),
 		}
 		text := cp.Sign(l.signer)
-		if err := replaceFile(l.opt.FS, checkpointName(l.opt.Dir, tenant), text); err != nil {
+		if err := disk.ReplaceFile(l.opt.FS, checkpointName(l.opt.Dir, tenant), text); err != nil {
 			return fmt.Errorf("write checkpoint of %s: %w", tenant, err)
 		}
 		l.view.Lock()

@@ -4,6 +4,7 @@ import (
 	"runtime"
 
 	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/disk"
 )
 
 // maxYields bounds how often a goroutine gives way before it takes its queue: every runnable caller
@@ -15,7 +16,7 @@ const writeBytes = 1 << 20
 
 // writer is the state of the end of the log. Log.state guards it.
 type writer struct {
-	file    File
+	file    disk.File
 	segment uint64
 	off     int64 // of the next write
 	size    int64 // of the file

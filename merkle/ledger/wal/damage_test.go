@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/disk"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 )
 
@@ -55,17 +56,17 @@ func dataFiles(t testing.TB, o wal.Options) []string {
 
 // memFS is a ledger's folder in memory, so that every byte can be flipped in turn.
 type memFS struct {
-	wal.FS
+	disk.FS
 	files map[string][]byte
 }
 
 type memFile struct {
-	wal.File
+	disk.File
 	b []byte
 }
 
 func loadFS(t testing.TB, o wal.Options) *memFS {
-	m := &memFS{FS: wal.OSFS(), files: map[string][]byte{}}
+	m := &memFS{FS: disk.OS{}, files: map[string][]byte{}}
 	for _, name := range dataFiles(t, o) {
 		b, err := os.ReadFile(name)
 		if err != nil {
@@ -76,7 +77,7 @@ func loadFS(t testing.TB, o wal.Options) *memFS {
 	return m
 }
 
-func (m *memFS) Open(name string, _ int) (wal.File, error) {
+func (m *memFS) Open(name string, _ int) (disk.File, error) {
 	b, ok := m.files[name]
 	if !ok {
 		return nil, os.ErrNotExist
@@ -365,7 +366,7 @@ func TestAForgerWithoutTheKeysIsFound(t *testing.T) {
 			clear(b[at+2*n:])
 		}, "seq 1 was expected", "seq 1 was expected"},
 	} {
-		fs := &memFS{FS: wal.OSFS(), files: map[string][]byte{}}
+		fs := &memFS{FS: disk.OS{}, files: map[string][]byte{}}
 		for n, b := range clean.files {
 			fs.files[n] = bytes.Clone(b)
 		}

@@ -61,9 +61,6 @@ func (l *Log) CheckpointNow() error { return l.checkpoint() }
 // HeaderBytes is the size of a segment's header.
 const HeaderBytes = headerBytes
 
-// OSFS is the operating system's file system.
-func OSFS() FS { return osFS{} }
-
 // SumHeader renews the CRC of a header that a test changed.
 func SumHeader(b []byte) {
 	binary.BigEndian.PutUint32(b[headerCRC:], crc32.Checksum(b[:headerCRC], castagnoli))

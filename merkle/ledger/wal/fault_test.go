@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -13,115 +12,12 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/disk"
+	"github.com/gatewright/gatewright/merkle/ledger/disk/disktest"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 )
 
 var errDisk = errors.New("input/output error")
-
-// fault is one failing operation: on files whose path ends so, from the n-th time on, once or always.
-type fault struct {
-	op       string // write, sync, open, rename, remove, syncdir
-	suffix   string
-	skip     int
-	persists bool // the operation happens and then reports a failure
-	short    bool // half of a write happens
-	err      error
-	always   bool
-}
-
-// faultFS is the real disk with one fault.
-type faultFS struct {
-	wal.FS
-	mu    sync.Mutex
-	fault *fault
-	hits  int
-	stall chan struct{} // when set, sync waits for it
-}
-
-func newFaultFS() *faultFS { return &faultFS{FS: wal.OSFS()} }
-
-func (f *faultFS) arm(x *fault) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.fault, f.hits = x, 0
-}
-
-func (f *faultFS) hit(op, name string) *fault {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	x := f.fault
-	if x == nil || x.op != op || !strings.HasSuffix(name, x.suffix) {
-		return nil
-	}
-	if x.skip > 0 {
-		x.skip--
-		return nil
-	}
-	if f.hits++; f.hits > 1 && !x.always {
-		return nil
-	}
-	return x
-}
-
-func (f *faultFS) do(op, name string, fn func() error) error {
-	if x := f.hit(op, name); x != nil {
-		if x.persists {
-			_ = fn() // and reports a failure all the same
-		}
-		return x.err
-	}
-	return fn()
-}
-
-func (f *faultFS) Open(name string, flag int) (wal.File, error) {
-	if flag&os.O_CREATE != 0 {
-		if x := f.hit("open", name); x != nil {
-			return nil, x.err
-		}
-	}
-	file, err := f.FS.Open(name, flag)
-	if err != nil {
-		return nil, err
-	}
-	return &faultFile{File: file, fs: f, name: name}, nil
-}
-
-func (f *faultFS) Rename(from, to string) error {
-	return f.do("rename", to, func() error { return f.FS.Rename(from, to) })
-}
-
-func (f *faultFS) SyncDir(dir string) error {
-	return f.do("syncdir", dir, func() error { return f.FS.SyncDir(dir) })
-}
-
-type faultFile struct {
-	wal.File
-	fs   *faultFS
-	name string
-}
-
-func (f *faultFile) WriteAt(b []byte, off int64) (int, error) {
-	x := f.fs.hit("write", f.name)
-	switch {
-	case x == nil:
-		return f.File.WriteAt(b, off)
-	case x.persists:
-		_, _ = f.File.WriteAt(b, off)
-	case x.short:
-		_, _ = f.File.WriteAt(b[:len(b)/2], off)
-	}
-	return 0, x.err
-}
-
-func (f *faultFile) Sync() error {
-	f.fs.mu.Lock()
-	stall := f.fs.stall
-	f.fs.mu.Unlock()
-	if stall != nil {
-		<-stall
-	}
-	return f.fs.do("sync", f.name, f.File.Sync)
-}
 
 // A fault at a write point poisons the log. Nothing that was refused is relied on: after the restart it
 // is either absent or an admitted record with an unknown outcome, and what was acknowledged stands.
@@ -133,7 +29,7 @@ func TestDiskErrorsPoisonTheLogAndLoseNothing(t *testing.T) {
 			}
 			for skip := range 3 {
 				t.Run(fmt.Sprintf("%s/%s/after %d", op, flavor, skip), func(t *testing.T) {
-					x := &fault{op: op, suffix: "000.segment", skip: skip, err: errDisk, persists: flavor == "failed but persisted", short: flavor == "half"}
+					x := &disktest.Fault{Op: op, Suffix: "000.segment", Skip: skip, Err: errDisk, Persists: flavor == "failed but persisted", Short: flavor == "half"}
 					poisonOnce(t, x)
 				})
 			}
@@ -141,13 +37,13 @@ func TestDiskErrorsPoisonTheLogAndLoseNothing(t *testing.T) {
 	}
 }
 
-func poisonOnce(t *testing.T, x *fault) {
-	dir, fs := t.TempDir(), newFaultFS()
+func poisonOnce(t *testing.T, x *disktest.Fault) {
+	dir, fs := t.TempDir(), disktest.New()
 	o := options(dir)
 	o.FS = fs
 	l := open(t, o)
 	admit(t, l, "acme", use("before", 0, 1))
-	fs.arm(x)
+	fs.Arm(x)
 	good := map[string]bool{}
 	var failed error
 	for i := 0; failed == nil && i < 10; i++ {
@@ -167,7 +63,7 @@ func poisonOnce(t *testing.T, x *fault) {
 	}
 	size := l.Size("acme")
 	shut(t, l)
-	fs.arm(nil)
+	fs.Arm(nil)
 	l = open(t, o)
 	if l.Size("acme") < size {
 		t.Fatal("records are gone")
@@ -185,10 +81,10 @@ func poisonOnce(t *testing.T, x *fault) {
 }
 
 func TestAFullDiskIsKnownBeforeARecordIsAtStake(t *testing.T) {
-	fs := newFaultFS()
+	fs := disktest.New()
 	o := options(t.TempDir())
 	o.FS = fs
-	fs.arm(&fault{op: "write", suffix: "001.segment", err: syscall.ENOSPC, always: true})
+	fs.Arm(&disktest.Fault{Op: "write", Suffix: "001.segment", Err: syscall.ENOSPC, Always: true})
 	l := open(t, o)
 	var opened []string
 	var err error
@@ -214,7 +110,7 @@ func TestAFullDiskIsKnownBeforeARecordIsAtStake(t *testing.T) {
 	shut(t, l)
 	mustVerify(t, o)
 
-	fs.arm(nil) // somebody made room
+	fs.Arm(nil) // somebody made room
 	l = open(t, o)
 	admit(t, l, "acme", use("again", 0, 1))
 	shut(t, l)
@@ -224,19 +120,19 @@ func TestAFullDiskIsKnownBeforeARecordIsAtStake(t *testing.T) {
 }
 
 func TestFaultsWhileASegmentIsPreparedAreRefusalsOnly(t *testing.T) {
-	for _, x := range []fault{
-		{op: "open", suffix: "001.segment", err: errDisk},
-		{op: "write", suffix: "001.segment", err: errDisk},
-		{op: "write", suffix: "001.segment", err: errDisk, persists: true},
-		{op: "write", suffix: "001.segment", err: errDisk, short: true},
-		{op: "sync", suffix: "001.segment", err: errDisk},
-		{op: "sync", suffix: "001.segment", err: errDisk, persists: true},
+	for _, x := range []disktest.Fault{
+		{Op: "open", Suffix: "001.segment", Err: errDisk},
+		{Op: "write", Suffix: "001.segment", Err: errDisk},
+		{Op: "write", Suffix: "001.segment", Err: errDisk, Persists: true},
+		{Op: "write", Suffix: "001.segment", Err: errDisk, Short: true},
+		{Op: "sync", Suffix: "001.segment", Err: errDisk},
+		{Op: "sync", Suffix: "001.segment", Err: errDisk, Persists: true},
 	} {
-		x.always = true
-		fs := newFaultFS()
+		x.Always = true
+		fs := disktest.New()
 		o := options(t.TempDir())
 		o.FS, o.SegmentBytes = fs, 8<<10
-		fs.arm(&x)
+		fs.Arm(&x)
 		l := open(t, o)
 		var err error
 		n := uint64(0)
@@ -247,7 +143,7 @@ func TestFaultsWhileASegmentIsPreparedAreRefusalsOnly(t *testing.T) {
 			t.Fatalf("%+v: %v", x, err)
 		}
 		shut(t, l)
-		fs.arm(nil)
+		fs.Arm(nil)
 		l = open(t, o)
 		if l.Size("acme") != n-1 {
 			t.Fatalf("%+v: %d records, %d acknowledged", x, l.Size("acme"), n-1)
@@ -261,12 +157,12 @@ func TestFaultsAtTheFirstStartLeaveALogThatOpensLater(t *testing.T) {
 	for _, op := range []string{"open", "write", "sync", "rename", "syncdir"} {
 		for _, suffix := range []string{"root", "root.tmp", "chain", "chain.tmp", "000.segment", "boot", "boot.tmp", "_wal", "keys"} {
 			for _, persists := range []bool{false, true} {
-				fs := newFaultFS()
+				fs := disktest.New()
 				o := options(t.TempDir())
 				o.FS = fs
-				fs.arm(&fault{op: op, suffix: suffix, err: errDisk, persists: persists})
+				fs.Arm(&disktest.Fault{Op: op, Suffix: suffix, Err: errDisk, Persists: persists})
 				if l, err := wal.Open(t.Context(), o); err == nil {
-					if fs.hits > 0 {
+					if fs.Hits() > 0 {
 						t.Fatal(op, suffix, "was passed over")
 					}
 					shut(t, l)
@@ -274,7 +170,7 @@ func TestFaultsAtTheFirstStartLeaveALogThatOpensLater(t *testing.T) {
 				} else if !errors.Is(err, errDisk) {
 					t.Fatal(op, suffix, err)
 				}
-				fs.arm(nil)
+				fs.Arm(nil)
 				l := open(t, o)
 				admit(t, l, "acme", use("p", 0, 1))
 				shut(t, l)
@@ -287,7 +183,7 @@ func TestFaultsAtTheFirstStartLeaveALogThatOpensLater(t *testing.T) {
 func TestACheckpointThatCannotBeWrittenIsReportedAndTriedAgain(t *testing.T) {
 	for _, op := range []string{"open", "write", "sync", "rename"} {
 		for _, persists := range []bool{false, true} {
-			fs := newFaultFS()
+			fs := disktest.New()
 			o := options(t.TempDir())
 			o.FS = fs
 			l := open(t, o)
@@ -296,7 +192,7 @@ func TestACheckpointThatCannotBeWrittenIsReportedAndTriedAgain(t *testing.T) {
 			if op == "rename" {
 				suffix = "checkpoint"
 			}
-			fs.arm(&fault{op: op, suffix: suffix, err: errDisk, persists: persists})
+			fs.Arm(&disktest.Fault{Op: op, Suffix: suffix, Err: errDisk, Persists: persists})
 			if err := l.CheckpointNow(); !errors.Is(err, errDisk) {
 				t.Fatal(op, err)
 			}
@@ -317,12 +213,12 @@ func TestACheckpointThatCannotBeWrittenIsReportedAndTriedAgain(t *testing.T) {
 }
 
 func TestNothingIsSignedThatIsNotDurable(t *testing.T) {
-	fs := newFaultFS()
+	fs := disktest.New()
 	o := options(t.TempDir())
 	o.FS, o.Sync = fs, wal.SyncWrite
 	l := open(t, o)
 	admit(t, l, "acme", use("p", 0, 1)) // in the system's memory only
-	fs.arm(&fault{op: "sync", suffix: ".segment", err: errDisk, always: true})
+	fs.Arm(&disktest.Fault{Op: "sync", Suffix: ".segment", Err: errDisk, Always: true})
 	if err := l.CheckpointNow(); !errors.Is(err, wal.ErrPoisoned) {
 		t.Fatal(err)
 	}
@@ -335,14 +231,12 @@ func TestNothingIsSignedThatIsNotDurable(t *testing.T) {
 }
 
 func TestACommitPastItsDeadlineIsARefusalAndItsOutcomeUnknown(t *testing.T) {
-	fs := newFaultFS()
+	fs := disktest.New()
 	o := options(t.TempDir())
 	o.FS, o.Deadline = fs, 20*time.Millisecond
 	l := open(t, o)
 	stall := make(chan struct{})
-	fs.mu.Lock()
-	fs.stall = stall
-	fs.mu.Unlock()
+	fs.Stall(stall)
 	late := record("acme", ledger.Admitted)
 	if _, err := l.Admit(t.Context(), late, use("p", 0, 1)); !errors.Is(err, wal.ErrDeadline) {
 		t.Fatal(err)
@@ -351,9 +245,7 @@ func TestACommitPastItsDeadlineIsARefusalAndItsOutcomeUnknown(t *testing.T) {
 	if _, err := l.Admit(t.Context(), queued, use("q", 0, 1)); !errors.Is(err, wal.ErrDeadline) {
 		t.Fatal(err)
 	}
-	fs.mu.Lock()
-	fs.stall = nil
-	fs.mu.Unlock()
+	fs.Stall(nil)
 	close(stall)
 	shut(t, l)
 	o.Deadline = 10 * time.Second
@@ -372,14 +264,12 @@ func TestACommitPastItsDeadlineIsARefusalAndItsOutcomeUnknown(t *testing.T) {
 }
 
 func TestAFullQueueRefuses(t *testing.T) {
-	fs := newFaultFS()
+	fs := disktest.New()
 	o := options(t.TempDir())
 	o.FS, o.QueueRecords = fs, 2
 	l := open(t, o)
 	stall := make(chan struct{})
-	fs.mu.Lock()
-	fs.stall = stall
-	fs.mu.Unlock()
+	fs.Stall(stall)
 	var wg sync.WaitGroup
 	errs := make(chan error, 16)
 	for range 16 {
@@ -397,16 +287,16 @@ func TestAFullQueueRefuses(t *testing.T) {
 
 // slowCloseFS takes its time to close a segment, longer than the maker of spare segments waits between two looks.
 type slowCloseFS struct {
-	wal.FS
+	disk.FS
 	slow atomic.Bool
 }
 
 type slowFile struct {
-	wal.File
+	disk.File
 	fs *slowCloseFS
 }
 
-func (f *slowCloseFS) Open(name string, flag int) (wal.File, error) {
+func (f *slowCloseFS) Open(name string, flag int) (disk.File, error) {
 	file, err := f.FS.Open(name, flag)
 	if err != nil || flag&os.O_RDWR == 0 || filepath.Ext(name) != ".segment" {
 		return file, err
@@ -424,16 +314,16 @@ func (f slowFile) Close() error {
 func TestASegmentInUseIsNeverMadeAgain(t *testing.T) {
 	o := options(t.TempDir())
 	o.SegmentBytes = 4 << 10
-	disk := &slowCloseFS{FS: wal.OSFS()}
-	o.FS = disk
+	slow := &slowCloseFS{FS: disk.OS{}}
+	o.FS = slow
 	l := open(t, o)
-	disk.slow.Store(true) // the first rotation leaves the maker time to look
+	slow.slow.Store(true) // the first rotation leaves the maker time to look
 	for range 12 {
 		if _, err := l.Append(t.Context(), record("acme", ledger.Admin)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if disk.slow.Load() {
+	if slow.slow.Load() {
 		t.Fatal("no segment was closed; the test shows nothing")
 	}
 	shut(t, l)

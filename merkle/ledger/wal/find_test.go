@@ -12,21 +12,22 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/disk"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 )
 
 // countingFS counts the reads of segments.
 type countingFS struct {
-	wal.FS
+	disk.FS
 	reads atomic.Int64
 }
 
 type countingFile struct {
-	wal.File
+	disk.File
 	fs *countingFS
 }
 
-func (c *countingFS) Open(name string, flag int) (wal.File, error) {
+func (c *countingFS) Open(name string, flag int) (disk.File, error) {
 	f, err := c.FS.Open(name, flag)
 	if err != nil {
 		return nil, err
@@ -156,7 +157,7 @@ func TestEveryRecordIsFoundWhateverTheClockDid(t *testing.T) {
 	for name, clock := range clocks {
 		t.Run(name, func(t *testing.T) {
 			o := options(t.TempDir())
-			fs := &countingFS{FS: wal.OSFS()}
+			fs := &countingFS{FS: disk.OS{}}
 			o.Sync, o.FS = wal.SyncWrite, fs
 			l := open(t, o)
 			at, ids := written{}, []string{}

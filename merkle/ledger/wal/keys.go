@@ -11,6 +11,8 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
+
+	"github.com/gatewright/gatewright/merkle/ledger/disk"
 )
 
 // chainKey is the key of one epoch; an epoch is a segment. Keys ratchet forward: who reads k_e cannot
@@ -82,7 +84,7 @@ func ParseChainKey(file []byte) (epoch uint64, key []byte, err error) {
 const keyFile = 4096
 
 func (o *Options) loadKey(name string) (chainKey, error) {
-	b, err := readSmall(o.FS, name, keyFile)
+	b, err := disk.ReadSmall(o.FS, name, keyFile)
 	if err != nil {
 		return chainKey{}, err
 	}
@@ -106,7 +108,7 @@ func (o *Options) storeKey(name string, k chainKey) error {
 			return fmt.Errorf("wrap chain key: %w", err)
 		}
 	}
-	return replaceFile(o.FS, name, b)
+	return disk.ReplaceFile(o.FS, name, b)
 }
 
 // openKey loads the running key. Only a log without any segment may make one: then k_0 is exported

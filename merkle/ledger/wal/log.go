@@ -21,6 +21,7 @@ import (
 
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/disk"
 )
 
 // Options is what a log needs from outside.
@@ -42,7 +43,7 @@ type Options struct {
 	// one after another in a goroutine of their own; a slow one is served from the disk later and
 	// never holds a commit up. The slice is valid during the call only.
 	Followers []func([]Event)
-	FS        FS // nil: the operating system's
+	FS        disk.FS // nil: the operating system's
 	// CutLastBatch lets Open cut a torn last batch even if valid frames of the same batch follow the bad
 	// place, as a power cut can leave it. Danger: damage to acknowledged records of the last batch looks the same.
 	CutLastBatch bool
@@ -131,7 +132,7 @@ type Stats struct {
 // damaged, cut behind a signed checkpoint, or of a newer version.
 func Open(ctx context.Context, opt Options) (*Log, error) {
 	if opt.FS == nil {
-		opt.FS = osFS{}
+		opt.FS = disk.OS{}
 	}
 	if err := opt.check(); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)

@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/disk"
 )
 
 // leftoverBatch bounds the settled records that are written at once for calls of an earlier boot.
@@ -235,8 +236,8 @@ func bootText(boot uint64) []byte {
 }
 
 // readBoot returns how often the log was opened, 0 for a new one.
-func readBoot(disk FS, dir string) (uint64, error) {
-	b, err := readSmall(disk, bootName(dir), keyFile)
+func readBoot(on disk.FS, dir string) (uint64, error) {
+	b, err := disk.ReadSmall(on, bootName(dir), keyFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
@@ -250,8 +251,8 @@ func readBoot(disk FS, dir string) (uint64, error) {
 	return boot, nil
 }
 
-func writeBoot(disk FS, dir string, boot uint64) error {
-	if err := replaceFile(disk, bootName(dir), bootText(boot)); err != nil {
+func writeBoot(on disk.FS, dir string, boot uint64) error {
+	if err := disk.ReplaceFile(on, bootName(dir), bootText(boot)); err != nil {
 		return fmt.Errorf("write boot file: %w", err)
 	}
 	return nil

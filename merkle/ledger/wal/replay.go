@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/disk"
 )
 
 // maxTenants bounds the chains of one instance: each costs about 3 KiB of memory.
@@ -53,7 +54,7 @@ type place struct {
 // replay reads a whole log front to back and checks everything that can be checked with the keys at
 // hand. Opening and offline verification are the same walk.
 type replay struct {
-	fs   FS
+	fs   disk.FS
 	dir  string
 	key  chainKey // earliest epoch whose key is known
 	keys bool     // key is set

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/gatewright/gatewright/merkle/ledger/disk"
 )
 
 // A segment file is preallocated with zeros and holds a header and frames; after the last frame it
@@ -90,8 +92,8 @@ func segmentName(dir string, number uint64) string {
 }
 
 // segmentNumbers lists the segments of a ledger in order and refuses a gap.
-func segmentNumbers(disk FS, dir string) ([]uint64, error) {
-	names, err := disk.List(filepath.Join(dir, walDir))
+func segmentNumbers(on disk.FS, dir string) ([]uint64, error) {
+	names, err := on.List(filepath.Join(dir, walDir))
 	if err != nil {
 		return nil, fmt.Errorf("list segments: %w", err)
 	}
@@ -118,12 +120,12 @@ func segmentNumbers(disk FS, dir string) ([]uint64, error) {
 
 // makeSegment preallocates a segment with zeros and makes it durable. A leftover of an earlier try
 // is replaced; the caller knows that it holds no data.
-func makeSegment(disk FS, dir string, number uint64, size int64) (File, error) {
+func makeSegment(on disk.FS, dir string, number uint64, size int64) (disk.File, error) {
 	name := segmentName(dir, number)
-	if err := disk.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := on.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("prepare segment %d: %w", number, err)
 	}
-	f, err := disk.Open(name, os.O_RDWR|os.O_CREATE|os.O_EXCL)
+	f, err := on.Open(name, os.O_RDWR|os.O_CREATE|os.O_EXCL)
 	if err != nil {
 		return nil, fmt.Errorf("prepare segment %d: %w", number, err)
 	}
@@ -132,24 +134,24 @@ func makeSegment(disk FS, dir string, number uint64, size int64) (File, error) {
 		err = f.Sync()
 	}
 	if err == nil {
-		err = disk.SyncDir(filepath.Dir(name))
+		err = on.SyncDir(filepath.Dir(name))
 	}
 	if err != nil {
 		// What is half made must not stay: it would take the room that is missing.
-		return nil, fmt.Errorf("prepare segment %d: %w", number, errors.Join(err, f.Close(), disk.Remove(name)))
+		return nil, fmt.Errorf("prepare segment %d: %w", number, errors.Join(err, f.Close(), on.Remove(name)))
 	}
 	return f, nil
 }
 
 // allocate gives the file its size in zeros: by fallocate where the disk knows it, which writes nothing.
-func allocate(f File, size int64) error {
+func allocate(f disk.File, size int64) error {
 	if a, ok := f.(interface{ Allocate(size int64) error }); ok && a.Allocate(size) == nil {
 		return nil
 	}
 	return fillZero(f, 0, size)
 }
 
-func fillZero(f File, from, to int64) error {
+func fillZero(f disk.File, from, to int64) error {
 	for off := from; off < to; off += int64(len(zeros)) {
 		if _, err := f.WriteAt(zeros[:min(int64(len(zeros)), to-off)], off); err != nil {
 			return err

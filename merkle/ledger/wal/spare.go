@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/gatewright/gatewright/merkle/ledger/disk"
 )
 
 // spareRetry is how long to wait before a segment that could not be made is tried again.
@@ -15,7 +17,7 @@ type spare struct {
 	mu    sync.Mutex // guards all below
 	cond  sync.Cond  // something below changed
 	want  uint64     // number of the next segment
-	file  File       // it, once made
+	file  disk.File  // it, once made
 	err   error      // why it could not be made
 	key   *chainKey  // to be stored
 	ended bool
@@ -63,7 +65,7 @@ func (s *spare) ready() error {
 
 // take hands the made segment over. From then on nothing is wanted until rotated says what: a segment
 // that is in use must never be made again.
-func (s *spare) take() (File, error) {
+func (s *spare) take() (disk.File, error) {
 	if err := s.ready(); err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/disk"
 )
 
 // VerifyOptions is what an auditor brings.
@@ -19,7 +20,7 @@ type VerifyOptions struct {
 	K0 []byte
 	// Progress, when set, is told the bytes read so far, some thousand records apart.
 	Progress func(bytes int64)
-	FS       FS // nil: the operating system's
+	FS       disk.FS // nil: the operating system's
 }
 
 // Report says what was checked and what was not.
@@ -51,7 +52,7 @@ type TenantReport struct {
 // *CorruptError also found in the report where it has a place. It changes nothing.
 func Verify(ctx context.Context, dir string, o VerifyOptions) (Report, error) {
 	if o.FS == nil {
-		o.FS = osFS{}
+		o.FS = disk.OS{}
 	}
 	r := &replay{fs: o.FS, dir: dir, progress: o.Progress}
 	if o.K0 != nil {
@@ -83,15 +84,15 @@ func Verify(ctx context.Context, dir string, o VerifyOptions) (Report, error) {
 }
 
 // checkNames checks what can be judged only after the instance's name is known.
-func checkNames(r *replay, pins signedNotes, disk FS) error {
-	numbers, err := segmentNumbers(disk, r.dir)
+func checkNames(r *replay, pins signedNotes, on disk.FS) error {
+	numbers, err := segmentNumbers(on, r.dir)
 	if err != nil {
 		return err
 	}
 	if len(numbers) == 0 {
 		return &CorruptError{Reason: "no segment is there", kind: ErrTruncated}
 	}
-	boot, err := readBoot(disk, r.dir)
+	boot, err := readBoot(on, r.dir)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/publish"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 )
 
@@ -156,7 +157,7 @@ func TestEveryFlippedByteOfTheLedgerIsReported(t *testing.T) {
 		t.Fatalf("before any damage: %+v", v)
 	}
 	o := offline(t, g)
-	if _, err := wal.Verify(t.Context(), filepath.Join(g.Dir, "ledger"), o); err != nil {
+	if _, err := publish.Verify(t.Context(), filepath.Join(g.Dir, "ledger"), o); err != nil {
 		t.Fatalf("before any damage: %v", err)
 	}
 	var names []string
@@ -182,7 +183,7 @@ func TestEveryFlippedByteOfTheLedgerIsReported(t *testing.T) {
 					t.Errorf("%s with byte %d of %d flipped: exit %d\n%s%s", filepath.Base(name), at, end, v.code, v.out, v.err)
 				}
 			}
-			if _, err := wal.Verify(t.Context(), filepath.Join(g.Dir, "ledger"), o); err == nil {
+			if _, err := publish.Verify(t.Context(), filepath.Join(g.Dir, "ledger"), o); err == nil {
 				t.Errorf("%s with byte %d of %d flipped is verified", filepath.Base(name), at, end)
 			}
 			tried++
@@ -198,7 +199,7 @@ func TestEveryFlippedByteOfTheLedgerIsReported(t *testing.T) {
 }
 
 // offline is how the command verifies, for many times over.
-func offline(t *testing.T, g *Gateway) wal.VerifyOptions {
+func offline(t *testing.T, g *Gateway) publish.VerifyOptions {
 	t.Helper()
 	pins, err := os.ReadFile(filepath.Join(g.Dir, "keys", "ledger.pub"))
 	if err != nil {
@@ -216,7 +217,7 @@ func offline(t *testing.T, g *Gateway) wal.VerifyOptions {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return wal.VerifyOptions{Keys: keys, K0: k0}
+	return publish.VerifyOptions{Keys: keys, K0: k0}
 }
 
 // written tells how far each segment is written: what follows is room allocated ahead, all zero.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gatewright/gatewright/merkle/ledger"
 	ledgerdisk "github.com/gatewright/gatewright/merkle/ledger/disk"
+	"github.com/gatewright/gatewright/merkle/ledger/publish"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 )
 
@@ -212,7 +213,7 @@ func (s *stand) finish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	rep, err := wal.Verify(ctx, filepath.Join(s.w.dir, s.name, "ledger"), wal.VerifyOptions{K0: k0})
+	rep, err := publish.Verify(ctx, filepath.Join(s.w.dir, s.name, "ledger"), publish.VerifyOptions{K0: k0})
 	if err == nil && (rep.Open > 0 || !rep.Chain) {
 		err = fmt.Errorf("verify: %+v", rep)
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/gatewright/gatewright/gateway/cli/tour"
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/publish"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 )
 
@@ -346,7 +347,7 @@ func TestTheTourUsesWhatATerminalCanShow(t *testing.T) {
 			if err != nil {
 				return wal.Report{}, err
 			}
-			return wal.Verify(ctx, filepath.Join(data, "ledger"), wal.VerifyOptions{Keys: keys, K0: first})
+			return publish.Verify(ctx, filepath.Join(data, "ledger"), publish.VerifyOptions{Keys: keys, K0: first})
 		},
 		Out: out, Log: io.Discard, Style: tour.Style{Colour: true, Unicode: true}, Now: time.Now, Rand: rand.Reader,
 		Pause: func(_ context.Context, d time.Duration) { waited += d },

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/gatewright/gatewright/merkle/ledger/publish"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 )
 
@@ -54,7 +55,7 @@ func (c *ledgerVerifyCmd) verify(sh *shell) (wal.Report, error) {
 	if err != nil {
 		return wal.Report{}, err
 	}
-	o := wal.VerifyOptions{Keys: keys}
+	o := publish.VerifyOptions{Keys: keys}
 	if c.K0 == "" {
 		c.K0 = c.lyingKey()
 	}
@@ -74,7 +75,7 @@ func (c *ledgerVerifyCmd) verify(sh *shell) (wal.Report, error) {
 	if _, err := os.Stat(dir); err != nil {
 		return wal.Report{}, usage("--data is the folder that holds keys and ledger", "no ledger: %v", err)
 	}
-	return wal.Verify(sh.ctx, dir, o)
+	return publish.Verify(sh.ctx, dir, o)
 }
 
 // lyingKey finds k_0 where the gateway exported it, as long as nobody has moved it away and it can be read as it is.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/publish"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 )
 
@@ -33,7 +34,7 @@ func dataFolder(t *testing.T, n int) (dir, k0 string) {
 		ChainKeyFile: filepath.Join(keys, "ledger.chain"), RootKeyFile: filepath.Join(keys, "ledger.k0"), Now: time.Now, Rand: rand.Reader,
 	}
 	o.Sync, o.SegmentBytes, o.Deadline = wal.SyncWrite, 1<<20, time.Minute
-	log, err := wal.Open(t.Context(), o)
+	log, err := publish.OpenBook(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

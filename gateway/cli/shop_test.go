@@ -24,6 +24,7 @@ import (
 	"github.com/gatewright/gatewright/gateway/cli"
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/publish"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 )
 
@@ -149,10 +150,11 @@ func (s *shop) open(t *testing.T, data string) error {
 		ChainKeyFile: filepath.Join(keys, "ledger.chain"), RootKeyFile: filepath.Join(keys, "ledger.k0"), Now: time.Now, Rand: rand.Reader,
 	}
 	o.Sync, o.SegmentBytes, o.Deadline = wal.SyncWrite, 1<<20, time.Minute
-	var err error
-	if s.log, err = wal.Open(t.Context(), o); err != nil {
+	b, err := publish.OpenBook(t.Context(), o)
+	if err != nil {
 		return err
 	}
+	s.log = b.Log
 	return os.WriteFile(filepath.Join(keys, "ledger.pub"), []byte(s.log.VerifierKey().String()+"\n"), 0o600)
 }
 

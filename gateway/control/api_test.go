@@ -16,6 +16,7 @@ import (
 	"github.com/gatewright/gatewright/gateway/control"
 	"github.com/gatewright/gatewright/gateway/identity"
 	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/publish"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 	"github.com/gatewright/gatewright/store/badger"
 )
@@ -298,7 +299,7 @@ func TestTheRealStoreAndLedgerCarryTheAPI(t *testing.T) {
 	w := newWorldOver(t, kept)
 	_, signer, err := ed25519.GenerateKey(rand.Reader)
 	w.must(err)
-	log, err := wal.Open(t.Context(), wal.Options{
+	log, err := publish.OpenBook(t.Context(), wal.Options{
 		Config: wal.DefaultConfig(), Dir: filepath.Join(dir, "ledger"), Instance: "main", Origin: "gatewright.local", Signer: signer,
 		ChainKeyFile: filepath.Join(dir, "chain"), RootKeyFile: filepath.Join(dir, "root"), Now: time.Now, Rand: rand.Reader,
 	})

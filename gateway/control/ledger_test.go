@@ -13,16 +13,17 @@ import (
 
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/publish"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 )
 
 // overLog is a world whose calls are recorded in a real log.
-func overLog(t *testing.T) (*world, *wal.Log) {
+func overLog(t *testing.T) (*world, publish.Book) {
 	t.Helper()
 	w, dir := newWorld(t), t.TempDir()
 	_, signer, err := ed25519.GenerateKey(rand.Reader)
 	w.must(err)
-	log, err := wal.Open(t.Context(), wal.Options{
+	log, err := publish.OpenBook(t.Context(), wal.Options{
 		Config: wal.DefaultConfig(), Dir: filepath.Join(dir, "ledger"), Instance: "main", Origin: "gatewright.local", Signer: signer,
 		ChainKeyFile: filepath.Join(dir, "chain"), RootKeyFile: filepath.Join(dir, "root"), Now: time.Now, Rand: rand.Reader,
 	})
@@ -154,7 +155,7 @@ func TestAnAdmittedCallLeadsToWhatCameOfItAndBack(t *testing.T) {
 
 // crowded is a ledger in which look-ups meet too many records.
 type crowded struct {
-	*wal.Log
+	publish.Book
 	find bool
 }
 
@@ -174,7 +175,7 @@ func TestALookUpThatGaveUpIsNotAMiss(t *testing.T) {
 	r := ledger.Record{Tenant: demo, Kind: ledger.Admitted, Step: -1}
 	_, err := log.Append(t.Context(), &r)
 	w.must(err)
-	c := &crowded{Log: log}
+	c := &crowded{Book: log}
 	w.rebuild(c)
 	if a := w.call("GET", recordPath+r.ID, w.viewer, ""); a.status != http.StatusOK || a.json()["open"] != nil || a.json()["counterpart"] != nil {
 		t.Errorf("the record is there, and nobody knows what came of it: %d %s", a.status, a.body)

@@ -19,7 +19,7 @@ import (
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/intent"
 	"github.com/gatewright/gatewright/merkle/ledger"
-	"github.com/gatewright/gatewright/merkle/ledger/wal"
+	"github.com/gatewright/gatewright/merkle/ledger/publish"
 	"github.com/gatewright/gatewright/policies"
 	"github.com/gatewright/gatewright/store/badger"
 )
@@ -116,63 +116,6 @@ func (g *Gateway) openIdentity(ctx context.Context) error {
 	return err
 }
 
-// openLedger opens the ledger and, on it, the register of plans. The register follows the ledger, whose history is
-// told to it once it stands.
-func (g *Gateway) openLedger(ctx context.Context) error {
-	if err := g.openVerifier(); err != nil {
-		return err
-	}
-	if err := g.ledgerThere(); err != nil {
-		return err
-	}
-	c := g.o.Config.Ledger
-	standing := make(chan struct{})
-	follow := func(events []wal.Event) {
-		<-standing
-		if g.plans != nil {
-			g.plans.Follow(events)
-		}
-	}
-	wc := wal.Config{
-		Sync: c.Sync, SegmentBytes: int64(c.Segment), Deadline: c.Deadline, Checkpoint: c.CheckpointEvery, QueueRecords: c.Queue,
-	}
-	var wrap, unwrap func([]byte) ([]byte, error) // left out, the chain keys are plain text that an auditor can read
-	if g.dir.Wraps() {
-		wrap, unwrap = g.dir.Wrap, g.dir.Unwrap
-	}
-	var err error
-	g.ledger, err = wal.Open(ctx, wal.Options{
-		Config: wc, Dir: g.dir.Join("ledger"), Instance: c.Instance, Origin: c.Origin, Signer: g.keys.ledger,
-		ChainKeyFile: g.dir.Join("keys", "ledger.chain"), RootKeyFile: g.dir.Join("keys", "ledger.k0"),
-		WrapKey: wrap, UnwrapKey: unwrap,
-		Now: g.o.Now, Rand: g.o.Rand, Followers: []func([]wal.Event){follow},
-	})
-	if err != nil {
-		close(standing)
-		return err
-	}
-	err = g.openPlans(ctx)
-	close(standing)
-	return errors.Join(err, g.publishKey())
-}
-
-// ledgerThere refuses a used data folder whose ledger is gone: an empty one in its place would hide that.
-func (g *Gateway) ledgerThere() error {
-	if g.dir.Fresh() {
-		return nil
-	}
-	if _, err := os.Stat(g.dir.Join("ledger", "_wal", "boot")); err != nil {
-		return fmt.Errorf("the ledger of this data folder is missing: restore it from a backup (%w)", err)
-	}
-	return nil
-}
-
-// publishKey writes the key that receipts are verified with where people and scripts find it.
-func (g *Gateway) publishKey() error {
-	text := "# Receipts and checkpoints of this gateway verify under this key (C2SP signed-note form).\n" + g.VerifierKey().String() + "\n"
-	return g.dir.WriteFile("keys/ledger.pub", []byte(text), 0o644)
-}
-
 // openVerifier pins the issuers whose tokens are believed: this gateway's own key, and those of the configuration.
 func (g *Gateway) openVerifier() error {
 	c := g.o.Config
@@ -266,7 +209,7 @@ func (g *Gateway) buildControl(context.Context) error {
 	}
 	var err error
 	g.control, err = control.New(cc, control.Deps{
-		Directory: directory{g.people, g.bundles}, Catalogue: serverList{g.tools, g.client}, Plans: g.plans, Approvals: g.approvals, Terms: g.terms, Usage: g.usage, Devices: g.devices, Ledger: g.ledger, Bundles: g.bundles, Vault: g.vault,
+		Directory: directory{g.people, g.bundles}, Catalogue: serverList{g.tools, g.client}, Plans: g.plans, Approvals: g.approvals, Terms: g.terms, Usage: g.usage, Devices: g.devices, Ledger: publish.Book{Log: g.ledger, Publisher: g.published}, Bundles: g.bundles, Vault: g.vault,
 		Connectors: connectorList{g.connectors}, Strangers: g.strange, Gauges: g.gauges(), Ready: g.ready, Now: g.o.Now, Rand: g.o.Rand, Log: g.o.Log,
 	})
 	if err != nil {

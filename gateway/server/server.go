@@ -35,6 +35,7 @@ import (
 	"github.com/gatewright/gatewright/gateway/usage"
 	"github.com/gatewright/gatewright/merkle/intent"
 	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/publish"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 	"github.com/gatewright/gatewright/store/badger"
 )
@@ -52,20 +53,21 @@ type Options struct {
 
 // Gateway is a running gateway.
 type Gateway struct {
-	o       Options
-	dir     *datadir.Dir
-	store   *badger.Store
-	ledger  *wal.Log
-	people  *identity.Directory
-	vault   *vault.Vault
-	tools   *catalogue.Catalogue
-	plans   *plans.Register
-	client  *upstream.Client
-	bundles *bundles
-	keys    *keys
-	line    *pipeline.Line
-	proxy   *proxy.Server
-	control *control.API
+	o         Options
+	dir       *datadir.Dir
+	store     *badger.Store
+	ledger    *wal.Log
+	published *publish.Publisher
+	people    *identity.Directory
+	vault     *vault.Vault
+	tools     *catalogue.Catalogue
+	plans     *plans.Register
+	client    *upstream.Client
+	bundles   *bundles
+	keys      *keys
+	line      *pipeline.Line
+	proxy     *proxy.Server
+	control   *control.API
 
 	verifier   *intent.Verifier
 	issuers    *intent.Keys

@@ -25,7 +25,7 @@ import (
 	"github.com/gatewright/gatewright/gateway/config"
 	"github.com/gatewright/gatewright/gateway/server"
 	"github.com/gatewright/gatewright/merkle/ledger"
-	"github.com/gatewright/gatewright/merkle/ledger/wal"
+	"github.com/gatewright/gatewright/merkle/ledger/publish"
 	"github.com/gatewright/gatewright/plugins/builtin"
 )
 
@@ -427,7 +427,7 @@ func (w *world) verified(t testing.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	report, err := wal.Verify(context.Background(), filepath.Join(w.dir, "ledger"), wal.VerifyOptions{Keys: keys})
+	report, err := publish.Verify(context.Background(), filepath.Join(w.dir, "ledger"), publish.VerifyOptions{Keys: keys})
 	if err != nil || report.Open != 0 || report.Bad != nil {
 		t.Errorf("the ledger: %v, %d records open, %v", err, report.Open, report.Bad)
 	}

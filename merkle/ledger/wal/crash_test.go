@@ -24,7 +24,7 @@ const crashWriters = 8
 // crashChild opens the log in dir and prints each step it was acknowledged for, until it is killed.
 func crashChild(dir string) {
 	o := crashOptions(dir)
-	l, err := wal.Open(context.Background(), o)
+	l, err := openLog(context.Background(), o)
 	if err != nil {
 		fmt.Println("error", err)
 		os.Exit(1)
@@ -69,7 +69,7 @@ func TestKilledProcessesLoseNothingAcknowledged(t *testing.T) {
 	rounds := 20
 	for round := range rounds {
 		acks := killChild(t, dir, time.Duration(20+7*round)*time.Millisecond)
-		l, err := wal.Open(t.Context(), crashOptions(dir))
+		l, err := openLog(t.Context(), crashOptions(dir))
 		if err != nil {
 			t.Fatalf("round %d: %v", round, err)
 		}

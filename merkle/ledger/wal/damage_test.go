@@ -12,6 +12,7 @@ import (
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/ledger"
 	"github.com/gatewright/gatewright/merkle/ledger/disk"
+	"github.com/gatewright/gatewright/merkle/ledger/publish"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 )
 
@@ -92,8 +93,8 @@ func (f memFile) Close() error                            { return nil }
 func TestEveryFlippedByteOfALogIsReported(t *testing.T) {
 	o, _ := tiny(t)
 	fs := loadFS(t, o)
-	vo := wal.VerifyOptions{Keys: pinned(t), K0: k0(t, o), FS: fs}
-	if rep, err := wal.Verify(t.Context(), o.Dir, vo); err != nil || rep.Records != 6 || rep.Segments < 2 {
+	vo := publish.VerifyOptions{Keys: pinned(t), K0: k0(t, o), FS: fs}
+	if rep, err := publish.Verify(t.Context(), o.Dir, vo); err != nil || rep.Records != 6 || rep.Segments < 2 {
 		t.Fatalf("%+v %v", rep, err)
 	}
 	total, stride := 0, 1
@@ -104,7 +105,7 @@ func TestEveryFlippedByteOfALogIsReported(t *testing.T) {
 		for i := 0; i < len(b); i += stride {
 			total++
 			b[i] ^= 1 << (i % 8)
-			if _, err := wal.Verify(t.Context(), o.Dir, vo); err == nil {
+			if _, err := publish.Verify(t.Context(), o.Dir, vo); err == nil {
 				t.Errorf("%s: byte %d of %d is not covered", name, i, len(b))
 			}
 			b[i] ^= 1 << (i % 8)
@@ -116,15 +117,15 @@ func TestEveryFlippedByteOfALogIsReported(t *testing.T) {
 func TestAFlippedByteIsReportedWithoutTheChainKeyToo(t *testing.T) {
 	o, _ := tiny(t)
 	fs := loadFS(t, o)
-	vo := wal.VerifyOptions{Keys: pinned(t), FS: fs}
-	rep, err := wal.Verify(t.Context(), o.Dir, vo)
+	vo := publish.VerifyOptions{Keys: pinned(t), FS: fs}
+	rep, err := publish.Verify(t.Context(), o.Dir, vo)
 	if err != nil || rep.Chain || len(rep.Notes) == 0 {
 		t.Fatalf("a report without k_0 must say so: %+v %v", rep, err)
 	}
 	b := fs.files[segment(o, 0)]
 	for i := range b[:2500] {
 		b[i] ^= 0x10
-		if _, err := wal.Verify(t.Context(), o.Dir, vo); err == nil {
+		if _, err := publish.Verify(t.Context(), o.Dir, vo); err == nil {
 			t.Errorf("byte %d is not covered", i)
 		}
 		b[i] ^= 0x10
@@ -145,7 +146,7 @@ func TestTheFirstBadPlaceIsNamed(t *testing.T) {
 	if !bytes.Contains([]byte(err.Error()), []byte("gatewright ledger verify")) {
 		t.Fatal("the operator is not told what to do:", err)
 	}
-	if _, err := wal.Open(t.Context(), o); !errors.Is(err, wal.ErrCorrupt) {
+	if _, err := openLog(t.Context(), o); !errors.Is(err, wal.ErrCorrupt) {
 		t.Fatal("it opens:", err)
 	}
 }
@@ -203,7 +204,7 @@ func TestSplicesAndOldStatesRefuseToOpen(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o, _ := tiny(t)
 			spoil(t, o)
-			if _, err := wal.Open(t.Context(), o); err == nil {
+			if _, err := openLog(t.Context(), o); err == nil {
 				t.Fatal("it opens")
 			} else {
 				t.Log(err)
@@ -232,7 +233,7 @@ func rename(t testing.TB, from, to string) {
 func TestANewerSegmentFormatIsToldApartFromDamage(t *testing.T) {
 	o, _ := tiny(t)
 	damage(t, segment(o, 0), func(b []byte) { b[9]++; wal.SumHeader(b[:wal.HeaderBytes]) })
-	if _, err := wal.Open(t.Context(), o); !errors.Is(err, wal.ErrVersion) {
+	if _, err := openLog(t.Context(), o); !errors.Is(err, wal.ErrVersion) {
 		t.Fatal(err)
 	}
 }
@@ -243,7 +244,7 @@ func TestACutBehindACheckpointIsTruncation(t *testing.T) {
 	if _, err := verify(t, o); !errors.Is(err, wal.ErrTruncated) {
 		t.Fatal(err)
 	}
-	if _, err := wal.Open(t.Context(), o); !errors.Is(err, wal.ErrTruncated) {
+	if _, err := openLog(t.Context(), o); !errors.Is(err, wal.ErrTruncated) {
 		t.Fatal(err)
 	}
 }
@@ -286,7 +287,7 @@ func TestATailTornAtAnyByteIsCutAndRecorded(t *testing.T) {
 			torn = !zero(b[start:at]) && !zero(b[at:end])
 			clear(b[at:end])
 		})
-		l, err := wal.Open(t.Context(), o)
+		l, err := openLog(t.Context(), o)
 		if err != nil {
 			t.Fatal(at-start, err)
 		}
@@ -324,13 +325,13 @@ func TestAValidFrameAfterABadOneRefusesToOpen(t *testing.T) {
 	base, _, _ := crashed(t)
 	first := int64(wal.HeaderBytes)
 	damage(t, segment(base, 0), func(b []byte) { b[first+40] ^= 1 })
-	_, err := wal.Open(t.Context(), base)
+	_, err := openLog(t.Context(), base)
 	var bad *wal.CorruptError
 	if !errors.As(err, &bad) || bad.Torn || bad.Cut || bad.Offset != first {
 		t.Fatalf("%+v %v", bad, err)
 	}
 	base.CutLastBatch = true
-	if _, err := wal.Open(t.Context(), base); !errors.Is(err, wal.ErrCorrupt) {
+	if _, err := openLog(t.Context(), base); !errors.Is(err, wal.ErrCorrupt) {
 		t.Fatal("more than the last batch was cut:", err)
 	}
 }
@@ -371,13 +372,13 @@ func TestAForgerWithoutTheKeysIsFound(t *testing.T) {
 			fs.files[n] = bytes.Clone(b)
 		}
 		c.forge(fs.files[segment(o, 0)])
-		vo := wal.VerifyOptions{Keys: pinned(t), K0: k0(t, o), FS: fs}
-		rep, err := wal.Verify(t.Context(), o.Dir, vo)
+		vo := publish.VerifyOptions{Keys: pinned(t), K0: k0(t, o), FS: fs}
+		rep, err := publish.Verify(t.Context(), o.Dir, vo)
 		if err == nil || rep.Bad == nil || !strings.Contains(rep.Bad.Reason, c.with) {
 			t.Errorf("%s: %v", name, err)
 		}
 		vo.K0 = nil
-		rep, err = wal.Verify(t.Context(), o.Dir, vo)
+		rep, err = publish.Verify(t.Context(), o.Dir, vo)
 		if (err == nil) != (c.lacked == "") || err != nil && !strings.Contains(rep.Bad.Reason, c.lacked) {
 			t.Errorf("%s without k_0: %v", name, err)
 		}
@@ -395,7 +396,7 @@ func TestATornBatchIsCutOnlyOnDemand(t *testing.T) {
 		wal.SumFrame(f, 0)
 		copy(b[end:], f)
 	})
-	_, err := wal.Open(t.Context(), base)
+	_, err := openLog(t.Context(), base)
 	var bad *wal.CorruptError
 	if !errors.As(err, &bad) || !bad.Cut {
 		t.Fatal(err)

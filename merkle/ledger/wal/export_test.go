@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"context"
 	"encoding/binary"
 	"hash/crc32"
 	"time"
@@ -55,8 +56,8 @@ func AppendFrame(dst []byte, segment uint64, tenant uint32, seq uint64, leaf, si
 	return appendFrame(dst, frameSeed(segment), &f)
 }
 
-// CheckpointNow signs what changed, as the timer does.
-func (l *Log) CheckpointNow() error { return l.checkpoint() }
+// PublishNow publishes what changed, as the timer does.
+func (l *Log) PublishNow() error { return l.publishHeads(context.Background()) }
 
 // HeaderBytes is the size of a segment's header.
 const HeaderBytes = headerBytes

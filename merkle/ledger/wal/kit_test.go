@@ -14,6 +14,7 @@ import (
 
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/publish"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 )
 
@@ -44,9 +45,15 @@ func options(dir string) wal.Options {
 	}
 }
 
+// openLog opens a log whose checkpoints are published, as a gateway's are.
+func openLog(ctx context.Context, o wal.Options) (*wal.Log, error) {
+	b, err := publish.OpenBook(ctx, o)
+	return b.Log, err
+}
+
 func open(t testing.TB, o wal.Options) *wal.Log {
 	t.Helper()
-	l, err := wal.Open(t.Context(), o)
+	l, err := openLog(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +137,7 @@ func pinned(t testing.TB) ledger.VerifierKeys {
 
 func verify(t testing.TB, o wal.Options) (wal.Report, error) {
 	t.Helper()
-	return wal.Verify(t.Context(), o.Dir, wal.VerifyOptions{Keys: pinned(t), K0: k0(t, o)})
+	return publish.Verify(t.Context(), o.Dir, publish.VerifyOptions{Keys: pinned(t), K0: k0(t, o)})
 }
 
 // mustVerify fails unless every byte of the log is as it should be.

@@ -43,7 +43,13 @@ type Options struct {
 	// one after another in a goroutine of their own; a slow one is served from the disk later and
 	// never holds a commit up. The slice is valid during the call only.
 	Followers []func([]Event)
-	FS        disk.FS // nil: the operating system's
+	// Signed is what was signed before, read and verified by whoever publishes: a log that is behind it, or that differs
+	// from it, is not opened.
+	Signed map[string]ledger.Checkpoint
+	// Publish gets the trees that grew, each Config.Checkpoint and once more at Close after the last record; every leaf of
+	// theirs is durable and can be scanned. After an error it gets them again. nil: nothing is published.
+	Publish func(ctx context.Context, heads []Head) error
+	FS      disk.FS // nil: the operating system's
 	// CutLastBatch lets Open cut a torn last batch even if valid frames of the same batch follow the bad
 	// place, as a power cut can leave it. Danger: damage to acknowledged records of the last batch looks the same.
 	CutLastBatch bool
@@ -90,11 +96,11 @@ type Log struct {
 	w     writer
 	plain []*item // the writer's own scratch
 
-	view        sync.RWMutex // guards what readers see, which is durable
-	tenants     map[string]*shelf
-	names       []string
-	checkpoints signedNotes
-	stats       Stats
+	view      sync.RWMutex // guards what readers see, which is durable
+	tenants   map[string]*shelf
+	names     []string
+	published map[string]uint64 // sizes; of the publishing goroutine alone
+	stats     Stats
 
 	generation atomic.Uint64
 	poison     atomic.Pointer[error]
@@ -125,7 +131,7 @@ type Stats struct {
 	Err                          error // why it is not ready
 	Behind                       bool  // followers read from the disk
 	Follow                       error // why followers could not be served from the disk
-	Checkpoint                   error // why the last checkpoint could not be written
+	Publish                      error // why the trees could not be published last time
 }
 
 // Open reads the whole log, checks it, and makes it ready to append. It refuses a log that is
@@ -142,7 +148,7 @@ func Open(ctx context.Context, opt Options) (*Log, error) {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
 	l := &Log{
-		opt: opt, signer: signer, uses: newUses(), tenants: map[string]*shelf{},
+		opt: opt, signer: signer, uses: newUses(), tenants: map[string]*shelf{}, published: map[string]uint64{},
 		wake: make(chan struct{}, 1), sign: make(chan struct{}, 1),
 		stop: make(chan struct{}), written: make(chan struct{}), signed: make(chan struct{}),
 	}
@@ -161,7 +167,7 @@ func Open(ctx context.Context, opt Options) (*Log, error) {
 func (l *Log) start() {
 	kick(l.spare.wake)
 	l.wg.Add(6)
-	for _, run := range []func(){l.runWriter, l.runSigner, l.runWatch, l.runSpare, l.runFollow, l.runCheckpoints} {
+	for _, run := range []func(){l.runWriter, l.runSigner, l.runWatch, l.runSpare, l.runFollow, l.runPublish} {
 		go func() {
 			defer l.wg.Done()
 			run()
@@ -218,7 +224,7 @@ func (l *Log) Stats() Stats {
 	return s
 }
 
-// Close refuses new records, writes and signs what waits, signs last checkpoints and ends all
+// Close refuses new records, writes and signs what waits, publishes the last trees and ends all
 // goroutines. It returns early with ctx's error when the disk does not answer.
 func (l *Log) Close(ctx context.Context) error {
 	l.once.Do(func() {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/publish"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 )
 
@@ -163,12 +164,12 @@ func TestTheFirstKeyMayLeaveTheMachine(t *testing.T) {
 	l = open(t, o)
 	admit(t, l, "acme", use("p", 0, 1))
 	shut(t, l)
-	rep, err := wal.Verify(t.Context(), o.Dir, wal.VerifyOptions{Keys: pinned(t), K0: first})
+	rep, err := publish.Verify(t.Context(), o.Dir, publish.VerifyOptions{Keys: pinned(t), K0: first})
 	if err != nil || !rep.Chain {
 		t.Fatalf("%+v %v", rep, err)
 	}
 	first[0] ^= 1
-	if _, err := wal.Verify(t.Context(), o.Dir, wal.VerifyOptions{Keys: pinned(t), K0: first}); !errors.Is(err, wal.ErrCorrupt) {
+	if _, err := publish.Verify(t.Context(), o.Dir, publish.VerifyOptions{Keys: pinned(t), K0: first}); !errors.Is(err, wal.ErrCorrupt) {
 		t.Fatal("another k_0 verifies:", err)
 	}
 }

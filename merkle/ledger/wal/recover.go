@@ -22,10 +22,6 @@ const leftoverBatch = 1024
 // recover reads the log, starts a new boot and leaves the writer at the end of the data.
 func (l *Log) recover(ctx context.Context) error {
 	o := &l.opt
-	pins, err := readPins(o.FS, o.Dir, ledger.VerifierKeys{l.signer.Public}, o.Instance)
-	if err != nil {
-		return err
-	}
 	boot, err := readBoot(o.FS, o.Dir)
 	if err != nil {
 		return err
@@ -34,7 +30,7 @@ func (l *Log) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(numbers) == 0 && (boot > 0 || len(pins) > 0) {
+	if len(numbers) == 0 && (boot > 0 || len(o.Signed) > 0) {
 		return &CorruptError{Reason: "all segments are missing", kind: ErrTruncated}
 	}
 	key, err := o.openKey(len(numbers) == 0)
@@ -42,7 +38,7 @@ func (l *Log) recover(ctx context.Context) error {
 		return err
 	}
 	r := &replay{
-		fs: o.FS, dir: o.Dir, key: key, keys: true, instance: o.Instance, uses: l.uses, pins: pins.checkpoints(),
+		fs: o.FS, dir: o.Dir, key: key, keys: true, instance: o.Instance, uses: l.uses, pins: o.Signed,
 		cutLast: o.CutLastBatch,
 		record: func(c *chain, _ *frame, r *ledger.Record, at place) error {
 			l.shelve(c.name, r.ID, r.Of, at)
@@ -55,7 +51,9 @@ func (l *Log) recover(ctx context.Context) error {
 	if r.boot > boot {
 		return fmt.Errorf("%w: boot %d is recorded, the boot file says %d", ErrCorrupt, r.boot, boot)
 	}
-	l.checkpoints = pins
+	for tenant, cp := range o.Signed {
+		l.published[tenant] = cp.Size
+	}
 	return l.resume(r, len(numbers), boot+1)
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash"
 	"os"
-	"path/filepath"
 
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/ledger"
@@ -60,7 +59,7 @@ type replay struct {
 	keys bool     // key is set
 
 	instance string // expected; taken from the first header when empty
-	pins     map[string]*ledger.Checkpoint
+	pins     map[string]ledger.Checkpoint
 	chains   []*chain
 	byName   map[string]*chain
 	uses     *uses
@@ -373,7 +372,9 @@ func (r *replay) chainOf(f *frame, rec *ledger.Record) (*chain, string) {
 			return nil, "tenant has two numbers"
 		}
 		c := &chain{number: n, name: rec.Tenant}
-		c.pinned = r.pins[rec.Tenant]
+		if p, ok := r.pins[rec.Tenant]; ok {
+			c.pinned = &p
+		}
 		r.chains = append(r.chains, c)
 		r.byName[rec.Tenant] = c
 	}
@@ -386,6 +387,3 @@ func (r *replay) chainOf(f *frame, rec *ledger.Record) (*chain, string) {
 	}
 	return c, ""
 }
-
-// checkpointName is where a tenant's latest signed checkpoint lies.
-func checkpointName(dir, tenant string) string { return filepath.Join(dir, tenant, "checkpoint") }

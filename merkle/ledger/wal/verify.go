@@ -14,8 +14,8 @@ import (
 
 // VerifyOptions is what an auditor brings.
 type VerifyOptions struct {
-	// Keys are the pinned public keys. Without them checkpoints are compared but nobody vouches for them.
-	Keys ledger.VerifierKeys
+	// Signed are the checkpoints the log must reach and agree with. Whoever reads them checks their signatures.
+	Signed map[string]ledger.Checkpoint
 	// K0 is the exported first chain key, 32 bytes. Without it the chain MACs are not checked.
 	K0 []byte
 	// Progress, when set, is told the bytes read so far, some thousand records apart.
@@ -32,7 +32,7 @@ type Report struct {
 	Open       int    // admitted records without a settled one
 	Boots      uint64
 	Chain      bool // all chain MACs were checked with k_0
-	Signatures bool // every checkpoint was signed by a pinned key
+	Signatures bool // every checkpoint was signed by a pinned key; set by whoever read them
 	Tenants    []TenantReport
 	Notes      []string // what was not checked, and why
 	Bad        *CorruptError
@@ -46,9 +46,8 @@ type TenantReport struct {
 	Signed uint64 // size of its checkpoint, 0 without one
 }
 
-// Verify reads a ledger's folder offline and checks every byte of it: CRCs, sequence, chain MACs
-// (with k_0), trees against the signed checkpoints, signatures against pinned keys, and that
-// nothing stands after the end of the data. It returns an error at the first bad place, a
+// Verify reads a log offline and checks every byte of it: CRCs, sequence, chain MACs (with k_0), trees against the
+// checkpoints, and that nothing stands after the end of the data. It returns an error at the first bad place, a
 // *CorruptError also found in the report where it has a place. It changes nothing.
 func Verify(ctx context.Context, dir string, o VerifyOptions) (Report, error) {
 	if o.FS == nil {
@@ -61,19 +60,15 @@ func Verify(ctx context.Context, dir string, o VerifyOptions) (Report, error) {
 		}
 		r.key, r.keys = chainKey{key: [32]byte(o.K0)}, true
 	}
-	pins, err := readPins(o.FS, dir, o.Keys, "")
-	if err != nil {
-		return Report{}, fmt.Errorf("verify ledger: %w", err)
-	}
-	r.pins = pins.checkpoints()
-	err = r.run(ctx)
+	r.pins = o.Signed
+	err := r.run(ctx)
 	if err == nil && r.tail.torn != nil {
 		err = r.tail.torn
 	}
 	if err == nil {
-		err = checkNames(r, pins, o.FS)
+		err = checkNames(r, o.Signed, o.FS)
 	}
-	rep := r.summary(pins, o)
+	rep := r.summary(o.Signed)
 	if bad, ok := errors.AsType[*CorruptError](err); ok {
 		rep.Bad = bad
 	}
@@ -84,7 +79,7 @@ func Verify(ctx context.Context, dir string, o VerifyOptions) (Report, error) {
 }
 
 // checkNames checks what can be judged only after the instance's name is known.
-func checkNames(r *replay, pins signedNotes, on disk.FS) error {
+func checkNames(r *replay, signed map[string]ledger.Checkpoint, on disk.FS) error {
 	numbers, err := segmentNumbers(on, r.dir)
 	if err != nil {
 		return err
@@ -99,7 +94,7 @@ func checkNames(r *replay, pins signedNotes, on disk.FS) error {
 	if boot < r.boot || boot == 0 {
 		return fmt.Errorf("%w: boot %d is recorded, the boot file says %d", ErrCorrupt, r.boot, boot)
 	}
-	for tenant, s := range pins {
+	for tenant, s := range signed {
 		if !strings.HasSuffix(s.Origin, ledger.Origin("", tenant, r.instance)) {
 			return fmt.Errorf("%w: checkpoint of %s is of %q", ErrCorrupt, tenant, s.Origin)
 		}
@@ -107,10 +102,10 @@ func checkNames(r *replay, pins signedNotes, on disk.FS) error {
 	return nil
 }
 
-func (r *replay) summary(pins signedNotes, o VerifyOptions) Report {
+func (r *replay) summary(signed map[string]ledger.Checkpoint) Report {
 	rep := Report{
 		Instance: r.instance, Records: r.records, Unknown: r.unknown, Boots: r.boot,
-		Chain: r.keys && r.unchecked == 0, Signatures: len(o.Keys) > 0,
+		Chain:    r.keys && r.unchecked == 0,
 		Segments: int(r.tail.at.segment) + 1,
 	}
 	if r.uses != nil {
@@ -118,7 +113,7 @@ func (r *replay) summary(pins signedNotes, o VerifyOptions) Report {
 	}
 	for _, c := range r.chains {
 		t := TenantReport{Name: c.name, Size: c.front.Size(), Root: c.front.Root()}
-		if s := pins[c.name]; s != nil {
+		if s, ok := signed[c.name]; ok {
 			t.Signed = s.Size
 		} else {
 			rep.Notes = append(rep.Notes, "no checkpoint of "+c.name+": its last records could be cut off unseen")
@@ -128,9 +123,6 @@ func (r *replay) summary(pins signedNotes, o VerifyOptions) Report {
 	slices.SortFunc(rep.Tenants, func(a, b TenantReport) int { return strings.Compare(a.Name, b.Name) })
 	if !rep.Chain {
 		rep.Notes = append(rep.Notes, "chain MACs not checked: no k_0")
-	}
-	if !rep.Signatures {
-		rep.Notes = append(rep.Notes, "checkpoint signatures not checked: no pinned keys")
 	}
 	return rep
 }

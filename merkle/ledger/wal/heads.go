@@ -1,0 +1,90 @@
+package wal
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/gatewright/gatewright/merkle"
+)
+
+// Head is a tenant's tree as it stands durably. The slice that carries it is the receiver's own.
+type Head struct {
+	Tenant string
+	Tree   merkle.Frontier
+}
+
+// Heads returns every tenant's tree, in order of their first records.
+func (l *Log) Heads(ctx context.Context) ([]Head, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return l.heads(func(string, uint64) bool { return true })
+}
+
+// heads returns the trees that are wanted, between two commits and durable: a tree whose leaves could still be lost is
+// never shown, not even in write mode.
+func (l *Log) heads(want func(tenant string, size uint64) bool) ([]Head, error) {
+	l.state.Lock()
+	defer l.state.Unlock()
+	if err := l.poisoned(); err != nil {
+		return nil, err
+	}
+	if l.w.pending { // else an interrupted write may still lie behind the end, to be recorded first
+		if err := l.flush(true); err != nil {
+			return nil, err
+		}
+	}
+	var out []Head
+	for _, tenant := range l.Tenants() {
+		if c := l.w.chains[tenant]; c != nil && c.front.Size() > 0 && want(tenant, c.front.Size()) {
+			out = append(out, Head{Tenant: tenant, Tree: c.front.Clone()})
+		}
+	}
+	return out, nil
+}
+
+// runPublish hands on what changed, and once more when the last record is written; then it closes the segment.
+func (l *Log) runPublish() {
+	t := time.NewTicker(l.opt.Checkpoint)
+	defer t.Stop()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	for {
+		select {
+		case <-t.C:
+			l.notePublished(l.publishHeads(ctx))
+		case <-l.signed:
+			err := l.publishHeads(ctx)
+			l.notePublished(err)
+			l.state.Lock()
+			l.closeErr = errors.Join(err, l.w.file.Close())
+			l.state.Unlock()
+			return
+		}
+	}
+}
+
+func (l *Log) notePublished(err error) {
+	l.view.Lock()
+	l.stats.Publish = err
+	l.view.Unlock()
+}
+
+// publishHeads hands on the trees that grew since they were published.
+func (l *Log) publishHeads(ctx context.Context) error {
+	if l.opt.Publish == nil {
+		return nil
+	}
+	heads, err := l.heads(func(tenant string, size uint64) bool { return l.published[tenant] != size })
+	if err != nil || len(heads) == 0 {
+		return err
+	}
+	if err := l.opt.Publish(ctx, heads); err != nil {
+		return err
+	}
+	for i := range heads {
+		l.published[heads[i].Tenant] = heads[i].Tree.Size()
+	}
+	return nil
+}

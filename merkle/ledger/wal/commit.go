@@ -325,7 +325,8 @@ func (l *Log) publish(q []*item) {
 	for _, it := range q {
 		if it.fate == nil {
 			n++
-			l.shelve(it.event.Tenant, it.event.ID, it.event.Of, it.at)
+			row := it.event.row(it.at)
+			l.shelve(&row, it.at.segment)
 		}
 	}
 	l.stats.Records += n

@@ -20,6 +20,8 @@ var (
 	ErrTenant   = errors.New("tenant has no ledger")
 	// ErrLookup says that a record may be there and was not reached: see Find.
 	ErrLookup = errors.New("too many records lie where it could be")
+	// ErrPruned says that a record was there and is kept no more.
+	ErrPruned = errors.New("records were pruned")
 )
 
 // Errors that keep a log from opening.

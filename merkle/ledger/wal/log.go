@@ -50,6 +50,9 @@ type Options struct {
 	// theirs is durable and can be scanned. After an error it gets them again. nil: nothing is published.
 	Publish func(ctx context.Context, heads []Head) error
 	FS      disk.FS // nil: the operating system's
+	// IndexCache bounds the indexes of full segments that stay in memory, in bytes: 50 for a record. 0 is 64 MiB. A search
+	// that needs more reads them from the disk again.
+	IndexCache int64
 	// CutLastBatch lets Open cut a torn last batch even if valid frames of the same batch follow the bad
 	// place, as a power cut can leave it. Danger: damage to acknowledged records of the last batch looks the same.
 	CutLastBatch bool
@@ -98,6 +101,7 @@ type Log struct {
 
 	view      sync.RWMutex // guards what readers see, which is durable
 	tenants   map[string]*shelf
+	index     indexing
 	names     []string
 	published map[string]uint64 // sizes; of the publishing goroutine alone
 	stats     Stats
@@ -131,6 +135,7 @@ type Stats struct {
 	Err                          error // why it is not ready
 	Behind                       bool  // followers read from the disk
 	Follow                       error // why followers could not be served from the disk
+	Index                        error // why indexes could not be saved last time; they are made again when they are wanted
 	Publish                      error // why the trees could not be published last time
 }
 
@@ -152,6 +157,7 @@ func Open(ctx context.Context, opt Options) (*Log, error) {
 		wake: make(chan struct{}, 1), sign: make(chan struct{}, 1),
 		stop: make(chan struct{}), written: make(chan struct{}), signed: make(chan struct{}),
 	}
+	l.index = newIndexing(&l.opt, source{l})
 	l.items.New = func() any { return &item{done: make(chan struct{}, 1)} }
 	l.batches.New = func() any { return new(batch) }
 	if err := l.recover(ctx); err != nil {
@@ -166,8 +172,9 @@ func Open(ctx context.Context, opt Options) (*Log, error) {
 
 func (l *Log) start() {
 	kick(l.spare.wake)
-	l.wg.Add(6)
-	for _, run := range []func(){l.runWriter, l.runSigner, l.runWatch, l.runSpare, l.runFollow, l.runPublish} {
+	l.index.began = true
+	l.wg.Add(7)
+	for _, run := range []func(){l.runWriter, l.runSigner, l.runWatch, l.runSpare, l.runFollow, l.runPublish, l.runIndex} {
 		go func() {
 			defer l.wg.Done()
 			run()

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gatewright/gatewright/merkle/ledger"
 	"github.com/gatewright/gatewright/merkle/ledger/disk"
+	"github.com/gatewright/gatewright/merkle/ledger/index"
 )
 
 // leftoverBatch bounds the settled records that are written at once for calls of an earlier boot.
@@ -40,8 +41,9 @@ func (l *Log) recover(ctx context.Context) error {
 	r := &replay{
 		fs: o.FS, dir: o.Dir, key: key, keys: true, instance: o.Instance, uses: l.uses, pins: o.Signed,
 		cutLast: o.CutLastBatch,
-		record: func(c *chain, _ *frame, r *ledger.Record, at place) error {
-			l.shelve(c.name, r.ID, r.Of, at)
+		record: func(_ *chain, f *frame, r *ledger.Record, at place) error {
+			row := index.RowOf(r, f.seq, uint32(at.off))
+			l.shelve(&row, at.segment)
 			return nil
 		},
 	}

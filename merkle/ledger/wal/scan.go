@@ -6,7 +6,7 @@ import (
 	"os"
 
 	"github.com/gatewright/gatewright/merkle"
-	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/index"
 )
 
 // Bounds of one Scan: entries, and bytes after which no more are added.
@@ -16,35 +16,23 @@ const (
 )
 
 // Entry is one record as it stands in the log.
-type Entry struct {
-	Index uint64
-	Leaf  merkle.Hash
-	Data  []byte // the leaf's bytes
-	Side  []byte // sealed bytes beside it
-}
+type Entry = index.Entry
 
-// Record parses the entry.
-func (e *Entry) Record() (ledger.Record, error) {
-	r, err := ledger.ParseRecord(e.Data)
-	r.Side = e.Side
-	return r, err
-}
-
-// Scan returns up to n records of one tenant in order, from an index on; none at its end. It may
-// return fewer than n before the end, at least one. A tenant without records is ErrTenant.
+// Scan returns up to n records of one tenant in order, from an index on; none at its end. It may return fewer than n
+// before the end, at least one. A tenant without records is ErrTenant, an index before the first that is kept ErrPruned.
 func (l *Log) Scan(ctx context.Context, tenant string, from uint64, n int) ([]Entry, error) {
-	spots, err := l.spots(tenant, from, n)
+	places, err := l.places(ctx, tenant, from, min(n, maxScan))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("scan: %w", err)
 	}
 	rd := reader{log: l}
 	defer rd.close()
 	var out []Entry
-	for bytes := 0; len(out) < len(spots) && bytes < maxScanBytes; {
+	for bytes := 0; len(out) < len(places) && bytes < maxScanBytes; {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		e, err := rd.entry(spots[len(out)], from+uint64(len(out)))
+		e, err := rd.entry(places[len(out)], from+uint64(len(out)))
 		if err != nil {
 			return nil, fmt.Errorf("scan: %w", err)
 		}
@@ -54,16 +42,25 @@ func (l *Log) Scan(ctx context.Context, tenant string, from uint64, n int) ([]En
 	return out, nil
 }
 
-func (l *Log) spots(tenant string, from uint64, n int) ([]spot, error) {
-	l.view.RLock()
-	defer l.view.RUnlock()
-	s := l.tenants[tenant]
-	if s == nil {
-		return nil, fmt.Errorf("scan: %w", ErrTenant)
+// places says where up to n records lie, in as few segments as they are in.
+func (l *Log) places(ctx context.Context, tenant string, first uint64, n int) ([]place, error) {
+	h, ok := l.holdingsOf(tenant)
+	if !ok {
+		return nil, ErrTenant
 	}
-	var out []spot
-	for i := from; i < s.size && len(out) < min(n, maxScan); i++ {
-		out = append(out, s.at(i))
+	if first < h.first {
+		return nil, fmt.Errorf("%w: record %d, the first is %d", ErrPruned, first, h.first)
+	}
+	var out []place
+	spans := h.spans()
+	for i := from(spans, first); i < len(spans) && len(out) < n; i++ {
+		p, err := h.part(ctx, &spans[i])
+		if err != nil {
+			return nil, err
+		}
+		for at := first + uint64(len(out)); at < p.End() && len(out) < n; at++ {
+			out = append(out, place{spans[i].segment, int64(p.Off(at))})
+		}
 	}
 	return out, nil
 }
@@ -72,15 +69,15 @@ func (l *Log) spots(tenant string, from uint64, n int) ([]spot, error) {
 type reader struct {
 	log  *Log
 	w    window
-	open uint32
+	open uint64
 }
 
-func (r *reader) segment(number uint32) error {
+func (r *reader) segment(number uint64) error {
 	if r.w.f != nil && r.open == number {
 		return nil
 	}
 	r.close()
-	f, err := r.log.opt.FS.Open(segmentName(r.log.opt.Dir, uint64(number)), os.O_RDONLY)
+	f, err := r.log.opt.FS.Open(segmentName(r.log.opt.Dir, number), os.O_RDONLY)
 	if err != nil {
 		return err
 	}
@@ -89,11 +86,11 @@ func (r *reader) segment(number uint32) error {
 	return err
 }
 
-func (r *reader) entry(at spot, index uint64) (Entry, error) {
+func (r *reader) entry(at place, index uint64) (Entry, error) {
 	if err := r.segment(at.segment); err != nil {
 		return Entry{}, err
 	}
-	f, _, err := frameAt(&r.w, int64(at.off), frameSeed(uint64(at.segment)))
+	f, _, err := frameAt(&r.w, at.off, frameSeed(at.segment))
 	if err == nil && f.seq != index {
 		err = errFrame
 	}

@@ -1,139 +1,243 @@
 package wal
 
-import "iter"
+import (
+	"context"
+	"fmt"
+	"sort"
 
-// shelf knows where a tenant's records lie, in 10 bytes of memory for each, and which of them may have an id. It is made
-// from the log by the walk that opens it and by each commit, and is never stored: there is nothing it could disagree with.
+	"github.com/gatewright/gatewright/merkle/ledger/index"
+)
+
+// indexCache is how many bytes of indexes stay in memory when Options.IndexCache does not say: a million records.
+const indexCache = 64 << 20
+
+// indexing finds records: for the segment that is being written an index in memory, for each full one a file beside it, of
+// which the latest used are in memory too.
+type indexing struct {
+	open  *index.Builder // of the segment that is being written, nil before its first record; Log.view guards it
+	store *index.Store
+	wake  chan struct{} // something is to be saved
+	began bool          // the saving goroutine runs
+
+	name   string // of the tenant that the last record was of
+	recent *shelf // its shelf
+}
+
+func newIndexing(o *Options, src index.Source) indexing {
+	most := o.IndexCache
+	if most == 0 {
+		most = indexCache
+	}
+	name := func(segment uint64) string { return indexName(o.Dir, segment) }
+	return indexing{store: index.NewStore(o.FS, most, src, name), wake: make(chan struct{}, 1)}
+}
+
+// shelf says in which segments a tenant's records lie: about 100 bytes for each full segment that has some.
 //
-// What stands below size is never written again, so that a copy taken under Log.view is read without it.
+// What was appended to full is never written again, so that a copy taken under Log.view is read without it.
 type shelf struct {
-	size   uint64
-	chunks []*chunk
-	spans  []span // of the full chunks
-	open   span   // of the last one
+	size uint64
+	full []span
 }
 
-const shelfChunk = 256
-
-type chunk struct {
-	at  [shelfChunk]spot
-	ids [shelfChunk]byte // mark of the record's id
-	ofs [shelfChunk]byte // mark of the id it names in "of", 0 when it names none
+// span is a tenant's part of one segment.
+type span struct {
+	segment uint64
+	index.Range
 }
 
-// spot is a place in 8 bytes: segments are at most 1 GiB.
-type spot struct{ segment, off uint32 }
-
-// span holds the earliest and the latest time of a chunk's ids, as they are spelled. Whatever the clock did, a record
-// lies in a chunk whose span has its time.
-type span struct{ from, to moment }
-
-// moment is the start of an id: its 48 bits of milliseconds and two random ones. Its order is the order of time.
-type moment [10]byte
-
-func momentOf(id string) (m moment) {
-	copy(m[:], id[len("rec_"):])
-	return m
-}
-
-func (s *span) holds(m moment) bool {
-	return string(s.from[:]) <= string(m[:]) && string(m[:]) <= string(s.to[:])
-}
-
-func (s *span) widen(m moment) {
-	if s.from == (moment{}) || string(m[:]) < string(s.from[:]) {
-		s.from = m
+// shelve notes a durable record. Log.view is held, or nobody else has the log yet.
+func (l *Log) shelve(r *index.Row, segment uint64) {
+	x := &l.index
+	if x.open == nil || x.open.Segment() != segment {
+		l.turn(segment)
 	}
-	if string(m[:]) > string(s.to[:]) {
-		s.to = m
+	s := x.recent
+	if s == nil || x.name != r.Tenant {
+		s = l.shelfOf(r.Tenant)
+		x.name, x.recent = r.Tenant, s
 	}
-}
-
-// markOf folds the random end of an id into 1 to 255: one record in 255 shares it.
-func markOf(id string) byte {
-	n := uint32(0)
-	for i := max(0, len(id)-8); i < len(id); i++ {
-		n = n*31 + uint32(id[i])
-	}
-	return byte(n%255) + 1
-}
-
-func (s *shelf) add(id, of string, at place) {
-	i := s.size % shelfChunk
-	if i == 0 {
-		s.chunks = append(s.chunks, new(chunk))
-	}
-	c := s.chunks[len(s.chunks)-1]
-	c.at[i], c.ids[i] = spot{uint32(at.segment), uint32(at.off)}, markOf(id)
-	if of != "" {
-		c.ofs[i] = markOf(of)
-	}
-	s.open.widen(momentOf(id))
-	if i == shelfChunk-1 {
-		s.spans, s.open = append(s.spans, s.open), span{}
-	}
+	x.open.Add(r)
 	s.size++
 }
 
-func (s *shelf) at(i uint64) spot { return s.chunks[i/shelfChunk].at[i%shelfChunk] }
-
-// named yields the places of the records that may have this id: all that do, and of the others in the chunks of its
-// time one in 255.
-func (s *shelf) named(id string) iter.Seq2[uint64, spot] {
-	when, mark := momentOf(id), markOf(id)
-	return func(yield func(uint64, spot) bool) {
-		for n, c := range s.chunks {
-			if n < len(s.spans) && !s.spans[n].holds(when) {
-				continue
-			}
-			if !c.each(uint64(n), s.size, &c.ids, mark, yield) {
-				return
-			}
-		}
-	}
-}
-
-// naming yields the places, from an index on, of the records that may name this id in "of".
-func (s *shelf) naming(id string, from uint64) iter.Seq2[uint64, spot] {
-	mark := markOf(id)
-	return func(yield func(uint64, spot) bool) {
-		later := func(i uint64, at spot) bool { return i < from || yield(i, at) }
-		for n := from / shelfChunk; n < uint64(len(s.chunks)); n++ {
-			if c := s.chunks[n]; !c.each(n, s.size, &c.ofs, mark, later) {
-				return
-			}
-		}
-	}
-}
-
-// each yields what has the mark in chunk number n of a shelf of that size. It reports false when it was told to stop.
-func (c *chunk) each(n, size uint64, marks *[shelfChunk]byte, mark byte, yield func(uint64, spot) bool) bool {
-	first := n * shelfChunk
-	for i := range min(shelfChunk, size-first) {
-		if marks[i] == mark && !yield(first+i, c.at[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-// shelve notes where a durable record lies. Log.view is held, or nobody else has the log yet.
-func (l *Log) shelve(tenant, id, of string, at place) {
+func (l *Log) shelfOf(tenant string) *shelf {
 	s := l.tenants[tenant]
 	if s == nil {
 		s = &shelf{}
 		l.tenants[tenant] = s
 		l.names = append(l.names, tenant)
 	}
-	s.add(id, of, at)
+	return s
 }
 
-// shelfOf returns a tenant's shelf as it stands now.
-func (l *Log) shelfOf(tenant string) shelf {
+// turn goes on to the index of another segment. The one before is full and is saved in the background; while the log is
+// being opened it is saved here, so that the memory that takes does not grow with the log.
+func (l *Log) turn(segment uint64) {
+	x := &l.index
+	if x.open != nil && x.open.Rows() > 0 {
+		t := x.open.Table()
+		for _, r := range t.Ranges() {
+			s := l.tenants[r.Tenant]
+			s.full = append(s.full, span{t.Segment(), r})
+		}
+		x.store.Put(t)
+		if x.began {
+			kick(x.wake)
+		} else {
+			l.stats.Index = x.store.Save()
+		}
+	}
+	x.open = index.NewBuilder(segment)
+}
+
+// attach takes up what is known of a full segment, in the order of segments, in place of its records. Nobody else has
+// the log yet.
+func (l *Log) attach(segment uint64, ranges []index.Range) error {
+	for _, r := range ranges {
+		s := l.shelfOf(r.Tenant)
+		if len(s.full) > 0 && r.First != s.size {
+			return fmt.Errorf("%w: index of segment %d: tenant %s has %d records before it, not %d", ErrCorrupt, segment, r.Tenant, s.size, r.First)
+		}
+		s.full, s.size = append(s.full, span{segment, r}), r.End()
+	}
+	return nil
+}
+
+// attachFrom is attach with what the segment's index says, which is made when it is of no use.
+func (l *Log) attachFrom(ctx context.Context, segment uint64) error {
+	ranges, err := l.index.store.Ranges(ctx, segment)
+	if err != nil {
+		return err
+	}
+	return l.attach(segment, ranges)
+}
+
+// attachOpen takes up the records of the segment that is written next, up to a place in it; those behind it are shelved
+// one by one. Nobody else has the log yet.
+func (l *Log) attachOpen(ctx context.Context, at place) error {
+	if at.off <= headerBytes {
+		return nil
+	}
+	t, err := l.index.store.Read(at.segment, func(have index.Identity, last uint32) bool {
+		id, err := l.identify(at.segment, last)
+		return err == nil && id == have && id.End == at.off
+	})
+	if err != nil {
+		if t, err = l.walked(ctx, at); err != nil {
+			return err
+		}
+	}
+	for _, r := range t.Ranges() {
+		s := l.shelfOf(r.Tenant)
+		if len(s.full) > 0 && r.First != s.size {
+			return fmt.Errorf("%w: index of segment %d: tenant %s has %d records before it, not %d", ErrCorrupt, at.segment, r.Tenant, s.size, r.First)
+		}
+		s.size = r.End()
+	}
+	l.index.open = index.Resume(t)
+	return nil
+}
+
+func (l *Log) walked(ctx context.Context, to place) (*index.Table, error) {
+	b := index.NewBuilder(to.segment)
+	err := l.walk(ctx, to.segment, to.off, func(r *index.Row) error {
+		if !b.Add(r) {
+			return fmt.Errorf("%w: segment %d, offset %d: out of order", ErrCorrupt, to.segment, r.Off)
+		}
+		return nil
+	})
+	return b.Table(), err
+}
+
+// holdings are a tenant's records as they stood at one moment.
+type holdings struct {
+	log     *Log
+	tenant  string
+	size    uint64
+	first   uint64 // index of the first that is kept
+	full    []span
+	open    index.Part // of the segment that is being written, empty when it has none
+	segment uint64
+}
+
+// holdingsOf reports false for a tenant without records.
+func (l *Log) holdingsOf(tenant string) (holdings, bool) {
 	l.view.RLock()
 	defer l.view.RUnlock()
-	if s := l.tenants[tenant]; s != nil {
-		return *s
+	s := l.tenants[tenant]
+	if s == nil {
+		return holdings{}, false
 	}
-	return shelf{}
+	h := holdings{log: l, tenant: tenant, size: s.size, first: s.size, full: s.full}
+	if l.index.open != nil {
+		h.open, _ = l.index.open.Part(tenant)
+		h.segment = l.index.open.Segment()
+	}
+	switch {
+	case len(h.full) > 0:
+		h.first = h.full[0].First
+	case h.open.Count > 0:
+		h.first = h.open.First
+	}
+	return h, true
+}
+
+// spans lists where the records lie, in their order.
+func (h *holdings) spans() []span {
+	if h.open.Count == 0 {
+		return h.full
+	}
+	return append(h.full[:len(h.full):len(h.full)], span{h.segment, h.open.Range})
+}
+
+// part returns the index of one span.
+func (h *holdings) part(ctx context.Context, s *span) (index.Part, error) {
+	if h.open.Count > 0 && s.segment == h.segment {
+		return h.open, nil
+	}
+	t, err := h.log.index.store.Table(ctx, s.segment)
+	if err != nil {
+		if h.log.gone(h.tenant, s.segment) {
+			err = fmt.Errorf("%w: %w", ErrPruned, err)
+		}
+		return index.Part{}, err
+	}
+	p, ok := t.Part(h.tenant)
+	if !ok || p.First != s.First || p.Count != s.Count {
+		return index.Part{}, fmt.Errorf("%w: the index of segment %d is not of its records", ErrCorrupt, s.segment)
+	}
+	return p, nil
+}
+
+// gone reports whether a segment was forgotten meanwhile.
+func (l *Log) gone(tenant string, segment uint64) bool {
+	l.view.RLock()
+	defer l.view.RUnlock()
+	s := l.tenants[tenant]
+	return s == nil || len(s.full) == 0 || segment < s.full[0].segment
+}
+
+// from returns the number of the first span that ends after an index.
+func from(spans []span, index uint64) int {
+	return sort.Search(len(spans), func(i int) bool { return spans[i].End() > index })
+}
+
+// forget takes the segments before one out of what readers see, and drops their indexes. A tenant all of whose records
+// were in them stays, with its size.
+func (l *Log) forget(before uint64) {
+	l.view.Lock()
+	gone := map[uint64]bool{}
+	for _, s := range l.tenants {
+		n := 0
+		for n < len(s.full) && s.full[n].segment < before {
+			gone[s.full[n].segment] = true
+			n++
+		}
+		s.full = s.full[n:]
+	}
+	l.view.Unlock()
+	for segment := range gone {
+		_ = l.index.store.Forget(segment) // without its segment it is never read
+	}
 }

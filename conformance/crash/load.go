@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // errRefused is an answer outside 2xx.
@@ -21,8 +23,23 @@ type plan struct {
 	next           int
 }
 
-// shape says how often the steps of a plan may be taken: 0 is without limit.
-var shape = []uint32{1, 1, 3, 1, 0, 1, 1, 3, 1, 1}
+// shape says how often the steps of a plan may be taken: 0 is without limit. Plans are long so that there are few: each
+// start reads them all.
+var shape = slices.Repeat([]uint32{1, 1, 3, 1, 0, 1, 1, 3, 1, 1}, 6)
+
+// The longest pauses between two acts. They keep the ledger at a size that can be read again after each of 500 starts.
+const (
+	walkPause   = 20 * time.Millisecond
+	managePause = 100 * time.Millisecond
+)
+
+// pause waits for a random time up to most, or until ctx ends.
+func pause(ctx context.Context, rnd *rand.Rand, most time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(time.Duration(rnd.Int64N(int64(most)))):
+	}
+}
 
 // capture captures a plan of an agent and takes a token for it. What is not answered is not relied on.
 func capture(ctx context.Context, s *session, j *journal, tenant, key string, uses []uint32) (*plan, error) {
@@ -98,6 +115,7 @@ func (w *walker) walk(ctx context.Context, s *session, j *journal) {
 		if w.take(ctx, s, j, st) != nil {
 			return
 		}
+		pause(ctx, w.rnd, walkPause)
 	}
 }
 
@@ -177,6 +195,7 @@ func (m *manager) work(ctx context.Context, s *session, j *journal) {
 			gone(ctx, j, "manage", err)
 			return
 		}
+		pause(ctx, m.rnd, managePause)
 	}
 }
 

@@ -2,6 +2,7 @@
 //
 //	go run ./bench ladder     what the gateway costs over a bare reverse proxy, part by part
 //	go run ./bench mcp        what a tool call costs, to a server over HTTP and through a connector, and the connector alone
+//	go run ./bench ledger     what a durable, sealed record costs beside one in a plain file and in Badger
 package main
 
 import (
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/bench/ladder"
+	"github.com/gatewright/gatewright/bench/ledger"
 	"github.com/gatewright/gatewright/bench/mcp"
 	"github.com/gatewright/gatewright/bench/rig"
 )
@@ -30,12 +32,18 @@ const usage = `Usage: go run ./bench COMMAND [flags]
   mcp       CPU per enforced tool call over a bare fasthttp reverse proxy, natively and through a connector, and of
             the connector alone over a bare gRPC stream; ends with
             mcp ratio_bare=... connector_us=... connector_vs_grpc=... sha256_us=...
+  ledger    durable records a second, with 256, 16 and 1 writers: sealed by the ledger, in a plain file with a group
+            commit, in Badger; what sealing, a receipt and verifying cost; ends with
+            ledger vs_unsealed=... vs_badger_batch=... vs_badger_txn=... seal_us=... seal_allocs=... receipt_us=...
+            p50_vs_fsync=... sync_vs_write=... verify_per_s=... sha256_us=... (in one line)
+    --dir DIR        a folder on the disk that is measured (default: the system's for temporary files)
 
-  both
+  all
     --rounds N       rounds that count (default 5)
-    --time D         of one rung in a round (default 2s)
-    --conns N        connections, each with one call in flight (default 64)
+    --time D         of one rung in a round (default 2s; ledger 1s)
     --json FILE      write everything that was measured
+  ladder, mcp
+    --conns N        connections, each with one call in flight (default 64)
 `
 
 // Exit codes.
@@ -106,12 +114,16 @@ type report interface {
 var commands = map[string]func(context.Context, options) (report, error){
 	"ladder": func(ctx context.Context, o options) (report, error) { return ladder.Run(ctx, o.Options) },
 	"mcp":    func(ctx context.Context, o options) (report, error) { return mcp.Run(ctx, o.Options.Options) },
+	"ledger": func(ctx context.Context, o options) (report, error) {
+		return ledger.Run(ctx, ledger.Options{Rounds: o.Rounds, Time: o.Time, Dir: o.dir, Log: o.Log})
+	},
 }
 
 // options are the flags of all commands.
 type options struct {
 	ladder.Options
 	file string
+	dir  string
 }
 
 var errUsage = errors.New("wrong usage")
@@ -123,10 +135,16 @@ func parse(command string, self, args []string, log io.Writer) (options, error) 
 	flags.SetOutput(log)
 	flags.Usage = func() { fmt.Fprint(log, usage) }
 	flags.IntVar(&o.Rounds, "rounds", 5, "")
-	flags.DurationVar(&o.Time, "time", 2*time.Second, "")
-	flags.IntVar(&o.Conns, "conns", 64, "")
-	flags.StringVar(&o.Profile, "profile", "", "") // for those who work on the gateway: CPU and allocation profiles into a folder
 	flags.StringVar(&o.file, "json", "", "")
+	each := 2 * time.Second
+	if command == "ledger" {
+		each = time.Second
+		flags.StringVar(&o.dir, "dir", "", "")
+	} else {
+		flags.IntVar(&o.Conns, "conns", 64, "")
+		flags.StringVar(&o.Profile, "profile", "", "") // for those who work on the gateway: CPU and allocation profiles into a folder
+	}
+	flags.DurationVar(&o.Time, "time", each, "")
 	if command == "ladder" {
 		flags.BoolVar(&o.Parts, "parts", true, "")
 	}

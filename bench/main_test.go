@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/gatewright/gatewright/bench/ladder"
+	"github.com/gatewright/gatewright/bench/ledger"
 	"github.com/gatewright/gatewright/bench/mcp"
 	"github.com/gatewright/gatewright/bench/rig"
 )
@@ -34,7 +35,11 @@ func finishes(t *testing.T, command, lastLine string, r any) {
 	}
 	var out, log bytes.Buffer
 	file := filepath.Join(t.TempDir(), "report.json")
-	code := run(t.Context(), []string{self}, []string{command, "--rounds", "1", "--time", "100ms", "--conns", "8", "--json", file}, &out, &log)
+	args := []string{command, "--rounds", "1", "--time", "100ms", "--json", file}
+	if command != "ledger" {
+		args = append(args, "--conns", "8")
+	}
+	code := run(t.Context(), []string{self}, args, &out, &log)
 	if code != exitDone {
 		t.Fatalf("exit %d: %s", code, log.String())
 	}
@@ -77,6 +82,24 @@ func TestToolCallsAreMeasuredAndEndWithTheirLine(t *testing.T) {
 	hop := r.Find("hop")
 	if r.RatioBare != r.Find("native").Ratio || r.ConnectorVsGRPC != hop.Ratio || r.ConnectorUS != r.Scaled(hop.CPU) {
 		t.Errorf("the line is not made of the rows: %+v", r)
+	}
+}
+
+func TestTheLedgerIsMeasuredAndEndsWithItsLine(t *testing.T) {
+	var r ledger.Report
+	finishes(t, "ledger", `^ledger vs_unsealed=\d+\.\d\d vs_badger_batch=\d+\.\d\d vs_badger_txn=\d+\.\d seal_us=\d+\.\d\d seal_allocs=\d+\.\d\d receipt_us=\d+\.\d\d p50_vs_fsync=\d+\.\d\d sync_vs_write=\d+\.\d\d verify_per_s=\d+ sha256_us=\d+\.\d\d$`, &r)
+	if len(r.Rounds) != 1 || len(r.Rounds[0].Loads) != 5 {
+		t.Fatalf("%d rounds", len(r.Rounds))
+	}
+	for name, loads := range r.Rounds[0].Loads {
+		for _, l := range loads {
+			if l.Records < 1 || l.CPU <= 0 || l.P50 <= 0 {
+				t.Errorf("%s: %+v", name, l)
+			}
+		}
+	}
+	if x := &r.Rounds[0]; x.Verify.Records < 1 || x.CPU.Seal <= 0 || x.CPU.Receipt <= 0 || x.Latency[0].Bare <= 0 || x.Receipt.Batch < 1 {
+		t.Errorf("%+v", x)
 	}
 }
 

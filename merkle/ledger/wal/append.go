@@ -140,6 +140,16 @@ func (l *Log) refused(it *item) error {
 
 // seal encodes and hashes a record.
 func (l *Log) seal(r *ledger.Record, it *item) error {
+	if err := l.encode(r, it); err != nil {
+		return err
+	}
+	it.leaf = merkle.LeafHash(it.buf[:it.leafLen])
+	it.event = eventOf(r)
+	return nil
+}
+
+// encode fills in what is missing, and lays out the record's leaf and what stands beside it.
+func (l *Log) encode(r *ledger.Record, it *item) error {
 	r.Instance, r.Boot = l.opt.Instance, l.boot
 	if r.Time == 0 {
 		r.Time = l.opt.Now().UnixMicro()
@@ -162,9 +172,7 @@ func (l *Log) seal(r *ledger.Record, it *item) error {
 	if n := int64(headerBytes + frameSize(it.leafLen, len(r.Side))); n > l.opt.SegmentBytes {
 		return fmt.Errorf("%w: a segment of %d bytes cannot hold it", ledger.ErrSize, l.opt.SegmentBytes)
 	}
-	it.leaf = merkle.LeafHash(it.buf)
 	it.buf = append(it.buf, r.Side...)
-	it.event = eventOf(r)
 	return nil
 }
 

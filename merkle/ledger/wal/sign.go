@@ -72,14 +72,8 @@ func (l *Log) runSigner() {
 
 // signBatch signs the root over the batch's leaves, all of them durable, and answers the callers.
 func (l *Log) signBatch(q []*item) {
-	b := l.batches.Get().(*batch)
-	root := b.build(q)
-	pub := &l.signer.Public
-	b.text = ledger.AppendReceiptMessage(b.text[:0], pub.Name, uint32(b.size), root)
-	copy(b.sig[:], ed25519.Sign(l.signer.Private, b.text))
-	b.users.Store(int32(len(q)) + 1)
-	for i, it := range q {
-		it.batch, it.index = b, i
+	b := l.signRoot(q)
+	for _, it := range q {
 		if !it.answer(nil) {
 			l.leave(b)
 		}
@@ -88,6 +82,21 @@ func (l *Log) signBatch(q []*item) {
 	l.view.Lock()
 	l.stats.Signatures++
 	l.view.Unlock()
+}
+
+// signRoot builds the tree over the leaves of items that nobody was answered for yet, and signs its root. Each item
+// and the caller is a user of the batch.
+func (l *Log) signRoot(q []*item) *batch {
+	b := l.batches.Get().(*batch)
+	root := b.build(q)
+	pub := &l.signer.Public
+	b.text = ledger.AppendReceiptMessage(b.text[:0], pub.Name, uint32(b.size), root)
+	copy(b.sig[:], ed25519.Sign(l.signer.Private, b.text))
+	b.users.Store(int32(len(q)) + 1)
+	for i, it := range q {
+		it.batch, it.index = b, i
+	}
+	return b
 }
 
 // leave gives a batch back after its last user.

@@ -1,0 +1,97 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/gatewright/gatewright/merkle/ledger/disk"
+)
+
+// Latency is how long a durable decision takes in an open loop, and how long the disk's own sync takes at the same
+// spacing: 448 bytes, the frame of such a record, written and synced by one that does nothing else, back to back where
+// the spacing is shorter than a sync.
+type Latency struct {
+	Rate    float64       `json:"rate"` // records a second
+	P50     time.Duration `json:"p50"`
+	P99     time.Duration `json:"p99"`
+	Bare    time.Duration `json:"bare_p50"`
+	BareP99 time.Duration `json:"bare_p99"`
+}
+
+// sparse is a load at which every record has a sync of its own, in records a second.
+const sparse = 1000
+
+// latency measures at half of a rate, and with a sparse load.
+func (b *bench) latency(ctx context.Context, saturation float64) ([]Latency, error) {
+	out := []Latency{{Rate: saturation / 2}, {Rate: sparse}}
+	for i := range out {
+		if err := errors.Join(b.open(ctx, &out[i]), b.bare(ctx, &out[i])); err != nil {
+			return nil, fmt.Errorf("latency: %w", err)
+		}
+	}
+	return out, nil
+}
+
+func (b *bench) open(ctx context.Context, l *Latency) (err error) {
+	dir, remove, err := b.fresh()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, remove()) }()
+	s, err := openSync(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	times, err := arrive(ctx, s, b.Time, l.Rate)
+	l.P50, l.P99 = quantiles(times)
+	return err
+}
+
+func (b *bench) bare(ctx context.Context, l *Latency) (err error) {
+	dir, remove, err := b.fresh()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, remove()) }()
+	f := &file{dir: dir, size: 64 << 20}
+	m := f.segment(0)
+	if m.err != nil {
+		return m.err
+	}
+	defer func() { err = errors.Join(err, m.f.Close()) }()
+	var times []time.Duration
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	p := newPace(l.Rate)
+	const size = 448
+	for start, off := time.Now(), int64(0); time.Since(start) < b.Time && off+size <= f.size && ctx.Err() == nil; off += size {
+		if p.next(); time.Until(p.due) > 0 {
+			nap(time.Until(p.due))
+		}
+		began := time.Now()
+		if err := writeSync(m.f, off, size); err != nil {
+			return err
+		}
+		times = append(times, time.Since(began))
+	}
+	l.Bare, l.BareP99 = quantiles(times)
+	return ctx.Err()
+}
+
+func writeSync(f disk.File, off int64, n int) error {
+	b := make([]byte, n)
+	b[0] = 1
+	if _, err := f.WriteAt(b, off); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// rootKey reads the first chain key of the log in a folder.
+func rootKey(dir string) ([]byte, error) { return os.ReadFile(filepath.Join(dir, "root")) }

@@ -181,6 +181,49 @@ ledger {
 
   # Put a signed receipt on every answer, refusals too. Without, an answer still names its record.
   receipts = true
+
+  # Least time between two checkpoints that witnesses are asked to cosign, 0s to 1h; 0s asks for each.
+  # Danger: a long one leaves that much of the ledger open to be cut back unseen.
+  witness_every = "1s"
+
+  # Longest a checkpoint, or a start, waits for witnesses, 100ms to 1m. It never holds up a call.
+  witness_timeout = "2s"
+
+  # Others who cosign this ledger's checkpoints; none by default, and then nobody but this gateway vouches
+  # that its ledger was not cut back. A start behind what one of them saw is refused.
+  #
+  # witness "corp" {
+  #   # Its prefix, below which add-checkpoint lies (C2SP tlog-witness); required.
+  #   url = "https://witness.example/corp"
+  #   # Its verifier key, of type 0x04 or 0x06; required. Nothing it says counts but what this key signed.
+  #   key = "witness.example/corp+69a7b9ee+BId5sBCTstETJSalU7AbUnVAWb4LjgrMrS2YfpQadnLF"
+  #   # Refuse to start while it does not say what it saw. Danger: its outage is then this gateway's.
+  #   required = false
+  # }
+}
+
+# What this gateway does for others' logs: it remembers how long it saw each, and cosigns only what
+# continues it. Served on the control port below /witness/, without a key: a checkpoint's signature is what
+# lets it in.
+witness {
+  # Name of its cosignatures' keys; empty: HOST/witness/INSTANCE, of the ledger's origin and instance.
+  # Danger: under a new name it is another witness, which nobody knows and which forgets what it saw.
+  name = ""
+
+  # Submissions of one address a second, 0.1 to 10000; 429 beyond. A log submits once a second.
+  rate = 10
+
+  # Submissions of one address at once, 1 to 100000.
+  burst = 20
+
+  # The logs that it watches; none by default, and then all of /witness/ is answered 404.
+  #
+  # log "peer" {
+  #   # The first line of its checkpoints; required.
+  #   origin = "peer.example/ledger/_checkpoints/main"
+  #   # Its verifier keys, of type 0x01, 0x04 or 0x06; required. One of them must have signed.
+  #   keys = ["peer.example/ledger/_instance/main+621fdab8+AcjBWVnndzm84zFh3yn9DBMhlrwHJvfE7IHz2LtCyEfk"]
+  # }
 }
 
 # Plans and the tokens that stand for them.

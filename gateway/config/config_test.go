@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"os"
@@ -56,34 +57,40 @@ func TestLoadingTheShippedFileEqualsLoadingNothing(t *testing.T) {
 }
 
 // written reads the shipped file line by line: the path of every setting it states, with its comment.
-// Labelled blocks stand there as examples behind "# "; those lines are read as if live.
+// Labelled blocks stand there as examples behind "# ", some inside a section; those lines are read as if live.
 func written(t *testing.T) (paths map[string]string, example string) {
 	t.Helper()
 	paths = map[string]string{}
-	section, inExample, comment := "", false, ""
+	section, block, inExample, comment := "", "", false, ""
 	var ex strings.Builder
 	for line := range strings.SplitSeq(shipped(t), "\n") {
-		if strings.HasPrefix(line, "# ") && strings.HasSuffix(line, "\" {") {
-			inExample = true
+		text := strings.TrimSpace(line)
+		if strings.HasPrefix(text, "# ") && strings.HasSuffix(text, "\" {") {
+			if inExample = true; section != "" {
+				ex.WriteString(section + " {\n")
+			}
 		}
 		if inExample {
-			line = strings.TrimPrefix(strings.TrimPrefix(line, "#"), " ")
-			ex.WriteString(line + "\n")
+			text = strings.TrimSpace(strings.TrimPrefix(text, "#"))
+			ex.WriteString(text + "\n")
 		}
-		text := strings.TrimSpace(line)
 		name, _, isSetting := strings.Cut(text, " = ")
 		switch {
 		case strings.HasPrefix(text, "#"):
 			comment += text
 			continue
 		case strings.HasSuffix(text, "\" {"):
-			section = strings.Fields(text)[0] + ".*."
+			block = strings.TrimPrefix(section+"."+strings.Fields(text)[0]+".*", ".")
 		case strings.HasSuffix(text, " {"):
-			section = strings.Fields(text)[0] + "."
+			section = strings.Fields(text)[0]
+		case text == "}" && inExample:
+			if block, inExample = "", false; section != "" {
+				ex.WriteString("}\n")
+			}
 		case text == "}":
-			section, inExample = "", false
+			section = ""
 		case isSetting:
-			paths[section+name] = comment
+			paths[strings.TrimPrefix(cmp.Or(block, section)+"."+name, ".")] = comment
 		}
 		comment = ""
 	}
@@ -118,6 +125,9 @@ func TestTheExamplesInTheShippedFileAreValid(t *testing.T) {
 	}
 	want := config.DefaultServer()
 	want.Tenant, want.URL, want.Credential, want.Labels = "demo", "https://files.example/mcp", "files-token", []string{"internal"}
+	if w := c.Ledger.Witnesses["corp"]; w.URL != "https://witness.example/corp" || w.Key == "" || w.Required || len(c.Witness.Logs["peer"].Keys) != 1 {
+		t.Errorf("got %+v %+v", c.Ledger, c.Witness)
+	}
 	if !reflect.DeepEqual(c.Servers["files"], want) || c.Issuers["planner"].Issuer != "https://planner.example" {
 		t.Errorf("got %+v %+v", c.Servers, c.Issuers)
 	}

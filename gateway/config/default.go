@@ -45,8 +45,9 @@ func unsettled() Config {
 		Ledger: Ledger{
 			Origin: "gatewright.local", Instance: "main", Sync: "sync",
 			Deadline: 2 * time.Second, Queue: 16 << 10, CheckpointEvery: time.Second,
-			Arguments: "sealed", Receipts: true,
+			Arguments: "sealed", Receipts: true, WitnessEvery: time.Second, WitnessTimeout: 2 * time.Second,
 		},
+		Witness: Witness{Rate: 10, Burst: 20},
 		Intent: Intent{
 			Issuer: "gatewright", Audience: "gatewright",
 			TokenTTL: 15 * time.Minute, MaxTokenTTL: 24 * time.Hour, PlanTTL: 24 * time.Hour,
@@ -93,6 +94,9 @@ func DefaultLogin() Login {
 }
 
 func defaultElement(t reflect.Type) reflect.Value {
+	if t == reflect.TypeFor[WitnessedLog]() {
+		return reflect.ValueOf(WitnessedLog{Keys: []string{}})
+	}
 	if t == reflect.TypeFor[Login]() {
 		return reflect.ValueOf(DefaultLogin())
 	}

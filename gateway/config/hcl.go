@@ -46,32 +46,37 @@ func (p *parser) Unmarshal(doc []byte) (map[string]any, error) {
 }
 
 func (p *parser) top(body *hclsyntax.Body) (map[string]any, error) {
-	out, err := p.attributes(p.schema.root, "", body)
+	return p.level(p.schema.root, "", body)
+}
+
+// level reads the settings and then the blocks of one level.
+func (p *parser) level(b *block, label string, body *hclsyntax.Body) (map[string]any, error) {
+	out, err := p.attributes(b, label, body)
 	if err != nil {
 		return nil, err
 	}
 	first := map[string]hcl.Pos{}
-	for _, b := range body.Blocks {
-		at := b.TypeRange.Start
-		sub, ok := p.schema.root.blocks[b.Type]
+	for _, h := range body.Blocks {
+		at := h.TypeRange.Start
+		sub, ok := b.blocks[h.Type]
 		if !ok {
-			return nil, problemAt(p.name, at, "%w", p.schema.unknownBlock(b.Type))
+			return nil, problemAt(p.name, at, "%w", p.schema.strayBlock(b, h.Type))
 		}
-		label, err := p.label(sub, b)
+		label, err := p.label(sub, h)
 		if err != nil {
 			return nil, err
 		}
-		if was, dup := first[b.Type+"."+label]; dup {
-			return nil, problemAt(p.name, at, "duplicate section %s; first at line %d", strings.TrimSpace(b.Type+" "+quoted(label)), was.Line)
+		if was, dup := first[h.Type+"."+label]; dup {
+			return nil, problemAt(p.name, at, "duplicate section %s; first at line %d", strings.TrimSpace(h.Type+" "+quoted(label)), was.Line)
 		}
-		first[b.Type+"."+label] = at
-		inner, err := p.section(sub, label, b.Body)
+		first[h.Type+"."+label] = at
+		inner, err := p.level(sub, label, h.Body)
 		if err != nil {
 			return nil, err
 		}
 		place(out, sub, label, inner)
 		if sub.labelled {
-			p.origin[b.Type+"."+label] = problemAt(p.name, at, "").Where
+			p.origin[sub.name+"."+label] = problemAt(p.name, at, "").Where
 		}
 	}
 	return out, nil
@@ -80,13 +85,13 @@ func (p *parser) top(body *hclsyntax.Body) (map[string]any, error) {
 // place puts a section's settings where koanf looks for them.
 func place(out map[string]any, b *block, label string, inner map[string]any) {
 	if !b.labelled {
-		out[b.name] = inner
+		out[b.word] = inner
 		return
 	}
-	group, ok := out[b.name].(map[string]any)
+	group, ok := out[b.word].(map[string]any)
 	if !ok {
 		group = map[string]any{}
-		out[b.name] = group
+		out[b.word] = group
 	}
 	group[label] = inner
 }
@@ -95,30 +100,16 @@ func place(out map[string]any, b *block, label string, inner map[string]any) {
 func (p *parser) label(b *block, h *hclsyntax.Block) (string, error) {
 	switch {
 	case !b.labelled && len(h.Labels) > 0:
-		return "", problemAt(p.name, h.LabelRanges[0].Start, "%s takes no name: write %s { ... }", b.name, b.name)
+		return "", problemAt(p.name, h.LabelRanges[0].Start, "%s takes no name: write %s { ... }", b.word, b.word)
 	case !b.labelled:
 		return "", nil
 	case len(h.Labels) != 1:
-		return "", problemAt(p.name, h.TypeRange.Start, "%s takes one name: write %s \"name\" { ... }", b.name, b.name)
+		return "", problemAt(p.name, h.TypeRange.Start, "%s takes one name: write %s \"name\" { ... }", b.word, b.word)
 	}
-	if err := checkLabel(b.name, h.Labels[0]); err != nil {
+	if err := checkLabel(b.word, h.Labels[0]); err != nil {
 		return "", problemAt(p.name, h.LabelRanges[0].Start, "%w", err)
 	}
 	return h.Labels[0], nil
-}
-
-func (p *parser) section(b *block, label string, body *hclsyntax.Body) (map[string]any, error) {
-	if len(body.Blocks) > 0 {
-		inner := body.Blocks[0]
-		if _, ok := b.settings[inner.Type]; ok {
-			return nil, problemAt(p.name, inner.TypeRange.Start, "%s in %s is a setting: write %s = VALUE", inner.Type, b.name, inner.Type)
-		}
-		if _, ok := p.schema.root.blocks[inner.Type]; ok {
-			return nil, problemAt(p.name, inner.TypeRange.Start, "%s stands at the top of the file, not in %s", inner.Type, b.name)
-		}
-		return nil, problemAt(p.name, inner.TypeRange.Start, "unknown section %q in %s: it has only settings", inner.Type, b.name)
-	}
-	return p.attributes(b, label, body)
 }
 
 // attributes converts the settings of one level, in the order of the file.

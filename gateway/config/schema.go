@@ -17,13 +17,15 @@ type schema struct {
 	settings []*setting // in the order of the fields
 }
 
-// block is a level of the file: the top, a section, or the inside of a labelled block.
+// block is a level of the file: the top, a section, or the inside of a labelled block, which stands at the top or in a
+// section.
 type block struct {
-	name     string // "" at the top
+	name     string // its path: "" at the top, "ledger", "ledger.witness"
+	word     string // how it is written: "witness"
 	labelled bool   // server "name" { }
 	settings map[string]*setting
 	blocks   map[string]*block
-	index    int          // field of Config
+	index    []int        // field below Config
 	elem     reflect.Type // of a labelled block: what each one decodes into
 }
 
@@ -48,9 +50,9 @@ func newSchema() *schema {
 		switch {
 		case name == "-":
 		case f.Type.Kind() == reflect.Struct:
-			s.addBlock(&block{name: name, index: i}, f.Type, []int{i})
+			s.addBlock(s.root, &block{name: name, word: name, index: []int{i}}, f.Type, []int{i})
 		case f.Type.Kind() == reflect.Map:
-			s.addBlock(&block{name: name, index: i, labelled: true, elem: f.Type.Elem()}, f.Type.Elem(), nil)
+			s.addBlock(s.root, &block{name: name, word: name, index: []int{i}, labelled: true, elem: f.Type.Elem()}, f.Type.Elem(), nil)
 		default:
 			s.add(s.root, newSetting(s.root, f, []int{i}))
 		}
@@ -58,14 +60,38 @@ func newSchema() *schema {
 	return s
 }
 
-func (s *schema) addBlock(b *block, t reflect.Type, index []int) {
-	b.settings = map[string]*setting{}
-	s.root.blocks[b.name] = b
+func (s *schema) addBlock(parent, b *block, t reflect.Type, index []int) {
+	b.settings, b.blocks = map[string]*setting{}, map[string]*block{}
+	parent.blocks[b.word] = b
 	for i := range t.NumField() {
-		if f := t.Field(i); f.Tag.Get("koanf") != "-" {
-			s.add(b, newSetting(b, f, append(slices.Clone(index), i)))
+		f := t.Field(i)
+		name, at := f.Tag.Get("koanf"), append(slices.Clone(index), i)
+		switch {
+		case name == "-":
+		case f.Type.Kind() == reflect.Map && !b.labelled:
+			s.addBlock(b, &block{name: b.name + "." + name, word: name, index: at, labelled: true, elem: f.Type.Elem()}, f.Type.Elem(), nil)
+		default:
+			s.add(b, newSetting(b, f, at))
 		}
 	}
+}
+
+// groups lists the labelled blocks of the top and of the sections, in the order of their paths.
+func (s *schema) groups() []*block {
+	all := map[string]*block{}
+	for _, b := range s.root.blocks {
+		for _, sub := range b.blocks {
+			all[sub.name] = sub
+		}
+		if b.labelled {
+			all[b.name] = b
+		}
+	}
+	list := make([]*block, 0, len(all))
+	for _, name := range keys(all) {
+		list = append(list, all[name])
+	}
+	return list
 }
 
 func (s *schema) add(b *block, set *setting) {
@@ -119,16 +145,20 @@ func (s *schema) find(path string) (*setting, error) {
 	if !ok {
 		return nil, s.unknownBlock(parts[0])
 	}
-	if !b.labelled && len(parts) == 2 {
-		return s.setting(b, parts[1])
+	rest := parts[1:]
+	if sub := b.blocks[rest[0]]; sub != nil && len(rest) > 1 {
+		b, rest = sub, rest[1:]
 	}
-	if !b.labelled || len(parts) != 3 {
+	if !b.labelled && len(rest) == 1 {
+		return s.setting(b, rest[0])
+	}
+	if !b.labelled || len(rest) != 2 {
 		return nil, fmt.Errorf("there is no setting %q: sections are one level deep, %s blocks carry a name", path, labelledNames(s))
 	}
-	if err := checkLabel(b.name, parts[1]); err != nil {
+	if err := checkLabel(b.word, rest[0]); err != nil {
 		return nil, err
 	}
-	return s.setting(b, parts[2])
+	return s.setting(b, rest[1])
 }
 
 func (s *schema) setting(b *block, name string) (*setting, error) {
@@ -149,6 +179,9 @@ func (s *schema) unknownSetting(b *block, name string) error {
 	}
 	if _, ok := s.root.blocks[name]; ok && b.name == "" {
 		return fmt.Errorf("%s; %s is a section: write %s { ... }", text, name, name)
+	}
+	if sub := b.blocks[name]; sub != nil && sub.labelled && b.name != "" {
+		return fmt.Errorf("%s; %s is a block: write %s \"name\" { ... }", text, name, name)
 	}
 	for _, set := range s.settings {
 		if set.name == name && set.section != b.name {
@@ -175,6 +208,23 @@ func (s *schema) unknownBlock(name string) error {
 	return errors.New(text)
 }
 
+// strayBlock is the error for a block that does not belong into b.
+func (s *schema) strayBlock(b *block, word string) error {
+	if b.name == "" {
+		return s.unknownBlock(word)
+	}
+	if _, ok := b.settings[word]; ok {
+		return fmt.Errorf("%s in %s is a setting: write %s = VALUE", word, b.name, word)
+	}
+	if _, ok := s.root.blocks[word]; ok {
+		return fmt.Errorf("%s stands at the top of the file, not in %s", word, b.name)
+	}
+	if len(b.blocks) > 0 {
+		return fmt.Errorf("unknown section %q in %s: it has settings and %s blocks", word, b.name, strings.Join(keys(b.blocks), ", "))
+	}
+	return fmt.Errorf("unknown section %q in %s: it has only settings", word, b.name)
+}
+
 // decode copies the merged settings over the defaults.
 func (s *schema) decode(k *koanf.Koanf) Config {
 	c := unsettled()
@@ -184,11 +234,9 @@ func (s *schema) decode(k *koanf.Koanf) Config {
 			assign(root.FieldByIndex(set.index), k.Get(path))
 		}
 	}
-	for _, b := range s.root.blocks {
-		if !b.labelled {
-			continue
-		}
-		m := reflect.MakeMap(root.Field(b.index).Type())
+	for _, b := range s.groups() {
+		field := root.FieldByIndex(b.index)
+		m := reflect.MakeMap(field.Type())
 		for _, label := range k.MapKeys(b.name) {
 			elem := reflect.New(b.elem).Elem()
 			elem.Set(defaultElement(b.elem))
@@ -200,7 +248,7 @@ func (s *schema) decode(k *koanf.Koanf) Config {
 			m.SetMapIndex(reflect.ValueOf(label), elem)
 		}
 		if m.Len() > 0 {
-			root.Field(b.index).Set(m)
+			field.Set(m)
 		}
 	}
 	return c

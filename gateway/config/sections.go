@@ -17,6 +17,7 @@ type Config struct {
 	Proxy      Proxy             `koanf:"proxy"`
 	Control    Control           `koanf:"control"`
 	Ledger     Ledger            `koanf:"ledger"`
+	Witness    Witness           `koanf:"witness"`
 	Intent     Intent            `koanf:"intent"`
 	Issuers    map[string]Issuer `koanf:"issuer"`
 	Identity   Identity          `koanf:"identity"`
@@ -137,36 +138,6 @@ type Control struct {
 	// Profiles serves /debug/pprof to admin keys and to loopback. Default false. Danger: a profile shows
 	// command line and memory of the process.
 	Profiles bool `koanf:"profiles"`
-}
-
-// Ledger is the record of what happened.
-type Ledger struct {
-	// Origin is the host part of the log's name in checkpoints and receipts (HOST/ledger/TENANT/INSTANCE).
-	// Default "gatewright.local". Danger: changing it starts new logs for every verifier.
-	Origin string `koanf:"origin"`
-	// Instance is this gateway's part of that name; two gateways must differ. Default "main".
-	Instance string `koanf:"instance"`
-	// Sync is "sync" (an acknowledged record survives a power cut) or "write" (it survives the process
-	// being killed, not the machine). Default sync. Danger: write can lose the last records, and with
-	// them counted uses, in a power cut.
-	Sync string `koanf:"sync" oneof:"sync,write"`
-	// Segment is the size of one file of the log. Default auto: 64MiB, in development 4MiB; two spare
-	// ones are allocated ahead, so that a full disk is known before it is met.
-	Segment Size `koanf:"segment" auto:"true" min:"1MiB" max:"1GiB"`
-	// Deadline is the longest a call waits for its record to be durable; later it is refused. Default 2s:
-	// virtual and spinning disks stall a second while they flush others' writes, and shorter waits would
-	// turn each stall into refused calls. Danger: long ones let callers pile up in front of a sick disk.
-	Deadline time.Duration `koanf:"deadline" min:"10ms" max:"1m"`
-	// Queue bounds the records that wait for the disk; a call beyond is refused. Default 16384.
-	Queue int `koanf:"queue" min:"1" max:"1048576"`
-	// CheckpointEvery is the time between signed checkpoints of a log that grew. Default 1s.
-	CheckpointEvery time.Duration `koanf:"checkpoint_every" min:"100ms" max:"1h"`
-	// Arguments is what a record keeps of a call's arguments: "sealed" (encrypted under the subject's
-	// key, erasable, replayable) or "commit" (a salted hash only). Default sealed.
-	Arguments string `koanf:"arguments" oneof:"sealed,commit"`
-	// Receipts adds a signed receipt to every answer, refusals too. Default true; without them an answer
-	// still names its record.
-	Receipts bool `koanf:"receipts"`
 }
 
 // Intent is plans and the tokens that stand for them.

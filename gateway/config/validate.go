@@ -24,7 +24,7 @@ func (c Config) Validate() error {
 	if err := c.validateRanges(); err != nil {
 		return err
 	}
-	checks := []func() error{c.validateData, c.validateProxy, c.validateControl, c.validateLedger, c.validateIntent, c.validateIssuers, c.validateServers, c.validateConnectors, c.validateFilters, c.validateLogins, c.validateApprovals}
+	checks := []func() error{c.validateData, c.validateProxy, c.validateControl, c.validateLedger, c.validateWitnesses, c.validateWitness, c.validateIntent, c.validateIssuers, c.validateServers, c.validateConnectors, c.validateFilters, c.validateLogins, c.validateApprovals}
 	for _, check := range checks {
 		if err := check(); err != nil {
 			return err
@@ -49,15 +49,12 @@ func (c Config) validateRanges() error {
 			return err
 		}
 	}
-	for _, name := range keys(s.root.blocks) {
-		b := s.root.blocks[name]
-		if !b.labelled {
-			continue
-		}
-		for _, label := range sortedLabels(root.Field(b.index)) {
+	for _, b := range s.groups() {
+		field := root.FieldByIndex(b.index)
+		for _, label := range sortedLabels(field) {
 			for _, key := range keys(b.settings) {
 				set := b.settings[key]
-				elem := root.Field(b.index).MapIndex(reflect.ValueOf(label))
+				elem := field.MapIndex(reflect.ValueOf(label))
 				if err := set.inRange(set.path(label), elem.FieldByIndex(set.index)); err != nil {
 					return err
 				}

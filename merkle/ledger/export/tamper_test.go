@@ -75,7 +75,10 @@ var content = []tampering{
 		l[len(l)-2] = bytes.TrimSuffix(l[len(l)-2], []byte("\n"))
 		return l
 	})},
-	{"a carriage return", onLines(func(_ *world, l [][]byte) [][]byte { l[1] = append(bytes.TrimSuffix(l[1], []byte("\n")), "\r\n"...); return l })},
+	{"a carriage return", onLines(func(_ *world, l [][]byte) [][]byte {
+		l[1] = append(bytes.TrimSuffix(l[1], []byte("\n")), "\r\n"...)
+		return l
+	})},
 	{"other runs in the proof", onText("proof", "\n1\n", "\n0-1\n")},
 	{"a run split in two", onText("proof", "\n7\n", "\n7\n8\n")},
 	{"a hash of the proof changed", func(t *testing.T, _ *world, parts []part) []part {

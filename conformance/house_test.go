@@ -34,6 +34,7 @@ var floors = map[string]int{
 var doors = map[string][]string{
 	"github.com/go-json-experiment/":        {"merkle/canon"},
 	"golang.org/x/mod/":                     {"merkle/ledger"},
+	"github.com/go-pdf/":                    {"merkle/ledger/export/report"},
 	"filippo.io/mldsa":                      {"merkle/ledger/mldsa"},
 	"github.com/dgraph-io/badger/":          {"store/badger"},
 	"github.com/jackc/pgx/":                 {"store/postgres"},

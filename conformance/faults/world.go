@@ -72,7 +72,8 @@ type world struct {
 	runtime  *wasm.Runtime
 	filter   *filterSeam
 	main     *wal.Log
-	follow   func([]wal.Event)
+	standing chan struct{} // closed when the register of plans stands
+	followed chan struct{} // closed when nobody follows main
 	book     *book
 	plans    *plans.Register
 	line     *pipeline.Line
@@ -218,35 +219,52 @@ func (w *world) openLog(ctx context.Context, name string, change func(*wal.Optio
 // startMain opens the ledger that is in force where no disk is at fault.
 func (w *world) startMain(ctx context.Context) (err error) {
 	w.main, err = w.openLog(ctx, "main", func(o *wal.Options) {
-		o.Sync, o.Followers = wal.SyncWrite, []func([]wal.Event){w.follow} // a slow disk is the concern of the disk's faults
+		o.Sync = wal.SyncWrite // a slow disk is the concern of the disk's faults
 	})
 	if err == nil {
 		w.book.log.Store(w.main)
+		w.followed = make(chan struct{})
+		go w.follow(w.main, w.followed)
 	}
 	return err
 }
 
 // restart ends the ledger and opens it again, as a gateway that is started anew does.
 func (w *world) restart(ctx context.Context) error {
-	if err := w.main.Close(ctx); err != nil {
+	if err := w.closeMain(ctx); err != nil {
 		return err
 	}
 	return w.startMain(ctx)
 }
 
-func (w *world) openLedger(ctx context.Context) (err error) {
-	standing := make(chan struct{})
-	defer close(standing)
-	w.follow = func(events []wal.Event) {
-		<-standing
+// closeMain ends the ledger, and whoever follows it after the last event.
+func (w *world) closeMain(ctx context.Context) error {
+	err := w.main.Close(ctx)
+	if err == nil {
+		<-w.followed
+	}
+	return err
+}
+
+// follow tells the register of plans, once it stands, what is in the ledger.
+func (w *world) follow(log *wal.Log, ended chan<- struct{}) {
+	defer close(ended)
+	_ = log.Follow(context.Background(), wal.Cursor{}, func(_ context.Context, events []wal.Event, _ wal.Cursor) error {
+		<-w.standing
 		if w.plans != nil {
 			w.plans.Follow(events)
 		}
-	}
+		return nil
+	}) // it ends with the ledger
+}
+
+func (w *world) openLedger(ctx context.Context) (err error) {
+	w.standing = make(chan struct{})
+	defer close(w.standing)
 	if err := w.startMain(ctx); err != nil {
 		return err
 	}
-	w.atEnd(func(ctx context.Context) error { return w.main.Close(ctx) })
+	w.atEnd(w.closeMain)
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return err

@@ -78,6 +78,7 @@ type planOut struct {
 		Steps   []step  `json:"steps" nullable:"false"`
 		History []event `json:"history" nullable:"false" doc:"oldest first"`
 		Lost    int     `json:"lost" doc:"events after the first that are only in the ledger"`
+		Partial bool    `json:"partial,omitempty" doc:"the first events are only in the ledger: the plan had ended when the gateway was started"`
 	}
 }
 
@@ -145,7 +146,7 @@ func (a *API) getPlan(ctx context.Context, c *call, in *planPath) (*planOut, err
 	}
 	out := &planOut{}
 	b := &out.Body
-	b.Plan, b.Lost, b.Steps, b.History = shapePlan(&summary), history.Lost, []step{}, []event{}
+	b.Plan, b.Lost, b.Partial, b.Steps, b.History = shapePlan(&summary), history.Lost, history.Partial, []step{}, []event{}
 	for _, s := range captured.Steps {
 		after := s.After
 		if after == nil {

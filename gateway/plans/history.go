@@ -25,6 +25,9 @@ type Event struct {
 type History struct {
 	Events []Event `json:"events"`
 	Lost   int     `json:"lost"`
+	// Partial says that the beginning is only in the ledger: the register was started after it, and by then the plan had
+	// ended.
+	Partial bool `json:"partial,omitempty"`
 }
 
 // allDone is the reason that goes with an automatic completion.
@@ -33,6 +36,20 @@ const allDone = "all steps done"
 // maxOpen bounds the steps taken whose outcome is awaited. Beyond it a settled record that does not name its plan
 // is not followed, which only keeps that plan from completing by itself.
 const maxOpen = 1 << 16
+
+// Begins is when the oldest plan that may still be worked on was captured, false when there is none: what happened before
+// need not be followed. Plans that have ended keep of their history what was followed.
+func (r *Register) Begins() (time.Time, bool) {
+	now, first := r.deps.Now().Unix(), int64(0)
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, e := range r.byID {
+		if e.row.state(now) == Active && (first == 0 || e.row.Created < first) {
+			first = e.row.Created
+		}
+	}
+	return time.Unix(first, 0), first != 0
+}
 
 // Follow takes up ledger events, in order; those it has seen are passed over. A plan whose steps are all
 // limited and all settled ok as often as they may be taken is completed soon after, by another goroutine:
@@ -111,5 +128,6 @@ func (e *entry) allDone() bool {
 func (e *entry) history() History {
 	e.events.Lock()
 	defer e.events.Unlock()
-	return History{Events: append([]Event{}, e.past...), Lost: e.lost}
+	partial := len(e.past) == 0 || e.past[0].Kind != ledger.Plan.String()
+	return History{Events: append([]Event{}, e.past...), Lost: e.lost, Partial: partial}
 }

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 
@@ -10,8 +9,7 @@ import (
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 )
 
-// openLedger opens the ledger and, on it, the register of plans. The register follows the ledger, whose history is
-// told to it once it stands.
+// openLedger opens the ledger and, on it, the register of plans, which follows the ledger.
 func (g *Gateway) openLedger(ctx context.Context) error {
 	if err := g.openVerifier(); err != nil {
 		return err
@@ -20,13 +18,6 @@ func (g *Gateway) openLedger(ctx context.Context) error {
 		return err
 	}
 	c := g.o.Config.Ledger
-	standing := make(chan struct{})
-	follow := func(events []wal.Event) {
-		<-standing
-		if g.plans != nil {
-			g.plans.Follow(events)
-		}
-	}
 	wc := wal.Config{
 		Sync: c.Sync, SegmentBytes: int64(c.Segment), Deadline: c.Deadline, Checkpoint: c.CheckpointEvery, QueueRecords: c.Queue,
 	}
@@ -38,16 +29,19 @@ func (g *Gateway) openLedger(ctx context.Context) error {
 		Config: wc, Dir: g.dir.Join("ledger"), Instance: c.Instance, Origin: c.Origin, Signer: g.keys.ledger,
 		ChainKeyFile: g.dir.Join("keys", "ledger.chain"), RootKeyFile: g.dir.Join("keys", "ledger.k0"),
 		WrapKey: wrap, UnwrapKey: unwrap,
-		Now: g.o.Now, Rand: g.o.Rand, Followers: []func([]wal.Event){follow},
+		Now: g.o.Now, Rand: g.o.Rand,
 	})
 	if err != nil {
-		close(standing)
 		return err
 	}
 	g.ledger, g.published = b.Log, b.Publisher
-	err = g.openPlans(ctx)
-	close(standing)
-	return errors.Join(err, g.publishKey())
+	if err := g.openPlans(ctx); err != nil {
+		return err
+	}
+	if err := g.followPlans(ctx); err != nil {
+		return err
+	}
+	return g.publishKey()
 }
 
 // ledgerThere refuses a used data folder whose ledger is gone: an empty one in its place would hide that.

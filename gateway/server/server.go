@@ -62,6 +62,7 @@ type Gateway struct {
 	vault     *vault.Vault
 	tools     *catalogue.Catalogue
 	plans     *plans.Register
+	unfollow  func() // ends the register's following
 	client    *upstream.Client
 	bundles   *bundles
 	keys      *keys
@@ -258,6 +259,9 @@ func (g *Gateway) Close() error {
 	errs = append(errs, within(closeGrace, g.connectors.stop))
 	if g.client != nil {
 		g.client.Close()
+	}
+	if g.unfollow != nil {
+		g.unfollow()
 	}
 	if g.plans != nil {
 		g.plans.Close()

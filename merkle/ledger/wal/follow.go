@@ -1,10 +1,10 @@
 package wal
 
 import (
-	"errors"
+	"context"
 	"fmt"
-	"os"
 	"sync"
+	"sync/atomic"
 
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/ledger"
@@ -31,6 +31,8 @@ type Event struct {
 	Code    string
 	Outcome string
 	Verdict string
+	Status  int    // upstream's status
+	Micros  uint64 // duration of the call
 }
 
 func eventOf(r *ledger.Record) Event {
@@ -40,158 +42,260 @@ func eventOf(r *ledger.Record) Event {
 	}
 	return Event{
 		Tenant: r.Tenant, ID: r.ID, Time: r.Time, Kind: r.Kind, Plan: r.Plan, PlanID: r.PlanID, Step: step,
-		Token: r.Token, Agent: r.Agent, User: r.User, Op: r.Op, Server: r.Server, Tool: r.Tool,
-		Of: r.Of, Code: r.Code, Outcome: r.Outcome, Verdict: r.Verdict,
+		Token: r.Token, Agent: r.Agent, User: r.User, Op: r.Op, Server: r.Server, Tool: r.Tool, Of: r.Of, Code: r.Code,
+		Outcome: r.Outcome, Verdict: r.Verdict, Status: r.Status, Micros: r.Micros,
 	}
 }
 
-// Bounds of following: what is kept in memory for slow followers (about 60 MiB), and what is delivered at once.
+// Bounds of following.
 const (
-	maxEvents  = 1 << 18
-	eventChunk = 512
+	// eventChunk is how many events are delivered at once, at most.
+	eventChunk = 256
+	// recentChunks chunks of recent events are kept for followers that keep up, about 5 MiB; who is further behind reads
+	// the disk. Nothing is kept while nobody follows.
+	recentChunks = 32
 )
 
-// follower feeds the followers: from memory while they keep up, from the disk when they do not.
+// recent is a run of events. It is written by the committing goroutine and read by followers without a lock: what stands
+// below n does not change. A chunk that is dropped lets go of those after it, so that a follower that hangs holds one.
+type recent struct {
+	from   place // where the log ended before the first
+	events [eventChunk]Event
+	ends   [eventChunk]place
+	n      atomic.Int32
+	next   atomic.Pointer[recent]
+	gone   atomic.Bool
+}
+
+// follower is what followers share: the end of the log, and its last events.
 type follower struct {
-	mu   sync.Mutex // guards all below
-	live bool       // buf has everything from where the followers stand
-	buf  []Event
-	next place // where reading from the disk goes on
-	tip  place // durable end of the log
-	wake chan struct{}
+	mu          sync.Mutex // guards all below
+	tip         place      // durable end of the log
+	total       uint64     // records up to there
+	taps        []*tap
+	first, last *recent
+	chunks      int
 }
 
-func newFollower(tip place) *follower {
-	return &follower{tip: tip, wake: make(chan struct{}, 1)}
+func newFollower(tip place) *follower { return &follower{tip: tip} }
+
+// count notes how many records the log begins with.
+func (f *follower) count(chains map[string]*chain) {
+	for _, c := range chains {
+		f.total += c.front.Size()
+	}
 }
 
-// offer takes up a durable batch. It never waits.
-func (f *follower) offer(q []*item, start, end place) {
+// offer takes up a durable batch. It waits for nobody who follows.
+func (f *follower) offer(q []*item, _, end place) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.tip = end
-	if f.live && len(f.buf)+len(q) > maxEvents {
-		f.live, f.next = false, start
-	}
-	if f.live {
-		for _, it := range q {
-			if it.fate == nil {
-				f.buf = append(f.buf, it.event)
-			}
+	follows := len(f.taps) > 0
+	for _, it := range q {
+		if it.fate != nil {
+			continue
+		}
+		f.total++
+		if follows {
+			f.keep(it)
 		}
 	}
-	kick(f.wake)
+	f.tip = end
+	for _, t := range f.taps {
+		kick(t.wake)
+	}
 }
 
+// keep adds an event to the last chunk, or to a new one.
+func (f *follower) keep(it *item) {
+	c := f.last
+	if c == nil || c.n.Load() == eventChunk {
+		c = f.grow()
+	}
+	n := c.n.Load()
+	c.events[n] = it.event
+	c.ends[n] = place{it.at.segment, it.at.off + int64(frameSize(it.leafLen, len(it.buf)-it.leafLen))}
+	c.n.Store(n + 1)
+}
+
+func (f *follower) grow() *recent {
+	c := &recent{from: f.tip}
+	if f.last == nil {
+		f.first, f.last, f.chunks = c, c, 1
+		return c
+	}
+	c.from = f.last.ends[eventChunk-1]
+	f.last.next.Store(c)
+	f.last = c
+	if f.chunks++; f.chunks > recentChunks {
+		old := f.first
+		f.first = old.next.Load()
+		old.gone.Store(true)
+		old.next.Store(nil)
+		f.chunks--
+	}
+	return c
+}
+
+// tap is one follower's way through the log.
+type tap struct {
+	log   *Log
+	wake  chan struct{}
+	at    place   // where it stands
+	live  *recent // nil: it reads the disk
+	index int     // in live
+	disk  past
+	spare []Event
+	lags  atomic.Bool
+}
+
+func (l *Log) tap(at place) *tap {
+	t := &tap{log: l, wake: make(chan struct{}, 1), at: at, disk: past{log: l}}
+	f := l.follow
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.taps = append(f.taps, t)
+	return t
+}
+
+func (t *tap) close() {
+	t.disk.close()
+	f := t.log.follow
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, other := range f.taps {
+		if other == t {
+			f.taps = append(f.taps[:i:i], f.taps[i+1:]...)
+			break
+		}
+	}
+	if len(f.taps) == 0 {
+		f.first, f.last, f.chunks = nil, nil, 0
+	}
+}
+
+// behind tells whether somebody reads from the disk what is no longer in memory.
 func (f *follower) behind() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return !f.live && f.next != f.tip
-}
-
-// turn returns what is to be delivered from memory, or from where the disk is to be read.
-func (f *follower) turn(spare []Event) (events []Event, from, to place, read bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	events, f.buf = f.buf, spare[:0]
-	if len(events) == 0 && !f.live {
-		if f.next == f.tip {
-			f.live = true
+	for _, t := range f.taps {
+		if t.lags.Load() {
+			return true
 		}
-		return events, f.next, f.tip, !f.live
 	}
-	return events, f.next, f.tip, false
+	return false
 }
 
-func (l *Log) runFollow() {
-	f := l.follow
-	var spare []Event
-	for ended := false; ; {
-		events, from, to, read := f.turn(spare)
-		switch {
-		case len(events) > 0:
-			l.deliver(events)
-			spare = events
-			clear(spare)
-			continue
-		case read:
-			next, err := l.replayEvents(from, to)
-			f.mu.Lock()
-			f.next = next
-			f.mu.Unlock()
-			if err == nil {
-				continue
-			}
-			l.followFailed(err)
+// Follow delivers the events after a cursor in the order of the log, first the history and then what is new, until ctx
+// ends, fn returns an error, or the log is closed (ErrClosed, after the last event). Each call has at least one event
+// and at most 256; they are read only, and fn may keep their strings but not the slice. next is the place behind them:
+// who stores it after its work was done, and goes on there later, gets every event at least once.
+//
+// Any number may follow, each at its own pace. A commit waits for none of them; who is slow is served from the disk.
+// A cursor that is not between two records is refused with ErrCursor; one before the first kept record, also when it is
+// pruned under the follower, with a *GapError that says where to go on.
+func (l *Log) Follow(ctx context.Context, from Cursor, fn func(ctx context.Context, events []Event, next Cursor) error) error {
+	at, err := l.locate(from)
+	if err != nil {
+		return fmt.Errorf("follow: %w", err)
+	}
+	t := l.tap(at)
+	defer t.close()
+	for {
+		ended := l.ended()
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
 		}
-		spare = events
+		events, next, err := t.take()
+		if err != nil {
+			return fmt.Errorf("follow: %w", err)
+		}
+		if len(events) > 0 {
+			if err := fn(ctx, events, Cursor{next}); err != nil {
+				return err
+			}
+		}
+		moved := len(events) > 0 || next != t.at
+		t.at = next
+		if moved {
+			continue
+		}
 		if ended {
-			return
+			return fmt.Errorf("follow: %w", ErrClosed)
 		}
 		select {
-		case <-f.wake:
+		case <-t.wake:
 		case <-l.written:
-			ended = true
+		case <-ctx.Done():
 		}
 	}
 }
 
-func (l *Log) deliver(events []Event) {
-	for _, fn := range l.opt.Followers {
-		fn(events)
+// ended tells whether the writer has written its last.
+func (l *Log) ended() bool {
+	select {
+	case <-l.written:
+		return true
+	default:
+		return false
 	}
 }
 
-func (l *Log) followFailed(err error) {
-	l.view.Lock()
-	l.stats.Follow = err
-	l.view.Unlock()
+// take returns the next events and the place behind them, from memory where they are there.
+func (t *tap) take() ([]Event, place, error) {
+	if t.live == nil {
+		t.attach()
+	}
+	if t.live != nil {
+		if events, next := t.recent(); len(events) > 0 || t.live != nil {
+			return events, next, nil
+		}
+	}
+	tip, _ := t.log.Tip()
+	t.lags.Store(t.at.before(tip.at))
+	if t.spare == nil {
+		t.spare = make([]Event, 0, eventChunk)
+	}
+	return t.disk.read(t.at, tip.at, t.spare)
 }
 
-// replayEvents delivers up to eventChunk events from the disk and returns where it stopped.
-func (l *Log) replayEvents(from, to place) (place, error) {
-	if len(l.opt.Followers) == 0 {
-		return to, nil
+// attach finds the follower's place among the recent events, if they reach back that far.
+func (t *tap) attach() {
+	f := t.log.follow
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := f.first
+	if c == nil || t.at.before(c.from) {
+		return
 	}
-	f, err := l.opt.FS.Open(segmentName(l.opt.Dir, from.segment), os.O_RDONLY)
-	if err != nil {
-		return from, fmt.Errorf("follow: %w", err)
+	for next := c.next.Load(); next != nil && !t.at.before(next.from); next = c.next.Load() {
+		c = next
 	}
-	defer f.Close()
-	end := l.opt.SegmentBytes
-	if size, err := f.Size(); err == nil {
-		end = size
+	t.live, t.index = c, 0
+	for t.index < int(c.n.Load()) && !t.at.before(c.ends[t.index]) {
+		t.index++
 	}
-	if from.segment == to.segment {
-		end = to.off
-	}
-	w := &window{f: f, size: end}
-	seed := frameSeed(from.segment)
-	events := make([]Event, 0, eventChunk)
-	for from.off = max(from.off, headerBytes); len(events) < eventChunk; {
-		fr, size, err := frameAt(w, from.off, seed)
-		if errors.Is(err, errEnd) && from.segment < to.segment {
-			from = place{from.segment + 1, 0}
-			break
+	t.lags.Store(false)
+	t.spare = nil
+	t.disk.close()
+}
+
+// recent returns what follows in memory. It gives up the chunk when those after it were dropped.
+func (t *tap) recent() ([]Event, place) {
+	for t.index == eventChunk {
+		next := t.live.next.Load()
+		if next == nil {
+			if t.live.gone.Load() {
+				t.live = nil
+			}
+			return nil, t.at
 		}
-		if errors.Is(err, errEnd) {
-			from = to
-			break
-		}
-		if err != nil {
-			return from, fmt.Errorf("follow segment %d: %w", from.segment, err)
-		}
-		rec, err := ledger.ParseRecord(fr.leaf)
-		if err != nil {
-			return from, fmt.Errorf("follow segment %d: %w", from.segment, err)
-		}
-		e := eventOf(&rec)
-		e.Index = fr.seq
-		events = append(events, e)
-		from.off += int64(size)
+		t.live, t.index = next, 0
 	}
-	if len(events) > 0 {
-		l.deliver(events)
+	from, n := t.index, int(t.live.n.Load())
+	if from == n {
+		return nil, t.at
 	}
-	return from, nil
+	t.index = n
+	return t.live.events[from:n], t.live.ends[n-1]
 }

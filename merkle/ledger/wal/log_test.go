@@ -305,35 +305,6 @@ func TestCallsAnEarlierBootLeftOpenAreSettledAsUnknown(t *testing.T) {
 	}
 }
 
-func TestFollowersGetHistoryThenLiveEventsInOrder(t *testing.T) {
-	o := options(t.TempDir())
-	l := open(t, o)
-	for range 300 {
-		if _, err := l.Append(t.Context(), record("acme", ledger.Admin)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	shut(t, l)
-	var got []wal.Event
-	o.Followers = []func([]wal.Event){func(e []wal.Event) { got = append(got, e...) }}
-	l = open(t, o)
-	for range 300 {
-		settle(t, l, "acme", admit(t, l, "acme", use("p", 0, 0)), ledger.OutcomeOK)
-	}
-	shut(t, l)
-	if len(got) != 900 {
-		t.Fatal(len(got), "events")
-	}
-	for i, e := range got {
-		if e.Index != uint64(i) || e.Tenant != "acme" || e.ID == "" {
-			t.Fatalf("event %d is %+v", i, e)
-		}
-	}
-	if last := got[899]; last.Kind != ledger.Settled || last.Of != got[898].ID || last.Outcome != ledger.OutcomeOK {
-		t.Fatalf("%+v", last)
-	}
-}
-
 func TestEveryReceiptOfABatchVerifiesAndNamesTheTreesLeaf(t *testing.T) {
 	l := open(t, options(t.TempDir()))
 	type pair struct {

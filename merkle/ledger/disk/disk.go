@@ -103,7 +103,10 @@ func (f osFile) Size() (int64, error) {
 	return st.Size(), nil
 }
 
-// ReadSmall reads a whole file of at most limit bytes.
+// ErrLarge is a file that is larger than what is read of its kind.
+var ErrLarge = errors.New("file is too large")
+
+// ReadSmall reads a whole file of at most limit bytes; a larger one is ErrLarge.
 func ReadSmall(disk FS, name string, limit int64) ([]byte, error) {
 	f, err := disk.Open(name, os.O_RDONLY)
 	if err != nil {
@@ -115,7 +118,7 @@ func ReadSmall(disk FS, name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	if n > limit {
-		return nil, fmt.Errorf("read %s: %d bytes, at most %d", name, n, limit)
+		return nil, fmt.Errorf("read %s: %w: %d bytes, at most %d", name, ErrLarge, n, limit)
 	}
 	b := make([]byte, n)
 	if _, err := f.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {

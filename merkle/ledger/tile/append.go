@@ -1,0 +1,207 @@
+package tile
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/gatewright/gatewright/merkle"
+	"github.com/gatewright/gatewright/merkle/ledger/disk"
+)
+
+// maxCommit is how many entries one commit takes at most. It divides the span of a tile of level 1.
+const maxCommit = 16 * Width
+
+// Append adds entries, each of at most MaxEntry bytes, and returns when they are durable. After an error the tree takes
+// no more entries and reads as before; some of these may be durable all the same, as Open finds out.
+func (t *Tree) Append(entries [][]byte) error {
+	leaves := make([]merkle.Hash, len(entries))
+	for i, e := range entries {
+		leaves[i] = merkle.LeafHash(e)
+	}
+	return t.AppendLeaves(entries, leaves)
+}
+
+// AppendLeaves is Append for a caller that has the entries' leaf hashes already.
+func (t *Tree) AppendLeaves(entries [][]byte, leaves []merkle.Hash) error {
+	if len(entries) != len(leaves) {
+		return fmt.Errorf("append tiles: %d entries, %d leaves", len(entries), len(leaves))
+	}
+	for _, e := range entries {
+		if len(e) > MaxEntry {
+			return fmt.Errorf("append tiles: %w: %d bytes", ErrEntry, len(e))
+		}
+	}
+	t.write.Lock()
+	defer t.write.Unlock()
+	for len(entries) > 0 {
+		if t.failed != nil {
+			return fmt.Errorf("append tiles: %w: %w", ErrFailed, t.failed)
+		}
+		n := commitSize(t.edge.Load().size, len(entries))
+		if err := t.commit(entries[:n], leaves[:n]); err != nil {
+			t.failed = err
+			return fmt.Errorf("append tiles: %w", err)
+		}
+		entries, leaves = entries[n:], leaves[n:]
+	}
+	return nil
+}
+
+// commitSize is how many of n entries the next commit takes: inside one bundle, or whole bundles of one tile above.
+func commitSize(size uint64, n int) int {
+	if in := int(size & (Width - 1)); in != 0 || n < Width { //nolint:gosec // below 256
+		return min(n, Width-in)
+	}
+	room := maxCommit - int(size&(maxCommit-1)) //nolint:gosec // below maxCommit
+	return min(n&^(Width-1), room)
+}
+
+// commit adds entries that cross no boundary of a tile.
+func (t *Tree) commit(entries [][]byte, leaves []merkle.Hash) error {
+	old := t.edge.Load()
+	c := change{t: t, edge: *old, dirs: map[string]bool{}}
+	bundle, err := t.partialBundle(old)
+	if err != nil {
+		return err
+	}
+	for i := range entries {
+		bundle = AppendEntry(bundle, entries[i])
+		c.edge.levels[0] = append(c.edge.levels[0], leaves[i])
+		c.edge.size++
+		if len(c.edge.levels[0]) == Width {
+			if err := c.full(bundle); err != nil {
+				return err
+			}
+			bundle = bundle[:0]
+		}
+	}
+	if err := c.finish(bundle); err != nil {
+		return err
+	}
+	t.sum = crc32.Checksum(bundle, castagnoli)
+	for j := Entries; j < levels; j++ {
+		if was := edgeOf(j, old.size); was.Wide > 0 && was != edgeOf(j, c.edge.size) {
+			t.stale = append(t.stale, was)
+		}
+	}
+	t.edge.Store(&c.edge)
+	return nil
+}
+
+// partialBundle reads the bundle that the next entry joins.
+func (t *Tree) partialBundle(e *edge) ([]byte, error) {
+	n := edgeOf(Entries, e.size)
+	if n.Wide == 0 {
+		return nil, nil
+	}
+	b, err := t.read(n, maxBundle)
+	if err == nil && crc32.Checksum(b, castagnoli) != t.sum {
+		err = fmt.Errorf("%w: %s is not what was written", ErrDamaged, n.Path())
+	}
+	return b, err
+}
+
+// change is a commit on its way.
+type change struct {
+	t    *Tree
+	edge edge
+	dirs map[string]bool // got new names that are not durable yet
+}
+
+// full writes a bundle that became full, its tile, and every tile above that became full with it.
+func (c *change) full(bundle []byte) error {
+	index := c.edge.size>>height - 1
+	if err := c.put(Name{Entries, index, Width}, bundle); err != nil {
+		return err
+	}
+	for j := 0; len(c.edge.levels[j]) == Width; j++ {
+		if err := c.put(Name{j, index, Width}, appendHashes(nil, c.edge.levels[j])); err != nil {
+			return err
+		}
+		if j == levels-1 {
+			return ErrSize
+		}
+		c.edge.levels[j+1] = append(c.edge.levels[j+1], fold(c.edge.levels[j]))
+		c.edge.levels[j] = nil
+		index >>= height
+	}
+	return nil
+}
+
+// finish makes everything durable and then writes the one partial tile that makes the commit.
+func (c *change) finish(bundle []byte) error {
+	if len(bundle) > 0 || len(c.edge.levels[0]) > 0 {
+		if err := c.put(edgeOf(Entries, c.edge.size), bundle); err != nil {
+			return err
+		}
+	}
+	for dir := range c.dirs {
+		if err := c.t.on.SyncDir(dir); err != nil {
+			return err
+		}
+	}
+	j := 0
+	for len(c.edge.levels[j]) == 0 {
+		j++
+	}
+	name := file(c.t.dir, edgeOf(j, c.edge.size))
+	return disk.ReplaceFile(c.t.on, name, appendHashes(nil, c.edge.levels[j]))
+}
+
+// put writes a file under its name; the name is durable when its folder is.
+func (c *change) put(n Name, data []byte) error {
+	name := file(c.t.dir, n)
+	tmp := name + ".tmp"
+	f, err := c.t.on.Open(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(data, 0)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	c.dirs[filepath.Dir(name)] = true
+	return c.t.on.Rename(tmp, name)
+}
+
+// Trim removes partial files that neither the whole tree nor that of keep entries needs, the latter being the one that
+// the published checkpoint is of. It is not durable, and need not be: what stays is removed later.
+func (t *Tree) Trim(keep uint64) error {
+	t.write.Lock()
+	defer t.write.Unlock()
+	size := t.edge.Load().size
+	for j := Entries; j < levels; j++ {
+		if n := edgeOf(j, keep); n.Wide > 0 && n != edgeOf(j, size) && !slices.Contains(t.stale, n) {
+			t.stale = append(t.stale, n) // to be removed once another is published
+		}
+	}
+	var kept []Name
+	var errs []error
+	for _, n := range t.stale {
+		if n == edgeOf(n.Level, keep) || n == edgeOf(n.Level, size) {
+			kept = append(kept, n)
+			continue
+		}
+		name := file(t.dir, n)
+		if err := t.on.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs, kept = append(errs, err), append(kept, n)
+			continue
+		}
+		if n.end() <= size {
+			_ = t.on.Remove(filepath.Dir(name)) // fails while another is in it
+		}
+	}
+	t.stale = kept
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("trim tiles: %w", err)
+	}
+	return nil
+}

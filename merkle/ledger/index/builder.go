@@ -42,11 +42,15 @@ func (d *dict) code(word string) uint32 {
 	if word == "" {
 		return 0
 	}
-	n := len(word)
-	slot := &d.recent[(int(word[n-1])+int(word[n/2])*5+n*9)%len(d.recent)]
+	n := uint(len(word))
+	slot := &d.recent[(uint(word[n-1])+uint(word[n/2])*5+n*9)%uint(len(d.recent))]
 	if slot.word == word {
 		return slot.code
 	}
+	return d.look(word, slot)
+}
+
+func (d *dict) look(word string, slot *recent) uint32 {
 	code, ok := d.codes[word]
 	if !ok {
 		if code, ok = d.add(word); !ok {
@@ -123,13 +127,26 @@ func (b *Builder) Add(r *Row) bool {
 	le.PutUint64(k[timeAt+8*i:], uint64(r.Time))
 	le.PutUint32(k[idAt+4*i:], mark(r.ID))
 	le.PutUint32(k[ofAt+4*i:], mark(r.Of))
-	for c, word := range r.words() {
-		column(c).put(k, i, b.dicts[c].code(word))
-	}
+	b.putWords(r, k, i)
 	t.widen(r)
 	t.list = le.AppendUint32(t.list, b.rows)
 	b.rows, b.last = b.rows+1, r.Off
 	return true
+}
+
+// putWords is a loop over the columns written out: it stands on the path of every commit.
+func (b *Builder) putWords(r *Row, k []byte, i int) {
+	w, n := k[wideAt+4*i:], k[narrowAt+2*i:]
+	const wideNext, narrowNext = 4 * blockRows, 2 * blockRows
+	le.PutUint32(w, b.dicts[colAgent].code(r.Agent))
+	le.PutUint32(w[wideNext:], b.dicts[colUser].code(r.User))
+	le.PutUint32(w[2*wideNext:], b.dicts[colServer].code(r.Server))
+	le.PutUint32(w[3*wideNext:], b.dicts[colTool].code(r.Tool))
+	le.PutUint16(n, uint16(b.dicts[colOp].code(r.Op)))
+	le.PutUint16(n[narrowNext:], uint16(b.dicts[colCode].code(r.Code)))
+	le.PutUint16(n[2*narrowNext:], uint16(b.dicts[colOutcome].code(r.Outcome)))
+	le.PutUint16(n[3*narrowNext:], uint16(b.dicts[colVerdict].code(r.Verdict)))
+	le.PutUint16(n[4*narrowNext:], uint16(b.dicts[colKind].code(r.Kind)))
 }
 
 func (b *Builder) holding(tenant string) *holding {

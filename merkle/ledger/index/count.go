@@ -62,9 +62,9 @@ func NewTally() *Tally {
 	return t
 }
 
-// Add counts what a query wants of the records below hi. Records that have to be asked are not counted: it returns them, and the
-// caller gives those that are wanted to AddRow. ErrCount says that the tally is too large.
-func (t *Tally) Add(p *Part, q *Query, hi uint64) (ask []Hit, err error) {
+// Add counts what a query wants of a part. Records that have to be asked are not counted: it returns them, and the caller
+// gives those that are wanted to AddRow. ErrCount says that the tally is too large.
+func (t *Tally) Add(p *Part, q *Query) (ask []Hit, err error) {
 	f, ok := p.filter(q)
 	if !ok {
 		return nil, nil
@@ -77,7 +77,7 @@ func (t *Tally) Add(p *Part, q *Query, hi uint64) (ask []Hit, err error) {
 			spilled = append(spilled, c)
 		}
 	}
-	for n := range int(min(hi, p.End()) - min(hi, p.First)) {
+	for n := range int(p.Count) {
 		k, i := p.row(n)
 		if !f.holds(k, i) {
 			continue

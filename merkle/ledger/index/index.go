@@ -92,14 +92,6 @@ func (c column) get(block []byte, i int) uint32 {
 	return uint32(le.Uint16(block[c.at()+2*i:]))
 }
 
-func (c column) put(block []byte, i int, code uint32) {
-	if int(c) < wide {
-		le.PutUint32(block[c.at()+4*i:], code)
-		return
-	}
-	le.PutUint16(block[c.at()+2*i:], uint16(code))
-}
-
 // Range is one tenant's part of a segment, in what is kept of it in memory for good. A span of times, or of ids, holds
 // all that are there, whatever the clock did.
 type Range struct {

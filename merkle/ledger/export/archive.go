@@ -198,5 +198,6 @@ func (e *Export) extra(ctx context.Context, a *archive) error {
 	if e.opt.Extra == nil {
 		return nil
 	}
-	return e.opt.Extra.Files(ctx, func(fn func(*wal.Entry, *ledger.Record) error) error { return e.each(ctx, fn) }, a.create)
+	each := func(fn func(*wal.Entry, *ledger.Record) error) error { return e.each(ctx, fn) }
+	return e.opt.Extra.Files(ctx, &e.about, each, a.create)
 }

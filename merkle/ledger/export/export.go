@@ -40,6 +40,8 @@ const (
 	DefaultLimit = 1_000_000
 	// MaxLimit is the largest bound: 16 MB of memory when no two records lie beside each other.
 	MaxLimit = 10_000_000
+	// MaxRechained bounds an export as AI Identity's: readers of that form hold all of it in memory.
+	MaxRechained = 100_000
 	// page is how many records are read at a time.
 	page = 512
 	// maxIndex is the largest integer that every JSON reader keeps: 2^53-1.
@@ -105,11 +107,14 @@ type Opener interface {
 	Open(ctx context.Context, r *ledger.Record) (Opened, error)
 }
 
+// Each calls fn with every entry of an export in order.
+type Each func(fn func(e *wal.Entry, r *ledger.Record) error) error
+
 // Extra makes the files that a format adds. Package rechain is the only one so far.
 type Extra interface {
-	// Files writes each file into what create gives for its name, from first to last. Each is called with every entry of
-	// the export in order, as often as a file needs.
-	Files(ctx context.Context, each func(fn func(e *wal.Entry, r *ledger.Record) error) error, create func(name string) (io.Writer, error)) error
+	// Files writes each file into what create gives for its name, one after another. Each may be called as often as a file
+	// needs.
+	Files(ctx context.Context, about *About, each Each, create func(name string) (io.Writer, error)) error
 }
 
 // Options say what to export. Tenant, Format, Signers and Now are required.
@@ -117,7 +122,7 @@ type Options struct {
 	Tenant string
 	Format Format
 	Filter Filter
-	Limit  int       // records; 0 is DefaultLimit
+	Limit  int       // records; 0 is DefaultLimit, and AIIdentity takes MaxRechained at most
 	By     Requester // who asked
 	Now    time.Time
 	// Signers sign the manifest: the keys that sign the ledger's checkpoints, under the same names.
@@ -172,6 +177,9 @@ func Prepare(ctx context.Context, src Source, o Options) (*Export, error) {
 	}
 	if o.Limit == 0 {
 		o.Limit = DefaultLimit
+	}
+	if o.Format == AIIdentity {
+		o.Limit = min(o.Limit, MaxRechained)
 	}
 	note, err := src.Checkpoint(o.Tenant)
 	if err != nil {

@@ -3,6 +3,7 @@ package export_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/gatewright/gatewright/merkle/canon"
 	"github.com/gatewright/gatewright/merkle/ledger"
 	"github.com/gatewright/gatewright/merkle/ledger/export"
+	"github.com/gatewright/gatewright/merkle/ledger/export/rechain"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 )
 
@@ -92,6 +94,38 @@ func TestAnExportOfEveryFormatAndFilterVerifies(t *testing.T) {
 				t.Errorf("%s as %s is not recognized", name, format)
 			}
 		}
+	}
+}
+
+func TestAReChainedExportIsProvedLikeAnyOther(t *testing.T) {
+	w := newWorld(t)
+	w.fill(t, "acme", 60, nil)
+	key, err := rechain.NewKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := w.options(export.AIIdentity, export.Filter{Agent: "agt_1"})
+	if o.Extra, err = rechain.New(key, now, rand.Reader); err != nil {
+		t.Fatal(err)
+	}
+	archive, m := w.export(t, o)
+	if rep, err := w.verify(t, archive); err != nil || rep.Records != 20 || m.Count != 20 {
+		t.Fatalf("%+v, %v", rep, err)
+	}
+	for _, p := range unpack(t, archive) {
+		if bytes.Contains(p.body, []byte(key)) {
+			t.Errorf("%s holds the key", p.name)
+		}
+	}
+	parts := unpack(t, archive)
+	onText("audit.json", "agt_1", "agt_2")(t, w, parts)
+	if _, err := w.verify(t, pack(t, parts)); !errors.Is(err, export.ErrExport) {
+		t.Errorf("a changed view: %v", err)
+	}
+	w.fill(t, "big", export.MaxRechained+1, nil)
+	o.Tenant, o.Filter = "big", export.Filter{}
+	if _, err := export.Prepare(t.Context(), w, o); !errors.Is(err, export.ErrLimit) {
+		t.Errorf("more than their readers can hold: %v", err)
 	}
 }
 

@@ -8,13 +8,20 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/ledger/disk"
 )
 
-// maxCommit is how many entries one commit takes at most. It divides the span of a tile of level 1.
-const maxCommit = 16 * Width
+const (
+	// maxCommit is how many entries one commit takes at most. It divides the span of a tile of level 1.
+	maxCommit = 16 * Width
+	// maxPending is how many bytes of files wait to be written, the last file not counted.
+	maxPending = 4 << 20
+	// maxWriters is how many files are written at a time.
+	maxWriters = 8
+)
 
 // Append adds entries, each of at most MaxEntry bytes, and returns when they are durable. After an error the tree takes
 // no more entries and reads as before; some of these may be durable all the same, as Open finds out.
@@ -77,7 +84,7 @@ func (t *Tree) commit(entries [][]byte, leaves []merkle.Hash) error {
 			if err := c.full(bundle); err != nil {
 				return err
 			}
-			bundle = bundle[:0]
+			bundle = make([]byte, 0, len(bundle)+len(bundle)/8)
 		}
 	}
 	if err := c.finish(bundle); err != nil {
@@ -111,6 +118,15 @@ type change struct {
 	t    *Tree
 	edge edge
 	dirs map[string]bool // got new names that are not durable yet
+
+	files []pending
+	bytes int // of files
+}
+
+// pending is a file to be written.
+type pending struct {
+	name string
+	data []byte
 }
 
 // full writes a bundle that became full, its tile, and every tile above that became full with it.
@@ -140,6 +156,9 @@ func (c *change) finish(bundle []byte) error {
 			return err
 		}
 	}
+	if err := c.flush(); err != nil {
+		return err
+	}
 	for dir := range c.dirs {
 		if err := c.t.on.SyncDir(dir); err != nil {
 			return err
@@ -153,23 +172,53 @@ func (c *change) finish(bundle []byte) error {
 	return disk.ReplaceFile(c.t.on, name, appendHashes(nil, c.edge.levels[j]))
 }
 
-// put writes a file under its name; the name is durable when its folder is.
+// put has a file written; its name is durable when its folder is. Data is the change's from now on.
 func (c *change) put(n Name, data []byte) error {
 	name := file(c.t.dir, n)
-	tmp := name + ".tmp"
-	f, err := c.t.on.Open(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
+	c.dirs[filepath.Dir(name)] = true
+	c.files, c.bytes = append(c.files, pending{name, data}), c.bytes+len(data)
+	if c.bytes < maxPending {
+		return nil
+	}
+	return c.flush()
+}
+
+// flush writes what is pending, some files at a time: waiting for the disk together, they wait for one another's sync.
+func (c *change) flush() error {
+	files := make(chan pending, len(c.files))
+	for _, p := range c.files {
+		files <- p
+	}
+	close(files)
+	errs := make([]error, min(len(c.files), maxWriters))
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() {
+			for p := range files {
+				errs[i] = errors.Join(errs[i], c.t.write1(p))
+			}
+		})
+	}
+	wg.Wait()
+	c.files, c.bytes = c.files[:0], 0
+	return errors.Join(errs...)
+}
+
+// write1 writes one file under its name.
+func (t *Tree) write1(p pending) error {
+	tmp := p.name + ".tmp"
+	f, err := t.on.Open(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteAt(data, 0)
+	_, err = f.WriteAt(p.data, 0)
 	if err == nil {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	c.dirs[filepath.Dir(name)] = true
-	return c.t.on.Rename(tmp, name)
+	return t.on.Rename(tmp, p.name)
 }
 
 // Trim removes partial files that neither the whole tree nor that of keep entries needs, the latter being the one that

@@ -50,7 +50,7 @@ func parse(args []string) (options, error) {
 	f.IntVar(&o.kills, "kills", 100, "how often the gateway is killed")
 	f.Uint64Var(&o.seed, "seed", 0, "seed of all choices; 0 takes one from the clock")
 	f.StringVar(&o.mode, "mode", "sync", "sync or write: when the gateway takes a record for durable")
-	f.StringVar(&o.segment, "segment", "1MiB", "size of a segment of the ledger")
+	f.StringVar(&o.segment, "segment", "", "size of a segment of the ledger; empty: 1MiB, with -records 64MiB")
 	f.DurationVar(&o.limit, "time-limit", time.Hour, "fail when it is not done after this time")
 	f.IntVar(&o.every, "verify-every", 25, "kills between two offline verifications of the whole ledger")
 	f.IntVar(&o.records, "records", 0, "fill a ledger with so many records and measure starts instead")
@@ -88,6 +88,9 @@ func main() {
 
 // run kills the gateway as often as asked and judges. Its last line is on out also when it fails.
 func run(ctx context.Context, out io.Writer, o options) error {
+	if o.segment == "" {
+		o.segment = "1MiB"
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, o.limit, fmt.Errorf("not done in %s", o.limit))
 	defer cancel()
 	w, err := newWorld(ctx, out, o)

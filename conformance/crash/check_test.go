@@ -280,5 +280,9 @@ func TestTheCommandLineIsRead(t *testing.T) {
 
 func signed(t testing.TB, cp ledger.Checkpoint, s ledger.Signer) []byte {
 	t.Helper()
-	return cp.Sign(s)
+	note, err := cp.Sign(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return note
 }

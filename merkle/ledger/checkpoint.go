@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gatewright/gatewright/merkle"
 )
@@ -37,6 +38,44 @@ func Origin(host, tenant, instance string) string {
 	return host + "/ledger/" + tenant + "/" + instance
 }
 
+// CheckpointsLog stands where a tenant's name does in the origin of the log of checkpoints. It is no tenant's name.
+const CheckpointsLog = "_checkpoints"
+
+// ParseOrigin takes an origin apart: HOST/ledger/TENANT/INSTANCE, or the name of a key, which has the same form.
+func ParseOrigin(origin string) (host, tenant, instance string, ok bool) {
+	rest, instance, ok1 := cutLast(origin)
+	rest, tenant, ok2 := cutLast(rest)
+	host, ok = strings.CutSuffix(rest, "/ledger")
+	if !ok1 || !ok2 || !ok || host == "" || instance == "" || tenant != CheckpointsLog && !ValidTenant(tenant) {
+		return "", "", "", false
+	}
+	return host, tenant, instance, true
+}
+
+func cutLast(s string) (before, after string, ok bool) {
+	i := strings.LastIndexByte(s, '/')
+	if i < 0 {
+		return "", "", false
+	}
+	return s[:i], s[i+1:], true
+}
+
+// SignsFor reports whether a key of that name may sign for an origin: both are of one instance at one host. A ledger that
+// was restored has a generation after its instance's name, as in gw-1.2, and goes on under the same key.
+func SignsFor(name, origin string) bool {
+	host, tenant, instance, ok := ParseOrigin(name)
+	host2, _, instance2, ok2 := ParseOrigin(origin)
+	if !ok || !ok2 || host != host2 || tenant != InstanceTenant {
+		return false
+	}
+	generation, restored := strings.CutPrefix(instance2, instance+".")
+	if !restored {
+		return instance == instance2
+	}
+	n, err := strconv.ParseUint(generation, 10, 32)
+	return err == nil && n > 0 && strconv.FormatUint(n, 10) == generation
+}
+
 // Body is the text that is signed.
 func (c Checkpoint) Body() []byte {
 	b := append([]byte(c.Origin), '\n')
@@ -46,18 +85,32 @@ func (c Checkpoint) Body() []byte {
 	return append(b, '\n')
 }
 
-// Sign returns the signed note. Signers is the list of keys that sign, so that keys can overlap.
-func (c Checkpoint) Sign(signers ...Signer) []byte {
+// NoteSigner signs notes under a name. Signer is one, with Ed25519; Cosigner and package mldsa have others, which also sign
+// the time. Implementations are safe for concurrent use.
+type NoteSigner interface {
+	KeyName() string
+	KeyHash() uint32
+	// SignNote returns what follows the key hash in the signature line of a note's text.
+	SignNote(body []byte, at time.Time) ([]byte, error)
+}
+
+// Sign returns the signed note, of signers that do not sign the time. Signers is a list, so that keys can overlap.
+func (c Checkpoint) Sign(signers ...NoteSigner) ([]byte, error) {
+	return c.SignAt(time.Time{}, signers...)
+}
+
+// SignAt returns the signed note. The format wants an Ed25519 signature of the log's own among them, by custom the first.
+func (c Checkpoint) SignAt(at time.Time, signers ...NoteSigner) ([]byte, error) {
 	body := c.Body()
 	out := append(bytes.Clone(body), '\n')
 	for _, s := range signers {
-		raw := binary.BigEndian.AppendUint32(nil, s.Public.Hash)
-		raw = append(raw, ed25519.Sign(s.Private, body)...)
-		out = append(out, sigPrefix+s.Public.Name+" "...)
-		out = base64.StdEncoding.AppendEncode(out, raw)
-		out = append(out, '\n')
+		sig, err := s.SignNote(body, at)
+		if err != nil {
+			return nil, fmt.Errorf("sign checkpoint as %q: %w", clip(s.KeyName()), err)
+		}
+		out = AppendSignature(out, s.KeyName(), s.KeyHash(), sig)
 	}
-	return out
+	return out, nil
 }
 
 // Signer is a named Ed25519 key pair.
@@ -73,6 +126,20 @@ func NewSigner(name string, key ed25519.PrivateKey) (Signer, error) {
 	}
 	pub, err := NewVerifierKey(name, key.Public().(ed25519.PublicKey))
 	return Signer{Public: pub, Private: key}, err
+}
+
+// KeyName is the name in the signature line.
+func (s Signer) KeyName() string { return s.Public.Name }
+
+// KeyHash is the key hash in the signature line.
+func (s Signer) KeyHash() uint32 { return s.Public.Hash }
+
+// SignNote signs a note's text; an Ed25519 signature of type 0x01 carries no time.
+func (s Signer) SignNote(body []byte, _ time.Time) ([]byte, error) {
+	if len(s.Private) != ed25519.PrivateKeySize {
+		return nil, fmt.Errorf("%w: no key to sign with", ErrKey)
+	}
+	return ed25519.Sign(s.Private, body), nil
 }
 
 // OpenCheckpoint reads a signed note and returns the checkpoint when a pinned key signed it. As the

@@ -235,7 +235,7 @@ func TestSpoiledKeyFilesAreRefused(t *testing.T) {
 func TestCheckpointsAgreeWithTheNotePackage(t *testing.T) {
 	a := signer(t, host, key("a"))
 	cp := ledger.Checkpoint{Origin: ledger.Origin("gate.example", "acme", "gw-1"), Size: 7, Root: merkle.LeafHash(nil)}
-	signed := cp.Sign(a, signer(t, "witness.example", key("w")))
+	signed := sign(t, cp, a, signer(t, "witness.example", key("w")))
 	v, err := note.NewVerifier(a.Public.String())
 	if err != nil {
 		t.Fatal(err)
@@ -252,7 +252,7 @@ func TestCheckpointsAgreeWithTheNotePackage(t *testing.T) {
 
 func TestACheckpointFailsAfterAnyChangeOfOneByte(t *testing.T) {
 	cp := ledger.Checkpoint{Origin: ledger.Origin("gate.example", "acme", "gw-1"), Size: 700, Root: merkle.LeafHash(nil)}
-	signed := cp.Sign(signer(t, host, key("a")))
+	signed := sign(t, cp, signer(t, host, key("a")))
 	for i := range signed {
 		for _, b := range []byte("A\r\n 1\x00\xe2") {
 			if old := signed[i]; b != old {

@@ -118,7 +118,10 @@ func (p *Publisher) Publish(_ context.Context, heads []wal.Head) error {
 		cp := ledger.Checkpoint{
 			Origin: ledger.Origin(p.opt.Origin, h.Tenant, p.opt.Instance), Size: h.Tree.Size(), Root: h.Tree.Root(),
 		}
-		text := cp.Sign(p.signer)
+		text, err := cp.Sign(p.signer)
+		if err != nil {
+			return err
+		}
 		if err := disk.ReplaceFile(p.opt.FS, checkpointName(p.opt.Dir, h.Tenant), text); err != nil {
 			return fmt.Errorf("write checkpoint of %s: %w", h.Tenant, err)
 		}

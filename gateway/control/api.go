@@ -22,8 +22,8 @@ import (
 // maxCredential bounds the Authorization header's value, in bytes: an API key has below 100.
 const maxCredential = 256
 
-// Deps is everything the API stands on. All fields are required but Connectors, Approvals, Devices, Terms and Usage
-// (nil: there are none), Gauges, Strangers and Ready (nil means ready).
+// Deps is everything the API stands on. All fields are required but Exports and Subjects (nil: nothing is exported), Connectors, Approvals, Devices, Terms, Usage
+// and Witness (nil: there are none), Gauges, Strangers and Ready (nil means ready).
 type Deps struct {
 	Directory  Directory
 	Catalogue  Catalogue
@@ -34,6 +34,9 @@ type Deps struct {
 	Terms      Terms
 	Usage      Usage
 	Ledger     Ledger
+	Exports    Exports
+	Subjects   Subjects
+	Witness    Witness
 	Bundles    Bundles
 	Vault      Vault
 	Strangers  Strangers
@@ -61,6 +64,7 @@ type API struct {
 	byPat   map[string]*Route
 	cursors cursors
 	replays *replays
+	flows   chan struct{} // holds one for each answer that flows
 	metrics *metrics
 	spec    []byte      // the OpenAPI document
 	lame    atomic.Bool // the last answer of readyz was no
@@ -78,6 +82,9 @@ func New(cfg Config, deps Deps) (*API, error) {
 	if deps.Connectors == nil {
 		deps.Connectors = noConnectors{}
 	}
+	if deps.Exports == nil || deps.Subjects == nil {
+		deps.Exports = noExports{}
+	}
 	if deps.Terms == nil {
 		deps.Terms = noTerms{}
 	}
@@ -86,6 +93,9 @@ func New(cfg Config, deps Deps) (*API, error) {
 	}
 	if deps.Approvals == nil {
 		deps.Approvals = noApprovals{}
+	}
+	if deps.Witness == nil {
+		deps.Witness = noWitness{}
 	}
 	if deps.Devices == nil {
 		deps.Devices = noDevices{}
@@ -101,6 +111,7 @@ func New(cfg Config, deps Deps) (*API, error) {
 	a := &API{
 		cfg: cfg, deps: deps, log: deps.Log, guard: g, mux: http.NewServeMux(), byPat: map[string]*Route{},
 		cursors: cursors{key}, replays: newReplays(cfg.ReplayEntries, cfg.ReplayFor),
+		flows: make(chan struct{}, maxFlows),
 	}
 	if a.metrics, err = newMetrics(deps.Gauges); err != nil {
 		return nil, fmt.Errorf("control: %w", err)
@@ -141,6 +152,10 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) {
 		p.write(w)
 		return
 	}
+	if strings.HasPrefix(r.URL.Path, witnessPrefix) {
+		a.serveWitness(w, r)
+		return
+	}
 	route := a.match(r)
 	if route != nil && (route.Open || route.Loopback && direct(r)) {
 		a.probe(w, r, route)
@@ -157,6 +172,10 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	out := newAnswer()
 	stream := a.run(out, r, c)
+	if c.stream != nil {
+		a.serveFlow(w, r, c, out, start)
+		return
+	}
 	c.finish(r.Context(), out)
 	a.release(c, out)
 	a.metrics.served(c.route, out.status, a.deps.Now().Sub(start))

@@ -52,6 +52,9 @@ func (a *API) mount() error {
 	m.revocations()
 	m.bundles()
 	m.records()
+	m.exports()
+	m.audit()
+	m.witnesses()
 	for op := range m.left {
 		return fmt.Errorf("route %s has no handler", op)
 	}
@@ -102,6 +105,15 @@ func (m *mounting) operation(route *Route) huma.Operation {
 		params = append(params, &huma.Param{Name: "Idempotency-Key", In: "header", Schema: &huma.Schema{Type: "string", MaxLength: &most},
 			Description: "a retry with the same key and request gets the first answer again while it is kept, and has no second effect"})
 	}
+	responses := map[string]*huma.Response{"default": {
+		Description: "refused, or failed",
+		Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: m.problem}},
+	}}
+	if route.Media != "" {
+		responses["200"] = &huma.Response{Description: "the file, as it is made", Content: map[string]*huma.MediaType{
+			route.Media: {Schema: &huma.Schema{Type: "string", Format: "binary"}},
+		}}
+	}
 	return huma.Operation{
 		Parameters:  params,
 		OperationID: route.Op, Method: route.Method, Path: route.Path, Summary: route.About, Tags: []string{tag},
@@ -109,10 +121,7 @@ func (m *mounting) operation(route *Route) huma.Operation {
 		Security:        []map[string][]string{{"key": {}}},
 		MaxBodyBytes:    int64(m.api.cfg.MaxBody),
 		BodyReadTimeout: -1, // the body was read before huma runs
-		Responses: map[string]*huma.Response{"default": {
-			Description: "refused, or failed",
-			Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: m.problem}},
-		}},
+		Responses:       responses,
 		Extensions: map[string]any{"x-gatewright-roles": route.Roles, "x-gatewright-instance": route.Instance},
 	}
 }

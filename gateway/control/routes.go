@@ -29,15 +29,16 @@ type Route struct {
 	Kinds  []identity.Kind // which kinds of key may
 	About  string          // one line for the OpenAPI document
 
-	Open      bool // needs no credential
-	Loopback  bool // needs no credential from a direct loopback peer
-	Instance  bool // only for callers of the gateway's own tenant
-	Writes    bool // changes something: an intent record comes first
-	Body      bool // takes a JSON body, and must have one
-	Bare      bool // may come without its body
-	Sensitive bool // what is sent or answered holds a secret: no digests, nothing kept for a replay
-	Private   bool // what is sent is about a person: no digest of it stays in the ledger
-	Status    int  // of success; 0 means 200
+	Open      bool   // needs no credential
+	Loopback  bool   // needs no credential from a direct loopback peer
+	Instance  bool   // only for callers of the gateway's own tenant
+	Writes    bool   // changes something: an intent record comes first
+	Body      bool   // takes a JSON body, and must have one
+	Bare      bool   // may come without its body
+	Sensitive bool   // what is sent or answered holds a secret: no digests, nothing kept for a replay
+	Private   bool   // what is sent is about a person: no digest of it stays in the ledger
+	Status    int    // of success; 0 means 200
+	Media     string // content type of an answer that flows instead of being held back, see flow
 }
 
 // Routes returns the table, for tests and documentation.
@@ -125,9 +126,17 @@ var routes = []Route{
 	{Op: "current-bundle", Method: "GET", Path: "/api/v1/bundles/current", Roles: anyRole, Kinds: managementKeys, About: "the bundle in force"},
 	{Op: "reload-bundle", Method: "POST", Path: "/api/v1/bundles/reload", Roles: admins, Kinds: managementKeys, Writes: true, About: "load the bundle again from where it lies; the last good one stays on error"},
 
+	{Op: "list-audit-logs", Method: "GET", Path: "/api/v1/audit-logs", Roles: anyRole, Kinds: managementKeys, About: "the organisation's ledger by time, agent, user, server, tool, verdict, kind, code and outcome; newest first unless asked otherwise"},
+	{Op: "audit-log-stats", Method: "GET", Path: "/api/v1/audit-logs/stats", Roles: anyRole, Kinds: managementKeys, About: "the same records added up: by kind, verdict, code, outcome and hour, and the most frequent agents, users, servers and tools"},
+	{Op: "get-audit-log", Method: "GET", Path: "/api/v1/audit-logs/{record}", Roles: anyRole, Kinds: managementKeys, About: "one record, by its index or by its id, and where it leads"},
+
 	{Op: "list-records", Method: "GET", Path: "/api/v1/ledger/records", Roles: anyRole, Kinds: managementKeys, About: "the organisation's ledger, by index"},
 	{Op: "get-record", Method: "GET", Path: "/api/v1/ledger/records/{record}", Roles: anyRole, Kinds: managementKeys, About: "one record, by its index or by the id that an answer named, and where it leads"},
+	{Op: "export-records", Method: "POST", Path: "/api/v1/audit-logs/export", Roles: managers, Kinds: managementKeys, Writes: true, Body: true, Sensitive: true, Media: "application/zip", About: "records as an archive that proves itself; its manifest's digest goes into the ledger"},
+	{Op: "prove-absence", Method: "POST", Path: "/api/v1/audit-logs/absence", Roles: managers, Kinds: managementKeys, Writes: true, Body: true, Sensitive: true, Media: "application/jsonl", About: "a proof that an agent did not call a tool between two sizes of the ledger; its digest goes into the ledger"},
 	{Op: "get-checkpoint", Method: "GET", Path: "/api/v1/ledger/checkpoint", Roles: anyRole, Kinds: managementKeys, About: "the signed checkpoint of the organisation's ledger"},
+	{Op: "list-witnesses", Method: "GET", Path: "/api/v1/ledger/witnesses", Roles: anyRole, Kinds: managementKeys, About: "who cosigns the gateway's checkpoints, and whose it cosigns"},
+	{Op: "cosign-ledger", Method: "POST", Path: "/api/v1/ledger/witnesses/cosign", Roles: admins, Kinds: managementKeys, Writes: true, About: "ask every witness to cosign the next checkpoint, also those that just failed"},
 }
 
 // routeOf finds a row by its operation id.

@@ -66,6 +66,7 @@ type Gateway struct {
 	client    *upstream.Client
 	bundles   *bundles
 	keys      *keys
+	witness   *witnessing
 	line      *pipeline.Line
 	proxy     *proxy.Server
 	control   *control.API
@@ -113,7 +114,7 @@ func Start(ctx context.Context, o Options) (*Gateway, error) {
 	}{
 		{"data folder", g.openData}, {"keys", g.openKeys}, {"certificates", g.loadCertificates},
 		{"store", g.openStore}, {"ports", g.openPorts},
-		{"identity", g.openIdentity}, {"logins", g.openLogins}, {"ledger and plans", g.openLedger}, {"approvals and terms", g.openApprovals}, {"connectors", g.openConnectors}, {"catalogue", g.openCatalogue},
+		{"identity", g.openIdentity}, {"logins", g.openLogins}, {"witness", g.openWitness}, {"ledger and plans", g.openLedger}, {"approvals and terms", g.openApprovals}, {"connectors", g.openConnectors}, {"catalogue", g.openCatalogue},
 		{"policies", g.openPolicies}, {"filters", g.openFilters}, {"line", g.buildLine}, {"control", g.buildControl}, {"first tenant", g.firstTenant},
 	}
 	for _, s := range steps {
@@ -273,6 +274,7 @@ func (g *Gateway) Close() error {
 	if g.ledger != nil {
 		errs = append(errs, within(closeGrace, g.ledger.Close))
 	}
+	g.witness.close()
 	for _, ln := range []net.Listener{g.data, g.admin} {
 		if ln != nil {
 			_ = ln.Close() // closed already when it served

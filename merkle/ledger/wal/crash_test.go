@@ -58,6 +58,7 @@ func crashOptions(dir string) wal.Options {
 	o := options(dir)
 	o.SegmentBytes = 64 << 10 // many rotations
 	o.Checkpoint = 10 * time.Millisecond
+	o.StateEvery, o.CheckFirst = 16<<10, -1
 	return o
 }
 

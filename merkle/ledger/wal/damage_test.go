@@ -102,6 +102,9 @@ func TestEveryFlippedByteOfALogIsReported(t *testing.T) {
 		stride = 13
 	}
 	for name, b := range fs.files {
+		if filepath.Base(name) == "snapshot" {
+			continue // is never trusted without its signature, see TestAStoredStateThat...
+		}
 		for i := 0; i < len(b); i += stride {
 			total++
 			b[i] ^= 1 << (i % 8)

@@ -2,8 +2,12 @@ package wal
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/gatewright/gatewright/merkle/ledger"
@@ -80,4 +84,61 @@ func Tip(l *Log) int64 {
 	l.state.Lock()
 	defer l.state.Unlock()
 	return l.w.off
+}
+
+// SaveState stores the state, as the timer does.
+func (l *Log) SaveState() error { return l.saveState() }
+
+// WaitAudit waits for the check in the background.
+func (l *Log) WaitAudit() { <-l.audited }
+
+// SignState signs the body of a state file, as only the instance's key can.
+func SignState(file []byte, key ed25519.PrivateKey) []byte {
+	body := file[len(stateMagic) : len(file)-ed25519.SignatureSize]
+	return append(file[:len(file)-ed25519.SignatureSize:len(file)-ed25519.SignatureSize], ed25519.Sign(key, stateMessage(stateMagic, body))...)
+}
+
+// UsesTable is a table of uses that nobody writes to a log.
+type UsesTable struct{ u *uses }
+
+func NewUsesTable() UsesTable { return UsesTable{newUses()} }
+
+func (t UsesTable) Admit(id string, u Use, now int64) error { return t.u.admit(0, id, &u, now) }
+func (t UsesTable) Settle(of, outcome string) error         { return t.u.settle(0, of, outcome) }
+func (t UsesTable) Begin()                                  { t.u.begin() }
+func (t UsesTable) Sweep(now int64) {
+	t.u.mu.Lock()
+	defer t.u.mu.Unlock()
+	t.u.sweep(now)
+}
+
+// Finish returns the copy as a table of its own, and its length in bytes.
+func (t UsesTable) Finish() (UsesTable, int, error) {
+	s := t.u.finish()
+	u, err := s.table(1)
+	return UsesTable{u}, len(s.planBytes) + len(s.callBytes), err
+}
+
+// Plain is all that the table says, in a form that can be compared.
+func (t UsesTable) Plain() string {
+	t.u.mu.RLock()
+	defer t.u.mu.RUnlock()
+	var out []string
+	for h, p := range t.u.plans {
+		out = append(out, fmt.Sprint("plan ", h, p.tenant, p.expires, p.steps))
+	}
+	for id, c := range t.u.open {
+		out = append(out, fmt.Sprint("call ", string(id[:]), c.tenant, c.step, c.of))
+	}
+	slices.Sort(out)
+	return fmt.Sprint(t.u.swept, strings.Join(out, "\n"))
+}
+
+// BelieveState reads a state file as Open does.
+func BelieveState(file []byte, keys ledger.VerifierKeys) error {
+	body, err := opened(file, stateMagic, publicKeys(keys))
+	if err == nil {
+		_, err = parseState(body)
+	}
+	return err
 }

@@ -25,23 +25,32 @@ func (l *Log) Heads(ctx context.Context) ([]Head, error) {
 // heads returns the trees that are wanted, between two commits and durable: a tree whose leaves could still be lost is
 // never shown, not even in write mode.
 func (l *Log) heads(want func(tenant string, size uint64) bool) ([]Head, error) {
+	var out []Head
+	err := l.quiet(func() {
+		for _, tenant := range l.Tenants() {
+			if c := l.w.chains[tenant]; c != nil && c.front.Size() > 0 && want(tenant, c.front.Size()) {
+				out = append(out, Head{Tenant: tenant, Tree: c.front.Clone()})
+			}
+		}
+	})
+	return out, err
+}
+
+// quiet calls fn between two commits, when all that the writer and the table of uses hold is durable: nothing is put, and
+// nothing is written that is not synced. Commits wait for fn.
+func (l *Log) quiet(fn func()) error {
 	l.state.Lock()
 	defer l.state.Unlock()
 	if err := l.poisoned(); err != nil {
-		return nil, err
+		return err
 	}
 	if l.w.pending { // else an interrupted write may still lie behind the end, to be recorded first
 		if err := l.flush(true); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	var out []Head
-	for _, tenant := range l.Tenants() {
-		if c := l.w.chains[tenant]; c != nil && c.front.Size() > 0 && want(tenant, c.front.Size()) {
-			out = append(out, Head{Tenant: tenant, Tree: c.front.Clone()})
-		}
-	}
-	return out, nil
+	fn()
+	return nil
 }
 
 // runPublish hands on what changed, and once more when the last record is written; then it closes the segment.
@@ -57,6 +66,11 @@ func (l *Log) runPublish() {
 		case <-l.signed:
 			err := l.publishHeads(ctx)
 			l.notePublished(err)
+			if l.poisoned() == nil {
+				saved := l.saveState()
+				l.noteSaved(saved)
+				err = errors.Join(err, saved)
+			}
 			l.state.Lock()
 			l.closeErr = errors.Join(err, l.w.file.Close())
 			l.state.Unlock()

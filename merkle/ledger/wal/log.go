@@ -49,6 +49,12 @@ type Options struct {
 	// IndexCache bounds the indexes of full segments that stay in memory, in bytes: 50 for a record. 0 is 64 MiB. A search
 	// that needs more reads them from the disk again.
 	IndexCache int64
+	// CheckFirst is how many bytes of history Open checks itself when it starts from a stored state; a longer history is
+	// checked in the background, at low priority, while the log is in use. 0 is 8 MiB; negative: all is left to the
+	// background.
+	CheckFirst int64
+	// StateEvery is how many bytes the log grows between two times its state is stored. 0 is 16 MiB.
+	StateEvery int64
 	// CutLastBatch lets Open cut a torn last batch even if valid frames of the same batch follow the bad
 	// place, as a power cut can leave it. Danger: damage to acknowledged records of the last batch looks the same.
 	CutLastBatch bool
@@ -102,6 +108,13 @@ type Log struct {
 	published map[string]uint64 // sizes; of the publishing goroutine alone
 	stats     Stats
 
+	gen     Generation
+	clock   int64  // highest time that recovery saw, unix microseconds
+	unknown uint64 // records of kinds of a newer version
+	saver   saver
+	audit   *audit        // what is to be checked in the background, nil: nothing
+	audited chan struct{} // closed when that has ended
+
 	generation atomic.Uint64
 	poison     atomic.Pointer[error]
 	items      sync.Pool
@@ -126,16 +139,22 @@ type Stats struct {
 	Plans                        int // plans whose uses are counted
 	Tenants                      int
 	Boot, Segment                uint64
-	Ready                        bool  // accepts records, and the next segment is there or being made
-	Spare                        bool  // the next segment is there
-	Err                          error // why it is not ready
-	Behind                       bool  // somebody who follows is served from the disk
-	Index                        error // why indexes could not be saved last time; they are made again when they are wanted
-	Publish                      error // why the trees could not be published last time
+	Ready                        bool   // accepts records, and the next segment is there or being made
+	Spare                        bool   // the next segment is there
+	Err                          error  // why it is not ready
+	Behind                       bool   // somebody who follows is served from the disk
+	Index                        error  // why indexes could not be saved last time; they are made again when they are wanted
+	Publish                      error  // why the trees could not be published last time
+	Started                      string // from where the log was started, and why the stored state was not believed
+	Snapshot                     error  // why the state could not be stored last time
+	Verified, VerifyOf           uint64 // records of the history that were checked in full, and all there are to check
+	Verify                       error  // why the history could not be checked, or what the check found
 }
 
-// Open reads the whole log, checks it, and makes it ready to append. It refuses a log that is
-// damaged, cut behind a signed checkpoint, or of a newer version.
+// Open makes a log ready to append. It goes on from the state that was stored last and reads what was written since; what
+// stands before is checked in the background, and damage that is found there poisons the log. Without a stored state that
+// can be believed the whole log is read first. Open refuses a log that is damaged where it reads, cut behind a signed
+// checkpoint or a stored state, or of a newer version.
 func Open(ctx context.Context, opt Options) (*Log, error) {
 	if opt.FS == nil {
 		opt.FS = disk.OS{}
@@ -150,7 +169,7 @@ func Open(ctx context.Context, opt Options) (*Log, error) {
 	l := &Log{
 		opt: opt, signer: signer, uses: newUses(), tenants: map[string]*shelf{}, published: map[string]uint64{},
 		wake: make(chan struct{}, 1), sign: make(chan struct{}, 1),
-		stop: make(chan struct{}), written: make(chan struct{}), signed: make(chan struct{}),
+		stop: make(chan struct{}), written: make(chan struct{}), signed: make(chan struct{}), audited: make(chan struct{}),
 	}
 	l.index = newIndexing(&l.opt, source{l})
 	l.items.New = func() any { return &item{done: make(chan struct{}, 1)} }
@@ -169,13 +188,21 @@ func (l *Log) start() {
 	kick(l.spare.wake)
 	l.follow.count(l.w.chains)
 	l.index.began = true
-	l.wg.Add(6)
-	for _, run := range []func(){l.runWriter, l.runSigner, l.runWatch, l.runSpare, l.runPublish, l.runIndex} {
+	l.wg.Add(8)
+	for _, run := range []func(){l.runWriter, l.runSigner, l.runWatch, l.runSpare, l.runPublish, l.runIndex, l.runSave, l.runAudit} {
 		go func() {
 			defer l.wg.Done()
 			run()
 		}()
 	}
+}
+
+// checkFirst is how many bytes of history Open checks before it returns.
+func (o *Options) checkFirst() int64 {
+	if o.CheckFirst == 0 {
+		return 8 << 20
+	}
+	return o.CheckFirst
 }
 
 // VerifierKey is the public key that receipts and checkpoints verify under.

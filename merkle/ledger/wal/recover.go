@@ -27,19 +27,73 @@ func (l *Log) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	numbers, err := segmentNumbers(o.FS, o.Dir)
+	if l.gen, err = readGeneration(o.FS, o.Dir, l.signer.Public.Key); err != nil {
+		return err
+	}
+	base, err := readBase(o.FS, o.Dir, o.Instance, l.signer.Public.Key)
 	if err != nil {
 		return err
 	}
-	if len(numbers) == 0 && (boot > 0 || len(o.Signed) > 0) {
+	numbers, err := segmentNumbers(o.FS, o.Dir, base.first())
+	if err != nil {
+		return err
+	}
+	if len(numbers) == 0 && (boot > 0 || base != nil || len(o.Signed) > 0) {
 		return &CorruptError{Reason: "all segments are missing", kind: ErrTruncated}
 	}
 	key, err := o.openKey(len(numbers) == 0)
 	if err != nil {
 		return err
 	}
-	r := &replay{
-		fs: o.FS, dir: o.Dir, key: key, keys: true, instance: o.Instance, uses: l.uses, pins: o.Signed,
+	r, err := l.restart(ctx, base, boot, key)
+	if err != nil {
+		return err
+	}
+	if r.boot > boot {
+		return fmt.Errorf("%w: boot %d is recorded, the boot file says %d", ErrCorrupt, r.boot, boot)
+	}
+	if err := l.dropBefore(base.first()); err != nil {
+		return err
+	}
+	for tenant, cp := range o.Signed {
+		l.published[tenant] = cp.Size
+	}
+	return l.resume(r, slices.Max(append(numbers, base.first())), max(boot, l.gen.Boot)+1)
+}
+
+// restart brings the log's state back: from where it was stored and what was written since, or from the whole log. A
+// stored state that is not believed is told in Stats, unless it shows that records are missing.
+func (l *Log) restart(ctx context.Context, base *state, boot uint64, key chainKey) (*replay, error) {
+	snap, why := l.readSnapshot(boot)
+	if snap != nil && snap.tail().at.before(base.start()) {
+		snap, why = nil, fmt.Errorf("%w: it stands before the base", errState)
+	}
+	if snap != nil {
+		r, err := l.goOn(ctx, snap, base, key)
+		if err == nil {
+			return r, nil
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		why = err
+	}
+	l.stats.Started = fmt.Sprintf("the whole log was read: %v", why)
+	r, err := l.readAll(ctx, base, snap, key)
+	if err != nil {
+		return nil, err
+	}
+	l.clock, l.unknown = r.clock, r.unknown
+	l.stats.Verified, l.stats.VerifyOf = r.records, r.records
+	return r, nil
+}
+
+// walker is a walk over this log from its start that counts uses and shelves records.
+func (l *Log) walker(base *state, key chainKey) *replay {
+	o := &l.opt
+	l.uses, l.tenants, l.names, l.index.open, l.index.recent = newUses(), map[string]*shelf{}, nil, nil, nil
+	return &replay{
+		fs: o.FS, dir: o.Dir, key: key, keys: true, instance: o.Instance, first: base.first(), pins: o.Signed,
 		cutLast: o.CutLastBatch,
 		record: func(_ *chain, f *frame, r *ledger.Record, at place) error {
 			row := index.RowOf(r, f.seq, uint32(at.off))
@@ -47,20 +101,88 @@ func (l *Log) recover(ctx context.Context) error {
 			return nil
 		},
 	}
+}
+
+// readAll walks the whole log. A signed state that it does not reach, or that is another, refuses it.
+func (l *Log) readAll(ctx context.Context, base, snap *state, key chainKey) (*replay, error) {
+	r := l.walker(base, key)
+	if err := l.load(r, base); err != nil {
+		return nil, err
+	}
+	r.meets = snap
 	if err := r.run(ctx); err != nil {
-		return err
+		return nil, err
 	}
-	if r.boot > boot {
-		return fmt.Errorf("%w: boot %d is recorded, the boot file says %d", ErrCorrupt, r.boot, boot)
+	return r, nil
+}
+
+// goOn starts from a stored state: what the indexes say of the records before it, and a walk over those behind it.
+func (l *Log) goOn(ctx context.Context, snap, base *state, key chainKey) (*replay, error) {
+	r := l.walker(base, key)
+	if err := r.joint(ctx, snap); err != nil {
+		return nil, err
 	}
-	for tenant, cp := range o.Signed {
-		l.published[tenant] = cp.Size
+	if err := l.load(r, snap); err != nil {
+		return nil, err
 	}
-	return l.resume(r, len(numbers), boot+1)
+	if err := l.indexed(ctx, snap, base); err != nil {
+		return nil, err
+	}
+	if err := r.run(ctx); err != nil {
+		return nil, err
+	}
+	l.clock, l.unknown = r.clock, r.unknown
+	l.saver.at = snap.at
+	l.audit = &audit{log: l, key: key, from: base, to: snap, pins: r.below}
+	l.stats.Started = fmt.Sprintf("from the stored state at segment %d, offset %d", snap.at.segment, snap.at.off)
+	if int64(snap.at.segment-base.first())*l.opt.SegmentBytes+snap.at.off > l.opt.checkFirst() {
+		return r, nil
+	}
+	if err := l.audit.run(ctx); err != nil {
+		return nil, err
+	}
+	l.audit = nil
+	return r, nil
+}
+
+// load makes a state the log's and the walk's.
+func (l *Log) load(r *replay, s *state) error {
+	if s != nil {
+		var err error
+		if l.uses, err = s.table.table(len(s.chains)); err != nil {
+			return err
+		}
+		for i := range s.chains {
+			l.shelfOf(s.chains[i].name).size = s.chains[i].tree.Size()
+		}
+	}
+	r.uses = l.uses
+	return r.begin(s)
+}
+
+// indexed takes up what the indexes know of the records before a state.
+func (l *Log) indexed(ctx context.Context, s, base *state) error {
+	end := s.tail().at
+	for n := base.first(); n < end.segment; n++ {
+		if err := l.attachFrom(ctx, n); err != nil {
+			return err
+		}
+	}
+	if end.segment >= base.first() {
+		if err := l.attachOpen(ctx, end); err != nil {
+			return err
+		}
+	}
+	for i := range s.chains {
+		if c := &s.chains[i]; l.tenants[c.name].size != c.tree.Size() {
+			return fmt.Errorf("%w: the indexes have %d records of %s, not %d", errState, l.tenants[c.name].size, c.name, c.tree.Size())
+		}
+	}
+	return nil
 }
 
 // resume opens the segment that is written next and makes the new boot durable.
-func (l *Log) resume(r *replay, segments int, boot uint64) error {
+func (l *Log) resume(r *replay, newest, boot uint64) error {
 	at, t := r.tail.at, &r.tail
 	l.follow, l.spare = newFollower(at), newSpare()
 	l.w = writer{
@@ -80,7 +202,7 @@ func (l *Log) resume(r *replay, segments int, boot uint64) error {
 		return err
 	}
 	l.spare.want = l.w.segment + 1
-	if int(l.w.segment)+2 == segments {
+	if l.w.segment+1 == newest {
 		l.adoptSpare()
 	}
 	if key.epoch != r.key.epoch {

@@ -58,15 +58,21 @@ type replay struct {
 	key  chainKey // earliest epoch whose key is known
 	keys bool     // key is set
 
-	instance string // expected; taken from the first header when empty
-	pins     map[string]ledger.Checkpoint
-	chains   []*chain
-	byName   map[string]*chain
-	uses     *uses
-	cutLast  bool                                                       // damage that only the last batch shows is taken as an interrupted write
-	record   func(c *chain, f *frame, r *ledger.Record, at place) error // may be nil
-	progress func(bytes int64)                                          // may be nil
-	done     int64                                                      // bytes of the segments before
+	instance   string // expected; taken from the first header when empty
+	first      uint64 // number of the first segment that is kept
+	generation uint64
+	until      *state // where the walk ends, which must be as it says; nil: at the end of the log
+	meets      *state // a signed state of this log, which the walk must come to; nil: none is known
+	pins       map[string]ledger.Checkpoint
+	below      map[string]ledger.Checkpoint // pins at sizes before the walk's start: not checked by it
+	chains     []*chain
+	byName     map[string]*chain
+	uses       counter                                                    // may be nil
+	cutLast    bool                                                       // damage that only the last batch shows is taken as an interrupted write
+	record     func(c *chain, f *frame, r *ledger.Record, at place) error // may be nil
+	progress   func(bytes int64)                                          // may be nil
+	pace       func(ctx context.Context, records uint64)                  // may be nil; called every few records
+	done       int64                                                      // bytes of the segments before
 
 	records   uint64
 	unchecked uint64 // records whose chain MAC could not be checked for want of a key
@@ -93,22 +99,135 @@ type tail struct {
 	torn    *CorruptError
 }
 
-// run walks the log. It stops at the first bad place with a *CorruptError, or ErrVersion.
+// counter takes up what admitted and settled records say.
+type counter interface {
+	replay(tenant uint32, r *ledger.Record)
+}
+
+// begin sets the walk up to go on from a state; without one it starts with the log.
+func (r *replay) begin(s *state) error {
+	r.byName = map[string]*chain{}
+	if s == nil {
+		return nil
+	}
+	r.boot, r.clock, r.records, r.unknown, r.tail = s.boot, s.clock, s.records, s.unknown, s.tail()
+	for i := range s.chains {
+		c := &chain{number: uint32(i), name: s.chains[i].name, front: s.chains[i].tree.Clone(), mac: s.chains[i].mac}
+		r.chains = append(r.chains, c)
+		r.byName[c.name] = c
+		if err := r.pin(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unknown is the end of a segment that is read from the header of the next.
+const unknown = -1
+
+// tail is where a log ends that has nothing behind the state.
+func (s *state) tail() tail {
+	switch {
+	case s.at.off > 0:
+		return tail{at: s.at, prevEnd: s.prevEnd, header: true}
+	case s.at.segment > 0:
+		return tail{at: place{s.at.segment - 1, s.prevEnd}, prevEnd: unknown, header: true}
+	}
+	return tail{}
+}
+
+// pin compares a chain that the walk starts with to what was signed of it.
+func (r *replay) pin(c *chain) error {
+	p, ok := r.pins[c.name]
+	switch {
+	case !ok:
+	case p.Size > c.front.Size():
+		c.pinned = &p
+	case p.Size < c.front.Size():
+		if r.below == nil {
+			r.below = map[string]ledger.Checkpoint{}
+		}
+		r.below[c.name] = p
+	case p.Root != c.front.Root():
+		return &CorruptError{
+			Segment: r.tail.at.segment, Offset: r.tail.at.off, Tenant: c.name, Seq: p.Size - 1,
+			Reason: "tree differs from the signed checkpoint",
+		}
+	}
+	return nil
+}
+
+// run walks the log from where begin left it. It stops at the first bad place with a *CorruptError, or ErrVersion.
 func (r *replay) run(ctx context.Context) error {
-	numbers, err := segmentNumbers(r.fs, r.dir)
+	numbers, err := segmentNumbers(r.fs, r.dir, r.first)
 	if err != nil {
 		return err
 	}
-	r.byName = map[string]*chain{}
-	if r.uses == nil {
-		r.uses = newUses()
+	start := r.tail
+	if err := r.meet(); err != nil {
+		return err
 	}
 	for _, n := range numbers {
+		if start.header && n < start.at.segment {
+			continue
+		}
+		if r.until != nil && (n > r.until.tail().at.segment || r.until.tail().at == r.tail.at) {
+			break
+		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := r.segment(ctx, n); err != nil {
+		if err := r.segment(ctx, n, start); err != nil {
 			return err
+		}
+	}
+	if r.until != nil {
+		return r.reached()
+	}
+	if r.meets != nil {
+		return r.missed()
+	}
+	return r.covered()
+}
+
+// meet holds the chains against a signed state that stands here.
+func (r *replay) meet() error {
+	if r.meets == nil || r.meets.tail().at != r.tail.at || !r.tail.header {
+		return nil
+	}
+	if differs := r.meets.same(r.chains); differs != "" {
+		return &CorruptError{Segment: r.tail.at.segment, Offset: r.tail.at.off, Reason: "not as the signed state has it: " + differs}
+	}
+	r.meets = nil
+	return nil
+}
+
+// missed judges a log that ended without coming to a signed state of it.
+func (r *replay) missed() error {
+	want := r.meets.tail().at
+	bad := &CorruptError{Segment: r.tail.at.segment, Offset: r.tail.at.off}
+	if r.tail.at.before(want) {
+		bad.kind = ErrTruncated
+		bad.Reason = fmt.Sprintf(
+			"the data end here, a signed state has them up to segment %d, offset %d; for an honest backup run: gatewright ledger restore",
+			want.segment, want.off)
+		return bad
+	}
+	bad.Reason = fmt.Sprintf("a signed state stands at segment %d, offset %d, where no record ends", want.segment, want.off)
+	return bad
+}
+
+// reached checks that the walk ended where it had to.
+func (r *replay) reached() error {
+	want := r.until.tail().at
+	if r.tail.torn != nil {
+		r.tail.torn.Torn = false
+		return r.tail.torn
+	}
+	if r.tail.at != want {
+		return &CorruptError{
+			Segment: r.tail.at.segment, Offset: r.tail.at.off,
+			Reason: fmt.Sprintf("the log has no record that ends at segment %d, offset %d, where the signed state stands", want.segment, want.off),
 		}
 	}
 	return r.covered()
@@ -131,17 +250,12 @@ func (r *replay) covered() error {
 	return nil
 }
 
-func (r *replay) segment(ctx context.Context, number uint64) error {
-	f, err := r.fs.Open(segmentName(r.dir, number), os.O_RDONLY)
+func (r *replay) segment(ctx context.Context, number uint64, start tail) error {
+	w, closeFile, err := r.open(number)
 	if err != nil {
-		return fmt.Errorf("open segment %d: %w", number, err)
+		return err
 	}
-	defer f.Close()
-	size, err := f.Size()
-	if err != nil {
-		return fmt.Errorf("open segment %d: %w", number, err)
-	}
-	w := &window{f: f, size: size}
+	defer closeFile()
 	first, err := w.firstUsed(0)
 	if err != nil {
 		return fmt.Errorf("read segment %d: %w", number, err)
@@ -150,14 +264,31 @@ func (r *replay) segment(ctx context.Context, number uint64) error {
 		r.tail.spare = number
 		return nil
 	}
-	if err := r.startSegment(w, number); err != nil {
+	if start.header && number == start.at.segment {
+		err = r.enterSegment(w, start)
+	} else {
+		err = r.startSegment(w, number)
+	}
+	if err != nil {
 		return err
 	}
 	if r.tail.header { // else it was torn, and so is all behind it
 		err = r.frames(ctx, w, number)
 	}
-	r.done += size
+	r.done += w.size
 	return err
+}
+
+func (r *replay) open(number uint64) (*window, func(), error) {
+	f, err := r.fs.Open(segmentName(r.dir, number), os.O_RDONLY)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open segment %d: %w", number, err)
+	}
+	size, err := f.Size()
+	if err != nil {
+		return nil, nil, fmt.Errorf("open segment %d: %w", number, errors.Join(err, f.Close()))
+	}
+	return &window{f: f, size: size}, func() { _ = f.Close() }, nil // only read
 }
 
 // startSegment checks that a segment may follow what was read, and its header.
@@ -171,39 +302,60 @@ func (r *replay) startSegment(w *window, number uint64) error {
 		return bad("an empty segment stands before it")
 	}
 	prevEnd := r.tail.at.off
-	b, err := w.at(0, int(min(headerBytes, w.size)))
-	if err != nil {
-		return fmt.Errorf("read segment %d: %w", number, err)
-	}
-	h, err := parseHeader(b)
-	if errors.Is(err, ErrVersion) {
-		return err
-	}
-	if err != nil {
+	h, err := r.header(w, number, prevEnd)
+	switch {
+	case errors.Is(err, errHeader):
 		r.tail = tail{at: place{number, 0}, prevEnd: prevEnd}
 		return r.tear(w, number, 0, headerBytes, err.Error())
+	case err != nil:
+		return err
+	case h.boot < r.boot:
+		return bad("boot went back")
+	}
+	r.boot = h.boot
+	r.tail = tail{at: place{number, headerBytes}, prevEnd: prevEnd, header: true}
+	return nil
+}
+
+// enterSegment checks the header of the segment that the walk starts in the middle of.
+func (r *replay) enterSegment(w *window, start tail) error {
+	number := start.at.segment
+	h, err := r.header(w, number, start.prevEnd)
+	if errors.Is(err, errHeader) {
+		err = &CorruptError{Segment: number, Reason: err.Error()}
+	}
+	r.tail.prevEnd = int64(h.prevEnd)
+	return err
+}
+
+// header reads a segment's header and checks that it is this segment's: errHeader when there is none.
+func (r *replay) header(w *window, number uint64, prevEnd int64) (header, error) {
+	bad := func(reason string) error { return &CorruptError{Segment: number, Reason: reason} }
+	b, err := w.at(0, int(min(headerBytes, w.size)))
+	if err != nil {
+		return header{}, fmt.Errorf("read segment %d: %w", number, err)
+	}
+	h, err := parseHeader(b)
+	if err != nil {
+		return h, err
 	}
 	if r.instance == "" {
 		r.instance = h.instance
 	}
 	switch {
 	case h.number != number || h.epoch != number:
-		return bad("header is of another segment")
+		return h, bad("header is of another segment")
 	case h.size != uint64(w.size):
-		return bad(fmt.Sprintf("file has %d bytes, made with %d", w.size, h.size))
+		return h, bad(fmt.Sprintf("file has %d bytes, made with %d", w.size, h.size))
 	case h.instance != r.instance:
-		return bad(fmt.Sprintf("header is of instance %q", h.instance))
-	case number > 0 && h.prevEnd != uint64(prevEnd):
-		return bad(fmt.Sprintf("the segment before ended at %d, not at %d", h.prevEnd, prevEnd))
-	case h.boot < r.boot:
-		return bad("boot went back")
+		return h, bad(fmt.Sprintf("header is of instance %q", h.instance))
+	case number > 0 && prevEnd != unknown && h.prevEnd != uint64(prevEnd):
+		return h, bad(fmt.Sprintf("the segment before ended at %d, not at %d", h.prevEnd, prevEnd))
 	}
 	if k, ok := r.epochKey(number); ok && k.header(b[:headerMAC]) != [macBytes]byte(b[headerMAC:headerCRC]) {
-		return bad("header MAC does not match")
+		return h, bad("header MAC does not match")
 	}
-	r.boot = h.boot
-	r.tail = tail{at: place{number, headerBytes}, prevEnd: prevEnd, header: true}
-	return nil
+	return h, nil
 }
 
 func (r *replay) epochKey(epoch uint64) (chainKey, bool) {
@@ -216,13 +368,20 @@ func (r *replay) epochKey(epoch uint64) (chainKey, bool) {
 func (r *replay) frames(ctx context.Context, w *window, number uint64) error {
 	seed := frameSeed(number)
 	key, known := r.epochKey(number)
+	var stop *place
+	if r.until != nil {
+		at := r.until.tail().at
+		stop = &at
+	}
 	for n := 0; ; n++ {
 		off := r.tail.at.off
-		if n%1024 == 0 {
-			if err := ctx.Err(); err != nil {
+		if n%64 == 0 {
+			if err := r.report(ctx, off); err != nil {
 				return err
 			}
-			r.report(off)
+		}
+		if stop != nil && number == stop.segment && off >= stop.off {
+			return nil
 		}
 		f, size, err := frameAt(w, off, seed)
 		switch {
@@ -240,13 +399,23 @@ func (r *replay) frames(ctx context.Context, w *window, number uint64) error {
 			return err
 		}
 		r.tail.at.off += int64(size)
+		if r.meets != nil {
+			if err := r.meet(); err != nil {
+				return err
+			}
+		}
 	}
 }
 
-func (r *replay) report(off int64) {
+// report tells how far the walk is, and rests if it must.
+func (r *replay) report(ctx context.Context, off int64) error {
 	if r.progress != nil {
 		r.progress(r.done + off)
 	}
+	if r.pace != nil {
+		r.pace(ctx, r.records)
+	}
+	return ctx.Err()
 }
 
 // end checks that nothing but zeros follows the last frame.
@@ -356,7 +525,9 @@ func (r *replay) take(c *chain, f *frame, rec *ledger.Record) {
 	r.boot = max(r.boot, rec.Boot)
 	r.clock = max(r.clock, rec.Time)
 	r.last = lastFrame{tenant: c.name, seq: f.seq, mac: c.mac}
-	r.uses.replay(c.number, rec)
+	if r.uses != nil {
+		r.uses.replay(c.number, rec)
+	}
 }
 
 // chainOf finds the frame's chain. The first record of a number names its tenant.

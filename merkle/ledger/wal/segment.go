@@ -91,8 +91,8 @@ func segmentName(dir string, number uint64) string {
 	return filepath.Join(dir, walDir, fmt.Sprintf("%012d%s", number, segmentSuffix))
 }
 
-// segmentNumbers lists the segments of a ledger in order and refuses a gap.
-func segmentNumbers(on disk.FS, dir string) ([]uint64, error) {
+// segmentNumbers lists the segments of a ledger in order, from the first that is kept on, and refuses a gap.
+func segmentNumbers(on disk.FS, dir string, first uint64) ([]uint64, error) {
 	names, err := on.List(filepath.Join(dir, walDir))
 	if err != nil {
 		return nil, fmt.Errorf("list segments: %w", err)
@@ -107,12 +107,14 @@ func segmentNumbers(on disk.FS, dir string) ([]uint64, error) {
 		if err != nil || len(digits) != 12 {
 			return nil, fmt.Errorf("%w: file name %q", ErrCorrupt, name)
 		}
-		out = append(out, n)
+		if n >= first { // else it was given up, see Prune
+			out = append(out, n)
+		}
 	}
 	slices.Sort(out)
 	for i, n := range out {
-		if n != uint64(i) {
-			return nil, &CorruptError{Segment: uint64(i), Reason: "segment is missing"}
+		if n != first+uint64(i) {
+			return nil, &CorruptError{Segment: first + uint64(i), Reason: "segment is missing"}
 		}
 	}
 	return out, nil

@@ -43,19 +43,24 @@ type uses struct {
 	// swept is the latest expiry of a plan whose counts were dropped. Nothing that expired then is
 	// admitted again, even if the clock goes back.
 	swept int64
-	fresh int // plans since the last sweep
+	fresh int      // plans since the last sweep
+	round uint32   // copies begun, see copying
+	copy  *copying // nil while no copy is made
 }
 
 type planUse struct {
 	tenant  uint32
+	round   uint32 // of the last copy that has it, or in which it was made
 	expires int64
 	steps   []StepState
 }
 
 type openCall struct {
 	tenant uint32
+	round  uint32 // as in planUse
 	step   int32
-	plan   *planUse // nil without a plan
+	plan   *planUse // nil without a plan, or when its plan is gone
+	of     merkle.Hash
 }
 
 func newUses() *uses {
@@ -78,7 +83,7 @@ func (u *uses) admit(tenant uint32, id string, use *Use, now int64) error {
 		return fmt.Errorf("%w: id %s is open already", ledger.ErrRecord, id)
 	}
 	if use.Plan.IsZero() {
-		u.open[idKey(id)] = openCall{tenant: tenant, step: -1}
+		u.open[idKey(id)] = openCall{tenant: tenant, step: -1, round: u.round}
 		return nil
 	}
 	if err := u.check(tenant, use, now); err != nil {
@@ -122,19 +127,29 @@ func (u *uses) check(tenant uint32, use *Use, now int64) error {
 func (u *uses) count(tenant uint32, id string, use *Use) {
 	p := u.plans[use.Plan]
 	if p == nil {
-		p = &planUse{tenant: tenant, expires: use.Expires}
+		p = &planUse{tenant: tenant, round: u.round, expires: use.Expires}
 		u.plans[use.Plan] = p
 		u.fresh++
 	}
-	// A plan without an end never leaves the table; otherwise the latest end anybody claimed counts.
-	if use.Expires == 0 || p.expires != 0 && use.Expires > p.expires {
-		p.expires = use.Expires
-	}
+	u.touch(p)
+	p.claim(use.Expires)
 	p.grow(use.Step)
-	if s := &p.steps[use.Step]; s.Used < math.MaxUint32 {
+	p.steps[use.Step].add()
+	u.open[idKey(id)] = openCall{tenant: tenant, round: u.round, step: use.Step, plan: p, of: use.Plan}
+}
+
+// claim takes up when a plan ends. One without an end never leaves the table; otherwise the latest that anybody claimed
+// counts.
+func (p *planUse) claim(expires int64) {
+	if expires == 0 || p.expires != 0 && expires > p.expires {
+		p.expires = expires
+	}
+}
+
+func (s *StepState) add() {
+	if s.Used < math.MaxUint32 {
 		s.Used++
 	}
-	u.open[idKey(id)] = openCall{tenant: tenant, step: use.Step, plan: p}
 }
 
 func (p *planUse) grow(step int32) {
@@ -151,8 +166,10 @@ func (u *uses) settle(tenant uint32, of, outcome string) error {
 	if !ok || call.tenant != tenant {
 		return ErrNotOpen
 	}
+	u.closed(idKey(of), &call)
 	delete(u.open, idKey(of))
 	if call.plan != nil && outcome == ledger.OutcomeOK {
+		u.touch(call.plan)
 		call.plan.steps[call.step].Done = true
 	}
 	return nil
@@ -173,7 +190,7 @@ func (u *uses) replay(tenant uint32, r *ledger.Record) {
 		u.mu.Lock()
 		defer u.mu.Unlock()
 		if r.Plan.IsZero() || r.Step < 0 || r.Step >= maxStep {
-			u.open[idKey(r.ID)] = openCall{tenant: tenant, step: -1}
+			u.open[idKey(r.ID)] = openCall{tenant: tenant, step: -1, round: u.round}
 			return
 		}
 		u.count(tenant, r.ID, &use)
@@ -189,6 +206,7 @@ func (u *uses) sweep(now int64) {
 	for h, p := range u.plans {
 		if p.expires != 0 && p.expires < now {
 			u.swept = max(u.swept, p.expires)
+			u.dropped(h, p)
 			delete(u.plans, h)
 		}
 	}

@@ -2,8 +2,10 @@ package wal
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -21,13 +23,49 @@ type VerifyOptions struct {
 	// Progress, when set, is told the bytes read so far, some thousand records apart.
 	Progress func(bytes int64)
 	FS       disk.FS // nil: the operating system's
+	// Keys are the pinned public keys: one of them must have signed the states that the log stored. Without them nobody
+	// vouches for the base of a pruned log, and a note says so.
+	Keys ledger.VerifierKeys
+}
+
+// openCalls are the ids of admitted records without a settled one, and their tenants.
+type openCalls map[[26]byte]uint32
+
+func (o openCalls) begin(s *state) error {
+	if s == nil {
+		return nil
+	}
+	u, err := s.table.table(len(s.chains))
+	if err != nil {
+		return fmt.Errorf("%w: base of the pruned log: %w", ErrCorrupt, err)
+	}
+	for id, c := range u.open {
+		o[id] = c.tenant
+	}
+	return nil
+}
+
+func (o openCalls) replay(tenant uint32, r *ledger.Record) {
+	switch r.Kind {
+	case ledger.Admitted:
+		o[idKey(r.ID)] = tenant
+	case ledger.Settled:
+		if t, ok := o[idKey(r.Of)]; ok && t == tenant {
+			delete(o, idKey(r.Of))
+		}
+	default:
+	}
 }
 
 // Report says what was checked and what was not.
 type Report struct {
 	Instance   string
-	Segments   int
-	Records    uint64
+	Generation uint64 // how often its history began, see Restore
+	First      uint64 // number of the first segment that is kept
+	Pruned     uint64 // records before it: not there to be read, their trees are in the base
+	BaseSigned bool   // a pinned key signed the base of a pruned log
+	Segments   int    // that are kept
+	Records    uint64 // those that were pruned included
 	Unknown    uint64 // records of a kind this version does not know; verified like all
 	Open       int    // admitted records without a settled one
 	Boots      uint64
@@ -53,7 +91,17 @@ func Verify(ctx context.Context, dir string, o VerifyOptions) (Report, error) {
 	if o.FS == nil {
 		o.FS = disk.OS{}
 	}
-	r := &replay{fs: o.FS, dir: dir, progress: o.Progress}
+	keys := publicKeys(o.Keys)
+	base, err := readBase(o.FS, dir, "", keys...)
+	if err != nil {
+		return Report{}, fmt.Errorf("verify ledger: %w", err)
+	}
+	calls := openCalls{}
+	r := &replay{fs: o.FS, dir: dir, first: base.first(), progress: o.Progress, uses: calls}
+	if r.generation, err = ReadGeneration(o.FS, dir, keys...); err != nil {
+		return Report{}, fmt.Errorf("verify ledger: %w", err)
+	}
+	note := r.expect(base, keys)
 	if o.K0 != nil {
 		if len(o.K0) != 32 {
 			return Report{}, fmt.Errorf("verify ledger: %w: k_0 has %d bytes", ErrKeys, len(o.K0))
@@ -61,7 +109,12 @@ func Verify(ctx context.Context, dir string, o VerifyOptions) (Report, error) {
 		r.key, r.keys = chainKey{key: [32]byte(o.K0)}, true
 	}
 	r.pins = o.Signed
-	err := r.run(ctx)
+	if err = calls.begin(base); err == nil {
+		err = r.begin(base)
+	}
+	if err == nil {
+		err = r.run(ctx)
+	}
 	if err == nil && r.tail.torn != nil {
 		err = r.tail.torn
 	}
@@ -69,6 +122,12 @@ func Verify(ctx context.Context, dir string, o VerifyOptions) (Report, error) {
 		err = checkNames(r, o.Signed, o.FS)
 	}
 	rep := r.summary(o.Signed)
+	rep.Notes = append(rep.Notes, note...)
+	if base != nil {
+		rep.First = base.first()
+		rep.Pruned = base.records
+		rep.BaseSigned = len(keys) > 0
+	}
 	if bad, ok := errors.AsType[*CorruptError](err); ok {
 		rep.Bad = bad
 	}
@@ -78,9 +137,36 @@ func Verify(ctx context.Context, dir string, o VerifyOptions) (Report, error) {
 	return rep, nil
 }
 
+// publicKeys are the keys that states can be signed with.
+func publicKeys(keys ledger.VerifierKeys) []ed25519.PublicKey {
+	var out []ed25519.PublicKey
+	for i := range keys {
+		if keys[i].Type() == ledger.KeyEd25519 {
+			out = append(out, keys[i].Key)
+		}
+	}
+	return out
+}
+
+// expect has the walk come to the stored state, if there is one that can be believed. It says what is not checked of it.
+func (r *replay) expect(base *state, keys []ed25519.PublicKey) (notes []string) {
+	if base != nil && len(keys) == 0 {
+		notes = append(notes, "the base of the pruned log: signature not checked, no pinned keys")
+	}
+	s, err := readState(r.fs, snapshotName(r.dir), stateSnapshot, keys...)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		notes = append(notes, fmt.Sprintf("the stored state is of no use, the next start reads the whole log: %v", err))
+	case len(keys) > 0 && !s.tail().at.before(base.start()) && s.generation == r.generation:
+		r.meets = s
+	}
+	return notes
+}
+
 // checkNames checks what can be judged only after the instance's name is known.
 func checkNames(r *replay, signed map[string]ledger.Checkpoint, on disk.FS) error {
-	numbers, err := segmentNumbers(on, r.dir)
+	numbers, err := segmentNumbers(on, r.dir, r.first)
 	if err != nil {
 		return err
 	}
@@ -95,7 +181,7 @@ func checkNames(r *replay, signed map[string]ledger.Checkpoint, on disk.FS) erro
 		return fmt.Errorf("%w: boot %d is recorded, the boot file says %d", ErrCorrupt, r.boot, boot)
 	}
 	for tenant, s := range signed {
-		if !strings.HasSuffix(s.Origin, ledger.Origin("", tenant, r.instance)) {
+		if !strings.HasSuffix(s.Origin, ledger.Origin("", tenant, InstanceName(r.instance, r.generation))) {
 			return fmt.Errorf("%w: checkpoint of %s is of %q", ErrCorrupt, tenant, s.Origin)
 		}
 	}
@@ -104,12 +190,12 @@ func checkNames(r *replay, signed map[string]ledger.Checkpoint, on disk.FS) erro
 
 func (r *replay) summary(signed map[string]ledger.Checkpoint) Report {
 	rep := Report{
-		Instance: r.instance, Records: r.records, Unknown: r.unknown, Boots: r.boot,
+		Instance: r.instance, Generation: r.generation, Records: r.records, Unknown: r.unknown, Boots: r.boot,
 		Chain:    r.keys && r.unchecked == 0,
-		Segments: int(r.tail.at.segment) + 1,
+		Segments: int(r.tail.at.segment-r.first) + 1,
 	}
-	if r.uses != nil {
-		rep.Open = len(r.uses.open)
+	if calls, ok := r.uses.(openCalls); ok {
+		rep.Open = len(calls)
 	}
 	for _, c := range r.chains {
 		t := TenantReport{Name: c.name, Size: c.front.Size(), Root: c.front.Root()}

@@ -31,7 +31,7 @@ func Verify(ctx context.Context, dir string, o VerifyOptions) (wal.Report, error
 	if err != nil {
 		return wal.Report{}, fmt.Errorf("verify ledger: %w", err)
 	}
-	rep, err := wal.Verify(ctx, dir, wal.VerifyOptions{Signed: checkpoints(notes), K0: o.K0, Progress: o.Progress, FS: o.FS})
+	rep, err := wal.Verify(ctx, dir, wal.VerifyOptions{Signed: checkpoints(notes), K0: o.K0, Progress: o.Progress, FS: o.FS, Keys: o.Keys})
 	if rep.Signatures = len(o.Keys) > 0; !rep.Signatures {
 		rep.Notes = append(rep.Notes, "checkpoint signatures not checked: no pinned keys")
 	}

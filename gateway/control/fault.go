@@ -58,6 +58,7 @@ var faults = []struct {
 	{device.ErrUnknown, http.StatusNotFound, "not_found", "there is no such thing in this organisation", ""},
 	{device.ErrExpired, http.StatusConflict, "inactive", "the code has expired", "let the program ask again"},
 	{device.ErrDecided, http.StatusConflict, "inactive", "the sign-in is decided already", "let the program ask again"},
+	{wal.ErrPruned, http.StatusNotFound, "not_found", "the record is kept no more", ""},
 	{wal.ErrTenant, http.StatusNotFound, "not_found", "there is no such thing in this organisation", ""},
 	{store.ErrNotFound, http.StatusNotFound, "not_found", "there is no such thing in this organisation", ""},
 	{store.ErrConflict, http.StatusConflict, "conflict", "somebody else changed it meanwhile, or it exists already", "look at it again"},

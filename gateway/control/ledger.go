@@ -15,6 +15,7 @@ import (
 // Ledger is the log that every call here is written to, and read from by index or id. Append returns once the record is
 // durable; an error means it may not be.
 type Ledger interface {
+	Auditor
 	Append(ctx context.Context, r *ledger.Record) (wal.Mark, error)
 	Scan(ctx context.Context, tenant string, from uint64, n int) ([]wal.Entry, error)
 	Size(tenant string) uint64

@@ -19,11 +19,15 @@ type Query struct {
 
 	Oldest bool   // oldest first; else newest first
 	Limit  int    // how many at most; 0 is MaxPage
+	Bytes  int    // after how many bytes of records a page ends; 0 is 16 MiB, which is the most
 	Cursor Cursor // where the page before ended; zero is the beginning
 }
 
-// MaxPage bounds the entries of one page.
-const MaxPage = 10_000
+// Bounds of one page: entries, and bytes after which no more are added.
+const (
+	MaxPage      = 10_000
+	MaxPageBytes = 16 << 20
+)
 
 // ErrQuery is the answer to a query that cannot be asked.
 var ErrQuery = errors.New("query is not valid")
@@ -35,6 +39,8 @@ func (q *Query) Check() error {
 		return fmt.Errorf("%w: from %d to %d", ErrQuery, q.From, q.To)
 	case q.Limit < 0 || q.Limit > MaxPage:
 		return fmt.Errorf("%w: limit %d, at most %d", ErrQuery, q.Limit, MaxPage)
+	case q.Bytes < 0 || q.Bytes > MaxPageBytes:
+		return fmt.Errorf("%w: %d bytes, at most %d", ErrQuery, q.Bytes, MaxPageBytes)
 	case q.Cursor != (Cursor{}) && q.Cursor.Oldest != q.Oldest:
 		return fmt.Errorf("%w: cursor is of the other order", ErrQuery)
 	}

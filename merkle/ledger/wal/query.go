@@ -66,6 +66,9 @@ func (l *Log) search(tenant string, q *index.Query) (*search, error) {
 	if q.Limit == 0 {
 		q.Limit = index.MaxPage
 	}
+	if q.Bytes == 0 {
+		q.Bytes = index.MaxPageBytes
+	}
 	switch c := q.Cursor; {
 	case c == index.Cursor{}:
 	case c.Oldest && c.Next < h.first, !c.Oldest && c.Next <= h.first && h.first > 0:
@@ -115,7 +118,7 @@ func (s *search) turn(ctx context.Context, in *span) (bool, error) {
 	return false, ctx.Err()
 }
 
-func (s *search) full() bool { return len(s.page.Entries) >= s.q.Limit || s.bytes >= maxScanBytes }
+func (s *search) full() bool { return len(s.page.Entries) >= s.q.Limit || s.bytes >= s.q.Bytes }
 
 // stop says where the next page begins: with the first of some indexes, or newest first with the last of them.
 func (s *search) stop(first, last uint64) {

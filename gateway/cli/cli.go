@@ -88,7 +88,7 @@ type commands struct {
 	Plan           planCmd           `cmd:"" help:"Capture a plan: what the agent may do."`
 	Token          tokenCmd          `cmd:"" help:"Take a token for a captured plan."`
 	Call           callCmd           `cmd:"" help:"Call a tool, showing a token."`
-	Verify         verifyCmd         `cmd:"" help:"Verify a receipt offline."`
+	Verify         verifyCmd         `cmd:"" help:"Verify a receipt, an export or a proof offline."`
 	Ledger         ledgerCmd         `cmd:"" help:"Look after a ledger."`
 	Connector      connectorCmd      `cmd:"" help:"Look after connectors (control port), or check one."`
 	Approval       approvalCmd       `cmd:"" help:"Decide about calls that policy holds (control port)."`

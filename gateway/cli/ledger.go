@@ -16,6 +16,9 @@ import (
 type ledgerCmd struct {
 	Show   ledgerShowCmd   `cmd:"" help:"Show a record by its id or index (control port)."`
 	Verify ledgerVerifyCmd `cmd:"" help:"Verify a whole ledger offline, byte by byte."`
+
+	Export  ledgerExportCmd  `cmd:"" help:"Export records as an archive that proves itself (control port)."`
+	Absence ledgerAbsenceCmd `cmd:"" help:"Prove that an agent did not call a tool (control port)."`
 }
 
 type ledgerVerifyCmd struct {

@@ -38,14 +38,21 @@ func (p *pinned) keys(sh *shell) (gatewright.Keys, error) {
 
 type verifyCmd struct {
 	pinned
-	Receipt string `arg:"" help:"A receipt, a file that holds one, or - for standard input."`
+	Receipt string `arg:"" help:"A receipt, a file that holds one, or - for standard input; or a file that is an export, an absence proof or a .tlog-proof." name:"what"`
 	Args    string `help:"Also check that the record is about these arguments: as they were sent or, where a filter rewrote them, as it left them." placeholder:"JSON"`
 	Salt    string `help:"The Gatewright-Salt that came with the answer; needed for --args." placeholder:"SALT"`
 	JSON    bool   `help:"Print the record as JSON." name:"json"`
+
+	Record    string `help:"The record that a .tlog-proof is about: a file as ledger show --json prints it, a line of records.jsonl, or its receipt." placeholder:"FILE"`
+	Witnesses string `help:"Public keys of witnesses, one a line, who must have cosigned what a .tlog-proof leads to." placeholder:"FILE"`
+	Need      int    `help:"How many of the witnesses (default: all of them)." placeholder:"K"`
 }
 
-// Run verifies a receipt without a network.
+// Run verifies a receipt, an export or a proof without a network.
 func (c *verifyCmd) Run(sh *shell) error {
+	if known, err := c.file(sh); known {
+		return err
+	}
 	if (c.Args == "") != (c.Salt == "") {
 		return usage("both came with the call: gatewright call --json prints the salt", "--args and --salt go together")
 	}

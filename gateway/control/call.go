@@ -47,6 +47,8 @@ type call struct {
 	broken bool       // the ledger did not take a record
 	replay string     // record of the call whose kept answer this one gets
 	claim  *replayKey // the Idempotency-Key this call holds
+	stream *flow      // the answer, when it is one that flows
+	done   bool       // the outcome of a flow is durable
 }
 
 type callKey struct{}

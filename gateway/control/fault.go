@@ -13,6 +13,8 @@ import (
 	"github.com/gatewright/gatewright/gateway/plans"
 	"github.com/gatewright/gatewright/gateway/terms"
 	"github.com/gatewright/gatewright/gateway/usage"
+	"github.com/gatewright/gatewright/merkle/ledger/absence"
+	"github.com/gatewright/gatewright/merkle/ledger/export"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 	"github.com/gatewright/gatewright/store"
 )
@@ -59,6 +61,10 @@ var faults = []struct {
 	{device.ErrExpired, http.StatusConflict, "inactive", "the code has expired", "let the program ask again"},
 	{device.ErrDecided, http.StatusConflict, "inactive", "the sign-in is decided already", "let the program ask again"},
 	{wal.ErrPruned, http.StatusNotFound, "not_found", "the record is kept no more", ""},
+	{export.ErrLimit, http.StatusUnprocessableEntity, "limit_reached", "", "narrow the filter, or export range after range: from and to"},
+	{export.ErrOptions, http.StatusUnprocessableEntity, "request_invalid", "", "compare the request with /openapi.json"},
+	{absence.ErrQuestion, http.StatusUnprocessableEntity, "request_invalid", "", "compare the request with /openapi.json"},
+	{errNoCheckpoint, http.StatusServiceUnavailable, "busy", "no checkpoint of this ledger has been published yet", "try again in a few seconds"},
 	{wal.ErrTenant, http.StatusNotFound, "not_found", "there is no such thing in this organisation", ""},
 	{store.ErrNotFound, http.StatusNotFound, "not_found", "there is no such thing in this organisation", ""},
 	{store.ErrConflict, http.StatusConflict, "conflict", "somebody else changed it meanwhile, or it exists already", "look at it again"},

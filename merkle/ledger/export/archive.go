@@ -61,6 +61,9 @@ func (a *archive) put(name string, content []byte) error {
 	return err
 }
 
+// OnCommit is Options.Commit for what is known only after Prepare.
+func (e *Export) OnCommit(fn func(ctx context.Context, manifest []byte) error) { e.opt.Commit = fn }
+
 // Write writes the archive and returns its manifest. It ends early with the context; half an archive has no manifest and
 // no directory, and nobody takes it for a whole one.
 func (e *Export) Write(ctx context.Context, w io.Writer) (*Manifest, error) {

@@ -1,0 +1,167 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	gatewright "github.com/gatewright/gatewright/gateway/sdk/go"
+)
+
+// recordFilter are the flags that choose records. All that are given must hold.
+type recordFilter struct {
+	From    uint64 `help:"Index of the first record." placeholder:"INDEX"`
+	To      uint64 `help:"Index behind the last record (default: the published checkpoint's size)." placeholder:"INDEX"`
+	Since   string `help:"Records of this time and later: 2026-11-22, 2026-11-22T08:00:00Z, or 24h ago as 24h." placeholder:"TIME"`
+	Until   string `help:"Records before this time." placeholder:"TIME"`
+	Agent   string `help:"Records of this agent." placeholder:"AGENT_ID"`
+	User    string `help:"Records of this person." placeholder:"USER_ID"`
+	Server  string `help:"Records about this server."`
+	Tool    string `help:"Records about this tool."`
+	Kind    string `help:"Records of this kind: admitted, settled, refused, plan, token, approval, admin, ..."`
+	Verdict string `help:"Records with this verdict: allow, deny."`
+	Code    string `help:"Records with this reason, as policy_denied."`
+	Outcome string `help:"Records with this outcome: ok, tool_error, ..."`
+}
+
+func (f *recordFilter) filter() (gatewright.RecordFilter, error) {
+	out := gatewright.RecordFilter{
+		From: f.From, To: f.To, Agent: f.Agent, User: f.User, Server: f.Server, Tool: f.Tool, Kind: f.Kind,
+		Verdict: f.Verdict, Code: f.Code, Outcome: f.Outcome,
+	}
+	var err error
+	if out.Since, err = instant("--since", f.Since); err != nil {
+		return out, err
+	}
+	out.Until, err = instant("--until", f.Until)
+	return out, err
+}
+
+// instant reads a time: a day, an instant, or how long ago; nil when none is given.
+func instant(flag, text string) (*time.Time, error) {
+	if text == "" {
+		return nil, nil
+	}
+	for _, layout := range []string{time.RFC3339Nano, time.DateOnly} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return &t, nil
+		}
+	}
+	if ago, err := time.ParseDuration(text); err == nil && ago > 0 {
+		t := time.Now().Add(-ago).UTC().Truncate(time.Microsecond)
+		return &t, nil
+	}
+	return nil, usage("write it as 2026-11-22, 2026-11-22T08:00:00Z or 24h", "%s %q is no time", flag, text)
+}
+
+type ledgerExportCmd struct {
+	controlPort
+	recordFilter
+	Format  string `help:"What stands beside the records: jsonl (nothing), csv, pdf (a report), or ai-identity." enum:"jsonl,csv,pdf,ai-identity" default:"jsonl"`
+	Out     string `help:"The file to write." short:"o" required:"" placeholder:"FILE"`
+	Limit   int    `help:"Refuse when more records match (default: a million)." placeholder:"N"`
+	Subject string `help:"Everything about this person or agent, with its sealed arguments opened: for access requests, before an erasure. Takes an Admin's key." placeholder:"ID"`
+	Force   bool   `help:"Replace the file if it is there."`
+}
+
+// Run writes an export to a file.
+func (c *ledgerExportCmd) Run(sh *shell) error {
+	in := gatewright.NewExport{Format: c.Format, Limit: c.Limit, Subject: c.Subject}
+	var err error
+	if in.Filter, err = c.filter(); err != nil {
+		return err
+	}
+	a, err := c.admin(sh)
+	if err != nil {
+		return err
+	}
+	var got *gatewright.Download
+	err = download(c.Out, c.Force, func(w io.Writer) (err error) {
+		got, err = a.Export(sh.ctx, in, w)
+		return err
+	})
+	if err != nil {
+		return brokeOff(err)
+	}
+	if got.Key != "" {
+		if err := os.WriteFile(c.Out+".key", []byte(got.Key+"\n"), 0o600); err != nil {
+			return fmt.Errorf("write the chain's key: %w", err)
+		}
+		fmt.Fprintf(sh.err, "the key of its chain is in %s: export AI_IDENTITY_HMAC_KEY=$(cat %s)\n", clean(c.Out+".key"), clean(c.Out+".key"))
+	}
+	fmt.Fprintln(sh.out, clean(c.Out))
+	fmt.Fprintf(sh.err, "record %s\nhint: gatewright verify %s --key FILE proves every record in it, offline\n", got.Record, clean(c.Out))
+	return nil
+}
+
+type ledgerAbsenceCmd struct {
+	controlPort
+	Agent  string `help:"The agent." required:"" placeholder:"AGENT_ID"`
+	Server string `help:"The server (default: any)."`
+	Tool   string `help:"The tool (default: any)."`
+	From   uint64 `help:"The size of the ledger from which on it is proved." placeholder:"SIZE"`
+	To     uint64 `help:"The size up to which (default: the published checkpoint's)." placeholder:"SIZE"`
+	Since  string `help:"A checkpoint of exactly --from records that you hold: the proof then shows that the range began with it." placeholder:"FILE"`
+	Out    string `help:"The file to write." short:"o" required:"" placeholder:"FILE"`
+	Force  bool   `help:"Replace the file if it is there."`
+}
+
+// Run writes an absence proof to a file. What it says is for verify to find out.
+func (c *ledgerAbsenceCmd) Run(sh *shell) error {
+	in := gatewright.AbsenceQuestion{Agent: c.Agent, Server: c.Server, Tool: c.Tool, From: c.From, To: c.To}
+	if c.Since != "" {
+		b, err := sh.read(c.Since)
+		if err != nil {
+			return err
+		}
+		in.Since = string(b)
+	}
+	a, err := c.admin(sh)
+	if err != nil {
+		return err
+	}
+	var got *gatewright.Download
+	err = download(c.Out, c.Force, func(w io.Writer) (err error) {
+		got, err = a.ProveAbsence(sh.ctx, in, w)
+		return err
+	})
+	if err != nil {
+		return brokeOff(err)
+	}
+	fmt.Fprintln(sh.out, clean(c.Out))
+	fmt.Fprintf(sh.err, "record %s\nhint: gatewright verify %s --key FILE looks at every record in it and says what is proved\n", got.Record, clean(c.Out))
+	return nil
+}
+
+// download writes a file that appears whole or not at all.
+func download(name string, replace bool, fill func(w io.Writer) error) error {
+	if _, err := os.Lstat(name); err == nil && !replace {
+		return usage("choose another name, or --force", "%s is there already", name)
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), ".gatewright-*")
+	if err != nil {
+		return usage("--out names a file in a folder that is there", "%v", err)
+	}
+	err = fill(f)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name()) // it may be gone; the first error tells
+	}
+	return err
+}
+
+// brokeOff adds to an answer that broke off where the gateway says why.
+func brokeOff(err error) error {
+	if errors.Is(err, gatewright.ErrUnreachable) {
+		return &hinted{err, "nothing was written; if the answer broke off, the gateway's log and the outcome of the request in its ledger say why"}
+	}
+	return err
+}

@@ -24,8 +24,9 @@ type Checkpoint struct {
 }
 
 const (
-	// maxNote bounds a signed checkpoint in bytes: room for a hundred cosignatures.
-	maxNote = 32 << 10
+	// maxNote bounds a signed checkpoint in bytes: room for the 16 signatures that the note format wants taken, each of
+	// the largest kind it speaks of (5 kB of a post-quantum signature).
+	maxNote = 96 << 10
 	// sigPrefix starts a signature line: em dash, space.
 	sigPrefix = "\u2014 "
 )

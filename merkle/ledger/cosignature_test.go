@@ -252,3 +252,16 @@ func FuzzWitnessPolicy(f *testing.F) {
 		}
 	})
 }
+
+// TestANoteTakesSixteenSignaturesOfTheLargestKind: the note format wants as many read.
+func TestANoteTakesSixteenSignaturesOfTheLargestKind(t *testing.T) {
+	var by []noteSigner
+	var keys []ledger.VerifierKey
+	for i := range byte(16) {
+		c := postQuantum(t, "w.example/"+string('a'+rune(i)), i)
+		by, keys = append(by, c), append(keys, c.Public())
+	}
+	if seen, err := (ledger.WitnessPolicy{Keys: keys, Need: 16}).Check(cosigned(t, by...)); err != nil || len(seen) != 16 {
+		t.Fatal(seen, err)
+	}
+}

@@ -1,7 +1,10 @@
 package wal_test
 
 import (
+	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -154,4 +157,69 @@ func BenchmarkVerify(b *testing.B) {
 		mustVerify(b, o)
 	}
 	b.ReportMetric(float64((cpuTime()-from).Nanoseconds())/1e3/float64(b.N)/n, "cpu-us/record")
+}
+
+// million is a log with as many records in a folder that stays between benchmarks: made once, in write mode.
+func million(b *testing.B, segment int64, records int) wal.Options {
+	b.Helper()
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("gatewright-bench-%d-%d", segment, records))
+	o := options(dir)
+	o.Sync, o.SegmentBytes, o.Checkpoint, o.CheckFirst = wal.SyncWrite, segment, time.Second, -1
+	if _, err := os.Stat(filepath.Join(dir, "made")); err == nil {
+		return o
+	}
+	_ = os.RemoveAll(dir)
+	l := open(b, o)
+	var wg sync.WaitGroup
+	for w := range 64 {
+		wg.Go(func() {
+			tenant := fmt.Sprintf("tenant-%d", w%8)
+			for i := range records / 2 / 64 {
+				r, s := record(tenant, ledger.Admitted), record(tenant, ledger.Settled)
+				u := use(fmt.Sprintf("plan %d %d", w, i/10), int32(i%10), 1)
+				if _, err := l.Admit(context.Background(), r, u); err != nil {
+					b.Error(err)
+					return
+				}
+				s.Of, s.Outcome = r.ID, ledger.OutcomeOK
+				if _, err := l.Append(context.Background(), s); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	shut(b, l)
+	if err := os.WriteFile(filepath.Join(dir, "made"), nil, 0o600); err != nil {
+		b.Fatal(err)
+	}
+	return o
+}
+
+// BenchmarkOpen is how long a start takes with a million records: after a clean end, and after a killed process. The
+// folders of the logs stay in the temporary folder, for the next run.
+func BenchmarkOpen(b *testing.B) {
+	for _, segment := range []int64{4 << 20, 64 << 20} {
+		b.Run(fmt.Sprintf("segment=%dMiB", segment>>20), func(b *testing.B) {
+			o := million(b, segment, 1_000_000)
+			var open, clean time.Duration
+			for b.Loop() {
+				from := time.Now()
+				l, err := wal.Open(b.Context(), o)
+				if err != nil {
+					b.Fatal(err)
+				}
+				open += time.Since(from)
+				if s := l.Stats(); !stored(s) {
+					b.Fatal(s.Started)
+				}
+				from = time.Now()
+				shut(b, l)
+				clean += time.Since(from)
+			}
+			b.ReportMetric(open.Seconds()*1e3/float64(b.N), "open-ms")
+			b.ReportMetric(clean.Seconds()*1e3/float64(b.N), "close-ms")
+		})
+	}
 }

@@ -182,6 +182,14 @@ ledger {
   # Put a signed receipt on every answer, refusals too. Without, an answer still names its record.
   receipts = true
 
+  # Time between records in the instance's own chain that say that it is alive, and how long each
+  # organisation's ledger is, 0s to 24h; 0s writes none. Where they stop, the log was cut or the gateway stood.
+  heartbeat = "1m"
+
+  # How long records are kept before they are pruned, daily, 0s to 876000h; 0s keeps them for ever. Danger:
+  # what was pruned is gone. An organisation under legal hold is left out.
+  retention = "0s"
+
   # Least time between two checkpoints that witnesses are asked to cosign, 0s to 1h; 0s asks for each.
   # Danger: a long one leaves that much of the ledger open to be cut back unseen.
   witness_every = "1s"
@@ -632,6 +640,51 @@ approvals {
 #
 #   # The longest life of a token taken, 1s to 24h.
 #   max_age = "1h"
+# }
+
+# Receivers of the ledger's events, each of which gets every event at least once; none by default. Name: 1 to 63
+# of a-z, 0-9 and -; it also names what was delivered (DIR/sinks/NAME.cursor).
+#
+# sink "siem" {
+#   # "syslog" (RFC 5424), "otlp" (OpenTelemetry logs over HTTP) or "webhook" (signed JSON).
+#   type = "syslog"
+#   # Where it is; required. syslog: udp://, tcp:// or tls://HOST:PORT; otlp and webhook: http:// or https://.
+#   # Private addresses are allowed, redirects are not followed.
+#   url = "tls://siem.example:6514"
+#   # The organisation whose events it gets, or "_all"; required. Danger: with "_all" it learns of every one.
+#   tenant = "_all"
+#   # The kinds of record it gets; empty: all.
+#   kinds = []
+#   # Where a new sink begins: at the "beginning" of the ledger, or at its "end".
+#   from = "beginning"
+#
+#   # Most events sent at once, 1 to 4096.
+#   batch = 256
+#   # How long an event may wait for others to be sent with, 0s to 1m.
+#   wait = "1s"
+#   # Longest attempt, 10ms to 10m.
+#   timeout = "10s"
+#   # First pause after a failure, 1ms to 10m; it doubles with each in a row. Nothing is ever dropped.
+#   retry_min = "500ms"
+#   # Longest such pause, 1ms to 1h.
+#   retry_max = "1m"
+#
+#   # A file with the secret: the key of a webhook's signature, or what an otlp receiver's header carries.
+#   secret_file = ""
+#   # Or the name of a variable that holds it.
+#   secret_env = ""
+#   # The header that carries it to an otlp receiver.
+#   header = ""
+#   # A PEM file of authorities for its certificate, instead of the system's.
+#   ca_file = ""
+#
+#   # Count syslog over tcp and tls as delivered only when the receiver ends the connection after reading it all.
+#   # Danger: without, what it had not read when it died is lost.
+#   confirm = true
+#   # The private enterprise number in syslog's structured data; 32473 is for examples.
+#   enterprise = 32473
+#   # Permit what is not encrypted beyond loopback in production mode. Danger: it can be read and changed.
+#   plaintext = false
 # }
 
 # The dialect of the ArmorIQ clients on the data port.

@@ -45,7 +45,7 @@ func unsettled() Config {
 		Ledger: Ledger{
 			Origin: "gatewright.local", Instance: "main", Sync: "sync",
 			Deadline: 2 * time.Second, Queue: 16 << 10, CheckpointEvery: time.Second,
-			Arguments: "sealed", Receipts: true, WitnessEvery: time.Second, WitnessTimeout: 2 * time.Second,
+			Arguments: "sealed", Receipts: true, Heartbeat: time.Minute, WitnessEvery: time.Second, WitnessTimeout: 2 * time.Second,
 		},
 		Witness: Witness{Rate: 10, Burst: 20},
 		Intent: Intent{
@@ -96,6 +96,9 @@ func DefaultLogin() Login {
 func defaultElement(t reflect.Type) reflect.Value {
 	if t == reflect.TypeFor[WitnessedLog]() {
 		return reflect.ValueOf(WitnessedLog{Keys: []string{}})
+	}
+	if t == reflect.TypeFor[Sink]() {
+		return reflect.ValueOf(DefaultSink())
 	}
 	if t == reflect.TypeFor[Login]() {
 		return reflect.ValueOf(DefaultLogin())

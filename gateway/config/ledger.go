@@ -30,6 +30,12 @@ type Ledger struct {
 	// Receipts adds a signed receipt to every answer, refusals too. Default true; without them an answer
 	// still names its record.
 	Receipts bool `koanf:"receipts"`
+	// Heartbeat is the time between records in the instance's own chain that say it is alive, and how long every
+	// organisation's ledger is: where they stop, the log was cut or the gateway stood. Default 1m; 0s writes none.
+	Heartbeat time.Duration `koanf:"heartbeat" min:"0s" max:"24h"`
+	// Retention is how long records are kept before they may be pruned, which is then done daily; 0s keeps them for ever and
+	// refuses to prune. Default 0s. Danger: what was pruned is gone; an organisation under legal hold is left out.
+	Retention time.Duration `koanf:"retention" min:"0s" max:"876000h"`
 	// Witnesses are others who cosign this ledger's checkpoints, by name. Default none: then nobody but this
 	// gateway vouches that its ledger was not cut back. Where several keep one, they are asked at once.
 	Witnesses map[string]LedgerWitness `koanf:"witness"`

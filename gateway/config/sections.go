@@ -30,6 +30,7 @@ type Config struct {
 	Policies   Policies          `koanf:"policies"`
 	Approvals  Approvals         `koanf:"approvals"`
 	Logins     map[string]Login  `koanf:"login"`
+	Sinks      map[string]Sink   `koanf:"sink"`
 	ArmorIQ    ArmorIQ           `koanf:"armoriq"`
 	Log        Log               `koanf:"log"`
 	Demo       Demo              `koanf:"demo"`

@@ -20,12 +20,13 @@ import (
 	"github.com/gatewright/gatewright/merkle/ledger/export"
 	"github.com/gatewright/gatewright/merkle/ledger/export/rechain"
 	"github.com/gatewright/gatewright/merkle/ledger/export/report"
+	"github.com/gatewright/gatewright/merkle/ledger/wal"
 )
 
 // Exports is what exports and absence proofs are made from: the published ledger, and the keys that sign its checkpoints.
 type Exports interface {
 	export.Source
-	Signers() []export.Signer
+	Signers() []ledger.NoteSigner
 }
 
 // Subjects finds the key that a person's or an agent's data is sealed under. It makes none: vault.ErrNotFound after an
@@ -183,6 +184,9 @@ func (a *API) absence(c *call, in *absenceIn) (*flow, error) {
 
 // unprepared says why there is nothing to send.
 func unprepared(ctx context.Context, err error) error {
+	if errors.Is(err, wal.ErrTenant) {
+		return errNoCheckpoint // the caller's own record is there, or will be
+	}
 	if ctx.Err() != nil && errors.Is(err, context.DeadlineExceeded) {
 		return refuse(http.StatusServiceUnavailable, "busy", "finding the records took too long", "narrow the filter: by index, by time, or by an agent")
 	}
@@ -221,13 +225,7 @@ type noExports struct{ Exports }
 func (noExports) Checkpoint(string) ([]byte, error) { return nil, errNoCheckpoint }
 
 // Signers implements Exports.
-func (noExports) Signers() []export.Signer { return []export.Signer{nobody{}} }
-
-// nobody signs nothing.
-type nobody struct{ export.Signer }
-
-// KeyName implements export.Signer.
-func (nobody) KeyName() string { return "" }
+func (noExports) Signers() []ledger.NoteSigner { return []ledger.NoteSigner{ledger.Signer{}} }
 
 var errNoCheckpoint = errors.New("no checkpoint has been published")
 

@@ -122,7 +122,7 @@ func (m *mounting) operation(route *Route) huma.Operation {
 		MaxBodyBytes:    int64(m.api.cfg.MaxBody),
 		BodyReadTimeout: -1, // the body was read before huma runs
 		Responses:       responses,
-		Extensions: map[string]any{"x-gatewright-roles": route.Roles, "x-gatewright-instance": route.Instance},
+		Extensions:      map[string]any{"x-gatewright-roles": route.Roles, "x-gatewright-instance": route.Instance},
 	}
 }
 

@@ -207,8 +207,12 @@ func (g *Gateway) buildControl(context.Context) error {
 		Hosts: c.Hosts, Origins: c.Origins, TrustedProxies: c.TrustedProxies, MaxBody: int(c.MaxBody), PageLimit: c.PageLimit,
 		ReplayEntries: c.RetryEntries, ReplayFor: c.RetryFor, Metrics: c.Metrics, Profiles: c.Profiles,
 	}
-	var err error
+	signer, err := ledger.NewSigner(g.VerifierKey().Name, g.keys.ledger)
+	if err != nil {
+		return err
+	}
 	g.control, err = control.New(cc, control.Deps{
+		Exports: exports{g.ledger, g.published, signer}, Subjects: g.vault,
 		Directory: directory{g.people, g.bundles}, Catalogue: serverList{g.tools, g.client}, Plans: g.plans, Approvals: g.approvals, Terms: g.terms, Usage: g.usage, Devices: g.devices, Ledger: publish.Book{Log: g.ledger, Publisher: g.published}, Witness: g.witness, Bundles: g.bundles, Vault: g.vault,
 		Connectors: connectorList{g.connectors}, Strangers: g.strange, Gauges: g.gauges(), Ready: g.ready, Now: g.o.Now, Rand: g.o.Rand, Log: g.o.Log,
 	})

@@ -27,6 +27,7 @@ type About struct {
 	Checkpoint     ledger.Checkpoint
 	Signers        []string // key names
 	Limit          int
+	Kept           uint64 // index of the first record that was kept, when the filter asks for some before it
 
 	Count           uint64
 	First, Last     uint64 // indices; without meaning when Count is 0

@@ -128,7 +128,7 @@ func (e *Export) seal(ctx context.Context, a *archive) (*Manifest, error) {
 func (e *Export) manifest(files []FileHash) (*Manifest, error) {
 	m := &Manifest{
 		Version: formatVersion, Format: e.opt.Format, Origin: e.checkpoint.Origin, Tenant: e.opt.Tenant,
-		Instance: instanceOf(e.checkpoint.Origin), Filter: e.opt.Filter, Count: e.about.Count,
+		Instance: instanceOf(e.checkpoint.Origin), Filter: e.opt.Filter, Kept: e.about.Kept, Count: e.about.Count,
 		Checkpoint: Anchor{e.checkpoint.Size, e.checkpoint.Root}, Files: append([]FileHash(nil), files...),
 		By: e.opt.By, At: e.opt.Now.UTC(),
 	}

@@ -88,11 +88,9 @@ type Finder interface {
 	Find(ctx context.Context, tenant string, f *Filter, from, to uint64, n int) (found []wal.Entry, next uint64, err error)
 }
 
-// Signer signs notes under a name, as ledger.NoteSigner does: it returns the bytes behind the key's hash.
-type Signer interface {
-	KeyName() string
-	KeyHash() uint32
-	SignNote(body []byte, at time.Time) ([]byte, error)
+// Keeper is a Source that does not keep every record for ever. It returns the index of a tenant's first record that is kept.
+type Keeper interface {
+	First(ctx context.Context, tenant string) (uint64, error)
 }
 
 // Requester is who asked for an export: ids, never names or addresses.
@@ -126,7 +124,7 @@ type Options struct {
 	By     Requester // who asked
 	Now    time.Time
 	// Signers sign the manifest: the keys that sign the ledger's checkpoints, under the same names.
-	Signers []Signer
+	Signers []ledger.NoteSigner
 	// Opener, when set, opens what is sealed beside each record. For a subject's own data; see Filter.Subject.
 	Opener Opener
 	// Extra makes the files of format ai-identity, which needs it.
@@ -206,6 +204,15 @@ func (e *Export) About() *About { return &e.about }
 func (e *Export) find(ctx context.Context) error {
 	from, to := e.opt.Filter.span(e.checkpoint.Size)
 	e.about = newAbout(e)
+	if k, ok := e.src.(Keeper); ok {
+		first, err := k.First(ctx, e.opt.Tenant)
+		if err != nil {
+			return err
+		}
+		if first > from {
+			e.about.Kept, from = first, min(first, to)
+		}
+	}
 	for from < to {
 		found, next, err := e.look(ctx, from, to)
 		if err != nil {

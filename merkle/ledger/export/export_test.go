@@ -345,6 +345,44 @@ func TestAnIndexFindsTheSameRecords(t *testing.T) {
 	}
 }
 
+// keeper has pruned some records.
+type keeper struct {
+	*world
+	first uint64
+}
+
+func (k keeper) First(context.Context, string) (uint64, error) { return k.first, nil }
+
+func (k keeper) Scan(ctx context.Context, tenant string, from uint64, n int) ([]wal.Entry, error) {
+	if from < k.first {
+		return nil, wal.ErrPruned
+	}
+	return k.world.Scan(ctx, tenant, from, n)
+}
+
+func TestRecordsThatAreNotKeptAreNamedAndNotMissed(t *testing.T) {
+	w := newWorld(t)
+	w.fill(t, "acme", 123, nil)
+	for _, c := range []struct {
+		filter export.Filter
+		count  uint64
+		notes  int
+	}{{export.Filter{}, 23, 1}, {export.Filter{From: 50}, 23, 1}, {export.Filter{From: 100}, 23, 0}, {export.Filter{From: 110}, 13, 0}, {export.Filter{To: 90}, 0, 2}} {
+		e, err := export.Prepare(t.Context(), keeper{w, 100}, w.options(export.PDF, c.filter))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		if _, err := e.Write(t.Context(), &out); err != nil {
+			t.Fatal(err)
+		}
+		rep, err := w.verify(t, out.Bytes())
+		if err != nil || rep.Records != c.count || !rep.Complete || len(rep.Notes) != c.notes+1 {
+			t.Errorf("%+v: %+v, %v", c.filter, rep, err)
+		}
+	}
+}
+
 func TestAboutCountsWhatIsExported(t *testing.T) {
 	w := newWorld(t)
 	w.fill(t, "acme", 100, nil)

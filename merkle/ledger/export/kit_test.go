@@ -140,7 +140,7 @@ func (w *world) Subtree(tenant string, level int, index uint64) (merkle.Hash, er
 
 func (w *world) options(format export.Format, f export.Filter) export.Options {
 	o := export.Options{
-		Tenant: "acme", Format: format, Filter: f, Now: now, Signers: []export.Signer{w.key},
+		Tenant: "acme", Format: format, Filter: f, Now: now, Signers: []ledger.NoteSigner{w.key},
 		By: export.Requester{User: "usr_1", Key: "key_1", Record: "rec_1"},
 	}
 	if format == export.PDF {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -48,7 +47,8 @@ type Manifest struct {
 	Origin     string     `json:"origin"` // of the tenant's log: HOST/ledger/TENANT/INSTANCE
 	Tenant     string     `json:"tenant"`
 	Instance   string     `json:"instance"`
-	Filter     Filter     `json:"filter"` // as it was given
+	Filter     Filter     `json:"filter"`              // as it was given
+	Kept       uint64     `json:"kept_from,omitempty"` // the first record that was kept, when the filter asks for some before it
 	Count      uint64     `json:"count"`
 	First      *uint64    `json:"first,omitempty"` // index of the first record; absent without records
 	Last       *uint64    `json:"last,omitempty"`
@@ -130,7 +130,7 @@ func (m *Manifest) check() error {
 		return bad("format %q", m.Format)
 	case !ledger.ValidTenant(m.Tenant) || m.Instance == "" || strings.Contains(m.Instance, "/") || !ok || host == "":
 		return bad("origin %q is not that of tenant %q at instance %q", m.Origin, m.Tenant, m.Instance)
-	case m.Checkpoint.Size > maxIndex || m.Count > m.Checkpoint.Size:
+	case m.Checkpoint.Size > maxIndex || m.Kept > maxIndex || m.Count > m.Checkpoint.Size:
 		return bad("%d records of %d", m.Count, m.Checkpoint.Size)
 	case (m.First == nil) != (m.Count == 0) || (m.Last == nil) != (m.Count == 0):
 		return bad("first and last do not fit %d records", m.Count)
@@ -153,7 +153,7 @@ func noteText(origin string, manifest []byte) []byte {
 }
 
 // sign returns the signed note over a manifest.
-func sign(origin string, manifest []byte, at time.Time, signers []Signer) ([]byte, error) {
+func sign(origin string, manifest []byte, at time.Time, signers []ledger.NoteSigner) ([]byte, error) {
 	text := noteText(origin, manifest)
 	out := append(bytes.Clone(text), '\n')
 	for _, s := range signers {
@@ -161,8 +161,7 @@ func sign(origin string, manifest []byte, at time.Time, signers []Signer) ([]byt
 		if err != nil {
 			return nil, fmt.Errorf("sign export as %q: %w", s.KeyName(), err)
 		}
-		raw := append(binary.BigEndian.AppendUint32(nil, s.KeyHash()), sig...)
-		out = append(out, "\u2014 "+s.KeyName()+" "+base64.StdEncoding.EncodeToString(raw)+"\n"...)
+		out = ledger.AppendSignature(out, s.KeyName(), s.KeyHash(), sig)
 	}
 	return out, nil
 }
@@ -187,11 +186,11 @@ func verifySignature(m *Manifest, manifest, signed []byte, keys ledger.VerifierK
 	return nil
 }
 
-// named are the keys of that name: a pinned key of one instance vouches for no other.
+// named are the Ed25519 keys of that name: a pinned key of one instance vouches for no other.
 func named(keys ledger.VerifierKeys, name string) ledger.VerifierKeys {
 	var out ledger.VerifierKeys
 	for _, k := range keys {
-		if k.Name == name {
+		if k.Name == name && k.Type() == ledger.KeyEd25519 {
 			out = append(out, k)
 		}
 	}

@@ -150,8 +150,11 @@ func (v *verifier) small(name string) ([]byte, error) {
 	}
 	defer r.Close()
 	b, err := io.ReadAll(io.LimitReader(r, maxManifest+1))
-	if err != nil || len(b) > maxManifest {
-		return nil, fmt.Errorf("%w: %s is too long or damaged: %w", ErrExport, name, orEOF(err))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%w: %s: %w", ErrExport, name, err)
+	case len(b) > maxManifest:
+		return nil, fmt.Errorf("%w: %s has more than %d bytes", ErrExport, name, maxManifest)
 	}
 	return b, nil
 }
@@ -303,7 +306,7 @@ func (w *walk) record(line []byte) error {
 		return fmt.Errorf("%w: record %d is of tenant %q at instance %q", ErrExport, index, r.Tenant, r.Instance)
 	case index < w.m.Filter.From, w.m.Filter.To != 0 && index >= w.m.Filter.To, !w.m.Filter.Matches(&r):
 		return fmt.Errorf("%w: record %d does not match the filter", ErrExport, index)
-	case w.v.rep.Records == 0 && (w.m.First == nil || *w.m.First != index):
+	case index < w.m.Kept, w.v.rep.Records == 0 && (w.m.First == nil || *w.m.First != index):
 		return fmt.Errorf("%w: record %d is not the first that the manifest names", ErrExport, index)
 	}
 	hash := merkle.LeafHash(leaf)
@@ -375,8 +378,12 @@ func (w *walk) end() error {
 func (v *verifier) conclude() {
 	m := &v.rep.Manifest
 	from, to := m.Filter.span(m.Checkpoint.Size)
+	from = min(max(from, m.Kept), to)
 	v.rep.Complete = m.Filter.Everything() && m.Count == to-from
 	note := func(s string) { v.rep.Notes = append(v.rep.Notes, s) }
+	if m.Kept > 0 {
+		note(fmt.Sprintf("records before index %d were asked for and no longer kept, says the gateway", m.Kept))
+	}
 	if !v.rep.Complete {
 		note("that no other record matches the filter is the gateway's word, given by its signature; an absence proof shows that something is missing")
 	}

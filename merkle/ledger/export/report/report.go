@@ -109,6 +109,9 @@ func (p *page) what(a *export.About) {
 	p.fact("Asked for by", strings.TrimSpace(a.By.User+" with key "+a.By.Key))
 	p.fact("Request", a.By.Record)
 	p.filter(&a.Filter)
+	if a.Kept > 0 {
+		p.fact("Retention", "records before index "+number(a.Kept)+" were no longer kept")
+	}
 }
 
 func (p *page) filter(f *export.Filter) {

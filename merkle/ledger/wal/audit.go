@@ -23,13 +23,14 @@ const (
 // audit checks what a start from a stored state took on trust: every byte before it, as a start from nothing would, and
 // that the log comes to that state.
 type audit struct {
-	log  *Log
-	key  chainKey // running; segments before its epoch have MACs that only k_0 can check
-	from *state   // base, nil: the beginning
-	to   *state
-	pins map[string]ledger.Checkpoint // what was signed at sizes before the state's
-	slow bool
-	busy time.Time // since when it works
+	log   *Log
+	key   chainKey // running; segments before its epoch have MACs that only k_0 can check
+	from  *state   // base, nil: the beginning
+	to    *state
+	pins  map[string]ledger.Checkpoint // what was signed at sizes before the state's
+	slow  bool
+	quiet bool      // tells nobody how far it is
+	busy  time.Time // since when it works
 }
 
 // run walks once. It reports a *CorruptError, ErrVersion, or why it could not read.
@@ -73,7 +74,9 @@ func (a *audit) pace(ctx context.Context, records uint64) {
 	if worked < auditWork {
 		return
 	}
-	a.log.notePace(records, a.to.records)
+	if !a.quiet {
+		a.log.notePace(records, a.to.records)
+	}
 	rest(ctx, auditRest*worked)
 	a.busy = time.Now()
 }

@@ -114,6 +114,10 @@ type Log struct {
 	saver   saver
 	audit   *audit        // what is to be checked in the background, nil: nothing
 	audited chan struct{} // closed when that has ended
+	prune   struct {
+		mu   sync.Mutex // held while pruning; guards all below
+		base *state     // where the log begins, nil: at its beginning
+	}
 
 	generation atomic.Uint64
 	poison     atomic.Pointer[error]

@@ -55,6 +55,7 @@ func (l *Log) recover(ctx context.Context) error {
 	if err := l.dropBefore(base.first()); err != nil {
 		return err
 	}
+	l.prune.base = base
 	for tenant, cp := range o.Signed {
 		l.published[tenant] = cp.Size
 	}

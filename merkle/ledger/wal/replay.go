@@ -67,6 +67,8 @@ type replay struct {
 	below      map[string]ledger.Checkpoint // pins at sizes before the walk's start: not checked by it
 	chains     []*chain
 	byName     map[string]*chain
+	passing    uint64                                                     // pass is called before this segment is read
+	pass       func()                                                     // may be nil
 	uses       counter                                                    // may be nil
 	cutLast    bool                                                       // damage that only the last batch shows is taken as an interrupted write
 	record     func(c *chain, f *frame, r *ledger.Record, at place) error // may be nil
@@ -176,6 +178,9 @@ func (r *replay) run(ctx context.Context) error {
 		}
 		if err := ctx.Err(); err != nil {
 			return err
+		}
+		if r.pass != nil && n == r.passing {
+			r.pass()
 		}
 		if err := r.segment(ctx, n, start); err != nil {
 			return err

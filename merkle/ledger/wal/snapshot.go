@@ -97,11 +97,7 @@ func (l *Log) stand(already place) (*state, error) {
 		if now := (place{w.segment, w.off}); now == already || len(w.chains) == 0 {
 			return
 		}
-		st = &state{
-			instance: l.opt.Instance, generation: l.gen.Number, at: place{w.segment, w.off}, prevEnd: w.prevEnd, boot: l.boot,
-			clock: max(l.clock, l.opt.Now().UnixMicro()), unknown: l.unknown,
-		}
-		l.saver.take(w.chains)
+		st = l.standing()
 		l.uses.begin()
 	})
 	if err != nil || st == nil {
@@ -113,6 +109,17 @@ func (l *Log) stand(already place) (*state, error) {
 		st.records += st.chains[i].tree.Size()
 	}
 	return st, nil
+}
+
+// standing is the state as it is now but for the table of uses, and with the chains left in the saver. The log is quiet,
+// and the saver held.
+func (l *Log) standing() *state {
+	w := &l.w
+	l.saver.take(w.chains)
+	return &state{
+		instance: l.opt.Instance, generation: l.gen.Number, at: place{w.segment, w.off}, prevEnd: w.prevEnd, boot: l.boot,
+		clock: max(l.clock, l.opt.Now().UnixMicro()), unknown: l.unknown,
+	}
 }
 
 // take copies the chains that grew since the last time.

@@ -98,6 +98,9 @@ func Verify(ctx context.Context, dir string, o VerifyOptions) (Report, error) {
 	}
 	calls := openCalls{}
 	r := &replay{fs: o.FS, dir: dir, first: base.first(), progress: o.Progress, uses: calls}
+	if base != nil {
+		r.instance = base.instance
+	}
 	if r.generation, err = ReadGeneration(o.FS, dir, keys...); err != nil {
 		return Report{}, fmt.Errorf("verify ledger: %w", err)
 	}
@@ -207,6 +210,9 @@ func (r *replay) summary(signed map[string]ledger.Checkpoint) Report {
 		rep.Tenants = append(rep.Tenants, t)
 	}
 	slices.SortFunc(rep.Tenants, func(a, b TenantReport) int { return strings.Compare(a.Name, b.Name) })
+	for name, p := range r.below {
+		rep.Notes = append(rep.Notes, fmt.Sprintf("the checkpoint of %s, at %d records, is of a part that was pruned", name, p.Size))
+	}
 	if !rep.Chain {
 		rep.Notes = append(rep.Notes, "chain MACs not checked: no k_0")
 	}

@@ -14,6 +14,8 @@ import (
 )
 
 type ledgerCmd struct {
+	List   ledgerListCmd   `cmd:"" help:"List records by time, agent, tool and more, newest first (control port)."`
+	Stats  ledgerStatsCmd  `cmd:"" help:"Add records up: by kind, verdict, agent, tool, hour and more (control port)."`
 	Show   ledgerShowCmd   `cmd:"" help:"Show a record by its id or index (control port)."`
 	Verify ledgerVerifyCmd `cmd:"" help:"Verify a whole ledger offline, byte by byte."`
 

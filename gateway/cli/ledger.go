@@ -21,6 +21,8 @@ type ledgerCmd struct {
 
 	Export  ledgerExportCmd  `cmd:"" help:"Export records as an archive that proves itself (control port)."`
 	Absence ledgerAbsenceCmd `cmd:"" help:"Prove that an agent did not call a tool (control port)."`
+
+	Witness ledgerWitnessCmd `cmd:"" help:"Show who cosigns the ledger's checkpoints, and ask them now (control port)."`
 }
 
 type ledgerVerifyCmd struct {

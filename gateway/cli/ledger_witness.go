@@ -1,0 +1,104 @@
+package cli
+
+import (
+	"fmt"
+	"strconv"
+	"text/tabwriter"
+	"time"
+
+	gatewright "github.com/gatewright/gatewright/gateway/sdk/go"
+)
+
+type ledgerWitnessCmd struct {
+	controlPort
+	Now  bool `help:"Ask every witness to cosign the next checkpoint, and wait for it."`
+	JSON bool `help:"Print JSON." name:"json"`
+}
+
+// Run shows who cosigns the ledger, and whose ledgers this gateway cosigns. It fails when a witness did not cosign.
+func (c *ledgerWitnessCmd) Run(sh *shell) error {
+	a, err := c.admin(sh)
+	if err != nil {
+		return err
+	}
+	ask := a.Witnesses
+	if c.Now {
+		ask = a.CosignNow
+	}
+	w, err := ask(sh.ctx)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		err = sh.json(w)
+	} else {
+		err = sh.showWitnesses(w)
+	}
+	if err != nil {
+		return err
+	}
+	for _, x := range w.Witnesses {
+		if x.Error != "" {
+			return &hinted{fmt.Errorf("witness %s: %s", clean(x.Name), clean(oneLine(x.Error))), "the gateway's log has the cause; a key of its operators sees it here"}
+		}
+	}
+	return nil
+}
+
+func (sh *shell) showWitnesses(w *gatewright.Witnesses) error {
+	fmt.Fprintln(sh.out, "this gateway as a witness has the keys (one of them is what a log is given):")
+	for _, k := range w.Keys {
+		fmt.Fprintln(sh.out, " ", clean(k))
+	}
+	out := tabwriter.NewWriter(sh.out, 0, 0, 2, ' ', 0)
+	if len(w.Witnesses) == 0 {
+		fmt.Fprintln(out, "no witness cosigns this gateway's ledger: nobody else could say that it was cut back")
+	} else {
+		fmt.Fprintln(out, "WITNESS\tCOSIGNED\tAT\tLAST ASKED\tPROBLEM\tKEY")
+	}
+	for _, x := range w.Witnesses {
+		fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\t%s\n", clean(x.Name), leaves(x.Size, x.At), orNever(x.At), orNever(x.Asked), orNone(x.Error), keyName(x.Key))
+	}
+	if len(w.Logs) > 0 {
+		fmt.Fprintln(out, "WITNESSED LOG\tCOSIGNED\tAT\tPROBLEM")
+	}
+	for _, l := range w.Logs {
+		fmt.Fprintf(out, "%s\t%s\t%s\t%s\n", clean(l.Origin), leaves(l.Size, l.At), orNever(l.At), orNone(l.Error))
+	}
+	return out.Flush()
+}
+
+// leaves is the size of what was cosigned, if anything was.
+func leaves(n uint64, at time.Time) string {
+	if at.IsZero() {
+		return "-"
+	}
+	return strconv.FormatUint(n, 10)
+}
+
+func orNever(t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return moment(t)
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return clean(oneLine(s))
+}
+
+// keyName shortens a verifier key to name and hash: that of ML-DSA-44 has 1,800 characters.
+func keyName(key string) string {
+	plus := 0
+	for i := range len(key) {
+		if key[i] == '+' {
+			if plus++; plus == 2 {
+				return clean(key[:i])
+			}
+		}
+	}
+	return clean(key)
+}

@@ -24,6 +24,7 @@ import (
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/ledger"
 	"github.com/gatewright/gatewright/merkle/ledger/disk"
+	"github.com/gatewright/gatewright/merkle/ledger/index"
 	"github.com/gatewright/gatewright/merkle/ledger/publish"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 )
@@ -281,19 +282,51 @@ func ledgerFiles(m *memory) []string {
 }
 
 // said is everything that a ledger tells of its records.
-func said(t testing.TB, b publish.Book) map[string][]string {
-	t.Helper()
+func said(ctx context.Context, b publish.Book) (map[string][]string, error) {
 	out := map[string][]string{}
 	for _, tenant := range b.Tenants() {
-		all, err := b.Scan(t.Context(), tenant, 0, 10_000)
+		all, err := b.Scan(ctx, tenant, 0, 10_000)
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 		for i := range all {
 			out[tenant] = append(out[tenant], string(all[i].Data)+string(all[i].Side))
 		}
 	}
-	return out
+	return out, nil
+}
+
+// searches asks the indexes for what the log says: a damaged one must not hide a record.
+func searches(t testing.TB, b publish.Book, log map[string][]string) error {
+	t.Helper()
+	for tenant, all := range log {
+		page, err := b.Query(t.Context(), tenant, index.Query{Oldest: true})
+		if err != nil {
+			return fmt.Errorf("search: %w", err)
+		}
+		var got []string
+		for i := range page.Entries {
+			got = append(got, string(page.Entries[i].Data)+string(page.Entries[i].Side))
+			r, err := page.Entries[i].Record()
+			if err != nil {
+				return err
+			}
+			if e, ok, err := b.Find(t.Context(), tenant, r.ID); err != nil || !ok || e.Index != page.Entries[i].Index {
+				return fmt.Errorf("record %d of %s is not found by its id: %w", i, tenant, err)
+			}
+		}
+		if !slices.Equal(got, all) {
+			return fmt.Errorf("a search finds %d records of %s, %d are there", len(got), tenant, len(all))
+		}
+		page, err = b.Query(t.Context(), tenant, index.Query{Kind: "admitted", Tool: "tool1", Oldest: true})
+		want := slices.DeleteFunc(slices.Clone(all), func(s string) bool {
+			return !strings.Contains(s, `"kind":"admitted"`) || !strings.Contains(s, `"tool":"tool1"`)
+		})
+		if err != nil || len(page.Entries) != len(want) {
+			return fmt.Errorf("a search for a tool finds %d records of %s, %d are there: %w", len(page.Entries), tenant, len(want), err)
+		}
+	}
+	return nil
 }
 
 // tenantsOf reads what a ledger says before its next life adds to it.
@@ -301,7 +334,11 @@ func tenantsOf(t testing.TB, m *memory) map[string][]string {
 	t.Helper()
 	b := open(t, options(m.clone()))
 	defer shut(t, b)
-	return said(t, b)
+	out, err := said(t.Context(), b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 // holds tells whether a ledger begins with what another one said.
@@ -343,8 +380,14 @@ func starting(t testing.TB, m *memory, want map[string][]string, checkFirst int6
 		}
 		return nil
 	}
-	got := said(t, b)
+	got, err := said(t.Context(), b)
+	if err == nil {
+		err = searches(t, b, got)
+	}
 	shut(t, b)
+	if err != nil {
+		return err
+	}
 	if appended != nil {
 		return fmt.Errorf("ready, and takes no records: %w", appended)
 	}

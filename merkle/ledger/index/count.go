@@ -62,23 +62,24 @@ func NewTally() *Tally {
 	return t
 }
 
-// Add counts what a query wants of a part. Records that have to be asked are not counted: it returns them, and the caller
+// Add counts what a query wants of a part, from an index on. Records that have to be asked are not counted: it returns them, and the caller
 // gives those that are wanted to AddRow. ErrCount says that the tally is too large.
-func (t *Tally) Add(p *Part, q *Query) (ask []Hit, err error) {
+func (t *Tally) Add(p *Part, q *Query, lo uint64) (ask []Hit, err error) {
 	f, ok := p.filter(q)
 	if !ok {
 		return nil, nil
 	}
-	var codes [columns][]uint64
 	var spilled []column
+	sum := sum{}
 	for c := range columns {
-		codes[c] = make([]uint64, len(p.words[c]))
+		sum.codes[c] = make([]uint64, len(p.words[c]))
 		if p.spilled[c] {
 			spilled = append(spilled, c)
 		}
 	}
-	for n := range int(p.Count) {
-		k, i := p.row(n)
+	for n := int(max(lo, p.First) - p.First); n < int(p.Count); n++ {
+		row := le.Uint32(p.list[4*n:])
+		k, i := p.blocks[row/blockRows], int(row%blockRows)
 		if !f.holds(k, i) {
 			continue
 		}
@@ -87,16 +88,46 @@ func (t *Tally) Add(p *Part, q *Query) (ask []Hit, err error) {
 			continue
 		}
 		t.at(int64(le.Uint64(k[timeAt+8*i:])))
-		for c := range columns {
-			codes[c][c.get(k, i)]++
+		if number := row / blockRows; number != sum.number {
+			sum.flush(p.blocks)
+			sum.number = number
 		}
+		sum.rows = append(sum.rows, uint8(i))
 	}
-	for c, counts := range codes {
+	sum.flush(p.blocks)
+	for c, counts := range sum.codes {
 		for code, n := range counts {
 			t.add(column(c), p.words[c][code], n)
 		}
 	}
 	return ask, t.bounded()
+}
+
+// sum counts the codes of a block's rows, one column after another.
+type sum struct {
+	number uint32 // of the block
+	rows   []uint8
+	codes  [columns][]uint64
+}
+
+func (s *sum) flush(blocks [][]byte) {
+	if len(s.rows) == 0 {
+		return
+	}
+	k := blocks[s.number]
+	for c, codes := range s.codes {
+		b := k[column(c).at():]
+		if c < wide {
+			for _, i := range s.rows {
+				codes[le.Uint32(b[4*int(i):])]++
+			}
+			continue
+		}
+		for _, i := range s.rows {
+			codes[le.Uint16(b[2*int(i):])]++
+		}
+	}
+	s.rows = s.rows[:0]
 }
 
 // spills reports whether a record has a word that found no room in one of the columns.

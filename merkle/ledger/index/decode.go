@@ -99,13 +99,32 @@ func (t *Table) parseLists(b []byte, ranges []Range) error {
 
 // checkCodes sees to it that every code stands for a word, and other only where words were left out.
 func (t *Table) checkCodes() error {
-	for n := range t.rows {
-		k, i := t.blocks[n/blockRows], int(n%blockRows)
+	for n, k := range t.blocks {
+		rows := min(blockRows, int(t.rows)-n*blockRows)
 		for c := range columns {
-			if code := c.get(k, i); code >= uint32(len(t.words[c])) && !(t.spilled[c] && code == c.other()) {
+			if top := c.highest(k, rows, t.spilled[c]); top >= uint32(len(t.words[c])) {
 				return fmt.Errorf("%w: codes", ErrDamaged)
 			}
 		}
 	}
 	return nil
+}
+
+// highest is the highest code of a column in a block's first rows; other does not count where it may stand.
+func (c column) highest(block []byte, rows int, other bool) (top uint32) {
+	b := block[c.at():]
+	if int(c) < wide {
+		for i := range rows {
+			if code := le.Uint32(b[4*i:]); code > top && !(other && code == otherWide) {
+				top = code
+			}
+		}
+		return top
+	}
+	for i := range rows {
+		if code := uint32(le.Uint16(b[2*i:])); code > top && !(other && code == otherNarrow) {
+			top = code
+		}
+	}
+	return top
 }

@@ -170,7 +170,12 @@ func TestWordsWithoutRoomAreToldAsSuch(t *testing.T) {
 		t.Error("what found no room must be asked:", len(got))
 	}
 	tally := index.NewTally()
-	ask, err := tally.Add(&p, &index.Query{})
+	ask, err := tally.Add(&p, &index.Query{}, 0)
+	if from := index.NewTally(); err == nil {
+		if _, err = from.Add(&p, &index.Query{}, 100); from.Counts().Total != tally.Counts().Total-100 {
+			t.Error("counted from 100 on:", from.Counts().Total)
+		}
+	}
 	if err != nil || len(ask) != len(got) || tally.Counts().Total != uint64(n-len(got)) {
 		t.Error(len(ask), tally.Counts().Total, err)
 	}
@@ -373,7 +378,7 @@ func FuzzDecode(f *testing.F) {
 			for _, r := range table.Ranges() {
 				p, _ := table.Part(r.Tenant)
 				hits(&p, index.Query{Agent: "agt_1", From: 5, To: 9})
-				_, _ = index.NewTally().Add(&p, &index.Query{})
+				_, _ = index.NewTally().Add(&p, &index.Query{}, 0)
 				for range p.Naming("rec_00000000000000000000000000", 0) {
 				}
 			}

@@ -142,3 +142,16 @@ func BelieveState(file []byte, keys ledger.VerifierKeys) error {
 	}
 	return err
 }
+
+// Forget takes the segments before one out of sight, and tells the index of acme's first record that is kept.
+func Forget(l *Log, before uint64) uint64 {
+	l.forget(before)
+	h, _ := l.holdingsOf("acme")
+	return h.first
+}
+
+// SignGeneration signs the body of a generation file, as only the instance's key can.
+func SignGeneration(file []byte, key ed25519.PrivateKey) []byte {
+	body := file[len(generationMagic) : len(file)-ed25519.SignatureSize]
+	return append(append([]byte(generationMagic), body...), ed25519.Sign(key, stateMessage(generationMagic, body))...)
+}

@@ -178,7 +178,7 @@ func (s *search) count(ctx context.Context, t *index.Tally, in *span, asked *int
 	if err != nil {
 		return err
 	}
-	ask, err := t.Add(&p, s.q)
+	ask, err := t.Add(&p, s.q, s.lo)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gatewright/gatewright/merkle/ledger"
 	"github.com/gatewright/gatewright/merkle/ledger/disk"
+	"github.com/gatewright/gatewright/merkle/ledger/disk/disktest"
 	"github.com/gatewright/gatewright/merkle/ledger/index"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 )
@@ -228,4 +229,121 @@ func TestAQueryAnswersWhatLookingAtEveryRecordAnswers(t *testing.T) {
 			},
 		})
 	})
+}
+
+// some writes records of three tenants by turns, a minute apart.
+func some(t *testing.T, l *wal.Log, n int) {
+	t.Helper()
+	for i := range n {
+		r := record(someTenants[i%3], ledger.Refused)
+		r.Time, r.Agent = int64(i+1)*60_000_000, fmt.Sprint("agt_", i%7)
+		if _, err := l.Append(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestWhatWasPrunedIsToldFromWhatNeverWas(t *testing.T) {
+	o := options(t.TempDir())
+	o.SegmentBytes, o.Sync = 16<<10, wal.SyncWrite
+	l := open(t, o)
+	some(t, l, 300)
+	shut(t, l) // which publishes them: only then may they be pruned
+	l = open(t, o)
+	cursor := func(q index.Query) index.Cursor {
+		q.Limit = 1
+		p, err := l.Query(t.Context(), "acme", q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.Next
+	}
+	oldest := cursor(index.Query{Oldest: true})
+	newest := cursor(index.Query{To: 9 * 60_000_000})
+	first := wal.Forget(l, 3)
+	if first == 0 || first >= 100 {
+		t.Fatal("first kept is", first)
+	}
+	for _, c := range []index.Cursor{oldest, newest} {
+		if _, err := l.Query(t.Context(), "acme", index.Query{Cursor: c, Oldest: c.Oldest}); !errors.Is(err, wal.ErrPruned) {
+			t.Error(c, err)
+		}
+	}
+	for from, want := range map[uint64]error{0: wal.ErrPruned, first - 1: wal.ErrPruned, first: nil, 99: nil, 100: nil, 5000: nil} {
+		if e, err := l.Scan(t.Context(), "acme", from, 5); !errors.Is(err, want) || want == nil && from < 100 && (len(e) == 0 || e[0].Index != from) {
+			t.Error(from, len(e), err)
+		}
+	}
+	for _, old := range []bool{true, false} {
+		p, err := l.Query(t.Context(), "acme", index.Query{Oldest: old})
+		if err != nil || p.First != first || p.Size != 100 || uint64(len(p.Entries)) != 100-first || p.Next != (index.Cursor{}) {
+			t.Error(p.First, p.Size, len(p.Entries), err)
+		}
+	}
+	c, err := l.Count(t.Context(), "acme", index.Query{})
+	if err != nil || c.Total != 100-first || c.Kept != first || c.Size != 100 {
+		t.Errorf("%+v %v", c, err)
+	}
+	some(t, l, 3)
+	if p, err := l.Query(t.Context(), "acme", index.Query{Limit: 1}); err != nil || p.Entries[0].Index != 100 {
+		t.Error(err)
+	}
+	if names, _ := filepath.Glob(filepath.Join(o.Dir, "_wal", "00000000000[012].index")); len(names) != 0 {
+		t.Error("left behind:", names)
+	}
+}
+
+// Indexes may be missing for all of a log, as after an upgrade, while nothing may wait for them.
+func TestALogWithoutIndexesIsOpenedAndSearched(t *testing.T) {
+	o := options(t.TempDir())
+	o.SegmentBytes, o.Sync = 16<<10, wal.SyncWrite
+	l := open(t, o)
+	some(t, l, 300)
+	want, err := l.Count(t.Context(), "rival", index.Query{Agent: "agt_3"})
+	if err != nil || want.Total < 10 {
+		t.Fatal(want.Total, err)
+	}
+	shut(t, l)
+	for _, spoil := range []func(name string) error{os.Remove, func(name string) error { return os.WriteFile(name, make([]byte, 200), 0o600) }} {
+		names, err := filepath.Glob(filepath.Join(o.Dir, "_wal", "*.index"))
+		if err != nil || len(names) < 5 {
+			t.Fatal(names, err)
+		}
+		for _, name := range names {
+			if err := spoil(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l = open(t, o)
+		if got, err := l.Count(t.Context(), "rival", index.Query{Agent: "agt_3"}); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v %v", got, err)
+		}
+		shut(t, l)
+	}
+}
+
+// A disk that takes no index takes records all the same.
+func TestAnIndexThatCannotBeWrittenHoldsNothingUp(t *testing.T) {
+	for _, op := range []string{"open", "write", "sync", "rename"} {
+		fs := disktest.New()
+		o := options(t.TempDir())
+		o.SegmentBytes, o.Sync, o.FS, o.IndexCache = 16<<10, wal.SyncWrite, fs, 1
+		suffix := ".index.tmp"
+		if op == "rename" {
+			suffix = ""
+		}
+		l := open(t, o)
+		fs.Arm(&disktest.Fault{Op: op, Suffix: suffix, Err: errDisk, Always: true})
+		some(t, l, 300)
+		p, err := l.Query(t.Context(), "acme", index.Query{Agent: "agt_3"})
+		if err != nil || len(p.Entries) != 15 {
+			t.Error(op, len(p.Entries), err)
+		}
+		fs.Arm(nil)
+		shut(t, l)
+		l = open(t, o)
+		if p, err := l.Query(t.Context(), "acme", index.Query{Agent: "agt_3"}); err != nil || len(p.Entries) != 15 {
+			t.Error(op, len(p.Entries), err)
+		}
+	}
 }

@@ -2,7 +2,6 @@ package conformance_test
 
 import (
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"testing"
@@ -16,17 +15,7 @@ func TestAKilledGatewayKeepsWhatItPromised(t *testing.T) {
 	if testing.Short() {
 		kills = 3
 	}
-	top, err := moduleRoot()
-	if err != nil {
-		t.Fatal(err)
-	}
-	bin := filepath.Join(t.TempDir(), "crash")
-	cmd := exec.Command("go", "build", "-o", bin, "./conformance/crash")
-	cmd.Dir = top
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	out, err := exec.Command(bin, "-gateway", made.gateway, "-kills", strconv.Itoa(kills), "-dir", t.TempDir(), "-verify-every", "5", "-time-limit", "3m").CombinedOutput()
+	out, err := exec.Command(crashProgram(t), "-gateway", made.gateway, "-kills", strconv.Itoa(kills), "-dir", t.TempDir(), "-verify-every", "5", "-time-limit", "3m").CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

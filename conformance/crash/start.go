@@ -42,12 +42,11 @@ func starts(ctx context.Context, out io.Writer, o options) (err error) {
 		return err
 	}
 	defer func() {
-		if o.keep {
-			fmt.Fprintf(out, "the data folder is %s\n", base)
-			return
+		if !o.keep {
+			err = errors.Join(err, os.RemoveAll(base))
 		}
-		err = errors.Join(err, os.RemoveAll(base))
 	}()
+	fmt.Fprintf(out, "the data folder is in %s\n", base)
 	p, err := newProcess(ctx, base, o)
 	if err != nil {
 		return err

@@ -100,7 +100,7 @@ func newWorld(ctx context.Context, out io.Writer, o options) (_ *world, err erro
 
 // newProcess prepares the gateway in a folder of its own. Nothing is started.
 func newProcess(ctx context.Context, base string, o options) (*process, error) {
-	p := &process{bin: o.gateway, dir: filepath.Join(base, "data"), work: filepath.Join(base, "work")}
+	p := &process{bin: filepath.Join(base, "gatewright"), dir: filepath.Join(base, "data"), work: filepath.Join(base, "work")}
 	if err := os.Mkdir(p.work, 0o700); err != nil {
 		return nil, err
 	}
@@ -111,10 +111,24 @@ func newProcess(ctx context.Context, base string, o options) (*process, error) {
 	if p.log, err = os.Create(filepath.Join(base, "log")); err != nil {
 		return nil, err
 	}
-	if p.bin == "" {
+	if o.gateway == "" {
 		p.bin, err = build(ctx, base)
+	} else {
+		err = copyProgram(o.gateway, p.bin)
 	}
 	return p, err
+}
+
+// copyProgram gives the program a path of its own, by which what it leaves behind is known.
+func copyProgram(from, to string) error {
+	if os.Link(from, to) == nil {
+		return nil
+	}
+	b, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, b, 0o700) //nolint:gosec // a program
 }
 
 var operatorKey = regexp.MustCompile(`ak_live_\S{40,}`)

@@ -109,6 +109,7 @@ type Log struct {
 	stats     Stats
 
 	gen     Generation
+	told    uint64 // generation that the log's own records announced last; Log.state guards it
 	clock   int64  // highest time that recovery saw, unix microseconds
 	unknown uint64 // records of kinds of a newer version
 	saver   saver

@@ -155,7 +155,7 @@ func (l *Log) moment() (*state, error) {
 func (r *replay) state() *state {
 	s := &state{
 		kind: stateBase, instance: r.instance, at: place{r.tail.at.segment + 1, 0}, prevEnd: r.tail.at.off,
-		boot: r.boot, clock: r.clock, records: r.records, unknown: r.unknown,
+		boot: r.boot, clock: r.clock, records: r.records, unknown: r.unknown, told: r.told,
 	}
 	for _, c := range r.chains {
 		s.chains = append(s.chains, chainState{name: c.name, tree: c.front.Clone(), mac: c.mac})

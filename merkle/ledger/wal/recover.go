@@ -30,6 +30,7 @@ func (l *Log) recover(ctx context.Context) error {
 	if l.gen, err = readGeneration(o.FS, o.Dir, l.signer.Public.Key); err != nil {
 		return err
 	}
+	boot = max(boot, l.gen.Boot)
 	base, err := readBase(o.FS, o.Dir, o.Instance, l.signer.Public.Key)
 	if err != nil {
 		return err
@@ -52,6 +53,9 @@ func (l *Log) recover(ctx context.Context) error {
 	if r.boot > boot {
 		return fmt.Errorf("%w: boot %d is recorded, the boot file says %d", ErrCorrupt, r.boot, boot)
 	}
+	if l.told = r.told; l.told > l.gen.Number {
+		return fmt.Errorf("%w: generation %d is recorded, the generation file says %d", ErrCorrupt, l.told, l.gen.Number)
+	}
 	if err := l.dropBefore(base.first()); err != nil {
 		return err
 	}
@@ -59,7 +63,7 @@ func (l *Log) recover(ctx context.Context) error {
 	for tenant, cp := range o.Signed {
 		l.published[tenant] = cp.Size
 	}
-	return l.resume(r, slices.Max(append(numbers, base.first())), max(boot, l.gen.Boot)+1)
+	return l.resume(r, slices.Max(append(numbers, base.first())), boot+1)
 }
 
 // restart brings the log's state back: from where it was stored and what was written since, or from the whole log. A
@@ -292,7 +296,11 @@ func (l *Log) settleLeftovers(ctx context.Context) error {
 			Detail: "an interrupted write was cut; nothing in it was acknowledged", Body: body,
 		})
 	}
-	records = append(records, l.leftovers()...)
+	said, err := l.announcement()
+	if err != nil {
+		return err
+	}
+	records = append(append(records, l.leftovers()...), said...)
 	for part := range slices.Chunk(records, leftoverBatch) {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -301,6 +309,9 @@ func (l *Log) settleLeftovers(ctx context.Context) error {
 			return err
 		}
 	}
+	l.state.Lock()
+	l.told = max(l.told, l.gen.Number)
+	l.state.Unlock()
 	return nil
 }
 

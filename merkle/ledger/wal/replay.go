@@ -68,6 +68,7 @@ type replay struct {
 	chains     []*chain
 	byName     map[string]*chain
 	passing    uint64                                                     // pass is called before this segment is read
+	differs    func(c *chain)                                             // hears of a tree that is not as it was signed; nil: that is an error
 	pass       func()                                                     // may be nil
 	uses       counter                                                    // may be nil
 	cutLast    bool                                                       // damage that only the last batch shows is taken as an interrupted write
@@ -79,6 +80,7 @@ type replay struct {
 	records   uint64
 	unchecked uint64 // records whose chain MAC could not be checked for want of a key
 	unknown   uint64 // records of a kind of a newer version
+	told      uint64 // generation that the log's own records announced last
 	boot      uint64 // highest seen
 	clock     int64  // highest time seen, unix microseconds
 	last      lastFrame
@@ -112,7 +114,7 @@ func (r *replay) begin(s *state) error {
 	if s == nil {
 		return nil
 	}
-	r.boot, r.clock, r.records, r.unknown, r.tail = s.boot, s.clock, s.records, s.unknown, s.tail()
+	r.boot, r.clock, r.records, r.unknown, r.told, r.tail = s.boot, s.clock, s.records, s.unknown, s.told, s.tail()
 	for i := range s.chains {
 		c := &chain{number: uint32(i), name: s.chains[i].name, front: s.chains[i].tree.Clone(), mac: s.chains[i].mac}
 		r.chains = append(r.chains, c)
@@ -150,7 +152,10 @@ func (r *replay) pin(c *chain) error {
 			r.below = map[string]ledger.Checkpoint{}
 		}
 		r.below[c.name] = p
-	case p.Root != c.front.Root():
+	case p.Root == c.front.Root():
+	case r.differs != nil:
+		r.differs(c)
+	default:
 		return &CorruptError{
 			Segment: r.tail.at.segment, Offset: r.tail.at.off, Tenant: c.name, Seq: p.Size - 1,
 			Reason: "tree differs from the signed checkpoint",
@@ -509,7 +514,11 @@ func (r *replay) frame(f *frame, at place, key *chainKey, known bool) error {
 	}
 	c.front.Append(leaf)
 	if p := c.pinned; p != nil && p.Size == c.front.Size() {
-		if p.Root != c.front.Root() {
+		switch {
+		case p.Root == c.front.Root():
+		case r.differs != nil:
+			r.differs(c)
+		default:
 			bad.Reason = "tree differs from the signed checkpoint"
 			return bad
 		}
@@ -529,6 +538,9 @@ func (r *replay) take(c *chain, f *frame, rec *ledger.Record) {
 	}
 	r.boot = max(r.boot, rec.Boot)
 	r.clock = max(r.clock, rec.Time)
+	if rec.Kind == ledger.Recovery {
+		r.told = max(r.told, restoredGeneration(rec))
+	}
 	r.last = lastFrame{tenant: c.name, seq: f.seq, mac: c.mac}
 	if r.uses != nil {
 		r.uses.replay(c.number, rec)

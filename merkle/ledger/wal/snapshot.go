@@ -118,7 +118,7 @@ func (l *Log) standing() *state {
 	l.saver.take(w.chains)
 	return &state{
 		instance: l.opt.Instance, generation: l.gen.Number, at: place{w.segment, w.off}, prevEnd: w.prevEnd, boot: l.boot,
-		clock: max(l.clock, l.opt.Now().UnixMicro()), unknown: l.unknown,
+		clock: max(l.clock, l.opt.Now().UnixMicro()), unknown: l.unknown, told: l.told,
 	}
 }
 

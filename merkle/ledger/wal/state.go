@@ -18,7 +18,7 @@ import (
 // who can only write the disk can make one. Body, big-endian:
 //
 //	kind u8 | instance length u8 | instance | generation u64 | segment u64 | offset u64 | previous end u64 | boot u64 |
-//	clock u64 (unix us) | records u64 | unknown u64 |
+//	clock u64 (unix us) | records u64 | unknown u64 | told u64 |
 //	chains u32, in the order of their numbers: (name length u8 | name | mac 32 | frontier length u16 | frontier)... |
 //	swept u64 | plans u32 | bytes u64 | plans' bytes | calls u32 | bytes u64 | calls' bytes
 type state struct {
@@ -30,7 +30,8 @@ type state struct {
 	boot       uint64 // highest seen
 	clock      int64  // highest time seen
 	records    uint64 // before the place, those that were pruned included
-	unknown    uint64
+	unknown    uint64 // records of kinds of a newer version
+	told       uint64 // generation that the records announced last
 	chains     []chainState
 	table      tableState
 }
@@ -62,7 +63,7 @@ func (s *state) appendBody(b []byte) ([]byte, error) {
 	b = append(b, s.kind, byte(len(s.instance)))
 	b = append(b, s.instance...)
 	for _, v := range [...]uint64{
-		s.generation, s.at.segment, uint64(s.at.off), uint64(s.prevEnd), s.boot, uint64(s.clock), s.records, s.unknown,
+		s.generation, s.at.segment, uint64(s.at.off), uint64(s.prevEnd), s.boot, uint64(s.clock), s.records, s.unknown, s.told,
 	} {
 		b = be.AppendUint64(b, v)
 	}
@@ -149,7 +150,7 @@ func parseState(body []byte) (*state, error) {
 	s := &state{kind: d.u8()}
 	s.instance = string(d.bytes(int(d.u8())))
 	var off, prev, clock uint64
-	for _, v := range [...]*uint64{&s.generation, &s.at.segment, &off, &prev, &s.boot, &clock, &s.records, &s.unknown} {
+	for _, v := range [...]*uint64{&s.generation, &s.at.segment, &off, &prev, &s.boot, &clock, &s.records, &s.unknown, &s.told} {
 		*v = d.u64()
 	}
 	s.at.off, s.prevEnd, s.clock = int64(off), int64(prev), int64(clock)

@@ -180,6 +180,9 @@ func checkNames(r *replay, signed map[string]ledger.Checkpoint, on disk.FS) erro
 	if err != nil {
 		return err
 	}
+	if r.told > r.generation {
+		return fmt.Errorf("%w: generation %d is recorded, the generation file says %d", ErrCorrupt, r.told, r.generation)
+	}
 	if boot < r.boot || boot == 0 {
 		return fmt.Errorf("%w: boot %d is recorded, the boot file says %d", ErrCorrupt, r.boot, boot)
 	}

@@ -73,6 +73,9 @@ func (l *Log) lookup(ctx context.Context, tenant string, want *wanted) (Entry, b
 			return Entry{}, false, fmt.Errorf("look up: %w", err)
 		}
 		e, ok, err := rd.one(ctx, &p, s.segment, want, &reads)
+		if ok && e.Index < h.first {
+			return Entry{}, false, fmt.Errorf("look up: %w: record %d, the first is %d", ErrPruned, e.Index, h.first)
+		}
 		if ok || err != nil {
 			return e, ok, err
 		}

@@ -21,6 +21,8 @@ type indexing struct {
 
 	name   string // of the tenant that the last record was of
 	recent *shelf // its shelf
+
+	floors map[string]uint64 // of tenants: indexes before which nothing is shown; Log.view guards it
 }
 
 func newIndexing(o *Options, src index.Source) indexing {
@@ -180,6 +182,7 @@ func (l *Log) holdingsOf(tenant string) (holdings, bool) {
 	case h.open.Count > 0:
 		h.first = h.open.First
 	}
+	h.first = max(h.first, l.index.floors[tenant])
 	return h, true
 }
 

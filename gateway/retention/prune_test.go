@@ -1,0 +1,283 @@
+package retention_test
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/gatewright/gatewright/gateway/retention"
+	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/disk/disktest"
+	"github.com/gatewright/gatewright/merkle/ledger/wal"
+	"github.com/gatewright/gatewright/store/storetest"
+)
+
+func TestWithoutAPolicyNothingIsPruned(t *testing.T) {
+	w := newWorld(t)
+	w.old()
+	_, err := w.keeper(0).Prune(t.Context(), retention.Request{})
+	want(t, err, retention.ErrPolicy)
+	_, err = w.Prune(t.Context(), retention.Request{Before: w.now().Add(-keep + time.Second)})
+	want(t, err, retention.ErrPolicy)
+	if len(w.tiles.least) > 0 || w.book.First("acme") != 0 || len(w.records("acme", ledger.Prune)) > 0 {
+		t.Fatal("something was pruned")
+	}
+}
+
+func TestADryRunSaysWhatWouldGoAndChangesNothing(t *testing.T) {
+	w := newWorld(t)
+	w.old()
+	r, err := w.Prune(t.Context(), retention.Request{DryRun: true})
+	w.must(err)
+	if p := part(t, r, "acme"); p.From != 0 || p.To != 512 || p.Size != 1200 || p.Record != "" {
+		t.Fatalf("%+v", p)
+	}
+	if len(w.tiles.least) > 0 || w.book.First("acme") != 0 || w.book.Size("acme") != 1200 {
+		t.Fatal("something changed")
+	}
+}
+
+func TestPruningRecordsFirstAndLeavesWhatVerifies(t *testing.T) {
+	w := newWorld(t)
+	w.old()
+	r, err := w.Prune(t.Context(), retention.Request{})
+	w.must(err)
+	for _, tenant := range []string{"acme", "other"} {
+		p := part(t, r, tenant)
+		if p.From != 0 || p.To != 512 || p.Record == "" || p.Receipt == "" || w.tiles.least[tenant] != 512 || w.book.First(tenant) != 512 {
+			t.Fatalf("%+v, tiles from %d, records from %d", p, w.tiles.least[tenant], w.book.First(tenant))
+		}
+		rec := w.records(tenant, ledger.Prune)
+		var body struct {
+			From, To, Size   uint64
+			Root, Checkpoint string
+		}
+		w.must(json.Unmarshal(rec[0].Body, &body))
+		cp, err := ledger.OpenCheckpoint([]byte(body.Checkpoint), ledger.VerifierKeys{w.book.VerifierKey()})
+		if err != nil || len(rec) != 1 || body.To != 512 || body.Size != cp.Size || body.Root != cp.Root.String() || rec[0].ID != p.Record {
+			t.Fatalf("%+v %v", body, err)
+		}
+		rc, err := ledger.ParseReceipt([]byte(p.Receipt))
+		w.must(err)
+		w.must(rc.Verify(ledger.VerifierKeys{w.book.VerifierKey()}))
+		_, err = w.book.Scan(t.Context(), tenant, 511, 1)
+		want(t, err, wal.ErrPruned)
+		if _, err := w.book.Scan(t.Context(), tenant, 512, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n, err := w.Drop(t.Context())
+	w.must(err)
+	if n == 0 {
+		t.Fatal("no segment was dropped")
+	}
+	w.mustVerify()
+	_, err = w.book.Scan(t.Context(), "acme", 511, 1) // kept over a restart
+	want(t, err, wal.ErrPruned)
+	r, err = w.Prune(t.Context(), retention.Request{})
+	w.must(err)
+	if p := part(t, r, "acme"); p.From != 512 || p.To != 512 || p.Record != "" {
+		t.Fatalf("again: %+v", p)
+	}
+}
+
+func TestOneTenantsPruningLeavesTheOthersAlone(t *testing.T) {
+	w := newWorld(t)
+	w.old()
+	_, err := w.Prune(t.Context(), retention.Request{Tenant: "acme", By: retention.Who{User: "usr_a", Key: "key_a"}})
+	w.must(err)
+	if w.book.First("acme") != 512 || w.book.First("other") != 0 || len(w.tiles.least) != 1 {
+		t.Fatal("another tenant's records are gone")
+	}
+	if r := w.records("acme", ledger.Prune); r[0].User != "usr_a" || r[0].Key != "key_a" {
+		t.Fatal("it does not say who")
+	}
+	n, err := w.Drop(t.Context())
+	if err != nil || n != 0 {
+		t.Fatal(n, "segments are gone that another tenant has records in", err)
+	}
+}
+
+func TestNothingIsPrunedUnderAHold(t *testing.T) {
+	w := newWorld(t)
+	w.old()
+	_, err := w.Hold(t.Context(), "other", "", retention.Who{})
+	want(t, err, retention.ErrInvalid)
+	_, err = w.Hold(t.Context(), "other", "case 12", retention.Who{User: "usr_o"})
+	w.must(err)
+	r, err := w.Prune(t.Context(), retention.Request{})
+	w.must(err)
+	if p := part(t, r, "other"); !p.Held || p.From != p.To || w.book.First("other") != 0 || w.tiles.least["other"] != 0 {
+		t.Fatalf("%+v", p)
+	}
+	if w.book.First("acme") != 512 {
+		t.Fatal("the hold of one keeps another")
+	}
+	if n, err := w.Drop(t.Context()); err != nil || n != 0 {
+		t.Fatal(n, "segments of a tenant under hold are gone", err)
+	}
+	w.mustVerify() // and over a restart
+	h, held, err := w.Held(t.Context(), "other")
+	if err != nil || !held || h.Reason != "case 12" || h.By != "usr_o" {
+		t.Fatal(h, held, err)
+	}
+	_, err = w.Release(t.Context(), "acme", "over")
+	want(t, err, retention.ErrNotHeld)
+	_, err = w.Release(t.Context(), "other", "over")
+	w.must(err)
+	_, err = w.Prune(t.Context(), retention.Request{})
+	w.must(err)
+	if w.book.First("other") != 512 {
+		t.Fatal("still held")
+	}
+}
+
+// A hold that comes while a pruning is between its record and its deletion wins.
+func TestAHoldEndsAPruningThatRuns(t *testing.T) {
+	w := newWorld(t)
+	w.old()
+	began, held := make(chan struct{}), make(chan error, 1)
+	w.store.Choose(func(int) storetest.Fault {
+		select {
+		case <-began:
+		default:
+			close(began)
+		}
+		return storetest.None
+	})
+	go func() {
+		<-began
+		_, err := w.Hold(context.Background(), "other", "case 12", retention.Who{})
+		held <- err
+	}()
+	_, err := w.Prune(t.Context(), retention.Request{})
+	w.must(<-held)
+	first := w.book.First("other")
+	if err == nil && first == 0 || first != w.tiles.least["other"] {
+		t.Fatal(err, first, w.tiles.least)
+	}
+	_, err = w.Prune(t.Context(), retention.Request{})
+	w.must(err)
+	if w.book.First("other") != first {
+		t.Fatal("pruned under a hold")
+	}
+}
+
+func TestAnOpenCallKeepsItselfAndWhatIsYounger(t *testing.T) {
+	w := newWorld(t)
+	w.fill("acme", 304)
+	w.later(time.Second)
+	open := ledger.Record{Tenant: "other", Kind: ledger.Admitted, Step: -1}
+	_, err := w.book.Append(t.Context(), &open)
+	w.must(err)
+	w.later(time.Second)
+	w.fill("acme", 304)
+	w.later(2 * keep)
+	w.published()
+	r, err := w.Prune(t.Context(), retention.Request{})
+	w.must(err)
+	if p := part(t, r, "acme"); p.To != 256 {
+		t.Fatalf("%+v", p)
+	}
+}
+
+func TestNothingGoesBeyondTheCheckpoint(t *testing.T) {
+	w := newWorld(t)
+	w.fill("acme", 400)
+	w.published()
+	w.fs.Arm(&disktest.Fault{Op: "rename", Suffix: "checkpoint", Always: true, Err: errBroken})
+	w.fill("acme", 800)
+	w.later(2 * keep)
+	r, err := w.Prune(t.Context(), retention.Request{})
+	w.must(err)
+	if p := part(t, r, "acme"); p.To != 256 || p.Size != 400 {
+		t.Fatalf("%+v", p)
+	}
+	w.fs.Arm(nil)
+}
+
+// Whatever fails, nothing is given up that no record names, and the next pruning finishes.
+func TestAPruningThatFailsAnywhereIsFinishedByTheNext(t *testing.T) {
+	for _, fault := range []string{"store 0", "store 1", "tiles", "log"} {
+		t.Run(fault, func(t *testing.T) {
+			w := newWorld(t)
+			w.old()
+			first := w.store.Commits()
+			switch fault {
+			case "store 0", "store 1":
+				at := first + int(fault[6]-'0')
+				w.store.Choose(func(commit int) storetest.Fault {
+					if commit == at {
+						return storetest.Failed
+					}
+					return storetest.None
+				})
+			case "tiles":
+				w.tiles.err = errBroken
+			case "log":
+				w.fs.Arm(&disktest.Fault{Op: "sync", Suffix: ".segment", Always: true, Err: errBroken})
+				w.o.Sync = wal.SyncDisk
+				w.close()
+				w.fs.Arm(nil)
+				w.open()
+				w.fs.Arm(&disktest.Fault{Op: "write", Suffix: ".segment", Always: true, Err: errBroken})
+			}
+			if _, err := w.Prune(t.Context(), retention.Request{}); err == nil {
+				t.Fatal("the fault was not met")
+			}
+			for tenant, least := range w.tiles.least {
+				if least > 0 && len(w.records(tenant, ledger.Prune)) == 0 {
+					t.Fatal("deleted without a record")
+				}
+			}
+			w.store.Choose(nil)
+			w.fs.Arm(nil)
+			w.tiles.err = nil
+			if fault == "log" {
+				if w.book.First("acme") != 0 || len(w.tiles.least) > 0 {
+					t.Fatal("given up without a record")
+				}
+				w.close()
+				w.open()
+				w.published()
+			}
+			_, err := w.Prune(t.Context(), retention.Request{})
+			w.must(err)
+			for _, tenant := range []string{"acme", "other"} {
+				if w.tiles.least[tenant] != 512 || w.book.First(tenant) != 512 || len(w.records(tenant, ledger.Prune)) == 0 {
+					t.Fatal(tenant, w.tiles.least, w.book.First(tenant))
+				}
+			}
+			_, err = w.Drop(t.Context())
+			w.must(err)
+			w.mustVerify()
+		})
+	}
+}
+
+// The disk fails at every step of removing segments: the next try, or start, finishes.
+func TestSegmentsGoHoweverOftenTheDiskFails(t *testing.T) {
+	for _, op := range []string{"open", "write", "sync", "rename", "remove", "syncdir"} {
+		for skip := 0; skip < 3; skip++ {
+			w := newWorld(t)
+			w.old()
+			_, err := w.Prune(t.Context(), retention.Request{})
+			w.must(err)
+			w.published()
+			w.fs.Arm(&disktest.Fault{Op: op, Skip: skip, Err: errBroken})
+			_, _ = w.Drop(t.Context())
+			w.fs.Arm(nil)
+			w.close()
+			w.open()
+			if _, err := w.Drop(t.Context()); err != nil {
+				t.Fatal(op, skip, err)
+			}
+			if w.book.First("acme") != 512 {
+				t.Fatal(op, skip)
+			}
+			w.mustVerify()
+			w.close()
+		}
+	}
+}

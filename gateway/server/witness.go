@@ -224,9 +224,18 @@ func (w *witnessing) settle(round chan struct{}, err error) {
 	}
 }
 
-// checkStart refuses a log of checkpoints that a witness, or the note kept with it, has seen longer or otherwise. The
-// error is one line, and says how to go on. Witnesses that say nothing are logged.
-func (g *Gateway) checkStart(ctx context.Context, held witness.Held) error {
+// published is the log of checkpoints as it stands before anything is added to it; *publish.Publisher is one.
+type published interface {
+	Held() (origin string, size uint64, rootAt func(size uint64) (merkle.Hash, error), latest []byte)
+	Keys() ledger.VerifierKeys
+}
+
+// checkStart refuses a log of checkpoints that a witness, or the note kept with it, has seen longer or otherwise. It has to
+// be asked before anything is written: a ledger that closes signs what it holds. The error is one line, and says how to go
+// on. Witnesses that say nothing are logged.
+func (g *Gateway) checkStart(ctx context.Context, p published) error {
+	held := witness.Held{Keys: p.Keys()}
+	held.Origin, held.Size, held.RootAt, held.Kept = p.Held()
 	ctx, cancel := context.WithTimeout(ctx, g.witness.wait)
 	defer cancel()
 	answers, err := witness.CheckStart(ctx, held, g.witness.asked...)

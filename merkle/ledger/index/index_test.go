@@ -277,8 +277,7 @@ func TestIndexesAreMadeOnceAndReadAfterThat(t *testing.T) {
 		func() error { return os.Rename(name(3), name(2)) }, // and 3 is missing
 		func() error { src.rows[2] = someRows(310); return nil },
 	} {
-		fresh, _, _ := newStore(t, disk.OS{}, 0)
-		*fresh = *index.NewStore(disk.OS{}, 0, src, name) //nolint:govet // nobody has it yet
+		fresh := index.NewStore(disk.OS{}, 0, src, name)
 		if err := spoil(); err != nil {
 			t.Fatal(err)
 		}

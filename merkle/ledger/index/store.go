@@ -97,7 +97,7 @@ func (s *Store) Head(segment uint64) (Head, error) {
 	if err != nil {
 		return Head{}, fmt.Errorf("open index: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	size, err := f.Size()
 	if err != nil {
 		return Head{}, fmt.Errorf("open index: %w", err)

@@ -117,7 +117,7 @@ func (l *Log) walk(ctx context.Context, segment uint64, end int64, fn func(*inde
 	if err != nil {
 		return fmt.Errorf("open segment %d: %w", segment, err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	size, err := f.Size()
 	if err != nil {
 		return fmt.Errorf("open segment %d: %w", segment, err)

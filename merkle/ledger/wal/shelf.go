@@ -3,6 +3,7 @@ package wal
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 
 	"github.com/gatewright/gatewright/merkle/ledger/index"
@@ -191,7 +192,7 @@ func (h *holdings) spans() []span {
 	if h.open.Count == 0 {
 		return h.full
 	}
-	return append(h.full[:len(h.full):len(h.full)], span{h.segment, h.open.Range})
+	return append(slices.Clip(h.full), span{h.segment, h.open.Range})
 }
 
 // part returns the index of one span.

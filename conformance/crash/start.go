@@ -59,7 +59,7 @@ func starts(ctx context.Context, out io.Writer, o options) (err error) {
 		return err
 	}
 	began := time.Now()
-	if err := fill(ctx, p.dir, o.records); err != nil {
+	if err := fillAndForget(ctx, p.dir, o.records); err != nil {
 		return fmt.Errorf("fill the ledger: %w", err)
 	}
 	fmt.Fprintf(out, "filled in %.1f s\n", time.Since(began).Seconds())
@@ -71,19 +71,17 @@ func starts(ctx context.Context, out io.Writer, o options) (err error) {
 	return nil
 }
 
-// measure starts the gateway and kills it, and returns the sorted milliseconds until each ready line. The first start is
-// not counted: it follows a clean end.
+// measure starts the gateway and kills it, and returns the sorted milliseconds until each ready line. The first is counted
+// too: the state that was stored is older than the end of the log.
 func measure(out io.Writer, p *process) ([]int64, error) {
 	var took []int64
-	for i := range bigStarts + 1 {
+	for i := range bigStarts {
 		_, d, err := p.start()
 		if err != nil {
 			return nil, err
 		}
 		fmt.Fprintf(out, "start %d: %d ms\n", i, d.Milliseconds())
-		if i > 0 {
-			took = append(took, d.Milliseconds())
-		}
+		took = append(took, d.Milliseconds())
 		time.Sleep(2 * time.Second) // what follows a start in the background may come to its end
 		p.kill()
 	}
@@ -91,8 +89,29 @@ func measure(out io.Writer, p *process) ([]int64, error) {
 	return took, nil
 }
 
+// bigTail is how many records a killed gateway may have written since it stored its state: 16 MiB of them.
+const bigTail = 20_000
+
+// fillAndForget fills a ledger and puts its stored state back to what it was some records before the end, as a kill at the
+// worst moment leaves it. The state is signed and says when it is of: an old one is good.
+func fillAndForget(ctx context.Context, dir string, records int) error {
+	tail := min(bigTail, records/10)
+	if err := fill(ctx, dir, 0, records-tail); err != nil {
+		return err
+	}
+	name := filepath.Join(dir, "ledger", "_wal", "snapshot")
+	state, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	if err := fill(ctx, dir, records-tail, records); err != nil {
+		return err
+	}
+	return os.WriteFile(name, state, 0o600)
+}
+
 // fill appends records to the ledger of a data folder as the gateway would, without the gateway.
-func fill(ctx context.Context, dir string, records int) (err error) {
+func fill(ctx context.Context, dir string, from, to int) (err error) {
 	d, err := datadir.Open(dir, nil, rand.Reader)
 	if err != nil {
 		return err
@@ -115,13 +134,37 @@ func fill(ctx context.Context, dir string, records int) (err error) {
 	errs := make([]error, bigWriters)
 	for w := range bigWriters {
 		wg.Go(func() {
-			for i := w; i < records/2 && errs[w] == nil; i += bigWriters {
+			for i := from/2 + w; i < to/2 && errs[w] == nil; i += bigWriters {
 				errs[w] = pair(ctx, b.Log, i)
 			}
 		})
 	}
 	wg.Wait()
-	return errors.Join(errors.Join(errs...), b.Log.Close(ctx))
+	if err := errors.Join(errs...); err != nil {
+		return errors.Join(err, b.Close(ctx))
+	}
+	return errors.Join(published(ctx, b), b.Close(ctx))
+}
+
+// published waits until checkpoints cover all records, so that the first start has nothing left to publish.
+func published(ctx context.Context, b publish.Book) error {
+	for _, tenant := range b.Tenants() {
+		for {
+			note, err := b.Checkpoint(tenant)
+			if err != nil && !errors.Is(err, wal.ErrTenant) {
+				return err
+			}
+			if cp, err := ledger.ReadCheckpoint(note); err == nil && cp.Size == b.Size(tenant) {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	}
+	return nil
 }
 
 // pair writes the two records of one call.

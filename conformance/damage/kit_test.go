@@ -184,7 +184,7 @@ func shut(t testing.TB, b publish.Book) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	if err := b.Log.Close(ctx); err != nil {
+	if err := b.Close(ctx); err != nil {
 		t.Error("close:", err)
 	}
 }
@@ -403,7 +403,7 @@ func starting(t testing.TB, m *memory, want map[string][]string, checkFirst int6
 func closeAnyway(b publish.Book) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	_ = b.Log.Close(ctx) // it is poisoned
+	_ = b.Close(ctx) // it is poisoned
 }
 
 // workers do jobs on two cores.

@@ -1,6 +1,7 @@
 package damage_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -148,6 +149,6 @@ func inOrder(t *testing.T, b publish.Book) {
 
 func closeLog(l *wal.Log) {
 	if l != nil {
-		closeAnyway(publish.Book{Log: l})
+		_ = l.Close(context.Background()) // it should not have opened
 	}
 }

@@ -35,7 +35,7 @@ func shortLife(ctx context.Context, o wal.Options) promised {
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 		defer cancel()
-		_ = b.Log.Close(ctx) // the disk may be gone
+		_ = b.Close(ctx) // the disk may be gone
 		p.see(b.Checkpoint)
 	}()
 	for i := range 8 {

@@ -22,6 +22,7 @@ type ledgerCmd struct {
 	Export  ledgerExportCmd  `cmd:"" help:"Export records as an archive that proves itself (control port)."`
 	Absence ledgerAbsenceCmd `cmd:"" help:"Prove that an agent did not call a tool (control port)."`
 
+	Restore ledgerRestoreCmd `cmd:"" help:"Let a ledger that was put back from a backup go on, openly (offline)."`
 	Witness ledgerWitnessCmd `cmd:"" help:"Show who cosigns the ledger's checkpoints, and ask them now (control port)."`
 }
 

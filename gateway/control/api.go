@@ -357,10 +357,11 @@ func (a *API) release(c *call, out *answer) {
 	a.replays.leave(*c.claim, out, c.route.Sensitive && out.status < http.StatusBadRequest)
 }
 
-// dispatch runs the handler through the mux. A change that has begun is not cut short by the client hanging up.
+// dispatch runs the handler through the mux. A change that has begun is not cut short by the client hanging up; what is
+// made for the client alone is.
 func (a *API) dispatch(out *answer, r *http.Request, c *call, body []byte) {
 	ctx := r.Context()
-	if c.route.Writes {
+	if c.route.Writes && c.route.Media == "" {
 		ctx = context.WithoutCancel(ctx)
 	}
 	ctx, cancel := context.WithTimeout(context.WithValue(ctx, callKey{}, c), callTime)

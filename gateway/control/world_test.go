@@ -45,6 +45,7 @@ type ids struct{ user, agent, key, plan, token, server, secret, connector, appro
 type world struct {
 	witness   control.Witness // nil: there is none
 	t         testing.TB
+	exports   control.Exports
 	api       *control.API
 	directory *identity.Directory
 	log       *memoryLog
@@ -98,6 +99,7 @@ func newWorldOver(t testing.TB, kept store.Store) *world {
 	w.newApprovals(kept)
 	w.newTerms(kept)
 	w.witness = &peers{}
+	w.exports = newShelf(t)
 	w.rebuild(w.log)
 	return w
 }
@@ -116,7 +118,7 @@ func (w *world) rebuild(log control.Ledger) {
 	}
 	var err error
 	w.api, err = control.New(cfg, control.Deps{
-		Directory: w.directory, Catalogue: w.catalogue, Connectors: w.processes, Plans: w.plans, Approvals: w.approvals, Devices: w.desk, Terms: w.terms, Usage: w.usage, Ledger: log, Witness: w.witness, Bundles: w.bundles, Vault: w.vault,
+		Directory: w.directory, Catalogue: w.catalogue, Connectors: w.processes, Plans: w.plans, Approvals: w.approvals, Devices: w.desk, Terms: w.terms, Usage: w.usage, Ledger: log, Exports: w.exports, Subjects: w.vault, Witness: w.witness, Bundles: w.bundles, Vault: w.vault,
 		Strangers: w.strangers, Ready: ready, Now: w.clock.now, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(&locked{w: w.slog}, nil)),
 	})
 	w.must(err)

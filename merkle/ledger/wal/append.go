@@ -189,7 +189,10 @@ func (l *Log) enqueue(it *item) error {
 	l.queue = append(l.queue, it)
 	first := len(l.queue) == 1
 	l.mu.Unlock()
-	if first {
+	switch {
+	case first && l.syncing.Load():
+		kick(l.help)
+	case first:
 		kick(l.wake)
 	}
 	return nil

@@ -65,7 +65,11 @@ func (l *Log) dropBefore(first uint64) error {
 		if err != nil || len(digits) != 12 || number >= first || "."+rest != segmentSuffix && "."+rest != indexSuffix {
 			continue
 		}
-		if err := l.opt.FS.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		drop := l.opt.FS.Remove
+		if "."+rest == segmentSuffix && l.spare != nil {
+			drop = func(name string) error { return l.spare.recycle(number, name) }
+		}
+		if err := drop(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("drop segment %d: %w", number, err)
 		}
 		n++

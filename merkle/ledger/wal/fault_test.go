@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -80,43 +81,103 @@ func poisonOnce(t *testing.T, x *disktest.Fault) {
 	mustVerify(t, o)
 }
 
+// settled waits until as many segments are made ahead as can be.
+func awaitSpares(t testing.TB, l *wal.Log) {
+	t.Helper()
+	for range 2000 {
+		if s := l.Stats(); s.Spare || s.Err != nil {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Fatal("no segments are made")
+}
+
+// fillUp admits calls until one is refused. It returns the ids of those that went through, and whether the log was ready
+// when the last of them did.
+func fillUp(t *testing.T, l *wal.Log) (opened []string, ready bool, err error) {
+	t.Helper()
+	for i := 0; ; i++ {
+		r := record("acme", ledger.Admitted)
+		ready = l.Stats().Ready
+		if _, err = l.Admit(t.Context(), r, use(fmt.Sprint(l.Boot(), "p", i), 0, 1)); err != nil {
+			return opened, ready, err
+		}
+		opened = append(opened, r.ID)
+	}
+}
+
 func TestAFullDiskIsKnownBeforeARecordIsAtStake(t *testing.T) {
 	fs := disktest.New()
 	o := options(t.TempDir())
-	o.FS = fs
-	fs.Arm(&disktest.Fault{Op: "write", Suffix: "001.segment", Err: syscall.ENOSPC, Always: true})
+	o.FS, o.SegmentBytes = fs, 16<<10
 	l := open(t, o)
-	var opened []string
-	var err error
-	for i := 0; err == nil; i++ {
-		r := record("acme", ledger.Admitted)
-		if _, err = l.Admit(t.Context(), r, use(fmt.Sprint("p", i), 0, 1)); err == nil {
-			opened = append(opened, r.ID)
-		}
-	}
-	if !errors.Is(err, wal.ErrFull) || !errors.Is(err, syscall.ENOSPC) {
+	awaitSpares(t, l)
+	fs.Arm(&disktest.Fault{Op: "open", Suffix: ".segment", Err: syscall.ENOSPC, Always: true})
+	opened, ready, err := fillUp(t, l)
+	if !errors.Is(err, wal.ErrFull) || !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), o.Dir) {
 		t.Fatal(err)
 	}
-	if s := l.Stats(); s.Ready {
-		t.Fatal("ready with a full disk")
+	if s := l.Stats(); ready || s.Ready || !errors.Is(s.Err, wal.ErrFull) || s.Segment != 2 {
+		t.Fatalf("%v, %+v", ready, s)
 	}
-	if n := l.Used(plan(fmt.Sprint("p", len(opened))), 0); n != 0 {
+	if n := l.Used(plan(fmt.Sprint(l.Boot(), "p", len(opened))), 0); n != 0 {
 		t.Fatal("a refused use was counted")
 	}
-	if _, err := l.Append(t.Context(), record("acme", ledger.Admin)); !errors.Is(err, wal.ErrFull) {
-		t.Fatal(err)
+	for _, kind := range []ledger.Kind{ledger.Refused, ledger.Plan, ledger.Token, ledger.Approval, ledger.Key, ledger.Bundle, ledger.Filter} {
+		if _, err := l.Append(t.Context(), record("acme", kind)); !errors.Is(err, wal.ErrFull) {
+			t.Fatal(kind, err)
+		}
 	}
-	settle(t, l, "acme", opened[0], ledger.OutcomeOK) // the reserve is for what was let through
+	// The reserve is for what was let through, and for making room.
+	for _, kind := range []ledger.Kind{ledger.Admin, ledger.Prune, ledger.Erasure, ledger.Recovery, ledger.Heartbeat} {
+		if _, err := l.Append(t.Context(), record("acme", kind)); err != nil {
+			t.Fatal(kind, err)
+		}
+	}
+	for _, id := range opened[:16] {
+		settle(t, l, "acme", id, ledger.OutcomeOK)
+	}
+	fs.Arm(nil) // somebody made room
+	for range 5000 {
+		if _, err = l.Append(t.Context(), record("acme", ledger.Refused)); err == nil {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if err != nil {
+		t.Fatal("it does not recover by itself:", err)
+	}
+	awaitSpares(t, l)
+	if s := l.Stats(); !s.Ready || !s.Spare {
+		t.Fatalf("%+v", s)
+	}
 	shut(t, l)
 	mustVerify(t, o)
+}
 
-	fs.Arm(nil) // somebody made room
-	l = open(t, o)
-	admit(t, l, "acme", use("again", 0, 1))
-	shut(t, l)
-	if rep := mustVerify(t, o); rep.Segments < 2 {
-		t.Fatalf("%+v", rep)
+func TestTheReserveIsTheLastThatIsWritten(t *testing.T) {
+	fs := disktest.New()
+	o := options(t.TempDir())
+	o.FS, o.SegmentBytes = fs, 8<<10
+	l := open(t, o)
+	awaitSpares(t, l)
+	fs.Arm(&disktest.Fault{Op: "open", Suffix: ".segment", Err: syscall.ENOSPC, Always: true})
+	var err error
+	n := uint64(0)
+	for ; err == nil; n++ {
+		_, err = l.Append(t.Context(), record("acme", ledger.Admin))
 	}
+	if s := l.Stats(); !errors.Is(err, wal.ErrFull) || s.Segment != 3 {
+		t.Fatalf("%v: %+v", err, s)
+	}
+	shut(t, l)
+	l = open(t, o) // also with a full disk
+	if l.Size("acme") != n-1 {
+		t.Fatalf("%d records, %d acknowledged", l.Size("acme"), n-1)
+	}
+	shut(t, l)
+	mustVerify(t, o)
 }
 
 func TestFaultsWhileASegmentIsPreparedAreRefusalsOnly(t *testing.T) {
@@ -234,13 +295,13 @@ func TestACommitPastItsDeadlineIsARefusalAndItsOutcomeUnknown(t *testing.T) {
 	l := open(t, o)
 	stall := make(chan struct{})
 	fs.Stall(stall)
-	late := record("acme", ledger.Admitted)
-	if _, err := l.Admit(t.Context(), late, use("p", 0, 1)); !errors.Is(err, wal.ErrDeadline) {
-		t.Fatal(err)
-	}
-	queued := record("acme", ledger.Admitted)
-	if _, err := l.Admit(t.Context(), queued, use("q", 0, 1)); !errors.Is(err, wal.ErrDeadline) {
-		t.Fatal(err)
+	late := map[string]bool{}
+	for _, name := range []string{"written", "laid behind it", "waiting"} {
+		r := record("acme", ledger.Admitted)
+		if _, err := l.Admit(t.Context(), r, use(name, 0, 1)); !errors.Is(err, wal.ErrDeadline) {
+			t.Fatal(name, err)
+		}
+		late[r.ID] = true
 	}
 	fs.Stall(nil)
 	close(stall)
@@ -248,14 +309,20 @@ func TestACommitPastItsDeadlineIsARefusalAndItsOutcomeUnknown(t *testing.T) {
 	o.Deadline = 10 * time.Second
 	l = open(t, o)
 	all, err := l.Scan(t.Context(), "acme", 0, 10)
-	if err != nil || len(all) != 2 {
+	if err != nil || len(all) != 4 {
 		t.Fatal(len(all), err)
 	}
-	r, err := all[1].Record()
-	if err != nil || r.Of != late.ID || r.Outcome != ledger.OutcomeUnknown || r.Code != "deadline" {
-		t.Fatalf("%+v %v", r, err)
+	for i := range all {
+		r, err := all[i].Record()
+		if err != nil || r.Kind == ledger.Settled && (!late[r.Of] || r.Outcome != ledger.OutcomeUnknown || r.Code != "deadline") {
+			t.Fatalf("%+v %v", r, err)
+		}
+		delete(late, r.Of)
 	}
-	if l.Used(plan("p"), 0) != 1 || l.Used(plan("q"), 0) != 0 {
+	if len(late) != 1 || l.Stats().Open != 0 {
+		t.Fatal(len(late), "calls that were refused too late are not settled")
+	}
+	if l.Used(plan("written"), 0) != 1 || l.Used(plan("laid behind it"), 0) != 1 || l.Used(plan("waiting"), 0) != 0 {
 		t.Fatal("a use written is spent, one that only waited is not")
 	}
 }

@@ -41,13 +41,10 @@ func (l *Log) heads(want func(tenant string, size uint64) bool) ([]Head, error) 
 func (l *Log) quiet(fn func()) error {
 	l.state.Lock()
 	defer l.state.Unlock()
-	if err := l.poisoned(); err != nil {
+	l.disk.Lock() // nothing is laid that is not written
+	defer l.disk.Unlock()
+	if err := l.write(true); err != nil {
 		return err
-	}
-	if l.w.pending { // else an interrupted write may still lie behind the end, to be recorded first
-		if err := l.flush(true); err != nil {
-			return err
-		}
 	}
 	fn()
 	return nil

@@ -90,16 +90,19 @@ type Log struct {
 
 	mu      sync.Mutex // guards the lists of waiting items and closing
 	queue   []*item    // to be written
-	taken   []*item    // being written
+	taken   [2][]*item // being written, by each committer
 	signq   []*item    // written, to be signed
 	signing []*item    // being signed
 	closing bool
-	wake    chan struct{}
+	wake    chan struct{} // something waits
+	help    chan struct{} // something waits while the disk is busy
 	sign    chan struct{}
 
-	state sync.Mutex // held for a whole commit: what it guards is durable when it is free
-	w     writer
-	plain []*item // the writer's own scratch
+	state   sync.Mutex // held while a batch is laid: what it guards is durable when disk is free too
+	w       writer
+	disk    sync.Mutex // held while a batch is written and shown; taken after state
+	out     output
+	syncing atomic.Bool
 
 	view      sync.RWMutex // guards what readers see, which is durable
 	tenants   map[string]*shelf
@@ -173,7 +176,7 @@ func Open(ctx context.Context, opt Options) (*Log, error) {
 	}
 	l := &Log{
 		opt: opt, signer: signer, uses: newUses(), tenants: map[string]*shelf{}, published: map[string]uint64{},
-		wake: make(chan struct{}, 1), sign: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), help: make(chan struct{}, 1), sign: make(chan struct{}, 1),
 		stop: make(chan struct{}), written: make(chan struct{}), signed: make(chan struct{}), audited: make(chan struct{}),
 	}
 	l.index = newIndexing(&l.opt, source{l})
@@ -240,7 +243,7 @@ func (l *Log) Stats() Stats {
 	s.Tenants = len(l.names)
 	l.view.RUnlock()
 	l.mu.Lock()
-	s.Queue = len(l.queue) + len(l.taken)
+	s.Queue = len(l.queue) + len(l.taken[0]) + len(l.taken[1])
 	closing := l.closing
 	l.mu.Unlock()
 	l.uses.mu.RLock()
@@ -253,7 +256,9 @@ func (l *Log) Stats() Stats {
 	case p != nil:
 		s.Err = *p
 	default:
-		s.Spare, s.Err = l.spare.status()
+		var made int
+		made, s.Err = l.spare.status()
+		s.Spare = made == segmentAhead
 	}
 	s.Ready = s.Err == nil
 	return s
@@ -287,8 +292,8 @@ func (l *Log) closeFiles() error {
 	if l.w.file != nil {
 		err = l.w.file.Close()
 	}
-	if l.spare != nil && l.spare.file != nil {
-		err = errors.Join(err, l.spare.file.Close())
+	if l.spare != nil {
+		l.spare.close()
 	}
 	return err
 }

@@ -100,7 +100,7 @@ func (l *Log) walker(base *state, key chainKey) *replay {
 	return &replay{
 		fs: o.FS, dir: o.Dir, key: key, keys: true, instance: o.Instance, first: base.first(), pins: o.Signed,
 		cutLast: o.CutLastBatch,
-		record: func(_ *chain, f *frame, r *ledger.Record, at place) error {
+		record: func(f *frame, r *ledger.Record, at place) error {
 			row := index.RowOf(r, f.seq, uint32(at.off))
 			l.shelve(&row, at.segment)
 			return nil
@@ -189,7 +189,7 @@ func (l *Log) indexed(ctx context.Context, s, base *state) error {
 // resume opens the segment that is written next and makes the new boot durable.
 func (l *Log) resume(r *replay, newest, boot uint64) error {
 	at, t := r.tail.at, &r.tail
-	l.follow, l.spare = newFollower(at), newSpare()
+	l.follow = newFollower(at)
 	l.w = writer{
 		segment: at.segment, off: at.off, dirty: t.dirty, prevEnd: t.prevEnd,
 		chains: r.byName, count: uint32(len(r.chains)),
@@ -206,9 +206,9 @@ func (l *Log) resume(r *replay, newest, boot uint64) error {
 	if err := l.openTail(); err != nil {
 		return err
 	}
-	l.spare.want = l.w.segment + 1
-	if l.w.segment+1 == newest {
-		l.adoptSpare()
+	l.spare = newSpare(l.opt.FS, l.w.segment+1)
+	if err := l.adoptSpares(newest); err != nil {
+		return err
 	}
 	if key.epoch != r.key.epoch {
 		l.spare.key = &key
@@ -264,19 +264,6 @@ func (l *Log) openTail() error {
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	return nil
-}
-
-// adoptSpare keeps a next segment that is all zero and of the right size.
-func (l *Log) adoptSpare() {
-	f, err := l.opt.FS.Open(segmentName(l.opt.Dir, l.spare.want), os.O_RDWR)
-	if err != nil {
-		return // it will be made anew
-	}
-	if n, err := f.Size(); err != nil || n != l.opt.SegmentBytes {
-		_ = f.Close() // nothing was written to it
-		return
-	}
-	l.spare.file = f
 }
 
 // settleLeftovers writes what the start has to say: what an interrupted write lost, and that the

@@ -95,7 +95,11 @@ func (r *reader) entry(at place, index uint64) (Entry, error) {
 		err = errFrame
 	}
 	if err != nil {
-		return Entry{}, fmt.Errorf("%w: segment %d, offset %d: %w", ErrCorrupt, at.segment, at.off, err)
+		kind := ErrCorrupt
+		if r.log.dropped(at.segment) {
+			kind = ErrPruned // and its file is something else by now
+		}
+		return Entry{}, fmt.Errorf("%w: segment %d, offset %d: %w", kind, at.segment, at.off, err)
 	}
 	data := append([]byte(nil), f.leaf...)
 	return Entry{Index: index, Leaf: merkle.LeafHash(data), Data: data, Side: append([]byte(nil), f.side...)}, nil

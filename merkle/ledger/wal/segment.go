@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/gatewright/gatewright/merkle/ledger/disk"
 )
@@ -147,8 +148,11 @@ func makeSegment(on disk.FS, dir string, number uint64, size int64) (disk.File, 
 
 // allocate gives the file its size in zeros: by fallocate where the disk knows it, which writes nothing.
 func allocate(f disk.File, size int64) error {
-	if a, ok := f.(interface{ Allocate(size int64) error }); ok && a.Allocate(size) == nil {
-		return nil
+	if a, ok := f.(interface{ Allocate(size int64) error }); ok {
+		// A full disk is not filled to the brim to learn the same.
+		if err := a.Allocate(size); err == nil || errors.Is(err, syscall.ENOSPC) {
+			return err
+		}
 	}
 	return fillZero(f, 0, size)
 }

@@ -50,14 +50,14 @@ func (b *batch) proof(dst []merkle.Hash, i int) []merkle.Hash {
 
 func (l *Log) runSigner() {
 	defer close(l.signed)
-	var free []*item
+	var q []*item
 	for {
-		q := l.take(&l.signq, &l.signing, free)
-		if len(q) > 0 {
+		q = l.take(&l.signq, &l.signing, q)
+		n := len(q)
+		if n > 0 {
 			l.signBatch(q)
 		}
-		free = l.release(&l.signing, q)
-		if len(q) > 0 {
+		if q = l.release(&l.signing, q); n > 0 {
 			continue
 		}
 		select {

@@ -191,7 +191,7 @@ func TestAStateBehindTheEndOfTheLogShowsThatRecordsAreMissing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := history(t)
 			spoil(o)
-			for i := range 3 { // spares behind the data, which hold nothing
+			for i := range 6 { // spares behind the data, which hold nothing
 				_ = os.Remove(segment(o, lastSegment(o)+1+i))
 			}
 			_, err := whole(t, o)
@@ -345,6 +345,7 @@ func TestFaultsWhileTheStateIsStoredCostNoRecord(t *testing.T) {
 				o := options(t.TempDir())
 				o.FS, o.CheckFirst, o.SegmentBytes = fs, -1, 8<<10
 				l := open(t, o)
+				awaitSpares(t, l) // what is made in the background meets no fault
 				admit(t, l, "acme", use("p", 0, 1))
 				if err := l.SaveState(); err != nil {
 					t.Fatal(err)

@@ -2,59 +2,70 @@ package wal
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/gatewright/gatewright/merkle/ledger/disk"
 )
 
+// Segments are made ahead of their need, so that a full disk is known long before a record is at stake: spares for
+// everybody, and behind them one reserve for what must be written even then.
+const (
+	spares       = 2
+	segmentAhead = spares + 1
+)
+
 // spareRetry is how long to wait before a segment that could not be made is tried again.
 const spareRetry = time.Second
 
-// spare prepares the next segment in the background, so that a full disk is known before a record
-// is at stake, and stores the running chain key after each rotation.
+// freeSuffix is that of a segment that pruning gave up and that waits to be used again.
+const freeSuffix = ".free"
+
+// spare is the pool of segments that are made ahead, and stores the running chain key after each rotation.
+//
+// Whatever is taken meanwhile, the number of the one that is made next is next plus how many are made: taking one moves
+// both. So a segment that was taken can never be made again.
 type spare struct {
-	mu    sync.Mutex // guards all below
-	cond  sync.Cond  // something below changed
-	want  uint64     // number of the next segment
-	file  disk.File  // it, once made
-	err   error      // why it could not be made
-	key   *chainKey  // to be stored
-	ended bool
+	fs    disk.FS
 	wake  chan struct{}
+	mu    sync.Mutex  // guards all below
+	cond  sync.Cond   // something below changed
+	next  uint64      // number of the segment that is taken next
+	files []disk.File // it and those behind it, as far as they are made
+	freed []string    // files to be used again
+	// dropped is the number of the first segment that was not given up since the start.
+	dropped uint64
+	err     error     // why the one behind the made ones could not be made
+	key     *chainKey // to be stored
+	ended   bool
 }
 
-func newSpare() *spare {
-	s := &spare{wake: make(chan struct{}, 1)}
+func newSpare(on disk.FS, next uint64) *spare {
+	s := &spare{fs: on, next: next, wake: make(chan struct{}, 1)}
 	s.cond.L = &s.mu
 	return s
 }
 
-// request asks for a segment; the one before was taken or never made.
-func (s *spare) request(number uint64) {
+// rotated asks for one more segment, and for the new key to be stored.
+func (s *spare) rotated(k chainKey) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.want, s.file, s.err = number, nil, nil
+	s.key = &k
 	kick(s.wake)
 }
 
-// rotated asks for the next segment, and for the new key to be stored.
-func (s *spare) rotated(k chainKey) {
-	s.mu.Lock()
-	s.key = &k
-	s.mu.Unlock()
-	s.request(k.epoch + 1)
-}
-
-// ready waits until the next segment is made or could not be: nil, or ErrFull with the cause.
-func (s *spare) ready() error {
+// ready waits until n segments are made or one could not be: nil, or ErrFull with the cause.
+func (s *spare) ready(n int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.file == nil && s.err == nil && !s.ended {
+	for len(s.files) < n && s.err == nil && !s.ended {
 		s.cond.Wait()
 	}
 	switch {
-	case s.file != nil:
+	case len(s.files) >= n:
 		return nil
 	case s.err != nil:
 		return s.err
@@ -63,24 +74,33 @@ func (s *spare) ready() error {
 	}
 }
 
-// take hands the made segment over. From then on nothing is wanted until rotated says what: a segment
-// that is in use must never be made again.
-func (s *spare) take() (disk.File, error) {
-	if err := s.ready(); err != nil {
-		return nil, err
-	}
+// take hands over the next segment, which is ready.
+func (s *spare) take() disk.File {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f := s.file
-	s.file, s.want = nil, 0
-	return f, nil
+	f := s.files[0]
+	s.files = append(s.files[:0], s.files[1:]...)
+	s.next++
+	return f
 }
 
-// status tells whether the next segment is there, and why it could not be made.
-func (s *spare) status() (have bool, err error) {
+// status tells how many segments are made, and why there are not more.
+func (s *spare) status() (made int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.file != nil, s.err
+	return len(s.files), s.err
+}
+
+// close closes what was not taken.
+func (s *spare) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	s.cond.Broadcast()
+	for _, f := range s.files {
+		_ = f.Close() // all zero: nothing can be lost
+	}
+	s.files = nil
 }
 
 // runSpare works until the writer has ended: a commit may wait for a segment during Close.
@@ -93,47 +113,150 @@ func (l *Log) runSpare() {
 		case <-s.wake:
 		case <-retry.C:
 		case <-l.written:
-			l.endSpare()
+			l.storeEpoch()
+			s.close()
 			return
 		}
 		l.storeEpoch()
-		l.makeSpare()
+		for l.makeSpare() {
+			l.storeEpoch()
+		}
 	}
 }
 
-// endSpare stores a key that still waits and closes an unused segment.
-func (l *Log) endSpare() {
-	l.storeEpoch()
+// makeSpare makes the segment that is missing next, and reports whether another may be.
+func (l *Log) makeSpare() bool {
 	s := l.spare
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ended = true
-	s.cond.Broadcast()
-	if s.file != nil {
-		_ = s.file.Close() // all zero: nothing can be lost
-		s.file = nil
-	}
-}
-
-// makeSpare makes the wanted segment unless it is there.
-func (l *Log) makeSpare() {
-	s := l.spare
-	s.mu.Lock()
-	number, have := s.want, s.file != nil || s.want == 0
+	number, enough := s.next+uint64(len(s.files)), len(s.files) >= segmentAhead
 	s.mu.Unlock()
-	if have {
-		return
+	if enough {
+		return false
 	}
-	f, err := makeSegment(l.opt.FS, l.opt.Dir, number, l.opt.SegmentBytes)
+	f, err := l.reuse(number)
+	if f == nil && err == nil {
+		f, err = makeSegment(l.opt.FS, l.opt.Dir, number, l.opt.SegmentBytes)
+	}
 	if err != nil {
-		err = fmt.Errorf("%w: %w", ErrFull, err)
+		err = l.full(err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.want == number && s.file == nil {
-		s.file, s.err = f, err
-		s.cond.Broadcast()
+	if s.err = err; err == nil {
+		s.files = append(s.files, f)
 	}
+	s.cond.Broadcast()
+	return err == nil && len(s.files) < segmentAhead
+}
+
+// full says what an operator needs to know about a segment that could not be made.
+func (l *Log) full(cause error) error {
+	free := ""
+	if n, err := disk.Free(l.opt.FS, l.opt.Dir); err == nil {
+		free = fmt.Sprintf(", where %d are free", n)
+	}
+	return fmt.Errorf("%w: a segment takes %d bytes in %s%s: %w", ErrFull, l.opt.SegmentBytes, l.opt.Dir, free, cause)
+}
+
+// reuse makes a segment of one that pruning gave up: zeroed, durably, before it gets its name. It returns nil when there
+// is none. One that is of no use is removed.
+func (l *Log) reuse(number uint64) (disk.File, error) {
+	for {
+		name := l.spare.nextFreed()
+		if name == "" {
+			return nil, nil //nolint:nilnil // nothing to use again is no error
+		}
+		f, err := l.opt.FS.Open(name, os.O_RDWR)
+		if err != nil {
+			continue // it is gone
+		}
+		if n, err := f.Size(); err == nil && n == l.opt.SegmentBytes && l.wipe(f, name, number) == nil {
+			return f, nil
+		}
+		_ = f.Close() // nothing of it is used
+		if err := l.opt.FS.Remove(name); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (s *spare) nextFreed() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.freed) == 0 {
+		return ""
+	}
+	name := s.freed[0]
+	s.freed = s.freed[1:]
+	return name
+}
+
+// wipe fills a file with zeros and gives it a segment's name.
+func (l *Log) wipe(f disk.File, name string, number uint64) error {
+	if err := fillZero(f, 0, l.opt.SegmentBytes); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	to := segmentName(l.opt.Dir, number)
+	if err := l.opt.FS.Rename(name, to); err != nil {
+		return err
+	}
+	return l.opt.FS.SyncDir(filepath.Dir(to))
+}
+
+// recycle gives up a segment's file that pruning has no more use for: it becomes a spare one as soon as one is needed, or
+// is removed if enough wait for that. The caller syncs the folder.
+func (s *spare) recycle(number uint64, name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dropped = max(s.dropped, number+1)
+	if len(s.freed) >= segmentAhead {
+		return s.fs.Remove(name)
+	}
+	free := strings.TrimSuffix(name, segmentSuffix) + freeSuffix
+	if err := s.fs.Rename(name, free); err != nil {
+		return err
+	}
+	s.freed = append(s.freed, free)
+	kick(s.wake)
+	return nil
+}
+
+// dropped reports whether a segment was given up, so that its file may be something else by now.
+func (l *Log) dropped(segment uint64) bool {
+	s := l.spare
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return segment < s.dropped
+}
+
+// adoptSpares takes over what an earlier start made ahead: the segments from the next on up to the newest that are whole
+// and of the right size. All of them are zero, which the walk over the log has seen. What is not adopted is made anew.
+func (l *Log) adoptSpares(newest uint64) error {
+	s, o := l.spare, &l.opt
+	for n := s.next; n <= newest && len(s.files) < segmentAhead; n++ {
+		f, err := o.FS.Open(segmentName(o.Dir, n), os.O_RDWR)
+		if err != nil {
+			break
+		}
+		if size, err := f.Size(); err != nil || size != o.SegmentBytes {
+			_ = f.Close() // nothing was written to it
+			break
+		}
+		s.files = append(s.files, f)
+	}
+	names, err := o.FS.List(filepath.Join(o.Dir, walDir))
+	if err != nil {
+		return fmt.Errorf("list segments: %w", err)
+	}
+	for _, name := range names {
+		if strings.HasSuffix(name, freeSuffix) {
+			s.freed = append(s.freed, filepath.Join(o.Dir, walDir, name))
+		}
+	}
+	return nil
 }
 
 // storeEpoch replaces the running key, so that the one before is gone from the machine. A failure is

@@ -28,7 +28,7 @@ func (l *Log) expire() {
 	now := l.generation.Add(1)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, list := range [...][]*item{l.queue, l.taken, l.signq, l.signing} {
+	for _, list := range [...][]*item{l.queue, l.taken[0], l.taken[1], l.signq, l.signing} {
 		for _, it := range list {
 			s := it.state.Load()
 			if s&1 == 1 && int64(now)-int64(s>>1) > watchTicks && it.state.CompareAndSwap(s, 0) {

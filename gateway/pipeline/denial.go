@@ -146,7 +146,7 @@ type Denial struct {
 	Code       Code
 	Message    string        // what was refused, without secrets or values of arguments
 	Hint       string        // what to do about it
-	RetryAfter time.Duration // for RateLimited
+	RetryAfter time.Duration // for RateLimited, and AuditUnavailable where nothing was forwarded
 	Reason     string        // for the ledger only: the exact reason where the caller is told less
 	Uncertain  bool          // the call went out and may have taken effect, or not
 	Approval   string        // the request for approval that a held call waits for

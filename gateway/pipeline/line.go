@@ -423,9 +423,14 @@ func ledgerDenial(err error) (d *Denial) {
 	case errors.Is(err, wal.ErrExpired), errors.Is(err, wal.ErrForeign):
 		return Deny(PlanInactive, "").Because(err)
 	default:
-		return Deny(AuditUnavailable, "").Because(err)
+		d = Deny(AuditUnavailable, "").Because(err)
+		d.RetryAfter = auditRetry
+		return d
 	}
 }
+
+// auditRetry is when a caller may try again whose record was not taken: a ledger without room looks for some as often.
+const auditRetry = time.Second
 
 func micros(d time.Duration) uint32 {
 	us := d.Microseconds()

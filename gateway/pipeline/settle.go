@@ -30,6 +30,7 @@ func (l *Line) settle(ctx context.Context, c *Call, admitted string, took time.D
 	if err != nil {
 		l.Log.Error("outcome not recorded, reply withheld", "op", c.Op, "tenant", c.Caller.Tenant(), "record", admitted, "error", err)
 		c.Denial = ledgerDenial(err)
+		c.Denial.RetryAfter = 0 // the call took effect: nobody is asked to make it again
 		c.Record, c.Receipt = admitted, c.Receipt[:0]
 	} else {
 		l.stats.Settled.Add(1)

@@ -213,6 +213,15 @@ func signatureLine(line string) (name string, raw []byte, err error) {
 	return name, raw, nil
 }
 
+// ParseCheckpointBody reads the text of a checkpoint, as Body writes it and nothing else.
+func ParseCheckpointBody(body []byte) (Checkpoint, error) {
+	cp, err := parseBody(body)
+	if err == nil && !bytes.Equal(cp.Body(), body) {
+		return Checkpoint{}, fmt.Errorf("%w: another spelling", ErrCheckpoint)
+	}
+	return cp, err
+}
+
 func parseBody(body []byte) (Checkpoint, error) {
 	lines := strings.Split(string(body), "\n")
 	if len(lines) < 4 || lines[0] == "" {

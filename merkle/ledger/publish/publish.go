@@ -1,146 +1,285 @@
-// Package publish shows the ledger to the world: for each tenant a checkpoint that the instance signed.
+// Package publish shows the ledger to the world: each tenant's log as C2SP tiles with a checkpoint that the instance
+// signed, and one log of those checkpoints, which witnesses cosign without seeing a tenant's.
+//
+// # What is durable before what
+//
+// A tick takes the trees that grew, all their records durable in the log, and goes on in this order: their tiles; a leaf
+// for each of their checkpoints in the log of checkpoints; that log's tiles; its signed checkpoint. Only then are the
+// tenants' checkpoints written, and after them that of the log of checkpoints. So nothing is signed that could be lost,
+// and a tick that ends anywhere is done again by the next, or after a start. Tiles of tenants are derived: whatever is
+// missing or damaged is made again from the log.
 package publish
 
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/hmac"
+	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
-	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
+	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/ledger"
 	"github.com/gatewright/gatewright/merkle/ledger/disk"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 )
 
-// maxCheckpoint bounds a checkpoint file in bytes.
-const maxCheckpoint = 32 << 10
+// Errors that callers branch on.
+var (
+	// ErrNotYet is a record that no published checkpoint covers yet: the next one will.
+	ErrNotYet = errors.New("not covered by a checkpoint yet")
+	// ErrNoRecord is a record that the tenant's ledger does not have.
+	ErrNoRecord = errors.New("no such record in the ledger")
+	// ErrBehind says that tiles are still being made; the next call goes on.
+	ErrBehind = errors.New("tiles are still being made")
+	// ErrRolledBack is a ledger folder that is older than what is known of it elsewhere.
+	ErrRolledBack = errors.New("ledger was put back to an earlier state")
+
+	errDetached = errors.New("publisher has no log yet")
+)
+
+// Source is the log whose trees are published; *wal.Log is one.
+type Source interface {
+	Scan(ctx context.Context, tenant string, from uint64, n int) ([]wal.Entry, error)
+	Find(ctx context.Context, tenant, id string) (wal.Entry, bool, error)
+}
+
+// Kept is a second place for the latest checkpoint of the log of checkpoints, apart from the ledger's folder: so a folder
+// that was rolled back alone is noticed.
+type Kept interface {
+	Get(ctx context.Context) (note []byte, err error) // nil without an error: nothing is kept
+	Put(ctx context.Context, note []byte) error
+}
 
 // Options is what a publisher needs.
 type Options struct {
 	FS       disk.FS // nil: the operating system's
 	Dir      string  // the ledger's folder
-	Instance string
-	Origin   string // HOST in the origins of checkpoints
+	Instance string  // with its generation: wal.InstanceName
+	Origin   string  // HOST in the origins of checkpoints
 	Signer   ed25519.PrivateKey
+	// Retiring is the key before Signer, while its last checkpoints are replaced: both sign.
+	Retiring ed25519.PrivateKey
+	// Retired are public keys that signed earlier checkpoints. What they signed is believed and never signed by them again.
+	Retired []ed25519.PublicKey
+	// Cosigners sign every checkpoint besides, such as the log's own ML-DSA-44 key.
+	Cosigners []ledger.NoteSigner
+	// SaltKey hides checkpoints in the log of checkpoints. nil: one derived from Signer.
+	SaltKey []byte
+	// Cosign asks witnesses about a checkpoint of the log of checkpoints and returns signature lines, none when it is not
+	// time to ask. It is called by one goroutine at a time, and never holds a tenant's checkpoint up. nil: nobody is asked.
+	Cosign func(ctx context.Context, note []byte, size uint64, proof func(old uint64) ([]merkle.Hash, error)) (sigLines []byte, err error)
+	// CosignEvery is the least time between two calls of Cosign. 0: each checkpoint.
+	CosignEvery time.Duration
+	// CosignDeadline bounds one call of Cosign. 0 is 10 s.
+	CosignDeadline time.Duration
+	Kept           Kept             // nil: none
+	Now            func() time.Time // nil: time.Now
 }
 
-// Publisher signs and writes checkpoints. It is safe for concurrent use; Publish is called by one goroutine.
+const (
+	// defaultDeadline is what witnesses are given by default.
+	defaultDeadline = 10 * time.Second
+	// cosignPatience is how long the checkpoint of checkpoints waits for cosignatures before it is published without.
+	cosignPatience = 300 * time.Millisecond
+	// workers is how many tenants are written at a time: they wait for the disk together.
+	workers = 8
+)
+
+// Publisher signs and writes checkpoints and tiles. It is safe for concurrent use.
 type Publisher struct {
-	opt    Options
-	signer ledger.Signer
+	opt     Options
+	signers []ledger.NoteSigner
+	own     ledger.VerifierKeys // the keys that checkpoints in the folder may be signed with, newest first
+	saltKey []byte
+	source  atomic.Pointer[Source]
+	trees   trees
+	log     *checkpoints
 
-	mu    sync.RWMutex // guards what follows
+	tick sync.Mutex // held for a whole tick
+	mu   sync.RWMutex
+	// notes are the latest checkpoints; guarded by mu, as stats.
 	notes map[string]*note
+	stats Stats
+
+	ctx    context.Context //nolint:containedctx // of the goroutine that asks witnesses
+	cancel context.CancelFunc
+	asking sync.WaitGroup
 }
 
-// note is the latest checkpoint of a tenant.
+// note is a signed checkpoint.
 type note struct {
 	ledger.Checkpoint
 	text []byte
 }
 
-// Open reads what was published before. A checkpoint that its own key did not sign is wal.ErrCorrupt.
+// Stats says how publishing stands.
+type Stats struct {
+	Tenants  int       // that have a checkpoint
+	Behind   int       // whose tiles were not ready at the last tick
+	Rebuilt  uint64    // whose tiles were made again because they were missing or damaged, since the start
+	Last     time.Time // of the last tick that published everything
+	Err      error     // of the last tick
+	Size     uint64    // of the log of checkpoints, as published
+	Cosigned uint64    // its size when witnesses last cosigned it, 0: never
+	// Cosignatures counts signature lines of witnesses since the start.
+	Cosignatures uint64
+	CosignErr    error // of the last time witnesses were asked
+}
+
+// Open reads what was published before. A checkpoint that no own key signed is wal.ErrCorrupt; a log of checkpoints
+// behind its checkpoint, or behind the kept one, is ErrRolledBack.
 func Open(o Options) (*Publisher, error) {
 	if o.FS == nil {
 		o.FS = disk.OS{}
 	}
-	signer, err := ledger.NewSigner(ledger.Origin(o.Origin, ledger.InstanceTenant, o.Instance), o.Signer)
-	if err != nil {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	p := &Publisher{opt: o}
+	if err := p.open(); err != nil {
 		return nil, fmt.Errorf("open checkpoints: %w", err)
 	}
-	notes, err := readNotes(o.FS, o.Dir, ledger.VerifierKeys{signer.Public}, o.Instance)
+	return p, nil
+}
+
+func (p *Publisher) open() (err error) {
+	if err := p.openKeys(); err != nil {
+		return err
+	}
+	p.trees = trees{on: p.opt.FS, dir: p.opt.Dir}
+	if p.notes, err = readNotes(p.opt.FS, p.opt.Dir, p.own, p.opt.Instance); err != nil {
+		return err
+	}
+	if p.log, err = p.openLog(); err != nil {
+		return err
+	}
+	if err := p.checkKept(); err != nil {
+		return err
+	}
+	if err := p.recall(); err != nil {
+		return err
+	}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	return nil
+}
+
+// openKeys names the keys: all are the instance's, whatever the generation.
+func (p *Publisher) openKeys() error {
+	instance, _, _ := cutGeneration(p.opt.Instance)
+	name := ledger.Origin(p.opt.Origin, ledger.InstanceTenant, instance)
+	signer, err := ledger.NewSigner(name, p.opt.Signer)
 	if err != nil {
-		return nil, fmt.Errorf("open checkpoints: %w", err)
+		return err
 	}
-	return &Publisher{opt: o, signer: signer, notes: notes}, nil
-}
-
-// readNotes reads the checkpoints in a ledger's folder. With no keys their signatures are not checked.
-func readNotes(on disk.FS, dir string, keys ledger.VerifierKeys, instance string) (map[string]*note, error) {
-	names, err := on.List(dir)
-	if err != nil {
-		return nil, fmt.Errorf("list checkpoints: %w", err)
-	}
-	out := map[string]*note{}
-	for _, tenant := range names {
-		if !ledger.ValidTenant(tenant) {
-			continue
-		}
-		text, err := disk.ReadSmall(on, checkpointName(dir, tenant), maxCheckpoint)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
+	p.signers, p.own = []ledger.NoteSigner{signer}, ledger.VerifierKeys{signer.Public}
+	if p.opt.Retiring != nil {
+		old, err := ledger.NewSigner(name, p.opt.Retiring)
 		if err != nil {
-			return nil, fmt.Errorf("read checkpoint of %s: %w", tenant, err)
+			return err
 		}
-		cp, err := openNote(text, keys)
+		p.signers, p.own = append(p.signers, old), append(p.own, old.Public)
+	}
+	for _, public := range p.opt.Retired {
+		k, err := ledger.NewVerifierKey(name, public)
 		if err != nil {
-			return nil, fmt.Errorf("%w: checkpoint of %s: %w", wal.ErrCorrupt, tenant, err)
+			return err
 		}
-		if cp.Size == 0 || instance != "" && !strings.HasSuffix(cp.Origin, ledger.Origin("", tenant, instance)) {
-			return nil, fmt.Errorf("%w: checkpoint of %s is of %q, size %d", wal.ErrCorrupt, tenant, cp.Origin, cp.Size)
-		}
-		out[tenant] = &note{cp, text}
+		p.own = append(p.own, k)
 	}
-	return out, nil
+	p.signers = append(p.signers, p.opt.Cosigners...)
+	if p.saltKey = p.opt.SaltKey; p.saltKey == nil {
+		p.saltKey = keyed(p.opt.Signer.Seed(), []byte("gatewright/checkpoint-salt/v1"))
+	}
+	return nil
 }
 
-func openNote(text []byte, keys ledger.VerifierKeys) (ledger.Checkpoint, error) {
-	if len(keys) == 0 {
-		return ledger.ReadCheckpoint(text)
-	}
-	return ledger.OpenCheckpoint(text, keys)
+func keyed(key, data []byte) []byte {
+	h := hmac.New(sha256.New, key)
+	h.Write(data)
+	return h.Sum(nil)
 }
 
-func checkpoints(notes map[string]*note) map[string]ledger.Checkpoint {
-	out := make(map[string]ledger.Checkpoint, len(notes))
-	for tenant, n := range notes {
-		out[tenant] = n.Checkpoint
-	}
-	return out
-}
+// Attach gives the publisher the log that it publishes. Before that, nothing is published.
+func (p *Publisher) Attach(s Source) { p.source.Store(&s) }
 
 // Signed returns the latest checkpoints: what the log must reach, and agree with.
 func (p *Publisher) Signed() map[string]ledger.Checkpoint {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	return checkpoints(p.notes)
-}
-
-// Publish signs and writes the checkpoints of trees that grew, all of them durable.
-func (p *Publisher) Publish(_ context.Context, heads []wal.Head) error {
-	for i := range heads {
-		h := &heads[i]
-		cp := ledger.Checkpoint{
-			Origin: ledger.Origin(p.opt.Origin, h.Tenant, p.opt.Instance), Size: h.Tree.Size(), Root: h.Tree.Root(),
-		}
-		text, err := cp.Sign(p.signer)
-		if err != nil {
-			return err
-		}
-		if err := disk.ReplaceFile(p.opt.FS, checkpointName(p.opt.Dir, h.Tenant), text); err != nil {
-			return fmt.Errorf("write checkpoint of %s: %w", h.Tenant, err)
-		}
-		p.mu.Lock()
-		p.notes[h.Tenant] = &note{cp, text}
-		p.mu.Unlock()
+	out := make(map[string]ledger.Checkpoint, len(p.notes))
+	for tenant, n := range p.notes {
+		out[tenant] = n.Checkpoint
 	}
-	return nil
+	for tenant, at := range p.log.said { // signed by way of the log of checkpoints, and not yet written
+		if at.Size > out[tenant].Size {
+			out[tenant] = at.Checkpoint
+		}
+	}
+	return out
 }
 
 // Checkpoint returns a tenant's latest signed checkpoint, wal.ErrTenant when there is none yet.
 func (p *Publisher) Checkpoint(tenant string) ([]byte, error) {
+	n, err := p.note(tenant)
+	if err != nil {
+		return nil, err
+	}
+	return append([]byte(nil), n.text...), nil
+}
+
+func (p *Publisher) note(tenant string) (*note, error) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	if n := p.notes[tenant]; n != nil {
-		return append([]byte(nil), n.text...), nil
+		return n, nil
 	}
 	return nil, fmt.Errorf("checkpoint of %s: %w", filepath.Base(tenant), wal.ErrTenant)
 }
 
-// checkpointName is where a tenant's latest signed checkpoint lies.
-func checkpointName(dir, tenant string) string { return filepath.Join(dir, tenant, "checkpoint") }
+// Publishing returns a snapshot of how it stands.
+func (p *Publisher) Publishing() Stats {
+	size, cosigned := p.log.published()
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	s := p.stats
+	s.Tenants, s.Size, s.Cosigned = len(p.notes), size, cosigned
+	return s
+}
+
+// Keys are the keys that the checkpoints verify under, newest first.
+func (p *Publisher) Keys() ledger.VerifierKeys { return append(ledger.VerifierKeys(nil), p.own...) }
+
+// Close ends asking witnesses, when they answered or ctx ends. It follows the log's Close.
+func (p *Publisher) Close(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		p.asking.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+	p.cancel()
+	<-done
+	return nil
+}
+
+// origin names a tenant's log.
+func (p *Publisher) origin(tenant string) string {
+	return ledger.Origin(p.opt.Origin, tenant, p.opt.Instance)
+}
+
+// sign makes a note.
+func (p *Publisher) sign(cp ledger.Checkpoint) (*note, error) {
+	text, err := cp.SignAt(p.opt.Now(), p.signers...)
+	if err != nil {
+		return nil, err
+	}
+	return &note{cp, text}, nil
+}

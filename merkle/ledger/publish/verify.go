@@ -3,9 +3,12 @@ package publish
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 
+	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/ledger"
 	"github.com/gatewright/gatewright/merkle/ledger/disk"
+	"github.com/gatewright/gatewright/merkle/ledger/tile"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 )
 
@@ -20,20 +23,253 @@ type VerifyOptions struct {
 	FS       disk.FS // nil: the operating system's
 }
 
-// Verify reads a ledger's folder offline and checks every byte of it: the log as wal.Verify does, and what was published
-// of it against the log and against pinned keys. It returns an error at the first bad place, a *wal.CorruptError also found
-// in the report where it has a place. It changes nothing.
+// Verify reads a ledger's folder offline and checks every byte of it: the log as wal.Verify does, what was published of
+// it against pinned keys, and every tile, bundle and entry of the log of checkpoints against the log. It returns an error
+// at the first bad place, a *wal.CorruptError also found in the report where it has a place. Tiles that are missing or
+// behind are no damage: they are made from the log, and the report's notes say so. It changes nothing.
 func Verify(ctx context.Context, dir string, o VerifyOptions) (wal.Report, error) {
 	if o.FS == nil {
 		o.FS = disk.OS{}
 	}
-	notes, err := readNotes(o.FS, dir, o.Keys, "")
-	if err != nil {
+	v := &verifier{on: o.FS, dir: dir, keys: o.Keys, tenants: map[string]*audited{}}
+	if err := v.begin(ctx); err != nil {
 		return wal.Report{}, fmt.Errorf("verify ledger: %w", err)
 	}
-	rep, err := wal.Verify(ctx, dir, wal.VerifyOptions{Signed: checkpoints(notes), K0: o.K0, Progress: o.Progress, FS: o.FS, Keys: o.Keys})
+	rep, err := wal.Verify(ctx, dir, wal.VerifyOptions{
+		Signed: v.signed(), K0: o.K0, Progress: o.Progress, FS: o.FS, Keys: o.Keys, Each: v.record,
+	})
+	if err == nil {
+		if err = v.end(ctx, rep.Tenants); err != nil {
+			err = fmt.Errorf("verify ledger: %w", err)
+		}
+	}
+	rep.Notes = append(rep.Notes, v.notes...)
 	if rep.Signatures = len(o.Keys) > 0; !rep.Signatures {
 		rep.Notes = append(rep.Notes, "checkpoint signatures not checked: no pinned keys")
 	}
 	return rep, err
+}
+
+// verifier is an audit under way.
+type verifier struct {
+	on      disk.FS
+	dir     string
+	keys    ledger.VerifierKeys
+	tenants map[string]*audited
+	notes   []string
+}
+
+// audited is one tenant.
+type audited struct {
+	name   string
+	note   *note               // nil: none was published
+	said   []ledger.Checkpoint // in the log of checkpoints, as they stand there
+	front  merkle.Frontier     // of the records so far, when they were seen from the first on
+	whole  bool
+	tiles  *tile.Checker // nil: no tiles
+	looked bool          // for tiles
+}
+
+func (v *verifier) tenant(name string) *audited {
+	a := v.tenants[name]
+	if a == nil {
+		a = &audited{name: name}
+		v.tenants[name] = a
+	}
+	return a
+}
+
+// begin reads what was signed.
+func (v *verifier) begin(ctx context.Context) error {
+	notes, err := readNotes(v.on, v.dir, v.keys, "")
+	if err != nil {
+		return err
+	}
+	for tenant, n := range notes {
+		v.tenant(tenant).note = n
+	}
+	if err := v.beginLog(ctx); err != nil {
+		return fmt.Errorf("%w: log of checkpoints: %w", wal.ErrCorrupt, err)
+	}
+	return nil
+}
+
+// beginLog checks the log of checkpoints by itself and keeps what it says of the tenants.
+func (v *verifier) beginLog(ctx context.Context) error {
+	dir := filepath.Join(v.dir, ledger.CheckpointsLog)
+	tree, err := tile.Open(v.on, dir)
+	if err != nil {
+		return err
+	}
+	var signed *note
+	var sizes []uint64
+	for _, name := range []string{cosignedName(v.dir), checkpointName(v.dir, ledger.CheckpointsLog)} {
+		n, err := readNote(v.on, name, v.keys)
+		if err != nil {
+			return err
+		}
+		if n == nil {
+			continue
+		}
+		if _, tenant, _, ok := ledger.ParseOrigin(n.Origin); !ok || tenant != ledger.CheckpointsLog {
+			return fmt.Errorf("its checkpoint is of %q", n.Origin)
+		}
+		if err := reaches(tree, n.Checkpoint); err != nil {
+			return err
+		}
+		sizes = append(sizes, n.Size)
+		if signed == nil || n.Size > signed.Size {
+			signed = n
+		}
+	}
+	if err := tree.Verify(ctx, nil, sizes...); err != nil {
+		return err
+	}
+	if signed == nil {
+		return nil
+	}
+	return v.readSaid(ctx, tree, signed)
+}
+
+// readSaid reads the entries that were signed. Those of an earlier generation speak of a history that was given up.
+func (v *verifier) readSaid(ctx context.Context, tree *tile.Tree, signed *note) error {
+	host, _, instance, _ := ledger.ParseOrigin(signed.Origin)
+	for from := tree.Begin(0); from < signed.Size; {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		entries, err := tree.Entries(from, int(min(signed.Size-from, tile.Width))) //nolint:gosec // at most tile.Width
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			cp, err := ledger.ParseCheckpointBody(e[min(len(e), ledger.SaltSize):])
+			of, tenant, in, ok := ledger.ParseOrigin(cp.Origin)
+			switch {
+			case err != nil || !ok || of != host || !ledger.ValidTenant(tenant) || in != instance && !earlier(in, instance):
+				return fmt.Errorf("entry %d is no checkpoint of this instance", from)
+			case in == instance:
+				a := v.tenant(tenant)
+				a.said = append(a.said, cp)
+			}
+			from++
+		}
+	}
+	return nil
+}
+
+// signed are the pins of the log: the newest of each tenant.
+func (v *verifier) signed() map[string]ledger.Checkpoint {
+	out := map[string]ledger.Checkpoint{}
+	for name, a := range v.tenants {
+		if a.note != nil {
+			out[name] = a.note.Checkpoint
+		}
+	}
+	return out
+}
+
+// record takes a record of the log.
+func (v *verifier) record(tenant string, index uint64, leaf []byte, hash merkle.Hash) error {
+	a := v.tenant(tenant)
+	if !a.looked {
+		a.looked, a.whole = true, index == 0
+		if err := v.openTiles(a, index); err != nil {
+			return err
+		}
+	}
+	if a.whole {
+		a.front.Append(hash)
+		if err := a.compare(); err != nil {
+			return err
+		}
+	}
+	if a.tiles == nil || index < a.tiles.Next() {
+		return nil
+	}
+	if err := a.tiles.Add(leaf, hash); err != nil {
+		return fmt.Errorf("%w: tiles of %s: %w", wal.ErrCorrupt, tenant, err)
+	}
+	return nil
+}
+
+// compare holds the tree against what the log of checkpoints says of this size.
+func (a *audited) compare() error {
+	for len(a.said) > 0 && a.said[0].Size <= a.front.Size() {
+		if a.said[0].Size != a.front.Size() || a.said[0].Root != a.front.Root() {
+			return fmt.Errorf("%w: the log of checkpoints has another root of %s at size %d", wal.ErrCorrupt, a.name, a.said[0].Size)
+		}
+		a.said = a.said[1:]
+		for len(a.said) > 0 && a.said[0] == (ledger.Checkpoint{Origin: a.said[0].Origin, Size: a.front.Size(), Root: a.front.Root()}) {
+			a.said = a.said[1:] // said twice: its first tick did not end
+		}
+	}
+	return nil
+}
+
+// openTiles makes ready to compare the tiles of a tenant whose first record that is kept has that index.
+func (v *verifier) openTiles(a *audited, index uint64) error {
+	bad := func(err error) error { return fmt.Errorf("%w: tiles of %s: %w", wal.ErrCorrupt, a.name, err) }
+	tree, err := tile.Open(v.on, filepath.Join(v.dir, a.name))
+	if err != nil {
+		return bad(err)
+	}
+	want := uint64(0)
+	var sizes []uint64
+	if a.note != nil {
+		want = a.note.Size
+		sizes = append(sizes, want)
+	}
+	if tree.Size() < want {
+		v.notes = append(v.notes, fmt.Sprintf("tiles of %s end at %d of %d published records: they are made again at the next start",
+			a.name, tree.Size(), want))
+	}
+	if tree.Size() == 0 {
+		return nil
+	}
+	if a.tiles, err = tree.Checker(tree.Begin(index), sizes...); err != nil {
+		return bad(err)
+	}
+	return nil
+}
+
+// end checks what can be judged only after the last record.
+func (v *verifier) end(ctx context.Context, trees []wal.TenantReport) error {
+	for i := range trees {
+		a := v.tenant(trees[i].Name)
+		if err := v.endTenant(ctx, a, &trees[i]); err != nil {
+			return fmt.Errorf("%w: tiles of %s: %w", wal.ErrCorrupt, a.name, err)
+		}
+	}
+	names, err := v.on.List(v.dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if a := v.tenants[name]; ledger.ValidTenant(name) && (a == nil || !a.looked) {
+			return fmt.Errorf("%w: %s has a folder and no record", wal.ErrCorrupt, name)
+		}
+	}
+	return nil
+}
+
+func (v *verifier) endTenant(ctx context.Context, a *audited, tree *wal.TenantReport) error {
+	if a.whole && len(a.said) > 0 {
+		return fmt.Errorf("the log of checkpoints has a tree of %d records, the log ends at %d", a.said[0].Size, tree.Size)
+	}
+	if a.tiles != nil {
+		return a.tiles.Close()
+	}
+	if a.looked {
+		return nil
+	}
+	a.looked = true // all its records were pruned: the tiles are held against themselves, and the root
+	tiles, err := tile.Open(v.on, filepath.Join(v.dir, a.name))
+	if err != nil || tiles.Size() == 0 {
+		return err
+	}
+	if tiles.Size() != tree.Size || tiles.Root() != tree.Root {
+		return fmt.Errorf("%w: another root at size %d", tile.ErrDamaged, tiles.Size())
+	}
+	return tiles.Verify(ctx, nil)
 }

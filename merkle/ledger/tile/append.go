@@ -49,6 +49,9 @@ func (t *Tree) AppendLeaves(entries [][]byte, leaves []merkle.Hash) error {
 		if t.failed != nil {
 			return fmt.Errorf("append tiles: %w: %w", ErrFailed, t.failed)
 		}
+		if err := t.settle(); err != nil {
+			return err
+		}
 		n := commitSize(t.edge.Load().size, len(entries))
 		if err := t.commit(entries[:n], leaves[:n]); err != nil {
 			t.failed = err

@@ -47,10 +47,11 @@ type Tree struct {
 	on  disk.FS
 	dir string
 
-	write  sync.Mutex // held by Append, Trim and Prune; guards what follows
-	failed error
-	stale  []Name // partial files that a wider one replaced
-	sum    uint32 // CRC-32C of the partial bundle
+	write   sync.Mutex // held by Append, Trim and Prune; guards what follows
+	failed  error
+	settled bool
+	stale   []Name // partial files that a wider one replaced
+	sum     uint32 // CRC-32C of the partial bundle
 
 	edge  atomic.Pointer[edge]
 	min   atomic.Uint64
@@ -88,9 +89,6 @@ func (t *Tree) open() error {
 	}
 	t.edge.Store(e)
 	if err := t.checkEdge(e); err != nil {
-		return err
-	}
-	if err := t.settle(e.size); err != nil {
 		return err
 	}
 	return t.findStale(e.size)
@@ -188,8 +186,19 @@ func (t *Tree) checkEdge(e *edge) error {
 	return err
 }
 
-// settle makes the names of the edge's files durable, which an append that failed may have left open.
-func (t *Tree) settle(size uint64) error {
+// Settle makes the names of the edge's files durable, once after Open: an append that failed before may have left them
+// open. Append does it too. It is to be called before what the tree has is relied on, as by signing its root.
+func (t *Tree) Settle() error {
+	t.write.Lock()
+	defer t.write.Unlock()
+	return t.settle()
+}
+
+func (t *Tree) settle() error {
+	if t.settled {
+		return nil
+	}
+	size := t.edge.Load().size
 	done := map[string]bool{}
 	for j := Entries; j < levels; j++ {
 		n := edgeOf(j, size)
@@ -199,10 +208,11 @@ func (t *Tree) settle(size uint64) error {
 		for d := filepath.Dir(file(t.dir, n)); len(d) >= len(t.dir) && !done[d]; d = filepath.Dir(d) {
 			done[d] = true
 			if err := t.on.SyncDir(d); err != nil {
-				return err
+				return fmt.Errorf("settle tiles: %w", err)
 			}
 		}
 	}
+	t.settled = true
 	return nil
 }
 
@@ -227,6 +237,13 @@ func (t *Tree) findStale(size uint64) error {
 
 // Size returns the number of entries that are durable.
 func (t *Tree) Size() uint64 { return t.edge.Load().size }
+
+// Failed reports whether an append failed, so that the tree takes no more entries and must be opened again.
+func (t *Tree) Failed() bool {
+	t.write.Lock()
+	defer t.write.Unlock()
+	return t.failed != nil
+}
 
 // Minimum returns the index below which entries may be gone.
 func (t *Tree) Minimum() uint64 { return t.min.Load() }
@@ -273,18 +290,19 @@ func Clear(on disk.FS, dir string) error {
 	return nil
 }
 
-// clearDir removes a folder and all in it. A name that is a file lists as none, so both kinds are removed alike.
+// clearDir removes a folder and all in it, or a file. An empty folder may stay.
 func clearDir(on disk.FS, dir string) error {
 	names, err := on.List(dir)
-	if err != nil && len(names) == 0 {
-		names = nil // a file
+	if err != nil && len(names) == 0 { // a file, or one that cannot be read either
+		return removeFile(on, dir)
 	}
 	for _, name := range names {
 		if err := clearDir(on, filepath.Join(dir, name)); err != nil {
 			return err
 		}
 	}
-	return removeFile(on, dir)
+	_ = on.Remove(dir) // says nothing to a folder's readers
+	return nil
 }
 
 func removeFile(on disk.FS, name string) error {

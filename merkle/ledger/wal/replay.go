@@ -67,15 +67,17 @@ type replay struct {
 	below      map[string]ledger.Checkpoint // pins at sizes before the walk's start: not checked by it
 	chains     []*chain
 	byName     map[string]*chain
-	passing    uint64                                                     // pass is called before this segment is read
-	differs    func(c *chain)                                             // hears of a tree that is not as it was signed; nil: that is an error
-	pass       func()                                                     // may be nil
-	uses       counter                                                    // may be nil
-	cutLast    bool                                                       // damage that only the last batch shows is taken as an interrupted write
-	record     func(c *chain, f *frame, r *ledger.Record, at place) error // may be nil
-	progress   func(bytes int64)                                          // may be nil
-	pace       func(ctx context.Context, records uint64)                  // may be nil; called every few records
-	done       int64                                                      // bytes of the segments before
+	passing    uint64                                                                 // pass is called before this segment is read
+	differs    func(c *chain)                                                         // hears of a tree that is not as it was signed; nil: that is an error
+	pass       func()                                                                 // may be nil
+	uses       counter                                                                // may be nil
+	cutLast    bool                                                                   // damage that only the last batch shows is taken as an interrupted write
+	record     func(f *frame, r *ledger.Record, at place) error                       // may be nil
+	each       func(tenant string, index uint64, leaf []byte, hash merkle.Hash) error // in place of record, for who needs no record
+	skim       ledger.Skimmer
+	progress   func(bytes int64)                         // may be nil
+	pace       func(ctx context.Context, records uint64) // may be nil; called every few records
+	done       int64                                     // bytes of the segments before
 
 	records   uint64
 	unchecked uint64 // records whose chain MAC could not be checked for want of a key
@@ -490,13 +492,13 @@ func validAfter(w *window, off int64, seed uint32) (found, batch bool, err error
 // frame checks one frame against its chain and takes it up.
 func (r *replay) frame(f *frame, at place, key *chainKey, known bool) error {
 	bad := &CorruptError{Segment: at.segment, Offset: at.off, Seq: f.seq}
-	rec, err := ledger.ParseRecord(f.leaf)
+	rec, err := r.parse(f.leaf)
 	if err != nil {
 		bad.Reason = err.Error()
 		return bad
 	}
 	bad.Tenant = rec.Tenant
-	c, reason := r.chainOf(f, &rec)
+	c, reason := r.chainOf(f, rec)
 	if c == nil {
 		bad.Reason = reason
 		return bad
@@ -524,11 +526,23 @@ func (r *replay) frame(f *frame, at place, key *chainKey, known bool) error {
 		}
 		c.pinned = nil
 	}
-	r.take(c, f, &rec)
-	if r.record != nil {
-		return r.record(c, f, &rec, at)
+	r.take(c, f, rec)
+	switch {
+	case r.record != nil:
+		return r.record(f, rec, at)
+	case r.each != nil:
+		return r.each(c.name, f.seq, f.leaf, leaf)
 	}
 	return nil
+}
+
+// parse reads a leaf: all of it when somebody wants the records.
+func (r *replay) parse(leaf []byte) (*ledger.Record, error) {
+	if r.record == nil {
+		return r.skim.Record(leaf)
+	}
+	rec, err := ledger.ParseRecord(leaf)
+	return &rec, err
 }
 
 func (r *replay) take(c *chain, f *frame, rec *ledger.Record) {

@@ -26,6 +26,9 @@ type VerifyOptions struct {
 	// Keys are the pinned public keys: one of them must have signed the states that the log stored. Without them nobody
 	// vouches for the base of a pruned log, and a note says so.
 	Keys ledger.VerifierKeys
+	// Each, when set, is told every record as it is read: its place in its tenant's tree, its leaf's bytes, valid during the
+	// call only, and their hash. Its error ends the verification.
+	Each func(tenant string, index uint64, leaf []byte, hash merkle.Hash) error
 }
 
 // openCalls are the ids of admitted records without a settled one, and their tenants.
@@ -112,6 +115,7 @@ func Verify(ctx context.Context, dir string, o VerifyOptions) (Report, error) {
 		r.key, r.keys = chainKey{key: [32]byte(o.K0)}, true
 	}
 	r.pins = o.Signed
+	r.each = o.Each
 	if err = calls.begin(base); err == nil {
 		err = r.begin(base)
 	}

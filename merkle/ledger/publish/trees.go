@@ -1,0 +1,181 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/gatewright/gatewright/merkle"
+	"github.com/gatewright/gatewright/merkle/ledger/disk"
+	"github.com/gatewright/gatewright/merkle/ledger/tile"
+	"github.com/gatewright/gatewright/merkle/ledger/wal"
+)
+
+const (
+	// maxTrees bounds the open trees, of some 16 KiB each.
+	maxTrees = 1024
+	// maxBatch is how many records are read from the log at a time.
+	maxBatch = 4096
+	// maxCatchUp is how long one tick makes tiles of one tenant: what is left is made by the next, so that a tenant far
+	// behind does not hold the others up.
+	maxCatchUp = 500 * time.Millisecond
+)
+
+// trees keeps the tenants' trees that are in use.
+type trees struct {
+	on  disk.FS
+	dir string
+
+	mu      sync.Mutex // guards what follows
+	open    map[string]*tile.Tree
+	suspect map[string]bool // damage was met: the next tick looks at every tile
+}
+
+func (t *trees) folder(tenant string) string { return filepath.Join(t.dir, tenant) }
+
+// get returns a tenant's tree.
+func (t *trees) get(tenant string) (*tile.Tree, error) {
+	t.mu.Lock()
+	tree := t.open[tenant]
+	t.mu.Unlock()
+	if tree != nil {
+		return tree, nil
+	}
+	tree, err := tile.Open(t.on, t.folder(tenant))
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if first := t.open[tenant]; first != nil { // somebody else was faster
+		return first, nil
+	}
+	if t.open == nil {
+		t.open = map[string]*tile.Tree{}
+	}
+	for old := range t.open {
+		if len(t.open) < maxTrees {
+			break
+		}
+		delete(t.open, old)
+	}
+	t.open[tenant] = tree
+	return tree, nil
+}
+
+// drop forgets a tree, so that it is read from the disk again.
+func (t *trees) drop(tenant string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.open, tenant)
+}
+
+// damaged notes it when an error is damage that a reader met, and returns the error.
+func (t *trees) damaged(tenant string, why error) error {
+	if !errors.Is(why, tile.ErrDamaged) {
+		return why
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.suspect == nil {
+		t.suspect = map[string]bool{}
+	}
+	t.suspect[tenant] = true
+	return why
+}
+
+func (t *trees) isSuspect(tenant string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.suspect[tenant]
+}
+
+func (t *trees) cleared(tenant string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.suspect, tenant)
+}
+
+// advance brings a tenant's tiles to a head of the log: ErrBehind when there was no time for all. Tiles that are damaged,
+// or of another history, are made again.
+func (p *Publisher) advance(ctx context.Context, h *wal.Head) error {
+	err := p.grow(ctx, h)
+	if !errors.Is(err, tile.ErrDamaged) {
+		if err != nil && !errors.Is(err, ErrBehind) {
+			p.trees.drop(h.Tenant) // what is on the disk is known when it is opened again
+		}
+		return err
+	}
+	if err := p.rebuild(ctx, h.Tenant, err); err != nil {
+		return err
+	}
+	return p.grow(ctx, h)
+}
+
+func (p *Publisher) grow(ctx context.Context, h *wal.Head) error {
+	tree, err := p.trees.get(h.Tenant)
+	if err != nil {
+		return err
+	}
+	if p.trees.isSuspect(h.Tenant) {
+		if err := tree.Verify(ctx, nil); err != nil {
+			return err
+		}
+		p.trees.cleared(h.Tenant)
+	}
+	until := time.Now().Add(maxCatchUp) // not the options' clock, which may stand still
+	for tree.Size() < h.Tree.Size() {
+		if time.Now().After(until) {
+			return ErrBehind
+		}
+		if err := p.feed(ctx, tree, h); err != nil {
+			return err
+		}
+	}
+	if err := tree.Settle(); err != nil {
+		return err
+	}
+	if root, err := tree.RootAt(h.Tree.Size()); err != nil {
+		return err
+	} else if root != h.Tree.Root() || tree.Size() > h.Tree.Size() {
+		return fmt.Errorf("%w: the tree of %d entries is not that of the log", tile.ErrDamaged, tree.Size())
+	}
+	return nil
+}
+
+// feed appends the next records of the log.
+func (p *Publisher) feed(ctx context.Context, tree *tile.Tree, h *wal.Head) error {
+	size := tree.Size()
+	entries, err := (*p.source.Load()).Scan(ctx, h.Tenant, size, int(min(h.Tree.Size()-size, maxBatch))) //nolint:gosec // at most maxBatch
+	if err != nil {
+		return err
+	}
+	if len(entries) == 0 {
+		return fmt.Errorf("tiles of %s: the log ends at %d, its tree has %d leaves", h.Tenant, size, h.Tree.Size())
+	}
+	data := make([][]byte, len(entries))
+	leaves := make([]merkle.Hash, len(entries))
+	for i := range entries {
+		data[i], leaves[i] = entries[i].Data, entries[i].Leaf
+	}
+	return tree.AppendLeaves(data, leaves)
+}
+
+// rebuild clears a tenant's tiles, when the log has all that they are made from.
+func (p *Publisher) rebuild(ctx context.Context, tenant string, why error) error {
+	if _, err := (*p.source.Load()).Scan(ctx, tenant, 0, 1); err != nil {
+		return fmt.Errorf("tiles cannot be made again: %w; %w", err, why)
+	}
+	p.trees.drop(tenant)
+	if err := tile.Clear(p.opt.FS, p.trees.folder(tenant)); err != nil {
+		return fmt.Errorf("%w; %w", err, why)
+	}
+	p.trees.cleared(tenant)
+	p.mu.Lock()
+	p.stats.Rebuilt++
+	p.mu.Unlock()
+	return nil
+}

@@ -160,8 +160,10 @@ ledger {
   # not the machine. Danger: write can lose the last records, and uses counted in them, in a power cut.
   sync = "sync"
 
-  # Size of one file of the log, 1MiB to 1GiB; "auto" is 64MiB, in development mode 4MiB. Spare ones are
-  # allocated ahead, so that a full disk is known before it is met.
+  # Size of one file of the log, 1MiB to 1GiB; "auto" is 64MiB, in development mode 4MiB. Beside the one in
+  # use, two spares and a reserve are allocated ahead: four times this size from the start. With no room for
+  # another the gateway is no longer ready; with the spares used up it refuses calls, and the reserve takes the
+  # ends of calls under way and what an operator does to make room.
   segment = "auto"
 
   # Longest wait for a record to be durable, 10ms to 1m; a later call is refused. Virtual and spinning

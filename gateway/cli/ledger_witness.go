@@ -45,9 +45,15 @@ func (c *ledgerWitnessCmd) Run(sh *shell) error {
 	return nil
 }
 
+// longKey is the length from which a key is not shown whole to people: that of ML-DSA-44 has 1,800 characters.
+const longKey = 400
+
 func (sh *shell) showWitnesses(w *gatewright.Witnesses) error {
 	fmt.Fprintln(sh.out, "this gateway as a witness has the keys (one of them is what a log is given):")
 	for _, k := range w.Keys {
+		if len(k) > longKey {
+			k = keyName(k) + "+... (ML-DSA-44; --json has it whole)"
+		}
 		fmt.Fprintln(sh.out, " ", clean(k))
 	}
 	out := tabwriter.NewWriter(sh.out, 0, 0, 2, ' ', 0)
@@ -90,7 +96,7 @@ func orNone(s string) string {
 	return clean(oneLine(s))
 }
 
-// keyName shortens a verifier key to name and hash: that of ML-DSA-44 has 1,800 characters.
+// keyName shortens a verifier key to name and hash.
 func keyName(key string) string {
 	plus := 0
 	for i := range len(key) {

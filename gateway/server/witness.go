@@ -22,7 +22,9 @@ import (
 	"github.com/gatewright/gatewright/gateway/stages"
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/disk"
 	"github.com/gatewright/gatewright/merkle/ledger/mldsa"
+	"github.com/gatewright/gatewright/merkle/ledger/tile"
 	"github.com/gatewright/gatewright/merkle/ledger/witness"
 )
 
@@ -236,6 +238,13 @@ type published interface {
 func (g *Gateway) checkStart(ctx context.Context, p published) error {
 	held := witness.Held{Keys: p.Keys()}
 	held.Origin, held.Size, held.RootAt, held.Kept = p.Held()
+	held.Consistency = func(old, size uint64) ([]merkle.Hash, error) {
+		tree, err := tile.Open(disk.OS{}, g.dir.Join("ledger", ledger.CheckpointsLog))
+		if err != nil {
+			return nil, err
+		}
+		return tree.Consistency(old, size)
+	}
 	ctx, cancel := context.WithTimeout(ctx, g.witness.wait)
 	defer cancel()
 	answers, err := witness.CheckStart(ctx, held, g.witness.asked...)

@@ -31,6 +31,8 @@ var (
 	ErrAnswer = errors.New("the witness's answer is not valid")
 	// ErrRefused is a witness that did not cosign. The text says why, as far as the witness did.
 	ErrRefused = errors.New("the witness did not cosign")
+	// ErrInconsistent is a checkpoint that does not continue what the witness cosigned, as it says. It is ErrRefused too.
+	ErrInconsistent = errors.New("the witness finds another history (422)")
 	// ErrBehind is a log that a witness has seen longer than it is now.
 	ErrBehind = errors.New("the log is behind what was cosigned")
 )
@@ -104,6 +106,8 @@ func (c *Client) submit(ctx context.Context, cp ledger.Checkpoint, note []byte, 
 		return Cosignature{}, &size, nil
 	case status == http.StatusNotFound:
 		return Cosignature{}, nil, fmt.Errorf("%w: it does not know the log (404)", ErrRefused)
+	case status == http.StatusUnprocessableEntity:
+		return Cosignature{}, nil, fmt.Errorf("%w: %w", ErrRefused, ErrInconsistent)
 	}
 	return Cosignature{}, nil, fmt.Errorf("%w: status %d, %q", ErrRefused, status, clip(answer))
 }

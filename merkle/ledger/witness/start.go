@@ -48,6 +48,9 @@ type Held struct {
 	// stop a log that it has not seen.
 	Keys ledger.VerifierKeys
 	Kept []byte // the newest note that was published, as it is kept locally; nil: none
+	// Consistency proves the first old leaves against the first size; one call at a time. Witnesses that serve no
+	// checkpoint to read are sent the kept note with it. nil: they are only asked for the size they hold.
+	Consistency func(old, size uint64) ([]merkle.Hash, error)
 }
 
 // Asked is a witness that is asked at the start.
@@ -61,8 +64,8 @@ type Answer struct {
 	Name string
 	Size uint64    // what it holds of the log; 0: nothing
 	At   time.Time // of its cosignature
-	// Err is why nothing is known; nil: it answered. That it has never seen the log is an answer, unless the kept
-	// checkpoint bears its cosignature.
+	// Err is why nothing is known; nil: it answered. That it has never seen a log that has published nothing is an
+	// answer; that it forgot what it cosigned, or does not take checkpoints of a log that published some, is none.
 	Err error
 }
 
@@ -71,11 +74,24 @@ type Answer struct {
 // witness does not answer validly, and with ledger.ErrCheckpoint when the kept note is not the log's. Witnesses that do
 // not answer and are not required are in the answers, which come in the order of the witnesses also beside an error. ctx
 // bounds the wait.
+//
+// A witness that serves no checkpoint to read is sent the kept note again, as if nothing were known of what it holds: it
+// then names the size it holds. That size is its word alone, and yet believed when it is beyond the log's: a start that is
+// refused once too often is mended by hand, a history that was cut is not.
 func CheckStart(ctx context.Context, h Held, by ...Asked) ([]Answer, error) {
-	answers, seen := make([]Answer, len(by)), make([]Seen, len(by))
+	answers, found := make([]Answer, len(by)), make([]error, len(by))
+	var turn sync.Mutex
+	if proof := h.Consistency; proof != nil {
+		h.Consistency = func(old, size uint64) ([]merkle.Hash, error) {
+			turn.Lock()
+			defer turn.Unlock()
+			return proof(old, size)
+		}
+	}
+	seen := make([]ledger.Checkpoint, len(by))
 	var all sync.WaitGroup
 	for i, w := range by {
-		all.Go(func() { seen[i], answers[i] = h.ask(ctx, w) })
+		all.Go(func() { seen[i], answers[i], found[i] = h.ask(ctx, w) })
 	}
 	all.Wait()
 	if err := h.checkKept(); err != nil {
@@ -83,7 +99,10 @@ func CheckStart(ctx context.Context, h Held, by ...Asked) ([]Answer, error) {
 	}
 	var silent error
 	for i, w := range by {
-		if err := h.check(seen[i].Checkpoint, fmt.Sprintf("witness %q", w.Name)); err != nil {
+		if found[i] != nil {
+			return answers, found[i]
+		}
+		if err := h.check(seen[i], fmt.Sprintf("witness %q", w.Name)); err != nil {
 			return answers, err
 		}
 		if w.Required && answers[i].Err != nil && silent == nil {
@@ -93,26 +112,63 @@ func CheckStart(ctx context.Context, h Held, by ...Asked) ([]Answer, error) {
 	return answers, silent
 }
 
-// ask reads what one witness holds, and checks that the log signed it.
-func (h *Held) ask(ctx context.Context, w Asked) (Seen, Answer) {
-	a := Answer{Name: w.Name}
+// ask learns what one witness holds: the checkpoint that it serves, which the log must have signed, or what it says to
+// the kept note. found is why the log must not start.
+func (h *Held) ask(ctx context.Context, w Asked) (cp ledger.Checkpoint, a Answer, found error) {
+	a = Answer{Name: w.Name}
 	seen, err := w.Latest(ctx, h.Origin)
-	if errors.Is(err, ErrUnseen) {
-		if h.keptBy(w.Key) {
-			a.Err = fmt.Errorf("%w, but it cosigned the kept checkpoint", err)
+	switch {
+	case errors.Is(err, ErrUnseen) && h.Kept != nil:
+		a, found = h.send(ctx, w)
+		return cp, a, found
+	case errors.Is(err, ErrUnseen):
+		return cp, a, nil
+	case err == nil:
+		if cp, err = ledger.OpenCheckpoint(seen.Note, h.Keys); err == nil {
+			a.Size, a.At = cp.Size, seen.At
+			return cp, a, nil
 		}
-		return Seen{}, a
+		err = fmt.Errorf("witness %q: %w: %w", w.Name, ErrAnswer, err)
 	}
-	if err == nil {
-		if _, err = ledger.OpenCheckpoint(seen.Note, h.Keys); err != nil {
-			err = fmt.Errorf("witness %q: %w: %w", w.Name, ErrAnswer, err)
+	a.Err = err
+	return ledger.Checkpoint{}, a, nil
+}
+
+// send submits the kept note to a witness that serves no checkpoint: as one that was never seen, and when the witness holds
+// an earlier one, as its continuation.
+func (h *Held) send(ctx context.Context, w Asked) (a Answer, found error) {
+	a = Answer{Name: w.Name}
+	kept, err := ledger.OpenCheckpoint(h.Kept, h.Keys)
+	if err != nil || kept.Origin != h.Origin {
+		return a, nil // checkKept refuses it
+	}
+	got, holds, err := w.submit(ctx, kept, h.Kept, 0, nil)
+	switch {
+	case holds != nil && *holds > h.Size:
+		a.Size = *holds
+		return a, &StartError{Source: fmt.Sprintf("witness %q", w.Name), Have: h.Size, Cosigned: *holds, Err: ErrBehind}
+	case holds != nil && (*holds > kept.Size || h.Consistency == nil):
+		a.Size = *holds
+		return a, nil
+	case holds != nil:
+		a.Size = *holds
+		var again *uint64
+		got, again, err = w.submit(ctx, kept, h.Kept, *holds, func(old uint64) ([]merkle.Hash, error) { return h.Consistency(old, kept.Size) })
+		if again != nil {
+			err = fmt.Errorf("%w: it named the size %d, and then %d", ErrAnswer, *holds, *again)
 		}
+		if errors.Is(err, ErrInconsistent) {
+			return a, &StartError{Source: fmt.Sprintf("witness %q", w.Name), Have: h.Size, Cosigned: a.Size, Err: ErrForked}
+		}
+	case err == nil && h.keptBy(w.Key):
+		err = errors.New("it cosigned the kept checkpoint, and knows nothing of it")
 	}
-	if a.Err = err; err != nil {
-		return Seen{}, a
+	if err != nil {
+		a.Err = fmt.Errorf("witness %q: %w", w.Name, err)
+		return a, nil
 	}
-	a.Size, a.At = seen.Size, seen.At
-	return seen, a
+	a.Size, a.At = got.Size, got.At
+	return a, nil
 }
 
 // keptBy tells whether a witness cosigned the kept note.

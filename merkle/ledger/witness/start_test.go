@@ -2,6 +2,7 @@ package witness_test
 
 import (
 	"errors"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -73,7 +74,11 @@ func TestAStartBehindTheWitnessIsRefused(t *testing.T) {
 
 var errRoot = errors.New("no tile")
 
-func kept(h witness.Held, note []byte) witness.Held { h.Kept = note; return h }
+func kept(h witness.Held, note []byte) witness.Held {
+	h.Kept = note
+	h.Consistency = func(uint64, uint64) ([]merkle.Hash, error) { return nil, nil }
+	return h
+}
 
 func unknown(h witness.Held) witness.Held {
 	h.RootAt = func(uint64) (merkle.Hash, error) { return merkle.Hash{}, errRoot }
@@ -102,14 +107,14 @@ func TestAWitnessCannotStopALogWithWhatTheLogNeverSigned(t *testing.T) {
 		kept []byte
 		ok   bool // an answer
 	}{
-		"dead":                         {dead(t), nil, false},
-		"silent":                       {hanging(t), nil, false},
-		"invented":                     {serve(t, answering(200, "", invented)), nil, false},
-		"nonsense":                     {serve(t, answering(200, "", "x")), nil, false},
-		"an error":                     {serve(t, answering(500, "", "x")), nil, false},
-		"never saw it":                 {serve(t, answering(404, "", "")), nil, true},
-		"never saw, ours is another's": {serve(t, answering(404, "", "")), h.note(12), true},
-		"forgot what it cosigned":      {serve(t, answering(404, "", "")), cosigned, false},
+		"dead":                    {dead(t), nil, false},
+		"silent":                  {hanging(t), nil, false},
+		"invented":                {serve(t, answering(200, "", invented)), nil, false},
+		"nonsense":                {serve(t, answering(200, "", "x")), nil, false},
+		"an error":                {serve(t, answering(500, "", "x")), nil, false},
+		"never saw it":            {serve(t, answering(404, "", "")), nil, true},
+		"does not take it":        {serve(t, answering(404, "", "")), h.note(12), false},
+		"forgot what it cosigned": {serve(t, answering(404, "", "")), cosigned, false},
 	} {
 		for _, required := range []bool{false, true} {
 			answers, err := witness.CheckStart(limited(t, 300*time.Millisecond), kept(h.held(12), x.kept), witness.Asked{Client: client(t, x.url, "w.example/one"), Required: required})
@@ -153,5 +158,63 @@ func TestOneThatKnowsBetterIsEnough(t *testing.T) {
 	}
 	if _, err := witness.CheckStart(t.Context(), h.held(0)); err != nil {
 		t.Fatal("a new log without witnesses:", err)
+	}
+}
+
+// TestAWitnessThatServesNothingIsSentWhatIsKept: the protocol lets witnesses serve no checkpoint; they still name the size
+// that they hold to whoever submits one.
+func TestAWitnessThatServesNothingIsSentWhatIsKept(t *testing.T) {
+	h := newHistory(t, 20)
+	with := func(x witness.Held, note []byte) witness.Held {
+		x.Kept = note
+		x.Consistency = func(old, size uint64) ([]merkle.Hash, error) { return h.proof(old, size), nil }
+		return x
+	}
+	bare := func(x witness.Held) witness.Held { x.Consistency = nil; return x }
+	forked := h.fork(3)
+	of := func(f *history, x witness.Held) witness.Held {
+		x.Consistency = func(old, size uint64) ([]merkle.Hash, error) { return f.proof(old, size), nil }
+		return x
+	}
+	for name, c := range map[string]struct {
+		seen   uint64 // what the witness cosigned before
+		held   witness.Held
+		want   error
+		answer uint64
+		bad    bool // the answer has an error
+	}{
+		"as cosigned":                 {12, with(h.held(12), h.note(12)), nil, 12, false},
+		"grown since":                 {12, with(h.held(20), h.note(20)), nil, 20, false},
+		"grown, no proof to be had":   {12, bare(with(h.held(20), h.note(20))), nil, 12, false},
+		"behind":                      {12, with(h.held(11), h.note(11)), witness.ErrBehind, 12, false},
+		"behind, no proof to be had":  {12, bare(with(h.held(11), h.note(11))), witness.ErrBehind, 12, false},
+		"signed, and cosigned before": {12, with(h.held(12), h.note(11)), nil, 12, false}, // stopped before it was published
+		"another history":             {12, of(forked, with(forked.held(12), forked.note(12))), witness.ErrForked, 12, false},
+		"another history, grown":      {12, of(forked, with(forked.held(20), forked.note(20))), witness.ErrForked, 12, false},
+		"never seen":                  {0, with(h.held(12), h.note(12)), nil, 12, false},
+		"forgot":                      {0, with(h.held(12), append(h.note(12), sigLine(t, h, 12)...)), nil, 0, true},
+		"kept is not ours":            {12, with(h.held(12), (&history{t: t, leaves: h.leaves, signer: "x"}).note(12)), ledger.ErrCheckpoint, 0, false},
+	} {
+		w := newWorld(t, nil)
+		if c.seen > 0 {
+			w.must(h, 0, c.seen)
+		}
+		silent := serve(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodGet {
+				http.NotFound(rw, r)
+				return
+			}
+			w.ServeHTTP(rw, r)
+		}))
+		answers, err := witness.CheckStart(t.Context(), c.held, witness.Asked{Client: client(t, silent, "w.example/one")})
+		if !errors.Is(err, c.want) || c.want == nil && err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if len(answers) != 1 || answers[0].Size != c.answer || (answers[0].Err != nil) != c.bad {
+			t.Errorf("%s: %+v", name, answers)
+		}
+		if e, ok := errors.AsType[*witness.StartError](err); ok && (e.Have != c.held.Size || e.Cosigned != 12) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

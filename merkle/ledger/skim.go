@@ -1,0 +1,143 @@
+package ledger
+
+import (
+	"fmt"
+
+	"github.com/gatewright/gatewright/merkle"
+	"github.com/gatewright/gatewright/merkle/canon"
+)
+
+// Skimmer reads leaves for those who read many and need little of each: it refuses exactly what ParseRecord refuses, and
+// keeps of a record its ID, Time, Tenant, Instance, Boot, Kind, KindName, Plan, Step, PlanExpires, Of, Outcome and Code, and
+// Body for a recovery. It is not safe for concurrent use.
+type Skimmer struct {
+	r      Record
+	recent [8]string // words met last, so that they need not be made again
+	next   int
+}
+
+// Record reads a leaf. What it returns is valid until the next call, and its Body as long as the leaf; its strings stay.
+func (s *Skimmer) Record(leaf []byte) (*Record, error) {
+	lim := canon.DefaultLimits()
+	lim.Bytes = MaxLeaf
+	if err := canon.Check(leaf, lim); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRecord, err)
+	}
+	if canon.KindOf(leaf) != '{' {
+		return nil, fmt.Errorf("%w: not an object", ErrRecord)
+	}
+	s.r = Record{Step: -1}
+	err := canon.Each(leaf, func(key, value []byte) error {
+		if err := s.member(key, value); err != nil {
+			return fmt.Errorf("%w: member %q: %w", ErrRecord, clip(string(key)), err)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	r := &s.r
+	if !ValidID(r.ID) || !ValidTenant(r.Tenant) || r.KindName == "" {
+		return nil, fmt.Errorf("%w: id, tenant or kind is missing", ErrRecord)
+	}
+	if r.Kind != Recovery {
+		r.Body = nil
+	}
+	if r.Kind != Unknown {
+		r.KindName = ""
+	}
+	return r, nil
+}
+
+func (s *Skimmer) member(key, value []byte) (err error) {
+	r := &s.r
+	switch string(key) {
+	case "id":
+		r.ID, err = text(value)
+	case "of":
+		r.Of, err = text(value)
+	case "tenant":
+		r.Tenant, err = s.word(value)
+	case "instance":
+		r.Instance, err = s.word(value)
+	case "outcome":
+		r.Outcome, err = s.word(value)
+	case "code":
+		r.Code, err = s.word(value)
+	case "kind":
+		r.KindName, err = s.word(value)
+		r.Kind = ParseKind(r.KindName)
+	case "agent", "user", "key", "addr", "route", "op", "server", "tool", "plan_id", "token", "verdict", "detail":
+		err = isText(value)
+	case "plan":
+		err = hash(&r.Plan, value)
+	case "ask", "request", "reply", "bundle", "snapshot":
+		var h merkle.Hash
+		err = hash(&h, value)
+	case "after":
+		err = list(value, isIndex)
+	case "policies", "labels":
+		err = list(value, isText)
+	case "stages":
+		err = list(value, isStage)
+	case "body":
+		if canon.KindOf(value) != '{' {
+			return fmt.Errorf("not an object")
+		}
+		r.Body = value
+	default:
+		err = r.number(key, value)
+	}
+	return err
+}
+
+// word is text that is likely to come again.
+func (s *Skimmer) word(value []byte) (string, error) {
+	if len(value) < 2 || value[0] != '"' {
+		return "", fmt.Errorf("not a string")
+	}
+	for _, w := range s.recent {
+		if w == string(value[1:len(value)-1]) { // without an escape in it, see below
+			return w, nil
+		}
+	}
+	w, err := text(value)
+	if err == nil && len(w) == len(value)-2 && len(w) <= maxWordKept {
+		s.recent[s.next%len(s.recent)] = w
+		s.next++
+	}
+	return w, err
+}
+
+// maxWordKept is the longest word that is kept, in bytes: names and codes are shorter.
+const maxWordKept = 64
+
+func isText(value []byte) error {
+	if canon.KindOf(value) != '"' {
+		return fmt.Errorf("not a string")
+	}
+	return nil
+}
+
+func isIndex(value []byte) error {
+	_, err := integer(value, MaxLeaf)
+	return err
+}
+
+func isStage(pair []byte) error {
+	n := 0
+	err := list(pair, func(v []byte) error {
+		switch n++; n {
+		case 1:
+			return isText(v)
+		case 2:
+			_, err := integer(v, 1<<32-1)
+			return err
+		}
+		return fmt.Errorf("not a pair")
+	})
+	if err == nil && n != 2 {
+		err = fmt.Errorf("not a pair")
+	}
+	return err
+}

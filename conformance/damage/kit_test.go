@@ -329,16 +329,21 @@ func searches(t testing.TB, b publish.Book, log map[string][]string) error {
 	return nil
 }
 
-// tenantsOf reads what a ledger says before its next life adds to it.
-func tenantsOf(t testing.TB, m *memory) map[string][]string {
+// truth is what a ledger says before it is damaged.
+type truth struct {
+	records map[string][]string // by tenant
+	files   map[string]string   // tiles and bundles, by tenant and path
+}
+
+func truthOf(t testing.TB, m *memory) truth {
 	t.Helper()
 	b := open(t, options(m.clone()))
 	defer shut(t, b)
-	out, err := said(t.Context(), b)
+	records, err := said(t.Context(), b)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return out
+	return truth{records, served(m)}
 }
 
 // holds tells whether a ledger begins with what another one said.
@@ -351,9 +356,9 @@ func holds(have, want map[string][]string) error {
 	return nil
 }
 
-// starting opens a damaged ledger and gives what is checked in the background its time. nil: it was refused, or turned not
-// ready, or says what it said before and verifies again afterwards.
-func starting(t testing.TB, m *memory, want map[string][]string, checkFirst int64) error {
+// starting opens a damaged ledger and gives what is checked in the background its time. nil: it was refused; or it turned
+// not ready; or it says what it said before, serves nothing that is wrong, and when every tenant has grown it verifies.
+func starting(t testing.TB, m *memory, want truth, checkFirst int64) error {
 	t.Helper()
 	o := options(m)
 	o.CheckFirst = checkFirst
@@ -361,17 +366,7 @@ func starting(t testing.TB, m *memory, want map[string][]string, checkFirst int6
 	if err != nil {
 		return nil
 	}
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		s := b.Stats()
-		if s.Err != nil || s.Verify != nil || s.VerifyOf > 0 && s.Verified >= s.VerifyOf {
-			break
-		}
-	}
-	bad := b.Stats().Err
-	if bad == nil && b.Stats().Verify != nil {
-		closeAnyway(b)
-		return fmt.Errorf("ready, although the history was found damaged: %w", b.Stats().Verify)
-	}
+	bad := checked(b)
 	_, appended := b.Append(t.Context(), &ledger.Record{Tenant: "acme", Kind: ledger.Admin, Step: -1})
 	if bad != nil {
 		closeAnyway(b)
@@ -380,24 +375,63 @@ func starting(t testing.TB, m *memory, want map[string][]string, checkFirst int6
 		}
 		return nil
 	}
-	got, err := said(t.Context(), b)
+	err = appended
 	if err == nil {
-		err = searches(t, b, got)
+		err = grow(t, b, want)
 	}
 	shut(t, b)
 	if err != nil {
-		return err
-	}
-	if appended != nil {
-		return fmt.Errorf("ready, and takes no records: %w", appended)
-	}
-	if err := holds(got, want); err != nil {
 		return err
 	}
 	if err := verify(t, m); err != nil {
 		return fmt.Errorf("it opens, and does not verify afterwards: %w", err)
 	}
 	return nil
+}
+
+// checked waits for the check in the background and returns why the log is not ready then.
+func checked(b publish.Book) error {
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Microsecond) {
+		if s := b.Stats(); s.Err != nil || s.Verify == nil && s.VerifyOf > 0 && s.Verified >= s.VerifyOf {
+			return s.Err
+		}
+	}
+	return nil
+}
+
+// grow reads a ledger in every way that there is, and adds a record to each tenant's.
+func grow(t testing.TB, b publish.Book, want truth) error {
+	t.Helper()
+	got, err := said(t.Context(), b)
+	if err != nil {
+		return err
+	}
+	if err := holds(got, want.records); err != nil {
+		return err
+	}
+	if err := searches(t, b, got); err != nil {
+		return err
+	}
+	for name, right := range want.files {
+		tenant, path, _ := strings.Cut(name, "/")
+		if text, err := b.File(tenant, path); err == nil && string(text) != right {
+			return fmt.Errorf("it serves a damaged %s", name)
+		}
+	}
+	_, err = b.Append(t.Context(), &ledger.Record{Tenant: "rival", Kind: ledger.Admin, Step: -1})
+	return err
+}
+
+// served are the tiles and bundles of the tenants as they were before the damage.
+func served(m *memory) map[string]string {
+	out := map[string]string{}
+	for _, name := range ledgerFiles(m) {
+		rest := strings.TrimPrefix(name, folder+"/")
+		if kind := kindOf(name); (kind == "tile" || kind == "bundle") && !strings.HasPrefix(rest, "_") {
+			out[rest] = string(*m.files[name])
+		}
+	}
+	return out
 }
 
 func closeAnyway(b publish.Book) {

@@ -61,7 +61,7 @@ func segments(m *memory) (out []int) {
 }
 
 // reported demands that a damage is reported by the verification, and refused or found by a start.
-func reported(t *testing.T, what string, m *memory, want map[string][]string) {
+func reported(t *testing.T, what string, m *memory, want truth) {
 	t.Helper()
 	if verify(t, m) == nil {
 		t.Errorf("%s: it verifies", what)
@@ -78,7 +78,7 @@ func reported(t *testing.T, what string, m *memory, want map[string][]string) {
 // tenant's records are the same as before.
 func TestSwappedRecordsAreReported(t *testing.T) {
 	m := small(t, 12)
-	want := tenantsOf(t, m)
+	want := truthOf(t, m)
 	pairs, silent := 0, 0
 	for _, n := range segments(m) {
 		whole := *m.files[segment(n)]
@@ -112,7 +112,7 @@ func TestSwappedRecordsAreReported(t *testing.T) {
 // instance's ledger, each with a CRC that fits.
 func TestSplicedRecordsAreReported(t *testing.T) {
 	m := small(t, 12)
-	want := tenantsOf(t, m)
+	want := truthOf(t, m)
 	stranger := &memory{files: map[string]*[]byte{}}
 	o := options(stranger)
 	o.Instance = "gw-2"
@@ -145,7 +145,7 @@ func TestSplicedRecordsAreReported(t *testing.T) {
 // fits.
 func TestRecordsWithTheirFieldsChangedAreReported(t *testing.T) {
 	m := small(t, 6)
-	want := tenantsOf(t, m)
+	want := truthOf(t, m)
 	for _, n := range segments(m) {
 		for i, f := range frames(*m.files[segment(n)]) {
 			for what, at := range map[string]int{"tenant": f.at + 11, "sequence": f.at + 19, "leaf's length": f.at + 25, "record": f.at + 40, "MAC": f.end - 1} {
@@ -168,7 +168,7 @@ func TestRecordsWithTheirFieldsChangedAreReported(t *testing.T) {
 // TestASegmentInThePlaceOfAnotherIsReported copies each segment over each other one, and takes each away.
 func TestASegmentInThePlaceOfAnotherIsReported(t *testing.T) {
 	m := small(t, 20)
-	want := tenantsOf(t, m)
+	want := truthOf(t, m)
 	used := segments(m)
 	if len(used) < 3 {
 		t.Fatal("only", len(used), "segments")
@@ -197,7 +197,7 @@ func TestAnOlderFormOfASegmentIsReported(t *testing.T) {
 	live(t, options(m), 0, 3)
 	before := m.clone()
 	live(t, options(m), 3, 3)
-	want := tenantsOf(t, m)
+	want := truthOf(t, m)
 	for name, old := range before.files {
 		if now := m.files[name]; now != nil && bytes.Equal(*old, *now) {
 			continue
@@ -223,7 +223,7 @@ func TestAnOlderFormOfASegmentIsReported(t *testing.T) {
 // TestAnIndexOfAnotherSegmentHidesNothing puts indexes in each other's place, and those of another ledger.
 func TestAnIndexOfAnotherSegmentHidesNothing(t *testing.T) {
 	m, stranger := small(t, 20), small(t, 20)
-	want := tenantsOf(t, m)
+	want := truthOf(t, m)
 	n := 0
 	for _, name := range ledgerFiles(m) {
 		if kindOf(name) != "index" {

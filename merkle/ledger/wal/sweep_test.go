@@ -4,15 +4,36 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/disk"
 	"github.com/gatewright/gatewright/merkle/ledger/disk/disktest"
 	"github.com/gatewright/gatewright/merkle/ledger/publish"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 )
+
+// slowSyncFS is a disk whose syncs take long enough for the next batch to be laid meanwhile.
+type slowSyncFS struct{ disk.FS }
+
+type slowSyncFile struct{ disk.File }
+
+func (f slowSyncFS) Open(name string, flag int) (disk.File, error) {
+	file, err := f.FS.Open(name, flag)
+	if err != nil || filepath.Ext(name) != ".segment" {
+		return file, err
+	}
+	return slowSyncFile{file}, nil
+}
+
+func (f slowSyncFile) Sync() error {
+	time.Sleep(300 * time.Microsecond)
+	return f.File.Sync()
+}
 
 // busyLife is a life of a log with many callers at once, so that one batch is laid while another is written, over several
 // rotations. It returns what was acknowledged.
@@ -67,7 +88,7 @@ func faulted(t *testing.T, x disktest.Fault) bool {
 	o := stopOptions(memoryDir(t))
 	o.SegmentBytes = 8 << 10
 	fs := disktest.New()
-	o.FS = fs
+	o.FS = slowSyncFS{fs}
 	fs.Arm(&x)
 	p := busyLife(t.Context(), o)
 	hit := fs.Hits() > 0

@@ -112,9 +112,7 @@ func (s *shelf) Scan(ctx context.Context, tenant string, from uint64, n int) ([]
 	return out, nil
 }
 
-func (s *shelf) Subtree(tenant string, level int, index uint64) (merkle.Hash, error) {
-	return s.tree(tenant).Subtree(level, index)
-}
+func (s *shelf) Subtrees(tenant string) (merkle.Subtree, error) { return s.tree(tenant).Subtree, nil }
 
 const (
 	exportPath  = "/api/v1/audit-logs/export"

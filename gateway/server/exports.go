@@ -73,18 +73,8 @@ func (e exports) Find(ctx context.Context, tenant string, f *export.Filter, from
 	return found, p.Next.Next, nil
 }
 
-// Subtree hashes records of the log.
-func (e exports) Subtree(tenant string, level int, at uint64) (merkle.Hash, error) {
-	var f merkle.Frontier
-	for next, end := at<<level, (at+1)<<level; next < end; {
-		entries, err := e.log.Scan(context.Background(), tenant, next, int(min(end-next, 4096)))
-		if err != nil {
-			return merkle.Hash{}, err
-		}
-		for i := range entries {
-			f.Append(entries[i].Leaf)
-		}
-		next += uint64(len(entries))
-	}
-	return f.Root(), nil
+// Subtrees are those of the published tiles.
+func (e exports) Subtrees(tenant string) (merkle.Subtree, error) {
+	_, subtree, err := e.published.Subtrees(tenant)
+	return subtree, err
 }

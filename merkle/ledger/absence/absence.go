@@ -141,9 +141,11 @@ func Prepare(src export.Source, o Options) (*Proof, error) {
 func (p *Proof) around(c ledger.Checkpoint) error {
 	q := &p.head.Question
 	var nodes []merkle.Hash
-	prover := merkle.NewProver(c.Size, func(level int, index uint64) (merkle.Hash, error) {
-		return p.src.Subtree(p.opt.Tenant, level, index)
-	}, func(h merkle.Hash) error {
+	subtree, err := p.src.Subtrees(p.opt.Tenant)
+	if err != nil {
+		return fmt.Errorf("prepare absence proof: %w", err)
+	}
+	prover := merkle.NewProver(c.Size, subtree, func(h merkle.Hash) error {
 		nodes = append(nodes, h)
 		return nil
 	})

@@ -87,17 +87,23 @@ func (e *Export) write(ctx context.Context, a *archive) (*Manifest, error) {
 	if err := a.put(fileCheckpoint, e.note); err != nil {
 		return nil, err
 	}
-	w, err := a.create(fileProof)
-	if err == nil {
-		err = writeProof(w, e.checkpoint.Size, e.runs, func(level int, index uint64) (merkle.Hash, error) {
-			return e.src.Subtree(e.opt.Tenant, level, index)
-		})
-	}
-	if err != nil {
+	if err := e.proof(a); err != nil {
 		return nil, err
 	}
 	a.end()
 	return e.seal(ctx, a)
+}
+
+func (e *Export) proof(a *archive) error {
+	subtree, err := e.src.Subtrees(e.opt.Tenant)
+	if err != nil {
+		return fmt.Errorf("read the tree: %w", err)
+	}
+	w, err := a.create(fileProof)
+	if err != nil {
+		return err
+	}
+	return writeProof(w, e.checkpoint.Size, e.runs, subtree)
 }
 
 // seal writes manifest and signature. The ledger hears of the manifest in between.

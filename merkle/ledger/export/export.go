@@ -78,8 +78,8 @@ type Source interface {
 	Checkpoint(tenant string) ([]byte, error)
 	// Scan returns up to n records in order from an index on, at least one unless from is the tenant's size.
 	Scan(ctx context.Context, tenant string, from uint64, n int) ([]wal.Entry, error)
-	// Subtree returns the hash of the complete subtree over leaves [index<<level, (index+1)<<level) of the tenant's tree.
-	Subtree(tenant string, level int, index uint64) (merkle.Hash, error)
+	// Subtrees returns the hashes of the complete subtrees of the tenant's tree, as large as the checkpoint's or larger.
+	Subtrees(tenant string) (merkle.Subtree, error)
 }
 
 // Finder is a Source that finds records by an index of its own. It returns up to n of the records in [from, to) that

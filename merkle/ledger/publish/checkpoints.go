@@ -130,15 +130,13 @@ func (p *Publisher) checkKept() error {
 // recallEntries is how many entries are read at a start: of one tick, at least.
 const recallEntries = 4 * tile.Width
 
-// recall reads what was last said of the tenants under a checkpoint that was signed.
+// recall reads what was last said of the tenants, also by a tick that did not come to sign it.
 func (p *Publisher) recall() error {
 	c := p.log
-	if c.note == nil {
-		return nil
-	}
-	c.complete = c.note.Size - min(c.note.Size, recallEntries)
-	for from := c.complete; from < c.note.Size; {
-		entries, err := c.tree.Entries(from, int(c.note.Size-from)) //nolint:gosec // at most recallEntries
+	size := c.tree.Size()
+	c.complete = size - min(size, recallEntries)
+	for from := c.complete; from < size; {
+		entries, err := c.tree.Entries(from, int(size-from)) //nolint:gosec // at most recallEntries
 		if err != nil {
 			return wrapLog(err)
 		}

@@ -14,7 +14,7 @@ import (
 )
 
 // maxCheckpoint bounds a checkpoint file in bytes.
-const maxCheckpoint = 32 << 10
+const maxCheckpoint = 128 << 10
 
 // readNotes reads the tenants' checkpoints in a ledger's folder. With no keys their signatures are not checked. Those of
 // an earlier generation of the instance are left out: what they say was given up when the ledger was restored.

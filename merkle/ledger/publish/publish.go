@@ -215,8 +215,10 @@ func (p *Publisher) Signed() map[string]ledger.Checkpoint {
 	for tenant, n := range p.notes {
 		out[tenant] = n.Checkpoint
 	}
+	p.log.mu.RLock()
+	defer p.log.mu.RUnlock()
 	for tenant, at := range p.log.said { // signed by way of the log of checkpoints, and not yet written
-		if at.Size > out[tenant].Size {
+		if p.log.note != nil && at.index < p.log.note.Size && at.Size > out[tenant].Size {
 			out[tenant] = at.Checkpoint
 		}
 	}

@@ -59,7 +59,7 @@ func (p *Publisher) tileAll(ctx context.Context, heads []wal.Head) (ready []*wal
 	for i := range heads {
 		h := &heads[i]
 		n, _ := p.note(h.Tenant) // none: nil
-		if n == nil || n.Size != h.Tree.Size() || p.trees.isSuspect(h.Tenant) {
+		if n == nil || n.Size != h.Tree.Size() || !p.trees.isSound(h.Tenant) {
 			todo = append(todo, h)
 		}
 	}

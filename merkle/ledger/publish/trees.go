@@ -32,6 +32,7 @@ type trees struct {
 	mu      sync.Mutex // guards what follows
 	open    map[string]*tile.Tree
 	suspect map[string]bool // damage was met: the next tick looks at every tile
+	sound   map[string]bool // was compared with the log since the start
 }
 
 func (t *trees) folder(tenant string) string { return filepath.Join(t.dir, tenant) }
@@ -85,6 +86,23 @@ func (t *trees) damaged(tenant string, why error) error {
 	}
 	t.suspect[tenant] = true
 	return why
+}
+
+// compared notes that a tenant's tree is that of the log.
+func (t *trees) compared(tenant string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.sound == nil {
+		t.sound = map[string]bool{}
+	}
+	t.sound[tenant] = true
+}
+
+// isSound reports whether a tenant's tree was compared with the log, and nobody met damage since.
+func (t *trees) isSound(tenant string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.sound[tenant] && !t.suspect[tenant]
 }
 
 func (t *trees) isSuspect(tenant string) bool {
@@ -143,6 +161,7 @@ func (p *Publisher) grow(ctx context.Context, h *wal.Head) error {
 	} else if root != h.Tree.Root() || tree.Size() > h.Tree.Size() {
 		return fmt.Errorf("%w: the tree of %d entries is not that of the log", tile.ErrDamaged, tree.Size())
 	}
+	p.trees.compared(h.Tenant)
 	return nil
 }
 

@@ -18,6 +18,11 @@ import (
 type quick struct{ disk.OS }
 
 func (q quick) Open(name string, flag int) (disk.File, error) {
+	if flag&os.O_CREATE != 0 {
+		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+			return nil, err
+		}
+	}
 	f, err := q.OS.Open(name, flag)
 	return quickFile{f}, err
 }

@@ -31,6 +31,8 @@ type Options struct {
 	Instance string // name of this gateway: [a-z0-9][a-z0-9-]{0,62}
 	Origin   string // HOST in the origins of checkpoints and receipts
 	Signer   ed25519.PrivateKey
+	// Retired are public keys that Signer replaced: states of the log that they signed are still believed.
+	Retired []ed25519.PublicKey
 	// ChainKeyFile holds the running chain key k_e, replaced in each epoch. RootKeyFile receives k_0 once,
 	// when the log is made. Move it off the machine: who holds it can check every chain MAC, and forge
 	// them too. Without it the trees, signatures and CRCs are still checked.
@@ -211,6 +213,11 @@ func (o *Options) checkFirst() int64 {
 		return 8 << 20
 	}
 	return o.CheckFirst
+}
+
+// keys are those that states of the log may be signed with.
+func (l *Log) keys() []ed25519.PublicKey {
+	return append([]ed25519.PublicKey{l.signer.Public.Key}, l.opt.Retired...)
 }
 
 // VerifierKey is the public key that receipts and checkpoints verify under.

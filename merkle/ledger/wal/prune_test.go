@@ -11,7 +11,6 @@ import (
 
 	"github.com/gatewright/gatewright/merkle/ledger"
 	"github.com/gatewright/gatewright/merkle/ledger/disk/disktest"
-	"github.com/gatewright/gatewright/merkle/ledger/publish"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 )
 
@@ -28,11 +27,38 @@ func keep(n uint64) func(string) uint64 {
 // long is an open log over several segments, with a plan that is used early and late, and a call that stays open.
 func long(t testing.TB, o wal.Options) *wal.Log {
 	t.Helper()
-	l := open(t, o)
+	l, err := whole(t, o)
+	if err != nil {
+		t.Fatal(err)
+	}
 	admit(t, l, "acme", use("early", 1, 1))
 	for i := range 40 {
 		tenant := []string{"acme", "rival"}[i%2]
 		settle(t, l, tenant, admit(t, l, tenant, use(fmt.Sprint("p", i), 0, 1)), ledger.OutcomeOK)
+	}
+	return l
+}
+
+// prunedReport verifies a log with all that an auditor can have.
+func prunedReport(t testing.TB, o wal.Options) (wal.Report, error) {
+	t.Helper()
+	return wal.Verify(t.Context(), o.Dir, wal.VerifyOptions{Signed: o.Signed, K0: k0(t, o), Keys: pinned(t)})
+}
+
+func mustReport(t testing.TB, o wal.Options) wal.Report {
+	t.Helper()
+	rep, err := prunedReport(t, o)
+	if err != nil || !rep.Chain {
+		t.Fatalf("%+v %v", rep, err)
+	}
+	return rep
+}
+
+func reopen(t testing.TB, o wal.Options) *wal.Log {
+	t.Helper()
+	l, err := whole(t, o)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return l
 }
@@ -77,13 +103,13 @@ func TestAPrunedLogGoesOnFromItsBase(t *testing.T) {
 		t.Fatalf("%+v %v", again, err)
 	}
 	shut(t, l)
-	rep := mustVerify(t, o)
+	rep := mustReport(t, o)
 	if rep.First != p.First || rep.Pruned != p.Records || !rep.BaseSigned || rep.Records != sizes[0]+sizes[1] || rep.Open != 1 {
 		t.Fatalf("%+v", rep)
 	}
 	sizes[0]++ // the open call of the boot before is settled
 	for _, way := range []string{"from the stored state", "the whole log"} {
-		l = open(t, o)
+		l = reopen(t, o)
 		if s := l.Stats(); !strings.HasPrefix(s.Started, way) {
 			t.Fatal(s.Started)
 		}
@@ -95,13 +121,13 @@ func TestAPrunedLogGoesOnFromItsBase(t *testing.T) {
 		shut(t, l)
 		remove(t, snapshotFile(o))
 	}
-	l = open(t, o) // and once more, further
+	l = reopen(t, o) // and once more, further
 	q, err := l.Prune(t.Context(), keep(30))
 	if err != nil || q.Segments == 0 || q.First <= p.First {
 		t.Fatalf("%+v %v", q, err)
 	}
 	shut(t, l)
-	mustVerify(t, o)
+	mustReport(t, o)
 }
 
 func TestNothingIsPrunedThatMustStay(t *testing.T) {
@@ -118,7 +144,7 @@ func TestNothingIsPrunedThatMustStay(t *testing.T) {
 		t.Fatalf("%+v %v: the segment that is written stays, and only it", p, err)
 	}
 	shut(t, l)
-	mustVerify(t, o)
+	mustReport(t, o)
 }
 
 func TestALogThatIsNotWholeIsNotPruned(t *testing.T) {
@@ -152,6 +178,7 @@ func TestAPrunedLogWithoutItsBaseIsRefused(t *testing.T) {
 	if err != nil || p.Segments == 0 {
 		t.Fatal(p, err)
 	}
+	signed := signedHeads(t, l)
 	shut(t, l)
 	snapshot, err := os.ReadFile(snapshotFile(o))
 	if err != nil {
@@ -178,7 +205,7 @@ func TestAPrunedLogWithoutItsBaseIsRefused(t *testing.T) {
 			dir := t.TempDir()
 			copyTree(t, filepath.Dir(o.Dir), dir)
 			c := options(dir)
-			c.SegmentBytes = o.SegmentBytes
+			c.SegmentBytes, c.Signed = o.SegmentBytes, signed
 			if err := os.WriteFile(c.Dir+"/_wal/base", spoiled, 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -186,12 +213,12 @@ func TestAPrunedLogWithoutItsBaseIsRefused(t *testing.T) {
 				remove(t, c.Dir+"/_wal/base")
 			}
 			// Only k_0 can check a MAC of an epoch before the running key's.
-			if l, err := openLog(t.Context(), c); err == nil && name == "MAC of a chain" {
+			if l, err := wal.Open(t.Context(), c); err == nil && name == "MAC of a chain" {
 				shut(t, l)
 			} else if !errors.Is(err, wal.ErrCorrupt) {
 				t.Fatal("it opens:", err)
 			}
-			if _, err := verify(t, c); !errors.Is(err, wal.ErrCorrupt) {
+			if _, err := prunedReport(t, c); !errors.Is(err, wal.ErrCorrupt) {
 				t.Fatal("it verifies:", err)
 			}
 		})
@@ -205,7 +232,7 @@ func TestAnAuditorWithoutKeysIsToldThatNobodyVouchesForTheBase(t *testing.T) {
 		t.Fatal(err)
 	}
 	shut(t, l)
-	rep, err := publish.Verify(t.Context(), o.Dir, publish.VerifyOptions{})
+	rep, err := wal.Verify(t.Context(), o.Dir, wal.VerifyOptions{})
 	if err != nil || rep.BaseSigned || !strings.Contains(strings.Join(rep.Notes, "\n"), "base of the pruned log") {
 		t.Fatalf("%+v %v", rep, err)
 	}
@@ -234,14 +261,14 @@ func TestPruningSurvivesEveryFaultAndEveryDeath(t *testing.T) {
 				copyTree(t, filepath.Dir(o.Dir), dir) // killed
 				finish(t, l, size)
 				shut(t, l)
-				mustVerify(t, o)
+				mustReport(t, o)
 				c := options(dir)
 				c.SegmentBytes, c.CheckFirst = o.SegmentBytes, -1
-				l = open(t, c)
+				l = reopen(t, c)
 				l.WaitAudit()
 				finish(t, l, size+1) // the open call is settled
 				shut(t, l)
-				mustVerify(t, c)
+				mustReport(t, c)
 			}
 		}
 	}

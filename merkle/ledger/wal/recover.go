@@ -27,11 +27,11 @@ func (l *Log) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if l.gen, err = readGeneration(o.FS, o.Dir, l.signer.Public.Key); err != nil {
+	if l.gen, err = readGeneration(o.FS, o.Dir, l.keys()...); err != nil {
 		return err
 	}
 	boot = max(boot, l.gen.Boot)
-	base, err := readBase(o.FS, o.Dir, o.Instance, l.signer.Public.Key)
+	base, err := readBase(o.FS, o.Dir, o.Instance, l.keys()...)
 	if err != nil {
 		return err
 	}

@@ -74,6 +74,7 @@ type replay struct {
 	cutLast    bool                                                                   // damage that only the last batch shows is taken as an interrupted write
 	record     func(f *frame, r *ledger.Record, at place) error                       // may be nil
 	each       func(tenant string, index uint64, leaf []byte, hash merkle.Hash) error // in place of record, for who needs no record
+	workers    int                                                                    // that read ahead; 0: none
 	skim       ledger.Skimmer
 	progress   func(bytes int64)                         // may be nil
 	pace       func(ctx context.Context, records uint64) // may be nil; called every few records
@@ -385,6 +386,11 @@ func (r *replay) frames(ctx context.Context, w *window, number uint64) error {
 		at := r.until.tail().at
 		stop = &at
 	}
+	var ready *feed
+	if r.workers > 0 && r.record == nil {
+		ready = newFeed(ctx, w, number, r.tail.at.off, r.workers)
+		defer ready.stop()
+	}
 	for n := 0; ; n++ {
 		off := r.tail.at.off
 		if n%64 == 0 {
@@ -392,8 +398,21 @@ func (r *replay) frames(ctx context.Context, w *window, number uint64) error {
 				return err
 			}
 		}
+		if r.meets != nil {
+			if err := r.meet(); err != nil {
+				return err
+			}
+		}
 		if stop != nil && number == stop.segment && off >= stop.off {
 			return nil
+		}
+		at := place{number, off}
+		if p := ready.next(off); p != nil {
+			if err := r.link(&p.f, &p.rec, p.leaf, at, &key, known); err != nil {
+				return err
+			}
+			r.tail.at.off += int64(len(p.raw))
+			continue
 		}
 		f, size, err := frameAt(w, off, seed)
 		switch {
@@ -407,15 +426,10 @@ func (r *replay) frames(ctx context.Context, w *window, number uint64) error {
 		default:
 			return fmt.Errorf("read segment %d: %w", number, err)
 		}
-		if err := r.frame(&f, place{number, off}, &key, known); err != nil {
+		if err := r.frame(&f, at, &key, known); err != nil {
 			return err
 		}
 		r.tail.at.off += int64(size)
-		if r.meets != nil {
-			if err := r.meet(); err != nil {
-				return err
-			}
-		}
 	}
 }
 
@@ -489,26 +503,28 @@ func validAfter(w *window, off int64, seed uint32) (found, batch bool, err error
 	return found, batch, nil
 }
 
-// frame checks one frame against its chain and takes it up.
+// frame reads one frame and takes it up.
 func (r *replay) frame(f *frame, at place, key *chainKey, known bool) error {
-	bad := &CorruptError{Segment: at.segment, Offset: at.off, Seq: f.seq}
 	rec, err := r.parse(f.leaf)
 	if err != nil {
-		bad.Reason = err.Error()
-		return bad
+		return &CorruptError{Segment: at.segment, Offset: at.off, Seq: f.seq, Reason: err.Error()}
 	}
-	bad.Tenant = rec.Tenant
+	return r.link(f, rec, merkle.LeafHash(f.leaf), at, key, known)
+}
+
+// link checks one frame against its chain and takes it up.
+func (r *replay) link(f *frame, rec *ledger.Record, leaf merkle.Hash, at place, key *chainKey, known bool) error {
+	bad := func(reason string) error {
+		return &CorruptError{Segment: at.segment, Offset: at.off, Tenant: rec.Tenant, Seq: f.seq, Reason: reason}
+	}
 	c, reason := r.chainOf(f, rec)
 	if c == nil {
-		bad.Reason = reason
-		return bad
+		return bad(reason)
 	}
-	leaf := merkle.LeafHash(f.leaf)
 	if known {
 		c.seal(key, &leaf)
 		if [macBytes]byte(f.mac) != c.mac {
-			bad.Reason = "chain MAC does not match"
-			return bad
+			return bad("chain MAC does not match")
 		}
 	} else {
 		r.unchecked++
@@ -521,8 +537,7 @@ func (r *replay) frame(f *frame, at place, key *chainKey, known bool) error {
 		case r.differs != nil:
 			r.differs(c)
 		default:
-			bad.Reason = "tree differs from the signed checkpoint"
-			return bad
+			return bad("tree differs from the signed checkpoint")
 		}
 		c.pinned = nil
 	}
@@ -565,7 +580,7 @@ func (r *replay) take(c *chain, f *frame, rec *ledger.Record) {
 func (r *replay) chainOf(f *frame, rec *ledger.Record) (*chain, string) {
 	n := uint32(len(r.chains))
 	switch {
-	case f.tenant > n || n >= maxTenants:
+	case f.tenant > n || f.tenant >= maxTenants:
 		return nil, fmt.Sprintf("tenant number %d was never introduced", f.tenant)
 	case rec.Instance != r.instance:
 		return nil, fmt.Sprintf("record is of instance %q", rec.Instance)

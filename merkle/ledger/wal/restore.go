@@ -2,6 +2,7 @@ package wal
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -136,16 +137,21 @@ func (a *assessment) goBack(end uint64) error {
 	return nil
 }
 
+// trusted are the keys that states of the log may be signed with.
+func (a *assessment) trusted(key ledger.VerifierKey) []ed25519.PublicKey {
+	return append([]ed25519.PublicKey{key.Key}, a.o.Retired...)
+}
+
 func (a *assessment) read(ctx context.Context, key ledger.VerifierKey) error {
 	o := a.o
 	boot, err := readBoot(o.FS, o.Dir)
 	if err != nil {
 		return err
 	}
-	if a.generation, err = ReadGeneration(o.FS, o.Dir, key.Key); err != nil {
+	if a.generation, err = ReadGeneration(o.FS, o.Dir, a.trusted(key)...); err != nil {
 		return err
 	}
-	base, err := readBase(o.FS, o.Dir, o.Instance, key.Key)
+	base, err := readBase(o.FS, o.Dir, o.Instance, a.trusted(key)...)
 	if err != nil {
 		return err
 	}
@@ -185,7 +191,7 @@ func (a *assessment) pins(key ledger.VerifierKey) (map[string]ledger.Checkpoint,
 		pins[tenant] = cp
 		a.generation = max(a.generation, generationOf(cp.Origin, a.o.Instance))
 	}
-	snap, err := readState(a.o.FS, snapshotName(a.o.Dir), stateSnapshot, key.Key)
+	snap, err := readState(a.o.FS, snapshotName(a.o.Dir), stateSnapshot, a.trusted(key)...)
 	if err != nil || snap.instance != a.o.Instance {
 		return pins, nil
 	}

@@ -136,7 +136,7 @@ func (s *saver) take(chains map[string]*chain) {
 
 // readSnapshot reads the stored state. One that cannot be believed, or that says nothing, comes as nil and the reason.
 func (l *Log) readSnapshot(boot uint64) (*state, error) {
-	s, err := readState(l.opt.FS, snapshotName(l.opt.Dir), stateSnapshot, l.signer.Public.Key)
+	s, err := readState(l.opt.FS, snapshotName(l.opt.Dir), stateSnapshot, l.keys()...)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, errors.New("no state is stored")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -100,7 +101,7 @@ func Verify(ctx context.Context, dir string, o VerifyOptions) (Report, error) {
 		return Report{}, fmt.Errorf("verify ledger: %w", err)
 	}
 	calls := openCalls{}
-	r := &replay{fs: o.FS, dir: dir, first: base.first(), progress: o.Progress, uses: calls}
+	r := &replay{fs: o.FS, dir: dir, first: base.first(), progress: o.Progress, uses: calls, workers: runtime.GOMAXPROCS(0)}
 	if base != nil {
 		r.instance = base.instance
 	}

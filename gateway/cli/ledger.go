@@ -24,6 +24,12 @@ type ledgerCmd struct {
 
 	Restore ledgerRestoreCmd `cmd:"" help:"Let a ledger that was put back from a backup go on, openly (offline)."`
 	Witness ledgerWitnessCmd `cmd:"" help:"Show who cosigns the ledger's checkpoints, and ask them now (control port)."`
+
+	Sinks   ledgerSinksCmd   `cmd:"" help:"Show the receivers of ledger events and how far each is behind (control port)."`
+	Hold    ledgerHoldCmd    `cmd:"" help:"Put the organisation under legal hold, or show the hold (control port)."`
+	Release ledgerReleaseCmd `cmd:"" help:"End the legal hold (control port)."`
+	Prune   ledgerPruneCmd   `cmd:"" help:"Give up records that are kept no longer (control port)."`
+	Erase   ledgerEraseCmd   `cmd:"" help:"Destroy the key of what is sealed about a person or an agent (control port)."`
 }
 
 type ledgerVerifyCmd struct {

@@ -37,6 +37,8 @@ type Deps struct {
 	Exports    Exports
 	Subjects   Subjects
 	Witness    Witness
+	Sinks      Sinks     // nil: there are none
+	Retention  Retention // nil: everything is kept
 	Bundles    Bundles
 	Vault      Vault
 	Strangers  Strangers
@@ -93,6 +95,12 @@ func New(cfg Config, deps Deps) (*API, error) {
 	}
 	if deps.Approvals == nil {
 		deps.Approvals = noApprovals{}
+	}
+	if deps.Sinks == nil {
+		deps.Sinks = noSinks{}
+	}
+	if deps.Retention == nil {
+		deps.Retention = noRetention{}
 	}
 	if deps.Witness == nil {
 		deps.Witness = noWitness{}

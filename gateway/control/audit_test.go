@@ -262,7 +262,7 @@ func TestWhatTheLedgerCannotAnswerIsSaid(t *testing.T) {
 	}
 	w.call("GET", auditPath, w.viewer, "").refused(t, http.StatusBadRequest, "cursor_invalid")
 	a := w.call("GET", auditPath+"/3", w.viewer, "")
-	a.refused(t, http.StatusNotFound, "not_found")
+	a.refused(t, http.StatusGone, "pruned")
 	if detail, _ := a.problem()["detail"].(string); !strings.Contains(detail, "no more") {
 		t.Error(a.body)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/gatewright/gatewright/gateway/identity/device"
 	"github.com/gatewright/gatewright/gateway/identity/vault"
 	"github.com/gatewright/gatewright/gateway/plans"
+	"github.com/gatewright/gatewright/gateway/retention"
 	"github.com/gatewright/gatewright/gateway/terms"
 	"github.com/gatewright/gatewright/gateway/usage"
 	"github.com/gatewright/gatewright/merkle/ledger/absence"
@@ -60,7 +61,12 @@ var faults = []struct {
 	{device.ErrUnknown, http.StatusNotFound, "not_found", "there is no such thing in this organisation", ""},
 	{device.ErrExpired, http.StatusConflict, "inactive", "the code has expired", "let the program ask again"},
 	{device.ErrDecided, http.StatusConflict, "inactive", "the sign-in is decided already", "let the program ask again"},
-	{wal.ErrPruned, http.StatusNotFound, "not_found", "the record is kept no more", ""},
+	{wal.ErrPruned, http.StatusGone, "pruned", "the record is kept no more", "the ledger's prune records say since when and why; proofs that were given still verify"},
+	{retention.ErrHeld, http.StatusConflict, "held", "the organisation is under legal hold", "release it first, if the law allows"},
+	{retention.ErrNotHeld, http.StatusNotFound, "not_found", "there is no legal hold", ""},
+	{retention.ErrUnknown, http.StatusNotFound, "not_found", "there is no such thing in this organisation", ""},
+	{retention.ErrPolicy, http.StatusConflict, "retention_refused", "the configured retention does not allow it", "ledger.retention in the configuration says how long records are kept; 0s is for ever"},
+	{retention.ErrInvalid, http.StatusUnprocessableEntity, "request_invalid", "", "compare the request with /openapi.json"},
 	{export.ErrLimit, http.StatusUnprocessableEntity, "limit_reached", "", "narrow the filter, or export range after range: from and to"},
 	{export.ErrOptions, http.StatusUnprocessableEntity, "request_invalid", "", "compare the request with /openapi.json"},
 	{absence.ErrQuestion, http.StatusUnprocessableEntity, "request_invalid", "", "compare the request with /openapi.json"},

@@ -52,6 +52,8 @@ func (a *API) mount() error {
 	m.revocations()
 	m.bundles()
 	m.records()
+	m.retention()
+	m.sinks()
 	m.exports()
 	m.audit()
 	m.witnesses()

@@ -83,7 +83,7 @@ var bodies = map[string]string{
 	"create-user": goodUser, "set-user-role": `{"role":"Viewer"}`, "set-user-status": `{"status":"suspended"}`, "set-agent-owner": `{"owner":"USER"}`, "create-management-key": `{"name":"k"}`,
 	"create-agent": `{"name":"new"}`, "set-agent-status": `{"status":"active"}`, "rotate-agent-key": `{"public_key":"PUBLIC"}`,
 	"approve-device-code": `{"agent":"AGENT"}`, "create-key": `{"agent":"AGENT","name":"k"}`, "add-server": `{"name":"new","url":"https://mcp.example/mcp"}`, "update-server": `{"url":"https://mcp.example/other"}`, "put-secret": `{"value":"x"}`,
-	"set-plan-state": `{"state":"revoked","reason":"test"}`, "approve-call": `{"reason":"test"}`, "reject-call": `{"reason":"test"}`, "reject-proposal": `{"reason":"test"}`, "export-records": `{"format":"csv"}`, "prove-absence": `{"agent":"AGENT"}`, "revoke": `{"kind":"agent","id":"AGENT","reason":"test"}`,
+	"set-plan-state": `{"state":"revoked","reason":"test"}`, "approve-call": `{"reason":"test"}`, "reject-call": `{"reason":"test"}`, "reject-proposal": `{"reason":"test"}`, "export-records": `{"format":"csv"}`, "prove-absence": `{"agent":"AGENT"}`, "hold-ledger": `{"reason":"case 12"}`, "release-ledger": `{"reason":"over"}`, "prune-ledger": `{"dry_run":true}`, "erase-subject": `{"subject":"AGENT","reason":"asked","confirm":"AGENT"}`, "revoke": `{"kind":"agent","id":"AGENT","reason":"test"}`,
 }
 
 func freshPublicKey() string {

@@ -24,6 +24,7 @@ import (
 	"github.com/gatewright/gatewright/gateway/identity/vault"
 	"github.com/gatewright/gatewright/gateway/pipeline"
 	"github.com/gatewright/gatewright/gateway/plans"
+	"github.com/gatewright/gatewright/gateway/retention"
 	"github.com/gatewright/gatewright/gateway/terms"
 	"github.com/gatewright/gatewright/gateway/usage"
 	"github.com/gatewright/gatewright/store"
@@ -46,6 +47,8 @@ type world struct {
 	witness   control.Witness // nil: there is none
 	t         testing.TB
 	exports   control.Exports
+	keeper    *keeper
+	sinks     sinkList
 	api       *control.API
 	directory *identity.Directory
 	log       *memoryLog
@@ -100,6 +103,7 @@ func newWorldOver(t testing.TB, kept store.Store) *world {
 	w.newTerms(kept)
 	w.witness = &peers{}
 	w.exports = newShelf(t)
+	w.keeper = &keeper{w: w, holds: map[string]retention.Hold{}}
 	w.rebuild(w.log)
 	return w
 }
@@ -118,7 +122,7 @@ func (w *world) rebuild(log control.Ledger) {
 	}
 	var err error
 	w.api, err = control.New(cfg, control.Deps{
-		Directory: w.directory, Catalogue: w.catalogue, Connectors: w.processes, Plans: w.plans, Approvals: w.approvals, Devices: w.desk, Terms: w.terms, Usage: w.usage, Ledger: log, Exports: w.exports, Subjects: w.vault, Witness: w.witness, Bundles: w.bundles, Vault: w.vault,
+		Directory: w.directory, Catalogue: w.catalogue, Connectors: w.processes, Plans: w.plans, Approvals: w.approvals, Devices: w.desk, Terms: w.terms, Usage: w.usage, Ledger: log, Exports: w.exports, Subjects: w.vault, Witness: w.witness, Retention: w.keeper, Sinks: w.sinks, Bundles: w.bundles, Vault: w.vault,
 		Strangers: w.strangers, Ready: ready, Now: w.clock.now, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(&locked{w: w.slog}, nil)),
 	})
 	w.must(err)

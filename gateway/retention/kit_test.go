@@ -53,7 +53,7 @@ type tiles struct {
 
 func (p *tiles) Checkpoint(tenant string) ([]byte, error) { return p.w.book.Checkpoint(tenant) }
 
-func (p *tiles) Prune(tenant string, least uint64) error {
+func (p *tiles) PruneTiles(ctx context.Context, tenant string, least uint64) error {
 	if len(p.w.records(tenant, ledger.Prune)) == 0 {
 		p.w.t.Error("tiles are deleted and no record says so")
 	}
@@ -61,7 +61,7 @@ func (p *tiles) Prune(tenant string, least uint64) error {
 		return p.err
 	}
 	p.least[tenant] = least
-	return nil
+	return p.w.book.PruneTiles(ctx, tenant, least)
 }
 
 func newWorld(t *testing.T) *world {

@@ -263,7 +263,7 @@ func (k *Keeper) giveUp(ctx context.Context, p *Part) error {
 		return err
 	}
 	k.deps.Log.Keep(p.Tenant, row.First)
-	return k.deps.Tiles.Prune(p.Tenant, row.First)
+	return k.deps.Tiles.PruneTiles(ctx, p.Tenant, row.First)
 }
 
 // floors is from where on the log must keep each tenant's records: all of a tenant under hold.

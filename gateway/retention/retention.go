@@ -54,10 +54,10 @@ type History interface {
 
 var _ Log = (*wal.Log)(nil)
 
-// Tiles is what is published of the log. Prune gives up the entries of a tenant below an index; it can be repeated.
+// Tiles is what is published of the log. PruneTiles gives up the entries of a tenant below an index; it can be repeated.
 type Tiles interface {
 	Checkpoint(tenant string) ([]byte, error)
-	Prune(tenant string, least uint64) error
+	PruneTiles(ctx context.Context, tenant string, least uint64) error
 }
 
 // Vault holds the keys that what concerns a person is sealed under.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/gatewright/gatewright/gateway/control"
@@ -212,6 +213,7 @@ func (g *Gateway) buildControl(context.Context) error {
 		return err
 	}
 	g.control, err = control.New(cc, control.Deps{
+		Sinks: g.sinks, Retention: g.keeper,
 		Exports: exports{g.ledger, g.published, signer}, Subjects: g.vault,
 		Directory: directory{g.people, g.bundles}, Catalogue: serverList{g.tools, g.client}, Plans: g.plans, Approvals: g.approvals, Terms: g.terms, Usage: g.usage, Devices: g.devices, Ledger: publish.Book{Log: g.ledger, Publisher: g.published}, Witness: g.witness, Bundles: g.bundles, Vault: g.vault,
 		Connectors: connectorList{g.connectors}, Strangers: g.strange, Gauges: g.gauges(), Ready: g.ready, Now: g.o.Now, Rand: g.o.Rand, Log: g.o.Log,
@@ -235,7 +237,7 @@ func (g *Gateway) gauges() []control.Gauge {
 	gauge := func(name, help string, value func() int) control.Gauge {
 		return control.Gauge{Name: "gatewright_" + name, Help: help, Value: func() float64 { return float64(value()) }}
 	}
-	return []control.Gauge{
+	return slices.Concat(g.sinkGauges(), g.retentionGauges(), []control.Gauge{
 		counter("line_admitted", "Calls let out.", line.Admitted.Load),
 		counter("line_settled", "Calls whose outcome is on record.", line.Settled.Load),
 		counter("line_refused", "Calls of known callers refused.", line.Refused.Load),
@@ -249,5 +251,5 @@ func (g *Gateway) gauges() []control.Gauge {
 		gauge("ledger_open_calls", "Calls admitted and not settled.", func() int { return g.ledger.Stats().Open }),
 		gauge("plans", "Plans kept.", func() int { return g.plans.Stats().Plans }),
 		gauge("plans_active", "Plans that may be worked on.", func() int { return g.plans.Stats().Active }),
-	}
+	})
 }

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -29,6 +30,8 @@ import (
 	"github.com/gatewright/gatewright/gateway/pipeline"
 	"github.com/gatewright/gatewright/gateway/plans"
 	"github.com/gatewright/gatewright/gateway/proxy"
+	"github.com/gatewright/gatewright/gateway/retention"
+	"github.com/gatewright/gatewright/gateway/sinks"
 	"github.com/gatewright/gatewright/gateway/stages"
 	"github.com/gatewright/gatewright/gateway/terms"
 	"github.com/gatewright/gatewright/gateway/upstream"
@@ -63,6 +66,9 @@ type Gateway struct {
 	tools     *catalogue.Catalogue
 	plans     *plans.Register
 	unfollow  func() // ends the register's following
+	sinks     *sinks.Set
+	keeper    *retention.Keeper
+	pulse     pulse
 	client    *upstream.Client
 	bundles   *bundles
 	keys      *keys
@@ -107,14 +113,14 @@ func Run(ctx context.Context, o Options) error {
 // Start builds a gateway up to its open ports without serving them yet. Whatever fails, what was opened before is
 // closed again.
 func Start(ctx context.Context, o Options) (*Gateway, error) {
-	g := &Gateway{o: o}
+	g := &Gateway{o: o, pulse: pulse{since: o.Now(), said: map[string]uint64{}}}
 	steps := []struct {
 		what string
 		do   func(context.Context) error
 	}{
 		{"data folder", g.openData}, {"keys", g.openKeys}, {"certificates", g.loadCertificates},
 		{"store", g.openStore}, {"ports", g.openPorts},
-		{"identity", g.openIdentity}, {"logins", g.openLogins}, {"witness", g.openWitness}, {"ledger and plans", g.openLedger}, {"approvals and terms", g.openApprovals}, {"connectors", g.openConnectors}, {"catalogue", g.openCatalogue},
+		{"identity", g.openIdentity}, {"logins", g.openLogins}, {"witness", g.openWitness}, {"ledger and plans", g.openLedger}, {"retention", g.openRetention}, {"sinks", g.openSinks}, {"approvals and terms", g.openApprovals}, {"connectors", g.openConnectors}, {"catalogue", g.openCatalogue},
 		{"policies", g.openPolicies}, {"filters", g.openFilters}, {"line", g.buildLine}, {"control", g.buildControl}, {"first tenant", g.firstTenant},
 	}
 	for _, s := range steps {
@@ -164,6 +170,8 @@ func scheme(cert string) string {
 // Serve answers both ports until ctx ends, and then lets running calls finish.
 func (g *Gateway) Serve(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
+	var behind sync.WaitGroup // what works on the ledger
+	defer behind.Wait()
 	defer stop()
 	failed := make(chan error, 2)
 	var err error
@@ -181,6 +189,8 @@ func (g *Gateway) Serve(ctx context.Context) error {
 	}()
 	go g.housekeeping(ctx)
 	go g.refreshing(ctx)
+	behind.Go(func() { g.beating(ctx) })
+	behind.Go(func() { g.keeper.Run(ctx) })
 	select {
 	case err = <-failed:
 	case <-ctx.Done():
@@ -260,6 +270,9 @@ func (g *Gateway) Close() error {
 	errs = append(errs, within(closeGrace, g.connectors.stop))
 	if g.client != nil {
 		g.client.Close()
+	}
+	if g.sinks != nil {
+		errs = append(errs, within(closeGrace, g.sinks.Close))
 	}
 	if g.unfollow != nil {
 		g.unfollow()

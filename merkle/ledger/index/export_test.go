@@ -17,3 +17,11 @@ func Summed(b []byte) []byte {
 	le.PutUint32(b[whole-sumBytes:], crc32.Checksum(b[:whole-sumBytes], castagnoli))
 	return b
 }
+
+// Places of a file's parts from its end, given its rows: the lists, and the first block's agents and kinds.
+func ListsAt(b []byte, rows int) int  { return BlocksAt(b, rows) - 4*rows }
+func AgentsAt(b []byte, rows int) int { return BlocksAt(b, rows) + colAgent.at() }
+func KindsAt(b []byte, rows int) int  { return BlocksAt(b, rows) + colKind.at() }
+func BlocksAt(b []byte, rows int) int {
+	return len(b) - (rows+blockRows-1)/blockRows*blockBytes
+}

@@ -128,6 +128,36 @@ func TestEveryByteOfAnIndexFileIsCovered(t *testing.T) {
 	}
 }
 
+// A sum is right in a file that somebody made on purpose.
+func TestAFileThatLeadsOutOfItsBoundsIsRefused(t *testing.T) {
+	const n = 300
+	good := file(t, 3, n)
+	for name, at := range map[string]int{
+		"an agent's code": index.AgentsAt(good, n), "a kind's code": index.KindsAt(good, n), "a row": index.ListsAt(good, n),
+	} {
+		b := append([]byte(nil), good...)
+		b[at], b[at+1] = 0xfe, 0xfe
+		if _, _, err := index.Decode(index.Summed(b)); !errors.Is(err, index.ErrDamaged) {
+			t.Error(name, "is out of bounds:", err)
+		}
+	}
+	b := append([]byte(nil), good...)
+	copy(b[index.ListsAt(b, n)+4:], b[index.ListsAt(b, n):][:4])
+	if _, _, err := index.Decode(index.Summed(b)); !errors.Is(err, index.ErrDamaged) {
+		t.Error("a row is there twice:", err)
+	}
+	for at := 64; at < 96; at++ { // what it says of its own sizes
+		b := append([]byte(nil), good...)
+		b[at] ^= 0x40
+		if _, h, err := index.Decode(index.Summed(b)); err == nil && (at < 68 || at >= 72) {
+			t.Error("size at", at, "is believed:", h)
+		}
+	}
+	if _, _, err := index.Decode(index.Summed(good)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestARecordThatCannotBeNextIsNotTaken(t *testing.T) {
 	rows := someRows(5)
 	b := build(t, 0, rows)

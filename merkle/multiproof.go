@@ -3,6 +3,7 @@ package merkle
 import (
 	"errors"
 	"math/bits"
+	"slices"
 )
 
 // A multiproof shows in one computation that a set of leaves stands in a tree: it holds the hash of every largest
@@ -187,8 +188,8 @@ func (r *Rooter) edge() (Hash, error) {
 		r.err = err
 		return Hash{}, err
 	}
-	for i := len(r.front.nodes) - 1; i >= 0; i-- {
-		h = NodeHash(r.front.nodes[i], h)
+	for _, left := range slices.Backward(r.front.nodes) {
+		h = NodeHash(left, h)
 	}
 	return h, nil
 }

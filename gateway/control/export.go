@@ -66,10 +66,10 @@ type exportFilter struct {
 
 type exportIn struct {
 	Body struct {
-		Format  string       `json:"format" enum:"jsonl,csv,pdf,ai-identity" doc:"what stands beside the records themselves"`
-		Filter  exportFilter `json:"filter,omitempty" doc:"which records; all that is given must hold"`
-		Limit   int          `json:"limit,omitempty" minimum:"1" maximum:"10000000" doc:"refuse when more records match; absent: 1000000"`
-		Subject string       `json:"subject,omitempty" maxLength:"64" doc:"a person's or an agent's id: all records about it, with what is sealed beside them opened, as far as it is the subject's own; Admins only"`
+		Format  string        `json:"format" enum:"jsonl,csv,pdf,ai-identity" doc:"what stands beside the records themselves"`
+		Filter  *exportFilter `json:"filter,omitempty" doc:"which records; all that is given must hold"`
+		Limit   int           `json:"limit,omitempty" minimum:"1" maximum:"10000000" doc:"refuse when more records match; absent: 1000000"`
+		Subject string        `json:"subject,omitempty" maxLength:"64" doc:"a person's or an agent's id: all records about it, with what is sealed beside them opened, as far as it is the subject's own; Admins only"`
 	}
 }
 
@@ -97,6 +97,9 @@ func (m *mounting) exports() {
 func (a *API) export(ctx context.Context, c *call, in *exportIn) (*flow, error) {
 	b := &in.Body
 	f := b.Filter
+	if f == nil {
+		f = &exportFilter{}
+	}
 	o := export.Options{
 		Tenant: c.caller.Tenant(), Format: export.Format(b.Format), Limit: b.Limit, Now: a.deps.Now(), Signers: a.deps.Exports.Signers(),
 		By: export.Requester{User: c.caller.User(), Key: c.caller.KeyID(), Record: c.id},

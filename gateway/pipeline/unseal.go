@@ -9,7 +9,7 @@ import (
 	"github.com/gatewright/gatewright/merkle/ledger"
 )
 
-// ErrSealed: what lies beside a record does not open under this key.
+// ErrSealed says that what lies beside a record does not open under this key.
 var ErrSealed = errors.New("what is sealed beside the record does not open")
 
 // SubjectOf is whose key the bytes beside a record are sealed under: the person the call was made for, or else the agent.

@@ -46,7 +46,7 @@ const (
 var (
 	// ErrProof is a proof that is malformed, was changed, or that no pinned key vouches for.
 	ErrProof = errors.New("absence proof does not verify")
-	// ErrQuestion: there is nothing to prove.
+	// ErrQuestion says that there is nothing to prove.
 	ErrQuestion = errors.New("absence question is not valid")
 )
 

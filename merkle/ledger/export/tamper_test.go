@@ -321,7 +321,7 @@ func TestCellsThatASpreadsheetWouldComputeAreTexts(t *testing.T) {
 	if got := rows[len(dangerous)+2][detail]; got != "ünï ☃ 1+1=2" {
 		t.Errorf("a harmless cell became %q", got)
 	}
-	for _, row := range bytes.Split(bytes.TrimSuffix(table, []byte("\r\n")), []byte("\"\r\n\"")) {
+	for row := range bytes.SplitSeq(bytes.TrimSuffix(table, []byte("\r\n")), []byte("\"\r\n\"")) {
 		if bytes.Contains(row, []byte(",,")) {
 			t.Errorf("a cell without quotes in %q", row)
 		}

@@ -2,11 +2,15 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"strings"
 
+	"github.com/gatewright/gatewright/gateway/control"
 	"github.com/gatewright/gatewright/merkle/ledger/publish"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
+	"github.com/gatewright/gatewright/store"
 )
 
 // openLedger opens the ledger and, on it, the register of plans, which follows the ledger.
@@ -30,7 +34,7 @@ func (g *Gateway) openLedger(ctx context.Context) error {
 		ChainKeyFile: g.dir.Join("keys", "ledger.chain"), RootKeyFile: g.dir.Join("keys", "ledger.k0"),
 		WrapKey: wrap, UnwrapKey: unwrap,
 		Now: g.o.Now, Rand: g.o.Rand,
-	})
+	}, g.publishing)
 	if err != nil {
 		return err
 	}
@@ -42,6 +46,66 @@ func (g *Gateway) openLedger(ctx context.Context) error {
 		return err
 	}
 	return g.publishKey()
+}
+
+// publishing adds what the ledger's checkpoints need beside the log: witnesses, and a second place.
+func (g *Gateway) publishing(o *publish.Options) {
+	o.Cosign, o.Kept = g.cosigner(), keptNote{g.store}
+	o.Check = func(ctx context.Context, p *publish.Publisher) error { return g.checkStart(ctx, p) }
+}
+
+// keptNote keeps the latest checkpoint of the ledger in the store, apart from the ledger's folder: when that folder alone
+// is put back to an earlier state, the next start notices.
+type keptNote struct{ store store.Store }
+
+// Where the note lies in the store, among the rows of the gateway itself.
+const (
+	keptTable = "ledger_checkpoint"
+	keptKey   = "latest"
+)
+
+// Get implements publish.Kept.
+func (k keptNote) Get(ctx context.Context) (note []byte, err error) {
+	err = k.store.View(ctx, store.Instance, func(tx store.Txn) error {
+		v, err := tx.Get(keptTable, keptKey)
+		note = v.Data
+		return err
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	return note, err
+}
+
+// Put implements publish.Kept.
+func (k keptNote) Put(ctx context.Context, note []byte) error {
+	return k.store.Update(ctx, store.Instance, func(tx store.Txn) error {
+		_, err := tx.Put(keptTable, keptKey, note, store.AnyVersion)
+		return err
+	})
+}
+
+// publishGauges is how publishing stands.
+func (g *Gateway) publishGauges() []control.Gauge {
+	gauge := func(name, help string, value func(publish.Stats) float64) control.Gauge {
+		return control.Gauge{
+			Name: "gatewright_ledger_" + name, Help: help, Counter: strings.HasSuffix(name, "_total"),
+			Value: func() float64 { return value(g.published.Publishing()) },
+		}
+	}
+	return []control.Gauge{
+		gauge("tenants_behind", "Ledgers whose tiles were not ready for the last checkpoint.", func(s publish.Stats) float64 { return float64(s.Behind) }),
+		gauge("tiles_rebuilt_total", "Ledgers whose tiles were made again, missing or damaged.", func(s publish.Stats) float64 { return float64(s.Rebuilt) }),
+		gauge("published_seconds", "When everything was last published, in seconds since 1970; 0: never.", func(s publish.Stats) float64 {
+			if s.Last.IsZero() {
+				return 0
+			}
+			return float64(s.Last.UnixMilli()) / 1000
+		}),
+		gauge("checkpoints", "Entries of the published log of checkpoints.", func(s publish.Stats) float64 { return float64(s.Size) }),
+		gauge("checkpoints_cosigned", "Of them, those that witnesses cosigned.", func(s publish.Stats) float64 { return float64(s.Cosigned) }),
+		gauge("cosignatures_total", "Cosignatures of witnesses.", func(s publish.Stats) float64 { return float64(s.Cosignatures) }),
+	}
 }
 
 // ledgerThere refuses a used data folder whose ledger is gone: an empty one in its place would hide that.

@@ -287,6 +287,9 @@ func (g *Gateway) Close() error {
 	if g.ledger != nil {
 		errs = append(errs, within(closeGrace, g.ledger.Close))
 	}
+	if g.published != nil {
+		errs = append(errs, within(closeGrace, g.published.Close))
+	}
 	g.witness.close()
 	for _, ln := range []net.Listener{g.data, g.admin} {
 		if ln != nil {

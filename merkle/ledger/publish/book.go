@@ -40,6 +40,11 @@ func OpenBook(ctx context.Context, o wal.Options, more ...func(*Options)) (Book,
 	if err != nil {
 		return Book{}, err
 	}
+	if po.Check != nil {
+		if err := po.Check(ctx, p); err != nil {
+			return Book{}, errors.Join(err, p.Close(ctx))
+		}
+	}
 	o.Signed, o.Publish = p.Signed(), p.Publish
 	log, err := wal.Open(ctx, o)
 	if err != nil {

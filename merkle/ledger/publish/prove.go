@@ -276,8 +276,8 @@ func (p *Publisher) Subtrees(tenant string) (ledger.Checkpoint, merkle.Subtree, 
 	}, nil
 }
 
-// Held is what the log of checkpoints is at a start, for whoever compares it with what witnesses saw: its origin and
-// size, the roots of its beginnings, and the latest note.
+// Held is what the log of checkpoints holds, for whoever compares it with what witnesses saw: its origin and size, the
+// roots of its beginnings, and the latest note, nil when there is none.
 func (p *Publisher) Held() (origin string, size uint64, rootAt func(size uint64) (merkle.Hash, error), latest []byte) {
 	c := p.log
 	c.mu.RLock()

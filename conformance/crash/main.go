@@ -7,7 +7,7 @@
 // agents capture plans, take steps one at a time and in races, and are refused; managers make and revoke keys, agents,
 // tokens and plans; the tool behind the gateway writes each call down. The whole process group is killed at random points:
 // while it starts, in the first milliseconds after its ready line, under load, at the moment when a checkpoint or a segment
-// is made, and while it ends. After each restart every record that an answer named must be in the ledger with the
+// is made, while old records are given up, and while it ends. After each restart every record that an answer named must be in the ledger with the
 // receipt's bytes, every effect must have an admitted record before it and no step more effects than uses, every call must
 // be settled, what was revoked must be refused and what was made must work, and checkpoints must cover the very records
 // that were there before. Every so many kills the ledger is verified offline as a whole.

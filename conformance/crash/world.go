@@ -32,6 +32,7 @@ const config = `ledger {
   sync             = %q
   segment          = %q
   checkpoint_every = "100ms"
+  retention        = "1m"
   deadline         = "20s"
 }
 control {
@@ -63,6 +64,7 @@ type world struct {
 	j     *journal
 	check *checker
 
+	operator  string            // the gateway's own admin key
 	adminKeys map[string]string // that all lives of the gateway know
 	walkers   []*walker
 	managers  []*manager
@@ -139,10 +141,10 @@ func (w *world) found(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	operator := operatorKey.FindString(w.p.text)
+	w.operator = operatorKey.FindString(w.p.text)
 	var made struct{ Key struct{ Secret string } }
 	in := map[string]any{"id": other, "name": "Other", "admin": map[string]any{"name": "Other admin"}}
-	if _, err := s.manage(ctx, operator, "POST", "/api/v1/organisations", in, &made); err != nil {
+	if _, err := s.manage(ctx, w.operator, "POST", "/api/v1/organisations", in, &made); err != nil {
 		return err
 	}
 	w.adminKeys[other] = made.Key.Secret
@@ -289,8 +291,11 @@ func (w *world) underLoad(ctx context.Context, s *session) error {
 	}
 	time.Sleep(time.Duration(w.rnd.Int64N(int64(300 * time.Millisecond))))
 	switch roll := w.rnd.IntN(10); {
-	case roll < 5:
+	case roll < 3:
 		w.kinds["load"]++
+	case roll < 5:
+		w.kinds["prune"]++
+		w.prune(ctx, s)
 	case roll < 7:
 		w.kinds["checkpoint"]++
 		w.await(func() string { return stamp(filepath.Join(w.p.dir, "ledger", other, "checkpoint")) })
@@ -308,6 +313,20 @@ func (w *world) underLoad(ctx context.Context, s *session) error {
 	cancel()
 	wg.Wait()
 	return nil
+}
+
+// prune has all records given up that are older than a minute, and comes back while that is under way, or after it.
+func (w *world) prune(ctx context.Context, s *session) {
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.manage(ctx, w.operator, "POST", "/api/v1/ledger/prune", nil, nil)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		gone(ctx, w.j, "prune", err)
+	case <-time.After(time.Duration(w.rnd.Int64N(int64(200 * time.Millisecond)))):
+	}
 }
 
 // await waits for something on the disk to change, and then a moment that is random.

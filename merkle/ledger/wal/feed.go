@@ -50,13 +50,11 @@ func newFeed(ctx context.Context, w *window, number uint64, off int64, workers i
 	ctx, cancel := context.WithCancel(ctx)
 	f := &feed{jobs: make(chan *job, feedAhead), cancel: cancel}
 	work := make(chan *job, feedAhead)
-	f.wg.Add(1)
-	go func() {
-		defer f.wg.Done()
+	f.wg.Go(func() {
 		defer close(work)
 		defer close(f.jobs)
 		f.read(ctx, w, off, work)
-	}()
+	})
 	seed := frameSeed(number)
 	for range workers {
 		f.wg.Go(func() {
@@ -173,7 +171,7 @@ func (f *feed) stop() {
 		return
 	}
 	f.cancel()
-	for range f.jobs { //nolint:revive // what nobody takes any more
+	for range f.jobs { // nobody takes them any more
 	}
 	f.wg.Wait()
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/disk"
 	"github.com/gatewright/gatewright/merkle/ledger/disk/disktest"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 )
@@ -488,4 +489,44 @@ func BenchmarkStateOfUses(b *testing.B) {
 	}
 	b.ReportMetric(float64(longest.Microseconds()), "longest-us")
 	b.ReportMetric(float64(size), "bytes")
+}
+
+// Whatever byte of the segments is changed, a start from the stored state finds it: at once, or in the background.
+func TestEveryFlippedByteIsFoundByAStartFromTheStoredState(t *testing.T) {
+	base := history(t)
+	stride := 307
+	if testing.Short() {
+		stride = 2999
+	}
+	for n := range lastSegment(base) + 1 {
+		good, err := os.ReadFile(segment(base, n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := n; i < len(bytes.TrimRight(good, "\x00")); i += stride {
+			dir := t.TempDir()
+			copyTree(t, filepath.Dir(base.Dir), dir)
+			o := options(dir)
+			o.SegmentBytes, o.CheckFirst, o.FS = base.SegmentBytes, -1, lazyFS{disk.OS{}}
+			damage(t, segment(o, n), func(b []byte) { b[i] ^= 1 << (i % 8) })
+			l, err := wal.Open(t.Context(), o)
+			if err == nil {
+				l.WaitAudit()
+				err = l.Stats().Err
+				shut(t, l)
+			}
+			if !errors.Is(err, wal.ErrCorrupt) && !errors.Is(err, wal.ErrTruncated) { // the last record could be cut off
+				t.Fatalf("segment %d, byte %d: %v", n, i, err)
+			}
+		}
+	}
+}
+
+func TestTheCheckInTheBackgroundEndsWithTheLog(t *testing.T) {
+	o := history(t)
+	l := open(t, o)
+	shut(t, l) // at once: goleak sees what stays
+	if s := l.Stats(); s.Verify != nil {
+		t.Fatal(s.Verify)
+	}
 }

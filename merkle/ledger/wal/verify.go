@@ -21,7 +21,7 @@ type VerifyOptions struct {
 	Signed map[string]ledger.Checkpoint
 	// K0 is the exported first chain key, 32 bytes. Without it the chain MACs are not checked.
 	K0 []byte
-	// Progress, when set, is told the bytes read so far, some thousand records apart.
+	// Progress, when set, is told the bytes read so far, some dozen records apart.
 	Progress func(bytes int64)
 	FS       disk.FS // nil: the operating system's
 	// Keys are the pinned public keys: one of them must have signed the states that the log stored. Without them nobody

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // judge reads what the ledger says since the last time and compares it with everything that was promised since. Nobody
@@ -100,12 +101,12 @@ const sample = 5
 // standing tries what was revoked since the last time and some of the rest, and keys that must work.
 func (w *world) standing(ctx context.Context, s *session) error {
 	all, keys := w.j.standing()
-	try1 := all[w.tested:]
+	due := slices.Clone(all[w.tested:])
 	for range min(sample, w.tested) {
-		try1 = append(try1[:len(try1):len(try1)], all[w.rnd.IntN(w.tested)])
+		due = append(due, all[w.rnd.IntN(w.tested)])
 	}
 	w.tested = len(all)
-	for _, r := range try1 {
+	for _, r := range due {
 		t, err := try(ctx, s, r)
 		if err != nil {
 			return err

@@ -47,7 +47,7 @@ func capture(ctx context.Context, s *session, j *journal, tenant, key string, us
 	p := &plan{}
 	for i, u := range uses {
 		st := &step{n: j.number(), uses: u}
-		st.spend.tenant, st.spend.step = tenant, i
+		st.tenant, st.step = tenant, i
 		p.steps = append(p.steps, st)
 		drafts = append(drafts, fmt.Sprintf(`{"server":%q,"tool":%q,"args":%s,"uses":%d}`, serverName, toolName, args(st), u))
 	}
@@ -125,7 +125,7 @@ func (w *walker) again(ctx context.Context, s *session, j *journal) {
 	last := w.plan.steps[max(0, w.plan.next-3):w.plan.next]
 	for _, st := range last {
 		if st.uses == 1 {
-			w.race(ctx, s, j, st, 2)
+			_ = w.race(ctx, s, j, st, 2) // whatever comes of it is seen later
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -26,6 +27,9 @@ const walkersEach = 4
 
 // progressEvery is the time between two lines of progress.
 const progressEvery = 5 * time.Second
+
+// slowStart is a start worth a line.
+const slowStart = 3 * time.Second
 
 // config is the gateway's gateway.hcl: small segments and many checkpoints, and no quota in the way of the load.
 const config = `ledger {
@@ -198,8 +202,9 @@ func (w *world) start() (*session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the gateway does not come up again: %w", err)
 	}
-	for tenant, key := range w.adminKeys {
-		s.keys[tenant] = key
+	maps.Copy(s.keys, w.adminKeys)
+	if took > slowStart {
+		fmt.Fprintf(w.out, "after kill %d the gateway took %d ms to be ready\n", w.killed, took.Milliseconds())
 	}
 	w.slowest, w.usual = max(w.slowest, took), took
 	if w.check == nil {
@@ -340,13 +345,13 @@ func (w *world) await(look func() string) {
 
 // stamp tells states of a file, and of one about to take its place, apart.
 func stamp(path string) string {
-	out := ""
-	for _, name := range []string{path, path + ".tmp"} {
+	var at [2]time.Time
+	for i, name := range []string{path, path + ".tmp"} {
 		if st, err := os.Stat(name); err == nil {
-			out += st.ModTime().String()
+			at[i] = st.ModTime()
 		}
 	}
-	return out
+	return fmt.Sprint(at)
 }
 
 func names(dir string) string {

@@ -12,7 +12,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -466,5 +465,3 @@ func stride(full, usual, short int) int {
 }
 
 var errNone = errors.New("nothing was found")
-
-func baseName(name string) string { return filepath.Join(path.Base(path.Dir(name)), path.Base(name)) }

@@ -265,6 +265,20 @@ func TestAnotherKeyVouchesForNothing(t *testing.T) {
 	}
 }
 
+func TestAPinnedKeyOfOneInstanceVouchesForNoOther(t *testing.T) {
+	w := newWorld(t, 9, nil)
+	one := w.public
+	var err error
+	w.private = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{2}, 32))
+	if w.public, err = ledger.NewVerifierKey("gw.example/ledger/_instance/two", w.private.Public().(ed25519.PublicKey)); err != nil {
+		t.Fatal(err)
+	}
+	proof := w.prove(t, absence.Options{Question: absence.Question{Agent: "agt_9"}})
+	if _, err := absence.Verify(t.Context(), bytes.NewReader(proof), ledger.VerifierKeys{one, w.public}); !errors.Is(err, absence.ErrProof) {
+		t.Errorf("instance two speaks for instance one: %v", err)
+	}
+}
+
 func TestWhatCannotBeProvedIsSaidBeforeAnythingIsWritten(t *testing.T) {
 	w := newWorld(t, 9, nil)
 	w.signs = 8

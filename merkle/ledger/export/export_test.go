@@ -149,8 +149,11 @@ func TestTheLinesAreTheLeavesByteForByte(t *testing.T) {
 }
 
 func TestALineHasOneSpelling(t *testing.T) {
-	for _, leaf := range []string{`{"a":1}`, "{\n}", `{"a":1,"a":2}`, `[1]`, "\xff", ``, `{"a":"}"}`} {
+	for _, leaf := range []string{`{"a":1}`, "{\n}", `{"a":1,"a":2}`, `[1]`, "\xff", ``, `{"a":"}"}`, "{\r}"} {
 		line := export.AppendLine(nil, 7, []byte(leaf))
+		if bytes.IndexByte(line, '\n') != len(line)-1 || bytes.Contains(line, []byte("\r")) {
+			t.Errorf("%q became %q", leaf, line)
+		}
 		index, got, err := export.ParseLine(bytes.TrimSuffix(line, []byte("\n")))
 		if err != nil || index != 7 || string(got) != leaf {
 			t.Errorf("%q: read back as %d %q, %v", leaf, index, got, err)

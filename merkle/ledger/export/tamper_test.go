@@ -2,9 +2,12 @@ package export_test
 
 import (
 	"bytes"
+	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/csv"
 	"errors"
+	"io"
 	"strings"
 	"testing"
 
@@ -325,5 +328,138 @@ func TestCellsThatASpreadsheetWouldComputeAreTexts(t *testing.T) {
 		if bytes.Contains(row, []byte(",,")) {
 			t.Errorf("a cell without quotes in %q", row)
 		}
+	}
+}
+
+// TestAnInstanceThatLiesIsNotBelieved: what a holder of the right key could still get wrong on purpose.
+func TestAnInstanceThatLiesIsNotBelieved(t *testing.T) {
+	relabel := func(m map[string]any) { m["tenant"], m["origin"] = "acme", "gw.example/ledger/acme/one" }
+	for name, lie := range map[string]func(t *testing.T, w *world, parts []part) []part{
+		"a file twice": func(t *testing.T, w *world, parts []part) []part {
+			return w.resign(t, append([]part{parts[0]}, parts...), nil)
+		},
+		"a checkpoint of the same tree under another name": func(t *testing.T, w *world, parts []part) []part {
+			tree := w.trees["acme"]
+			file(t, parts, "checkpoint").body = w.key.note(ledger.Checkpoint{Origin: "gw.example/ledger/other/one", Size: tree.Size(), Root: tree.Root()}.Body())
+			return w.resign(t, parts, nil)
+		},
+		"a run in two pieces": func(t *testing.T, w *world, _ []part) []part {
+			archive, _ := w.export(t, w.options(export.JSONL, export.Filter{}))
+			parts := unpack(t, archive)
+			onText("proof", "\n0-122\n", "\n0-4\n5-122\n")(t, w, parts)
+			return w.resign(t, parts, nil)
+		},
+		"another tenant's export under our name": func(t *testing.T, w *world, _ []part) []part {
+			o := w.options(export.CSV, export.Filter{})
+			o.Tenant = "other"
+			archive, _ := w.export(t, o)
+			parts := unpack(t, archive)
+			tree := w.trees["other"]
+			file(t, parts, "checkpoint").body = w.key.note(ledger.Checkpoint{Origin: "gw.example/ledger/acme/one", Size: tree.Size(), Root: tree.Root()}.Body())
+			return w.resign(t, parts, relabel)
+		},
+	} {
+		w, parts := tampered(t)
+		if _, err := w.verify(t, pack(t, lie(t, w, parts))); !errors.Is(err, export.ErrExport) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestAPinnedKeyOfOneInstanceVouchesForNoOther(t *testing.T) {
+	w := newWorld(t)
+	w.fill(t, "acme", 20, nil)
+	one, two := w.key, newKey(t, "gw.example/ledger/_instance/two", 2)
+	w.key = two // signs the checkpoint and the manifest of instance one
+	archive, _ := w.export(t, w.options(export.JSONL, export.Filter{}))
+	if _, err := export.Verify(t.Context(), bytes.NewReader(archive), int64(len(archive)), ledger.VerifierKeys{one.public, two.public}); !errors.Is(err, export.ErrExport) {
+		t.Errorf("instance two speaks for instance one: %v", err)
+	}
+}
+
+// open opens everything, as long as it is asked about records that hold what was sealed.
+type open struct{}
+
+const wish, salt = `{"item":"a \"wish\"\n☃"}`, "0123456789abcdef"
+
+func question(i int) string {
+	return `{"agent":"agt_` + string(rune('a'+i)) + `","salt":"` + base64.RawURLEncoding.EncodeToString([]byte(salt)) + `"}`
+}
+
+func (open) Open(_ context.Context, r *ledger.Record) (export.Opened, error) {
+	if r.Detail == "erased" {
+		return export.Opened{State: "erased"}, nil
+	}
+	return export.Opened{Args: []byte(wish), Ask: []byte(question(int(r.Side[0])))}, nil
+}
+
+// sealedWorld has something beside every record but the first.
+func sealedWorld(t *testing.T) (*world, []part) {
+	t.Helper()
+	w := newWorld(t)
+	w.fill(t, "acme", 10, func(i int, r *ledger.Record) {
+		if i == 0 {
+			return
+		}
+		r.Side, r.Ask = []byte{byte(i)}, sha256.Sum256([]byte(question(i)))
+		r.Request = sha256.Sum256([]byte(salt + wish))
+		if i == 4 {
+			r.Detail = "erased"
+		}
+	})
+	o := w.options(export.JSONL, export.Filter{Subject: "usr_1"})
+	o.Opener = open{}
+	archive, _ := w.export(t, o)
+	rep, err := w.verify(t, archive)
+	if err != nil || rep.Opened != 8 || rep.Records != 10 {
+		t.Fatalf("%+v, %v", rep, err)
+	}
+	return w, unpack(t, archive)
+}
+
+func TestWhatIsShownAsOpenedIsWhatTheRecordsCommitTo(t *testing.T) {
+	text := func(old, with string) func(*testing.T, []part) {
+		return func(t *testing.T, parts []part) { onText("opened.jsonl", old, with)(t, nil, parts) }
+	}
+	lines := func(edit func(l [][]byte) [][]byte) func(*testing.T, []part) {
+		return func(t *testing.T, parts []part) {
+			p := file(t, parts, "opened.jsonl")
+			p.body = bytes.Join(edit(bytes.SplitAfter(p.body, []byte("\n"))), nil)
+		}
+	}
+	for name, change := range map[string]func(*testing.T, []part){
+		"other arguments":        text("wish", "with"),
+		"another question":       text("agt_b", "agt_c"),
+		"another salt":           text(base64.RawURLEncoding.EncodeToString([]byte(salt)), base64.RawURLEncoding.EncodeToString([]byte("0123456789abcdeg"))),
+		"another record's id":    text("rec_", "rex_"),
+		"another record's place": text(`"index":1,`, `"index":2,`),
+		"a state beside it":      text(`"arguments"`, `"state":"erased","arguments"`),
+		"a member more":          text(`"arguments"`, `"more":1,"arguments"`),
+		"lines exchanged":        lines(func(l [][]byte) [][]byte { l[0], l[1] = l[1], l[0]; return l }),
+		"a line twice":           lines(func(l [][]byte) [][]byte { return append(l[:1:1], l...) }),
+		"a line about nothing": lines(func(l [][]byte) [][]byte {
+			return append(l[:len(l)-1:len(l)-1], []byte(`{"index":99,"id":"x","state":"erased"}`+"\n"))
+		}),
+		"no end": lines(func(l [][]byte) [][]byte { return append(l[:len(l)-1:len(l)-1], []byte("{")) }),
+	} {
+		w, parts := sealedWorld(t)
+		change(t, parts)
+		if _, err := w.verify(t, pack(t, w.resign(t, parts, nil))); !errors.Is(err, export.ErrExport) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestWhatDoesNotFitItsRecordIsNotShownAsOpened(t *testing.T) {
+	w := newWorld(t)
+	w.fill(t, "acme", 3, func(i int, r *ledger.Record) { r.Side = []byte{byte(i)} })
+	o := w.options(export.JSONL, export.Filter{})
+	o.Opener = open{}
+	e, err := export.Prepare(t.Context(), w, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Write(t.Context(), io.Discard); !errors.Is(err, export.ErrExport) {
+		t.Errorf("written: %v", err)
 	}
 }

@@ -123,8 +123,11 @@ func (l *Log) commit(c *committer) bool {
 	if !l.lay(c) {
 		return false
 	}
-	l.syncing.Store(l.opt.Sync == SyncDisk)
-	err := l.write(l.opt.Sync == SyncDisk)
+	sync := l.opt.Sync == SyncDisk
+	if l.syncing.Store(sync); sync && !l.drained(&l.queue) {
+		kick(l.help) // what came while this batch was laid woke nobody for it
+	}
+	err := l.write(sync)
 	l.syncing.Store(false)
 	for _, it := range c.q {
 		if err != nil && it.fate == nil {

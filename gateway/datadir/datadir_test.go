@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/gatewright/gatewright/gateway/datadir"
 )
@@ -174,5 +175,23 @@ func TestWrapKeyText(t *testing.T) {
 	}
 	if k, err := datadir.ReadWrapKey("  \n"); k != nil || err != nil {
 		t.Errorf("empty: %v %v", k, err)
+	}
+}
+
+// A killed gateway's lock may outlive it for a moment, in a child that it was about to start.
+func TestALockThatIsGivenUpInAMomentIsWaitedFor(t *testing.T) {
+	dir := t.TempDir()
+	first, err := datadir.Open(dir, nil, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan error, 1)
+	time.AfterFunc(50*time.Millisecond, func() { closed <- first.Close() })
+	second, err := datadir.Open(dir, nil, rand.Reader)
+	if err := errors.Join(err, <-closed); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Close(); err != nil {
+		t.Error(err)
 	}
 }

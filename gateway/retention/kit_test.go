@@ -46,9 +46,10 @@ type world struct {
 
 // tiles notes what is given up, and looks whether it was recorded.
 type tiles struct {
-	w     *world
-	err   error
-	least map[string]uint64
+	w      *world
+	err    error
+	before func(tenant string)
+	least  map[string]uint64
 }
 
 func (p *tiles) Checkpoint(tenant string) ([]byte, error) { return p.w.book.Checkpoint(tenant) }
@@ -59,6 +60,9 @@ func (p *tiles) PruneTiles(ctx context.Context, tenant string, least uint64) err
 	}
 	if p.err != nil {
 		return p.err
+	}
+	if p.before != nil {
+		p.before(tenant)
 	}
 	p.least[tenant] = least
 	return p.w.book.PruneTiles(ctx, tenant, least)

@@ -19,6 +19,9 @@ type ledgerCmd struct {
 	Show   ledgerShowCmd   `cmd:"" help:"Show a record by its id or index (control port)."`
 	Verify ledgerVerifyCmd `cmd:"" help:"Verify a whole ledger offline, byte by byte."`
 
+	Prove       ledgerProveCmd       `cmd:"" help:"Fetch the proof that a record stands in the ledger, or upgrade a receipt to one."`
+	Consistency ledgerConsistencyCmd `cmd:"" help:"Show that the ledger of one size is the beginning of that of another (control port)."`
+
 	Export  ledgerExportCmd  `cmd:"" help:"Export records as an archive that proves itself (control port)."`
 	Absence ledgerAbsenceCmd `cmd:"" help:"Prove that an agent did not call a tool (control port)."`
 

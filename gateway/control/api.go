@@ -36,6 +36,7 @@ type Deps struct {
 	Ledger     Ledger
 	Exports    Exports
 	Subjects   Subjects
+	Proofs     Proofs // nil: nothing is published
 	Witness    Witness
 	Sinks      Sinks     // nil: there are none
 	Retention  Retention // nil: everything is kept
@@ -101,6 +102,9 @@ func New(cfg Config, deps Deps) (*API, error) {
 	}
 	if deps.Retention == nil {
 		deps.Retention = noRetention{}
+	}
+	if deps.Proofs == nil {
+		deps.Proofs = noProofs{}
 	}
 	if deps.Witness == nil {
 		deps.Witness = noWitness{}

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 )
@@ -19,6 +21,8 @@ type problem struct {
 	Hint   string    `json:"hint,omitempty" doc:"what may be done about it"`
 	Record string    `json:"record,omitempty" doc:"id of the ledger record of this call" example:"rec_06f4k3m1v8q2c7x9z5n0b2w4ht"`
 	Fields []invalid `json:"fields,omitempty" doc:"which members were wrong"`
+
+	after time.Duration // when asking again makes sense; 0: nothing is said
 }
 
 // invalid names one member of the request that was refused and why, without its value.
@@ -36,6 +40,15 @@ func refuse(status int, code, detail, hint string) *problem {
 
 // Error makes a problem an error that handlers return.
 func (p *problem) Error() string { return p.Code + ": " + p.Detail }
+
+// GetHeaders makes huma say when to ask again.
+func (p *problem) GetHeaders() http.Header {
+	h := http.Header{}
+	if p.after > 0 {
+		h.Set("Retry-After", strconv.FormatInt(int64((p.after+time.Second-1)/time.Second), 10))
+	}
+	return h
+}
 
 // GetStatus makes huma answer with the problem as it is.
 func (p *problem) GetStatus() int { return p.Status }

@@ -132,6 +132,8 @@ var routes = []Route{
 
 	{Op: "list-records", Method: "GET", Path: "/api/v1/ledger/records", Roles: anyRole, Kinds: managementKeys, About: "the organisation's ledger, by index"},
 	{Op: "get-record", Method: "GET", Path: "/api/v1/ledger/records/{record}", Roles: anyRole, Kinds: managementKeys, About: "one record, by its index or by the id that an answer named, and where it leads"},
+	{Op: "get-proof", Method: "GET", Path: "/api/v1/ledger/records/{record}/proof", Roles: anyRole, Kinds: managementKeys, Media: "text/plain", About: "the C2SP tlog-proof that a record stands in the organisation's ledger, cosigned when witnesses have seen it; a text, to be verified offline"},
+	{Op: "get-consistency", Method: "GET", Path: "/api/v1/ledger/consistency", Roles: anyRole, Kinds: managementKeys, About: "the proof that the organisation's ledger of one size is the beginning of that of another"},
 	{Op: "export-records", Method: "POST", Path: "/api/v1/audit-logs/export", Roles: managers, Kinds: managementKeys, Writes: true, Body: true, Sensitive: true, Media: "application/zip", About: "records as an archive that proves itself; its manifest's digest goes into the ledger"},
 	{Op: "prove-absence", Method: "POST", Path: "/api/v1/audit-logs/absence", Roles: managers, Kinds: managementKeys, Writes: true, Body: true, Sensitive: true, Media: "application/jsonl", About: "a proof that an agent did not call a tool between two sizes of the ledger; its digest goes into the ledger"},
 	{Op: "get-hold", Method: "GET", Path: "/api/v1/ledger/hold", Roles: managers, Kinds: managementKeys, About: "whether the organisation is under legal hold"},

@@ -47,6 +47,7 @@ type world struct {
 	witness   control.Witness // nil: there is none
 	t         testing.TB
 	exports   control.Exports
+	proofs    control.Proofs
 	keeper    *keeper
 	sinks     sinkList
 	api       *control.API
@@ -103,6 +104,7 @@ func newWorldOver(t testing.TB, kept store.Store) *world {
 	w.newTerms(kept)
 	w.witness = &peers{}
 	w.exports = newShelf(t)
+	w.proofs = &prover{log: w.log}
 	w.keeper = &keeper{w: w, holds: map[string]retention.Hold{}}
 	w.rebuild(w.log)
 	return w
@@ -122,7 +124,7 @@ func (w *world) rebuild(log control.Ledger) {
 	}
 	var err error
 	w.api, err = control.New(cfg, control.Deps{
-		Directory: w.directory, Catalogue: w.catalogue, Connectors: w.processes, Plans: w.plans, Approvals: w.approvals, Devices: w.desk, Terms: w.terms, Usage: w.usage, Ledger: log, Exports: w.exports, Subjects: w.vault, Witness: w.witness, Retention: w.keeper, Sinks: w.sinks, Bundles: w.bundles, Vault: w.vault,
+		Directory: w.directory, Catalogue: w.catalogue, Connectors: w.processes, Plans: w.plans, Approvals: w.approvals, Devices: w.desk, Terms: w.terms, Usage: w.usage, Ledger: log, Exports: w.exports, Proofs: w.proofs, Subjects: w.vault, Witness: w.witness, Retention: w.keeper, Sinks: w.sinks, Bundles: w.bundles, Vault: w.vault,
 		Strangers: w.strangers, Ready: ready, Now: w.clock.now, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(&locked{w: w.slog}, nil)),
 	})
 	w.must(err)

@@ -49,6 +49,7 @@ const (
 	UpstreamTooLarge  Code = "upstream_too_large"
 	UpstreamRefused   Code = "upstream_refused"
 	UpstreamBusy      Code = "upstream_busy"
+	NotYet            Code = "not_yet"
 	AuditUnavailable  Code = "audit_unavailable"
 	Timeout           Code = "timeout"
 	Internal          Code = "internal"
@@ -100,6 +101,7 @@ var codes = map[Code]meaning{
 	UpstreamTooLarge:  {http.StatusBadGateway, "the server's answer is too large", "ask for less; the bound is upstream.max_reply"},
 	UpstreamRefused:   {http.StatusBadGateway, "the server behind the gateway refused the call", "tell the operator, naming the record id"},
 	UpstreamBusy:      {http.StatusServiceUnavailable, "too many calls to this server are running", "try again in a moment"},
+	NotYet:            {http.StatusConflict, "no checkpoint covers this record yet", "ask again after Retry-After seconds"},
 	AuditUnavailable:  {http.StatusServiceUnavailable, "the ledger cannot record this call", "nothing was forwarded unless a record says so; try again later"},
 	Timeout:           {http.StatusServiceUnavailable, "the gateway took too long to judge this call", "nothing was forwarded; try again"},
 	Internal:          {http.StatusInternalServerError, "internal error", "tell the operator, naming the record id"},

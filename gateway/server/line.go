@@ -14,6 +14,8 @@ import (
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/canon"
 	"github.com/gatewright/gatewright/merkle/intent"
+	"github.com/gatewright/gatewright/merkle/ledger/publish"
+	"github.com/gatewright/gatewright/merkle/ledger/wal"
 )
 
 // buildLine puts the stages in their row. The order is a security property: configuration tunes stages and never
@@ -58,9 +60,14 @@ func (g *Gateway) buildProxy() error {
 		return err
 	}
 	limits := requestLimits(c)
+	book := &native.Ledger{
+		Line: g.line, Book: publish.Book{Log: g.ledger, Publisher: g.published}, Retry: g.o.Config.Ledger.CheckpointEvery,
+		Instance: wal.InstanceName(g.o.Config.Ledger.Instance, g.ledger.Generation()),
+	}
 	routes := map[string]proxy.Route{
 		"mcp":         &mcp.Dialect{Line: g.line, Catalogue: g.tools, Policies: &g.bundles.engines, Overlays: g.overlays, Version: g.o.Version, JSON: limits},
-		"api":         &native.Dialect{Line: g.line, Plans: g.plans, JSON: limits},
+		"api":         &native.Dialect{Line: g.line, Plans: g.plans, JSON: limits, Ledger: book},
+		"ledger":      book,
 		".well-known": &native.Keys{Version: g.o.Version, LedgerKeys: []string{g.VerifierKey().String()}, JWKS: g.jwks},
 	}
 	if g.o.Config.ArmorIQ.Enabled {

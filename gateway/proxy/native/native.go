@@ -4,6 +4,8 @@
 //	POST /api/v1/plans              capture a plan              -> 201
 //	GET  /api/v1/plans/{id}         one of the agent's own plans
 //	POST /api/v1/plans/{id}/tokens  take a token for it         -> 201
+//	GET  /api/v1/ledger/records/{id}/proof
+//	GET  /ledger/{tenant}/{instance}/...
 //	GET  /.well-known/gatewright    keys that sign receipts and checkpoints
 //	GET  /.well-known/jwks.json     keys that sign intent tokens
 package native
@@ -37,10 +39,16 @@ type Dialect struct {
 	Line  *pipeline.Line
 	Plans Register
 	JSON  canon.Limits
+	// Ledger proves agents their own records; nil: nothing is proved.
+	Ledger *Ledger
 }
 
 // Serve answers one request under /api.
 func (d *Dialect) Serve(x *proxy.Exchange) {
+	if id, ok := proofOf(x.Path); ok && d.Ledger != nil {
+		d.Ledger.serveProof(x, id)
+		return
+	}
 	c := &pipeline.Call{
 		Remote: x.Remote, TLS: x.IsTLS(), Credential: x.Head.Credential(), Route: "unknown",
 		Retry: string(x.Head.Retry),

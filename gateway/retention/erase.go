@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/gatewright/gatewright/gateway/identity/vault"
 	"github.com/gatewright/gatewright/merkle/ledger"
@@ -167,7 +168,7 @@ func (k *Keeper) digest(ctx context.Context, tenant, subject string) (Erasure, e
 	if err != nil {
 		return Erasure{}, err
 	}
-	sum := sha256.Sum256(append(row.Salt[:len(row.Salt):len(row.Salt)], subject...))
+	sum := sha256.Sum256(append(slices.Clip(row.Salt), subject...))
 	return Erasure{Digest: hex.EncodeToString(sum[:]), Salt: hex.EncodeToString(row.Salt)}, nil
 }
 

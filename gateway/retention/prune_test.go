@@ -260,7 +260,7 @@ func TestAPruningThatFailsAnywhereIsFinishedByTheNext(t *testing.T) {
 // The disk fails at every step of removing segments: the next try, or start, finishes.
 func TestSegmentsGoHoweverOftenTheDiskFails(t *testing.T) {
 	for _, op := range []string{"open", "write", "sync", "rename", "remove", "syncdir"} {
-		for skip := 0; skip < 3; skip++ {
+		for skip := range 3 {
 			w := newWorld(t)
 			w.old()
 			_, err := w.Prune(t.Context(), retention.Request{})

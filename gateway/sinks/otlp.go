@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
@@ -198,14 +199,14 @@ func graveness(e *wal.Event) int {
 
 // sentence is the event in a few words.
 func sentence(e *wal.Event) string {
-	s := e.Kind.String()
+	words := []string{e.Kind.String()}
 	if e.Tool != "" {
-		s += " " + e.Server + "/" + e.Tool
+		words = append(words, e.Server+"/"+e.Tool)
 	}
 	for _, w := range [...]string{e.Verdict, e.Outcome, e.Code} {
 		if w != "" {
-			s += " " + w
+			words = append(words, w)
 		}
 	}
-	return s
+	return strings.Join(words, " ")
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -33,7 +32,7 @@ func child(dir, url string) {
 	}
 	_, err = sinks.Open(sinks.Options{
 		Dir: filepath.Join(dir, "sinks"), Source: l, Host: "gate.example", Instance: "gw-1", Now: time.Now, Rand: rand.Reader,
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Log: slog.New(slog.DiscardHandler),
 	}, []sinks.Config{config(sinks.Webhook, url)})
 	if err != nil {
 		panic(err)

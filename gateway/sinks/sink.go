@@ -154,7 +154,7 @@ func (s *sink) run(ctx context.Context) {
 			continue
 		}
 		s.o.Log.Error("a sink cannot read the ledger; it is tried again", "sink", s.cfg.Name, "error", err)
-		s.pause(ctx, s.backoff(fails))
+		_ = s.pause(ctx, s.backoff(fails)) // that ctx ended shows above
 	}
 }
 

@@ -195,7 +195,7 @@ func (s *Set) keep(ctx context.Context) {
 
 func (s *Set) save() {
 	for _, k := range s.list {
-		k.save()
+		_ = k.save() // it is in the sink's state, and tried again
 	}
 }
 

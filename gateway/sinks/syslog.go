@@ -54,7 +54,7 @@ func (s *syslog) send(ctx context.Context, batch []wal.Event) error {
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }() // all that counts was written and confirmed, or is sent again
 	if end, ok := ctx.Deadline(); ok {
 		_ = conn.SetDeadline(end) // the connection is new; a failure shows at the write
 	}

@@ -115,7 +115,7 @@ func (l *Log) createdAt(number uint64) (time.Time, bool, error) {
 	if err != nil {
 		return time.Time{}, false, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	var b [headerBytes]byte
 	if n, err := f.ReadAt(b[:], 0); n < headerBytes {
 		return time.Time{}, false, err

@@ -54,8 +54,9 @@ type trial struct {
 // tree is one tenant's ledger as far as it was read.
 type tree struct {
 	read   merkle.Frontier // over all records
+	leaves []merkle.Hash   // of all records
 	signed merkle.Frontier // up to the highest checkpoint
-	behind []merkle.Hash   // leaves that follow it
+	floor  uint64          // no checkpoint may be of fewer records
 }
 
 // checker knows what the ledger was seen to say, from its first record on, and holds it against what was promised. It
@@ -117,7 +118,7 @@ func (c *checker) record(tenant string, index uint64, shown string, raw []byte) 
 		return fmt.Errorf("record %d of %s: %w", index, tenant, err)
 	}
 	t.read.Append(h)
-	t.behind = append(t.behind, h)
+	t.leaves = append(t.leaves, h)
 	c.leaves[tenant+"/"+r.ID] = h
 	c.records++
 	c.follow(tenant, &r)
@@ -153,23 +154,34 @@ func (c *checker) checkpoint(tenant, where string, note []byte) {
 	case err != nil:
 		c.violate(lost, "%s: checkpoint in %s: %v", tenant, where, err)
 		return
-	case cp.Size < t.signed.Size():
-		c.violate(lost, "%s: the checkpoint in %s went back from %d to %d", tenant, where, t.signed.Size(), cp.Size)
+	case cp.Size < t.floor:
+		c.violate(lost, "%s: the checkpoint in %s went back from %d to %d", tenant, where, t.floor, cp.Size)
 		return
 	case cp.Size > t.read.Size():
 		c.violate(lost, "%s: the checkpoint in %s covers %d records and %d are there", tenant, where, cp.Size, t.read.Size())
 		return
 	}
-	n := cp.Size - t.signed.Size()
-	next := t.signed.Clone()
-	for _, h := range t.behind[:n] {
+	var next merkle.Frontier
+	if cp.Size >= t.signed.Size() { // else another place was read a moment before and was ahead
+		next = t.signed.Clone()
+	}
+	for _, h := range t.leaves[next.Size():cp.Size] {
 		next.Append(h)
 	}
 	if next.Root() != cp.Root {
 		c.violate(lost, "%s: the checkpoint in %s forks: its root for %d records is %s, that of the records is %s", tenant, where, cp.Size, cp.Root, next.Root())
 		return
 	}
-	t.signed, t.behind = next, slices.Clone(t.behind[n:])
+	if next.Size() > t.signed.Size() {
+		t.signed = next
+	}
+}
+
+// remember ends a judgement: no checkpoint that is seen from now on may be behind one that was seen.
+func (c *checker) remember() {
+	for _, t := range c.trees {
+		t.floor = t.signed.Size()
+	}
 }
 
 // settled demands that nothing is open: a start settles what the boot before left.

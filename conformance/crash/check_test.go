@@ -25,6 +25,7 @@ type story struct {
 	trials   []trial
 	cover    []int // sizes of the checkpoints that are seen, one after the other
 	fork     bool  // the last checkpoint is of another tree
+	atOnce   bool  // they are seen in one judgement, in different places
 }
 
 const someTenant = "acme"
@@ -99,6 +100,9 @@ func (s *story) tell(t *testing.T) *checker {
 			note = signed(t, ledger.Checkpoint{Origin: "gate.example/ledger/acme/main", Size: uint64(n), Root: merkle.LeafHash(nil)}, signer)
 		}
 		c.checkpoint(someTenant, "a test", note)
+		if !s.atOnce {
+			c.remember()
+		}
 	}
 	c.settled()
 	for _, p := range s.promises {
@@ -152,6 +156,8 @@ func TestTheCheckerCountsWhatMustNotHappen(t *testing.T) {
 		"an open call":          {func(s *story) { s.records = s.records[:3]; s.cover = nil; s.promises = s.promises[:1] }, unrecorded, "nothing settles it"},
 		"a lost revocation":     {func(s *story) { s.trials = append(s.trials, trial{what: "a key"}) }, unrevoked, "was revoked and works"},
 		"a checkpoint back":     {func(s *story) { s.cover = []int{3, 1} }, lost, "went back from 3 to 1"},
+		"a place that lags":     {func(s *story) { s.cover, s.atOnce = []int{3, 1}, true }, "", ""},
+		"a fork that lags":      {func(s *story) { s.cover, s.atOnce, s.fork = []int{3, 1}, true, true }, lost, "forks"},
 		"a checkpoint too far":  {func(s *story) { s.cover = []int{3, 9} }, lost, "covers 9 records and 4 are there"},
 		"a checkpoint's fork":   {func(s *story) { s.fork = true }, lost, "forks"},
 		"a fork at an old size": {func(s *story) { s.cover, s.fork = []int{3, 3}, true }, lost, "forks"},

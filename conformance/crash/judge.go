@@ -24,6 +24,7 @@ func (w *world) judge(ctx context.Context, s *session, notes []note) error {
 	for _, n := range notes {
 		w.check.checkpoint(n.tenant, n.where, n.text)
 	}
+	w.check.remember()
 	w.check.settled()
 	promises := w.j.take()
 	for _, p := range promises {

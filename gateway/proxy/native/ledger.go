@@ -129,12 +129,12 @@ func (d *Ledger) denial(err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, wal.ErrPruned):
+		return pipeline.Deny(pipeline.NotFound, "").Because(err)
 	case errors.Is(err, publish.ErrNotYet), errors.Is(err, wal.ErrTenant):
 		no := pipeline.Deny(pipeline.NotYet, "").Because(err)
 		no.RetryAfter = d.Retry
 		return no
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, wal.ErrPruned):
-		return pipeline.Deny(pipeline.NotFound, "").Because(err)
 	}
 	if no := (*pipeline.Denial)(nil); errors.As(err, &no) {
 		return no

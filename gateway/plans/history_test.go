@@ -179,3 +179,35 @@ func TestAnotherTenantsRecordsMoveNoPlan(t *testing.T) {
 		t.Fatal(state)
 	}
 }
+
+// The register wants to follow from its oldest living plan on: what is older, and what has ended, need not be told again.
+func TestTheLedgerIsFollowedFromTheOldestLivingPlanOn(t *testing.T) {
+	w := newWorld(t, nil)
+	if _, ok := w.Begins(); ok {
+		t.Fatal("without a plan there is nothing to follow")
+	}
+	old := w.capture(alice)
+	begun := w.clock.now()
+	w.clock.move(10 * time.Minute)
+	young := w.capture(alice)
+	if at, ok := w.Begins(); !ok || at.Unix() != begun.Unix() {
+		t.Fatal(at, ok)
+	}
+	w.follow()
+	if err := w.SetState(t.Context(), mine(alice), old.ID, plans.Completed, ""); err != nil {
+		t.Fatal(err)
+	}
+	if at, ok := w.Begins(); !ok || at.Unix() != w.clock.now().Unix() {
+		t.Fatal(at, ok)
+	}
+	w.Close()
+	w.open() // nothing is told of what was before
+	h, err := w.History("acme", old.ID)
+	if err != nil || !h.Partial {
+		t.Fatalf("%+v %v", h, err)
+	}
+	w.clock.move(2 * time.Hour)
+	if _, ok := w.Begins(); ok {
+		t.Fatal("an expired plan is followed", young.ID)
+	}
+}

@@ -90,14 +90,12 @@ func (f *follower) count(chains map[string]*chain) {
 func (f *follower) offer(q []*item, _, end place) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	follows := len(f.taps) > 0
+	if len(f.taps) > 0 {
+		f.keep(q)
+	}
 	for _, it := range q {
-		if it.fate != nil {
-			continue
-		}
-		f.total++
-		if follows {
-			f.keep(it)
+		if it.fate == nil {
+			f.total++
 		}
 	}
 	f.tip = end
@@ -106,16 +104,29 @@ func (f *follower) offer(q []*item, _, end place) {
 	}
 }
 
-// keep adds an event to the last chunk, or to a new one.
-func (f *follower) keep(it *item) {
-	c := f.last
-	if c == nil || c.n.Load() == eventChunk {
-		c = f.grow()
+// keep adds events to the last chunk, and to new ones. Followers see what a chunk got once it is full or all are in.
+func (f *follower) keep(q []*item) {
+	c, n := f.last, int32(eventChunk)
+	if c != nil {
+		n = c.n.Load()
 	}
-	n := c.n.Load()
-	c.events[n] = it.event
-	c.ends[n] = place{it.at.segment, it.at.off + int64(frameSize(it.leafLen, len(it.buf)-it.leafLen))}
-	c.n.Store(n + 1)
+	for _, it := range q {
+		if it.fate != nil {
+			continue
+		}
+		if n == eventChunk {
+			if c != nil {
+				c.n.Store(n)
+			}
+			c, n = f.grow(), 0
+		}
+		c.events[n] = it.event
+		c.ends[n] = place{it.at.segment, it.at.off + int64(frameSize(it.leafLen, len(it.buf)-it.leafLen))}
+		n++
+	}
+	if c != nil {
+		c.n.Store(n)
+	}
 }
 
 func (f *follower) grow() *recent {

@@ -38,6 +38,7 @@ type OS struct{}
 
 var _ FS = OS{}
 
+// Open implements FS. A new file is the owner's alone (0600), its folders too (0700).
 func (OS) Open(name string, flag int) (File, error) {
 	if flag&os.O_CREATE != 0 {
 		if err := makeDir(filepath.Dir(name)); err != nil {
@@ -68,9 +69,13 @@ func makeDir(dir string) error {
 	return OS{}.SyncDir(parent)
 }
 
+// Rename implements FS.
 func (OS) Rename(from, to string) error { return os.Rename(from, to) }
-func (OS) Remove(name string) error     { return os.Remove(name) }
 
+// Remove implements FS.
+func (OS) Remove(name string) error { return os.Remove(name) }
+
+// List implements FS.
 func (OS) List(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -83,6 +88,7 @@ func (OS) List(dir string) ([]string, error) {
 	return names, err
 }
 
+// SyncDir implements FS.
 func (OS) SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

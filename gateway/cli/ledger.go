@@ -25,6 +25,8 @@ type ledgerCmd struct {
 	Export  ledgerExportCmd  `cmd:"" help:"Export records as an archive that proves itself (control port)."`
 	Absence ledgerAbsenceCmd `cmd:"" help:"Prove that an agent did not call a tool (control port)."`
 
+	RotateKey ledgerRotateCmd `cmd:"" name:"rotate-key" help:"Give the ledger another signing key (offline)."`
+
 	Restore ledgerRestoreCmd `cmd:"" help:"Let a ledger that was put back from a backup go on, openly (offline)."`
 	Witness ledgerWitnessCmd `cmd:"" help:"Show who cosigns the ledger's checkpoints, and ask them now (control port)."`
 
@@ -151,6 +153,9 @@ func (sh *shell) showReport(r *wal.Report, ok bool) {
 	}
 	fmt.Fprintf(sh.out, "%s: instance %s, %d records in %d segments\n", verdict, clean(r.Instance), r.Records, r.Segments)
 	fmt.Fprintf(sh.out, "  signatures %s, chain %s\n", checked(r.Signatures), checked(r.Chain))
+	if r.Pruned > 0 {
+		fmt.Fprintf(sh.out, "  begins at segment %d: %d records before it were pruned; the base they leave behind is %s\n", r.First, r.Pruned, signedOrNot(r.BaseSigned))
+	}
 	if r.Open > 0 {
 		fmt.Fprintf(sh.out, "  %d calls were admitted and not settled\n", r.Open)
 	}
@@ -167,6 +172,13 @@ func (sh *shell) showReport(r *wal.Report, ok bool) {
 	for _, n := range r.Notes {
 		fmt.Fprintf(sh.out, "note: %s\n", clean(n))
 	}
+}
+
+func signedOrNot(ok bool) string {
+	if ok {
+		return "signed"
+	}
+	return "NOT checked: no pinned keys"
 }
 
 func checked(ok bool) string {

@@ -2,12 +2,15 @@ package server
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 
 	"github.com/gatewright/gatewright/gateway/control"
+	"github.com/gatewright/gatewright/merkle/ledger"
 	"github.com/gatewright/gatewright/merkle/ledger/publish"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 	"github.com/gatewright/gatewright/store"
@@ -50,7 +53,7 @@ func (g *Gateway) openLedger(ctx context.Context) error {
 
 // publishing adds what the ledger's checkpoints need beside the log: witnesses, and a second place.
 func (g *Gateway) publishing(o *publish.Options) {
-	o.Cosign, o.Kept = g.cosigner(), keptNote{g.store}
+	o.Cosign, o.Kept, o.Retired = g.cosigner(), keptNote{g.store}, g.keys.retired
 	o.Check = func(ctx context.Context, p *publish.Publisher) error { return g.checkStart(ctx, p) }
 }
 
@@ -119,8 +122,46 @@ func (g *Gateway) ledgerThere() error {
 	return nil
 }
 
-// publishKey writes the key that receipts are verified with where people and scripts find it.
+// retiredKeys reads the keys that signed before this one. A rotation that was interrupted is to be finished first.
+func (g *Gateway) retiredKeys(signer ed25519.PrivateKey) ([]ed25519.PublicKey, error) {
+	if _, err := os.Stat(g.dir.Join("keys", "ledger.next")); err == nil {
+		return nil, errors.New("a rotation of the ledger's key was interrupted: finish it with gatewright ledger rotate-key")
+	}
+	b, err := os.ReadFile(g.dir.Join("keys", "ledger.pub"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read keys/ledger.pub: %w", err)
+	}
+	keys, err := ledger.ParseVerifierKeys(b)
+	if err != nil {
+		return nil, fmt.Errorf("keys/ledger.pub: %w", err)
+	}
+	var out []ed25519.PublicKey
+	for _, k := range keys {
+		if !k.Key.Equal(signer.Public()) {
+			out = append(out, k.Key)
+		}
+	}
+	return out, nil
+}
+
+// publishKey writes the keys that receipts are verified with where people and scripts find them, the newest first.
 func (g *Gateway) publishKey() error {
-	text := "# Receipts and checkpoints of this gateway verify under this key (C2SP signed-note form).\n" + g.VerifierKey().String() + "\n"
+	text := "# Receipts and checkpoints of this gateway verify under this key (C2SP signed-note form).\n"
+	if len(g.keys.retired) > 0 {
+		text = "# Receipts and checkpoints of this gateway verify under these keys (C2SP signed-note form), the newest first.\n"
+	}
+	text += strings.Join(g.ledgerKeys(), "\n") + "\n"
 	return g.dir.WriteFile("keys/ledger.pub", []byte(text), 0o644)
+}
+
+// ledgerKeys are the texts of the keys that receipts verify under, the newest first.
+func (g *Gateway) ledgerKeys() []string {
+	var out []string
+	for _, k := range g.published.Keys() {
+		out = append(out, k.String())
+	}
+	return out
 }

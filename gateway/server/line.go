@@ -68,7 +68,7 @@ func (g *Gateway) buildProxy() error {
 		"mcp":         &mcp.Dialect{Line: g.line, Catalogue: g.tools, Policies: &g.bundles.engines, Overlays: g.overlays, Version: g.o.Version, JSON: limits},
 		"api":         &native.Dialect{Line: g.line, Plans: g.plans, JSON: limits, Ledger: book},
 		"ledger":      book,
-		".well-known": &native.Keys{Version: g.o.Version, LedgerKeys: []string{g.VerifierKey().String()}, JWKS: g.jwks},
+		".well-known": &native.Keys{Version: g.o.Version, LedgerKeys: g.ledgerKeys(), JWKS: g.jwks},
 	}
 	if g.o.Config.ArmorIQ.Enabled {
 		d := g.armoriq()

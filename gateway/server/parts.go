@@ -31,7 +31,9 @@ type keys struct {
 	pepper []byte             // API keys are kept as HMACs under it
 	vault  []byte             // wraps the keys of upstream secrets and of subjects
 	ledger ed25519.PrivateKey // receipts and checkpoints
-	intent ed25519.PrivateKey // intent tokens
+
+	retired []ed25519.PublicKey // that signed them before
+	intent  ed25519.PrivateKey  // intent tokens
 }
 
 // intentKeyID names the first key that signs tokens. A rotation adds keys beside it.
@@ -82,7 +84,8 @@ func (g *Gateway) openKeys(context.Context) error {
 	}
 	k.ledger, k.intent = ed25519.NewKeyFromSeed(signer), ed25519.NewKeyFromSeed(issuer)
 	g.keys = k
-	return nil
+	k.retired, err = g.retiredKeys(k.ledger)
+	return err
 }
 
 func (g *Gateway) openStore(context.Context) error {

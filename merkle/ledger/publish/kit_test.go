@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -248,14 +247,5 @@ func files(t testing.TB, dir string) map[string][]byte {
 		out[filepath.ToSlash(rel)] = b
 		return err
 	}))
-	return out
-}
-
-func sorted[V any](m map[string]V) []string {
-	var out []string
-	for k := range m {
-		out = append(out, k)
-	}
-	slices.Sort(out)
 	return out
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/gatewright/gatewright/merkle"
@@ -121,8 +122,8 @@ func (p *Publisher) lookBack() error {
 	if err != nil {
 		return err
 	}
-	for i := len(entries) - 1; i >= 0; i-- {
-		tenant, cp, ok := p.readEntry(entries[i])
+	for i, entry := range slices.Backward(entries) {
+		tenant, cp, ok := p.readEntry(entry)
 		if _, later := c.covered[tenant]; ok && !later {
 			c.covered[tenant] = placed{cp, from + uint64(i)} //nolint:gosec // an index
 		}

@@ -77,11 +77,11 @@ type Options struct {
 	CosignEvery time.Duration
 	// CosignDeadline bounds one call of Cosign. 0 is 10 s.
 	CosignDeadline time.Duration
-	Kept           Kept             // nil: none
+	Kept           Kept // nil: none
 	// Check is asked by OpenBook before the log is opened: its error keeps the ledger from opening, as when witnesses saw
 	// more of it. nil: nobody is asked.
 	Check func(ctx context.Context, p *Publisher) error
-	Now            func() time.Time // nil: time.Now
+	Now   func() time.Time // nil: time.Now
 }
 
 const (

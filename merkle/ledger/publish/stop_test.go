@@ -3,7 +3,6 @@ package publish_test
 import (
 	"errors"
 	"fmt"
-	"os"
 	"testing"
 
 	"github.com/gatewright/gatewright/merkle/ledger"
@@ -48,8 +47,7 @@ func TestAStopAtAnyStepIsHarmless(t *testing.T) {
 
 func stoppedAt(t *testing.T, k int, how disktest.How) bool {
 	t.Helper()
-	dir, err := os.MkdirTemp(t.TempDir(), "")
-	must(t, err)
+	dir := t.TempDir()
 	b, w, m := newBook(), newWitness(t, "w.example"), &memory{}
 	on := disktest.StopAt(k, how)
 	on.FS = quick{}

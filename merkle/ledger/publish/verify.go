@@ -241,6 +241,11 @@ func (v *verifier) end(ctx context.Context, trees []wal.TenantReport) error {
 			return fmt.Errorf("%w: tiles of %s: %w", wal.ErrCorrupt, a.name, err)
 		}
 	}
+	for name, a := range v.tenants {
+		if !a.looked && len(a.said) > 0 {
+			return fmt.Errorf("%w: the log of checkpoints has a tree of %s, the log no record", wal.ErrCorrupt, name)
+		}
+	}
 	names, err := v.on.List(v.dir)
 	if err != nil {
 		return err

@@ -198,7 +198,7 @@ func (c *change) flush() error {
 	for i := range errs {
 		wg.Go(func() {
 			for p := range files {
-				errs[i] = errors.Join(errs[i], c.t.write1(p))
+				errs[i] = errors.Join(errs[i], c.t.writeFile(p))
 			}
 		})
 	}
@@ -207,8 +207,8 @@ func (c *change) flush() error {
 	return errors.Join(errs...)
 }
 
-// write1 writes one file under its name.
-func (t *Tree) write1(p pending) error {
+// writeFile writes one file under its name.
+func (t *Tree) writeFile(p pending) error {
 	tmp := p.name + ".tmp"
 	f, err := t.on.Open(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
 	if err != nil {

@@ -20,7 +20,7 @@ const (
 	// maxPending is how many bytes of files wait to be written, the last file not counted.
 	maxPending = 4 << 20
 	// maxWriters is how many files are written at a time.
-	maxWriters = 8
+	maxWriters = 4
 )
 
 // Append adds entries, each of at most MaxEntry bytes, and returns when they are durable. After an error the tree takes

@@ -5,12 +5,15 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/gatewright/gatewright/gateway/control"
 	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/mldsa"
 	"github.com/gatewright/gatewright/merkle/ledger/publish"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 	"github.com/gatewright/gatewright/store"
@@ -54,6 +57,9 @@ func (g *Gateway) openLedger(ctx context.Context) error {
 // publishing adds what the ledger's checkpoints need beside the log: witnesses, and a second place.
 func (g *Gateway) publishing(o *publish.Options) {
 	o.Cosign, o.Kept, o.Retired = g.cosigner(), keptNote{g.store}, g.keys.retired
+	if g.keys.later != nil {
+		o.Cosigners = []ledger.NoteSigner{*g.keys.later}
+	}
 	o.Check = func(ctx context.Context, p *publish.Publisher) error { return g.checkStart(ctx, p) }
 }
 
@@ -120,6 +126,45 @@ func (g *Gateway) ledgerThere() error {
 		return fmt.Errorf("the ledger of this data folder is missing: restore it from a backup (%w)", err)
 	}
 	return nil
+}
+
+// laterKey loads, or makes, the ML-DSA-44 key that signs checkpoints besides, and writes its public half beside the other.
+// Its name is that of the Ed25519 key: both are the ledger's.
+func (g *Gateway) laterKey() (*mldsa.Cosigner, error) {
+	c := g.o.Config.Ledger
+	if !c.MLDSA {
+		return nil, nil //nolint:nilnil // none is no error
+	}
+	const name = "ledger.mldsa44"
+	seed, err := g.laterSeed(name)
+	if err != nil {
+		return nil, err
+	}
+	key, err := mldsa.NewCosigner(ledger.Origin(c.Origin, ledger.InstanceTenant, c.Instance), seed)
+	if err != nil {
+		return nil, err
+	}
+	text := "# Checkpoints of this gateway verify under this key too (ML-DSA-44, C2SP tlog-cosignature).\n" + key.Public().String() + "\n"
+	return &key, g.dir.WriteFile("keys/"+name+".pub", []byte(text), 0o644)
+}
+
+// laterSeed is the key's seed, made when the setting is first turned on. Where the public half stands and the seed is
+// gone, the seed is missing.
+func (g *Gateway) laterSeed(name string) ([]byte, error) {
+	_, err := os.Stat(g.dir.Join("keys", name))
+	_, known := os.Stat(g.dir.Join("keys", name+".pub"))
+	if !errors.Is(err, fs.ErrNotExist) || known == nil {
+		return g.dir.Key(name, mldsa.SeedSize)
+	}
+	seed := make([]byte, mldsa.SeedSize)
+	if _, err := io.ReadFull(g.o.Rand, seed); err != nil {
+		return nil, fmt.Errorf("make key %s: %w", name, err)
+	}
+	text, err := g.dir.Wrap(seed)
+	if err != nil {
+		return nil, err
+	}
+	return seed, g.dir.WriteFile(filepath.Join("keys", name), text, 0o600)
 }
 
 // retiredKeys reads the keys that signed before this one. A rotation that was interrupted is to be finished first.

@@ -20,6 +20,7 @@ import (
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/intent"
 	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/mldsa"
 	"github.com/gatewright/gatewright/merkle/ledger/publish"
 	"github.com/gatewright/gatewright/policies"
 	"github.com/gatewright/gatewright/store/badger"
@@ -33,6 +34,7 @@ type keys struct {
 	ledger ed25519.PrivateKey // receipts and checkpoints
 
 	retired []ed25519.PublicKey // that signed them before
+	later   *mldsa.Cosigner     // signs checkpoints besides; nil: nobody does
 	intent  ed25519.PrivateKey  // intent tokens
 }
 
@@ -84,7 +86,10 @@ func (g *Gateway) openKeys(context.Context) error {
 	}
 	k.ledger, k.intent = ed25519.NewKeyFromSeed(signer), ed25519.NewKeyFromSeed(issuer)
 	g.keys = k
-	k.retired, err = g.retiredKeys(k.ledger)
+	if k.retired, err = g.retiredKeys(k.ledger); err != nil {
+		return err
+	}
+	k.later, err = g.laterKey()
 	return err
 }
 

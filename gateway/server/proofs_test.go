@@ -13,6 +13,7 @@ import (
 	gatewright "github.com/gatewright/gatewright/gateway/sdk/go"
 	"github.com/gatewright/gatewright/gateway/server"
 	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/mldsa"
 	"github.com/gatewright/gatewright/merkle/ledger/tile"
 )
 
@@ -197,4 +198,41 @@ func TestALedgerFolderThatWasPutBackAloneKeepsTheGatewayFromStarting(t *testing.
 	if err == nil || !strings.Contains(err.Error(), "put back to an earlier state") {
 		t.Error(err)
 	}
+}
+
+func TestCheckpointsAreSignedForLaterToo(t *testing.T) {
+	b := newBehind(t)
+	o, out, log := options(t, func(c *config.Config) {
+		b.serving(c)
+		c.Ledger.CheckpointEvery, c.Ledger.MLDSA = 20*time.Millisecond, true
+	})
+	r := run(t, o, out, log)
+	text, err := os.ReadFile(filepath.Join(o.Config.Data.Dir, "keys", "ledger.mldsa44.pub"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	later, err := mldsa.ParseWitnessKey(lines[len(lines)-1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	awaited(t, "a checkpoint", func() bool {
+		resp, note := r.fetch("GET", "/ledger/demo/"+o.Config.Ledger.Instance+"/checkpoint", r.env["GATEWRIGHT_API_KEY"])
+		if resp.StatusCode != 200 {
+			_, _ = r.planned(t.Context(), r.env["GATEWRIGHT_API_KEY"], "files", "echo", `{}`)
+			return false
+		}
+		if _, err := ledger.OpenCheckpoint([]byte(note), ledger.VerifierKeys{r.g.VerifierKey()}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := (ledger.WitnessPolicy{Keys: []ledger.VerifierKey{later}, Need: 1}).Check([]byte(note)); err != nil {
+			t.Fatal(err)
+		}
+		return true
+	})
+	r.stop()
+	if err := os.Remove(filepath.Join(o.Config.Data.Dir, "keys", "ledger.mldsa44")); err != nil {
+		t.Fatal(err)
+	}
+	refuseStart(t, o, "ledger.mldsa44")
 }

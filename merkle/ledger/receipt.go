@@ -90,7 +90,7 @@ func (r *Receipt) AppendText(dst []byte) []byte {
 }
 
 // AppendReceiptText appends the text form of a binary receipt.
-func AppendReceiptText(dst, raw []byte) []byte { return receiptText.AppendEncode(dst, raw) }
+func AppendReceiptText(dst, raw []byte) []byte { return appendBase64(dst, raw) }
 
 // ParseReceipt reads the text form. It checks the form only: what it returns proves nothing before Verify.
 func ParseReceipt(text []byte) (*Receipt, error) {

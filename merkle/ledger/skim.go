@@ -11,9 +11,11 @@ import (
 // keeps of a record its ID, Time, Tenant, Instance, Boot, Kind, KindName, Plan, Step, PlanExpires, Of, Outcome and Code, and
 // Body for a recovery. It is not safe for concurrent use.
 type Skimmer struct {
+	// Words has it keep Agent, User, Op, Server, Tool and Verdict too.
+	Words bool
+
 	r      Record
-	recent [8]string // words met last, so that they need not be made again
-	next   int
+	recent [64]string // words met before, so that they need not be made again
 }
 
 // Record reads a leaf. What it returns is valid until the next call, and its Body as long as the leaf; its strings stay.
@@ -67,7 +69,11 @@ func (s *Skimmer) member(key, value []byte) (err error) {
 	case "kind":
 		r.KindName, err = s.word(value)
 		r.Kind = ParseKind(r.KindName)
-	case "agent", "user", "key", "addr", "route", "op", "server", "tool", "plan_id", "token", "verdict", "detail":
+	case "agent", "user", "op", "server", "tool", "verdict":
+		if err = isText(value); err == nil && s.Words {
+			err = s.keep(string(key), value)
+		}
+	case "key", "addr", "route", "plan_id", "token", "detail":
 		err = isText(value)
 	case "plan":
 		err = hash(&r.Plan, value)
@@ -96,17 +102,35 @@ func (s *Skimmer) word(value []byte) (string, error) {
 	if len(value) < 2 || value[0] != '"' {
 		return "", fmt.Errorf("not a string")
 	}
-	for _, w := range s.recent {
-		if w == string(value[1:len(value)-1]) { // without an escape in it, see below
-			return w, nil
-		}
+	n := uint(len(value))
+	slot := &s.recent[(uint(value[n-2])+uint(value[n/2])*5+n*9)%uint(len(s.recent))]
+	if *slot == string(value[1:n-1]) { // without an escape in it, see below
+		return *slot, nil
 	}
 	w, err := text(value)
 	if err == nil && len(w) == len(value)-2 && len(w) <= maxWordKept {
-		s.recent[s.next%len(s.recent)] = w
-		s.next++
+		*slot = w
 	}
 	return w, err
+}
+
+func (s *Skimmer) keep(key string, value []byte) error {
+	w, err := s.word(value)
+	switch key {
+	case "agent":
+		s.r.Agent = w
+	case "user":
+		s.r.User = w
+	case "op":
+		s.r.Op = w
+	case "server":
+		s.r.Server = w
+	case "tool":
+		s.r.Tool = w
+	default:
+		s.r.Verdict = w
+	}
+	return err
 }
 
 // maxWordKept is the longest word that is kept, in bytes: names and codes are shorter.

@@ -31,6 +31,19 @@ func same(t *testing.T, s *ledger.Skimmer, leaf []byte) {
 	if err == nil && !reflect.DeepEqual(*got, skimmed(&want)) {
 		t.Fatalf("%q:\nskimmed %+v\nparsed  %+v", leaf, *got, skimmed(&want))
 	}
+	words := ledger.Skimmer{Words: true}
+	got, err = words.Record(leaf)
+	if (err == nil) != (wantErr == nil) {
+		t.Fatalf("%q: skimmed with words %v, parsed %v", leaf, err, wantErr)
+	}
+	if err != nil {
+		return
+	}
+	w := skimmed(&want)
+	w.Agent, w.User, w.Op, w.Server, w.Tool, w.Verdict = want.Agent, want.User, want.Op, want.Server, want.Tool, want.Verdict
+	if !reflect.DeepEqual(*got, w) {
+		t.Fatalf("%q:\nskimmed with words %+v\nparsed %+v", leaf, *got, w)
+	}
 }
 
 var members = []string{

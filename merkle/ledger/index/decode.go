@@ -1,8 +1,8 @@
 package index
 
 import (
+	"crypto/sha256"
 	"fmt"
-	"hash/crc32"
 )
 
 // bytesReader is b as a file.
@@ -13,15 +13,15 @@ func (b bytesReader) ReadAt(p []byte, off int64) (int, error) {
 }
 
 // Decode reads the file of a table. The table's columns lie in b, which must not be changed; besides them it takes a few
-// times the bytes of the words at most. It reports ErrDamaged or ErrVersion, and answers nothing that could lead a
+// times the bytes of the words at most. It reports ErrDamaged, also of what was not made with the key, or ErrVersion, and answers nothing that could lead a
 // search out of the bounds of b.
-func Decode(b []byte) (*Table, Head, error) {
-	h, err := ReadHead(bytesReader(b), int64(len(b)))
+func Decode(b []byte, key *Key) (*Table, Head, error) {
+	h, err := ReadHead(bytesReader(b), int64(len(b)), key)
 	if err != nil {
 		return nil, Head{}, err
 	}
-	body := b[headBytes+h.directory+sumBytes:]
-	if crc32.Checksum(body, castagnoli) != h.sum {
+	body := b[headBytes+h.directory+macBytes:]
+	if sha256.Sum256(body) != h.body {
 		return nil, Head{}, fmt.Errorf("%w: body", ErrDamaged)
 	}
 	t := &Table{segment: h.Segment, last: h.Last, rows: h.rows, bytes: int64(len(b)), tenants: make(map[string]*holding, len(h.Ranges))}

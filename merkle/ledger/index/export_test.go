@@ -1,20 +1,21 @@
 package index
 
-import "hash/crc32"
+import "crypto/sha256"
 
-// Summed is a file with sums that are right, so that a fuzzer comes past them.
-func Summed(b []byte) []byte {
+// Summed is a file with digest and MAC that are right, so that a fuzzer comes past them.
+func Summed(b []byte, key *Key) []byte {
 	b = append([]byte(nil), b...)
-	if len(b) < headBytes+sumBytes {
+	if len(b) < headBytes+macBytes {
 		return b
 	}
 	h, _, err := parseHead(b[:headBytes])
-	whole := headBytes + h.directory + sumBytes
+	whole := headBytes + h.directory + macBytes
 	if err != nil || whole > len(b) {
 		return b
 	}
-	le.PutUint32(b[96:], crc32.Checksum(b[whole:], castagnoli))
-	le.PutUint32(b[whole-sumBytes:], crc32.Checksum(b[:whole-sumBytes], castagnoli))
+	sum := sha256.Sum256(b[whole:])
+	copy(b[bodyAt:], sum[:])
+	copy(b[whole-macBytes:], key.mac(b[:whole-macBytes]))
 	return b
 }
 

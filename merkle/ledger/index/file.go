@@ -1,9 +1,11 @@
 package index
 
 import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 
 	"github.com/gatewright/gatewright/merkle/ledger"
@@ -12,25 +14,44 @@ import (
 // The file of a table, little-endian:
 //
 //	"GWLINDEX" | version u16 | rows of a block u16 | columns u16 | 0 u16 | segment u64 | end u64 | stamp 32 | rows u32 | last u32 |
-//	tenants u32 | bytes of the directory u32 | bytes of the words u64 | bytes of the file u64 | crc32c of the body u32 | 0 u32
+//	tenants u32 | bytes of the directory u32 | bytes of the words u64 | bytes of the file u64 | SHA-256 of the body
 //	directory: for each tenant  length u8 | name | first u64 | count u64 | times 2 x u64 | ids 2 x u64 | named ids 2 x u64
-//	crc32c u32 of all before it
+//	HMAC-SHA256 of all before it
 //	body: for each column  spilled u8 | words u32 | for each word  length u16 | bytes
 //	      for each tenant  the row of each of its records, u32
 //	      the blocks
 //
-// End is where the segment's data end, and the stamp tells these data from any other in a segment of that number.
+// End is where the segment's data end, and the stamp tells these data from any other in a segment of that number. Version 1
+// had sums that anybody could compute in place of the digest and the MAC; it is of no use.
 const (
 	fileMagic   = "GWLINDEX"
-	fileVersion = 1
-	headBytes   = 104
-	sumBytes    = 4
+	fileVersion = 2
+	headBytes   = bodyAt + sha256.Size
+	bodyAt      = 96
+	macBytes    = sha256.Size
 	rangeBytes  = 8 * 8
-	maxRanges   = 1 << 16              // tenants of one instance
-	maxFile     = int64(2)<<30 + 1<<28 // of a segment of 1 GiB with nothing but the smallest records, and full dictionaries
+	maxRanges   = 1 << 16 // tenants of one instance
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+// MaxFile bounds a file in bytes: that of a segment of 1 GiB with nothing but the smallest records, and full dictionaries.
+const MaxFile = int64(2)<<30 + 1<<28
+
+// Key authenticates the files of one ledger. Who has it can make an index that hides records.
+type Key [32]byte
+
+// NewKey derives the key from the seed of the ledger's signing key.
+func NewKey(seed []byte) (k Key) {
+	h := hmac.New(sha256.New, seed)
+	h.Write([]byte("gatewright/ledger-index/v1"))
+	h.Sum(k[:0])
+	return k
+}
+
+func (k *Key) mac(b []byte) []byte {
+	h := hmac.New(sha256.New, k[:])
+	h.Write(b)
+	return h.Sum(nil)
+}
 
 // Identity tells the content of a segment: where it ends, and a digest that differs for any other content.
 type Identity struct {
@@ -49,14 +70,14 @@ type Head struct {
 	directory int
 	words     int64
 	size      int64
-	sum       uint32
+	body      [sha256.Size]byte
 }
 
 // File is the table's file.
-func (t *Table) File(id Identity) []byte {
+func (t *Table) File(id Identity, key *Key) []byte {
 	body := t.appendBody(nil)
 	dir := t.appendDirectory(nil)
-	b := make([]byte, headBytes, headBytes+len(dir)+sumBytes+len(body))
+	b := make([]byte, headBytes, headBytes+len(dir)+macBytes+len(body))
 	copy(b, fileMagic)
 	le.PutUint16(b[8:], fileVersion)
 	le.PutUint16(b[10:], blockRows)
@@ -70,10 +91,29 @@ func (t *Table) File(id Identity) []byte {
 	le.PutUint32(b[76:], uint32(len(dir)))
 	le.PutUint64(b[80:], uint64(len(body)-4*int(t.rows)-len(t.blocks)*blockBytes))
 	le.PutUint64(b[88:], uint64(cap(b)))
-	le.PutUint32(b[96:], crc32.Checksum(body, castagnoli))
+	sum := sha256.Sum256(body)
+	copy(b[bodyAt:], sum[:])
 	b = append(b, dir...)
-	b = le.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	b = append(b, key.mac(b)...)
 	return append(b, body...)
+}
+
+// Same reports whether a file says what the table's says. Whose key it was made with is not looked at: it is for those
+// who have the records, and no key.
+func (t *Table) Same(file []byte, id Identity) bool {
+	want := t.File(id, new(Key))
+	mac := headBytes + int(le.Uint32(want[76:]))
+	return len(file) == len(want) && bytes.Equal(file[:mac], want[:mac]) && bytes.Equal(file[mac+macBytes:], want[mac+macBytes:])
+}
+
+// Claims reads what a file says of itself, its segment, end and last record, without believing it: no MAC is checked.
+// It reports ErrDamaged or ErrVersion.
+func Claims(file []byte) (Head, error) {
+	if len(file) < headBytes {
+		return Head{}, fmt.Errorf("%w: %d bytes", ErrDamaged, len(file))
+	}
+	h, _, err := parseHead(file[:headBytes])
+	return h, err
 }
 
 func (t *Table) appendDirectory(b []byte) []byte {
@@ -106,9 +146,10 @@ func (t *Table) appendBody(b []byte) []byte {
 	return b
 }
 
-// ReadHead reads the head of an index of that size in bytes. It reports ErrDamaged or ErrVersion.
-func ReadHead(r io.ReaderAt, size int64) (Head, error) {
-	if size < headBytes+sumBytes || size > maxFile {
+// ReadHead reads the head of an index of that size in bytes. It reports ErrDamaged, also of what was not made with the key,
+// or ErrVersion.
+func ReadHead(r io.ReaderAt, size int64, key *Key) (Head, error) {
+	if size < headBytes+macBytes || size > MaxFile {
 		return Head{}, fmt.Errorf("%w: %d bytes", ErrDamaged, size)
 	}
 	first := make([]byte, min(size, 4<<10))
@@ -119,7 +160,7 @@ func ReadHead(r io.ReaderAt, size int64) (Head, error) {
 	if err != nil {
 		return Head{}, err
 	}
-	whole := headBytes + h.directory + sumBytes
+	whole := headBytes + h.directory + macBytes
 	if h.size != size || int64(whole) > size {
 		return Head{}, fmt.Errorf("%w: %d bytes", ErrDamaged, size)
 	}
@@ -129,7 +170,10 @@ func ReadHead(r io.ReaderAt, size int64) (Head, error) {
 			return Head{}, err
 		}
 	}
-	return h, h.parseDirectory(first[:whole], tenants)
+	if b := first[:whole-macBytes]; !hmac.Equal(key.mac(b), first[len(b):whole]) {
+		return Head{}, fmt.Errorf("%w: head", ErrDamaged)
+	}
+	return h, h.parseDirectory(first[headBytes:whole-macBytes], tenants)
 }
 
 func readFull(r io.ReaderAt, b []byte, off int64) error {
@@ -143,7 +187,7 @@ func readFull(r io.ReaderAt, b []byte, off int64) error {
 	return fmt.Errorf("read index: %w", err)
 }
 
-// parseHead reads the fixed part. What it says is not checked by a sum yet.
+// parseHead reads the fixed part. What it says is not authenticated yet.
 func parseHead(b []byte) (h Head, tenants int, err error) {
 	if string(b[:8]) != fileMagic {
 		return h, 0, fmt.Errorf("%w: no index", ErrDamaged)
@@ -155,24 +199,20 @@ func parseHead(b []byte) (h Head, tenants int, err error) {
 	copy(h.Stamp[:], b[32:64])
 	h.rows, h.Last = le.Uint32(b[64:]), le.Uint32(b[68:])
 	n, dir, words, size := le.Uint32(b[72:]), le.Uint32(b[76:]), le.Uint64(b[80:]), le.Uint64(b[88:])
-	h.sum = le.Uint32(b[96:])
-	if h.End < 0 || n > maxRanges || n > h.rows || dir > maxRanges*(1+255+rangeBytes) || words > uint64(maxFile) || size > uint64(maxFile) {
+	copy(h.body[:], b[bodyAt:])
+	if h.End < 0 || n > maxRanges || n > h.rows || dir > maxRanges*(1+255+rangeBytes) || words > uint64(MaxFile) || size > uint64(MaxFile) {
 		return h, 0, fmt.Errorf("%w: its sizes are impossible", ErrDamaged)
 	}
 	h.directory, h.words, h.size = int(dir), int64(words), int64(size)
 	blocks := (int64(h.rows) + blockRows - 1) / blockRows
-	if h.size != headBytes+int64(h.directory)+sumBytes+h.words+4*int64(h.rows)+blocks*int64(blockBytes) {
+	if h.size != headBytes+int64(h.directory)+macBytes+h.words+4*int64(h.rows)+blocks*int64(blockBytes) {
 		return h, 0, fmt.Errorf("%w: its sizes do not add up", ErrDamaged)
 	}
 	return h, int(n), nil
 }
 
-// parseDirectory reads the ranges behind the fixed part; b ends with the sum of all before it.
-func (h *Head) parseDirectory(b []byte, tenants int) error {
-	rest, sum := b[headBytes:len(b)-sumBytes], le.Uint32(b[len(b)-sumBytes:])
-	if crc32.Checksum(b[:len(b)-sumBytes], castagnoli) != sum {
-		return fmt.Errorf("%w: head", ErrDamaged)
-	}
+// parseDirectory reads the ranges behind the fixed part.
+func (h *Head) parseDirectory(rest []byte, tenants int) error {
 	rows := uint64(0)
 	for range tenants {
 		if len(rest) == 0 || len(rest) < 1+int(rest[0])+rangeBytes {

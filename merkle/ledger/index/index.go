@@ -5,8 +5,8 @@
 // Answers are exact. A word's code stands for that word and no other; a word that found no room in the dictionary is
 // told as such, and the record itself must be asked. Marks of ids are hashes: the record must be asked, too.
 //
-// The index proves nothing. Who can write to the ledger's folder can make an index that hides records from a search;
-// verification and export read the log itself.
+// A file is believed only under a MAC whose key comes from the ledger's signing key: who can write to the ledger's folder,
+// and no more, cannot make an index that hides records from a search. The index proves nothing all the same; the log does.
 package index
 
 import (

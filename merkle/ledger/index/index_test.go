@@ -1,6 +1,7 @@
 package index_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -47,11 +48,13 @@ func build(t testing.TB, segment uint64, rows []index.Row) *index.Builder {
 	return b
 }
 
+var key = index.NewKey([]byte("seed"))
+
 var someID = index.Identity{End: 1 << 20, Stamp: [32]byte{1, 2, 3}}
 
 func file(t testing.TB, segment uint64, n int) []byte {
 	t.Helper()
-	return build(t, segment, someRows(n)).Table().File(someID)
+	return build(t, segment, someRows(n)).Table().File(someID, &key)
 }
 
 // hits are the indexes of a tenant that a query wants, those that must be asked below zero.
@@ -70,7 +73,7 @@ func TestATableReadFromItsFileAnswersLikeTheBuilder(t *testing.T) {
 	for _, n := range []int{1, 2, 255, 256, 257, 1000} {
 		rows := someRows(n)
 		b := build(t, 3, rows)
-		table, head, err := index.Decode(b.Table().File(someID))
+		table, head, err := index.Decode(b.Table().File(someID, &key), &key)
 		if err != nil || head.Segment != 3 || head.Identity != someID || head.Last != rows[n-1].Off {
 			t.Fatal(n, head, err)
 		}
@@ -98,37 +101,27 @@ func TestATableReadFromItsFileAnswersLikeTheBuilder(t *testing.T) {
 func TestEveryByteOfAnIndexFileIsCovered(t *testing.T) {
 	b := file(t, 3, 300)
 	for i := range b {
-		if i >= 100 && i < 104 || i == 14 || i == 15 {
-			continue // nothing, of the fixed part; the sum of the directory covers it, as the end of this loop shows
-		}
 		b[i] ^= 1 << (i % 8)
-		if _, _, err := index.Decode(b); !errors.Is(err, index.ErrDamaged) && !errors.Is(err, index.ErrVersion) {
+		if _, _, err := index.Decode(b, &key); !errors.Is(err, index.ErrDamaged) && !errors.Is(err, index.ErrVersion) {
 			t.Fatalf("byte %d of %d: %v", i, len(b), err)
 		}
 		b[i] ^= 1 << (i % 8)
 	}
-	for _, i := range []int{14, 15, 100, 103} {
-		b[i] ^= 1
-		if _, _, err := index.Decode(b); !errors.Is(err, index.ErrDamaged) {
-			t.Fatal(i, err)
-		}
-		b[i] ^= 1
-	}
 	for n := range b {
-		if _, _, err := index.Decode(b[:n]); !errors.Is(err, index.ErrDamaged) {
+		if _, _, err := index.Decode(b[:n], &key); !errors.Is(err, index.ErrDamaged) {
 			t.Fatal("cut at", n, err)
 		}
 	}
-	if _, _, err := index.Decode(append(b, 0)); !errors.Is(err, index.ErrDamaged) {
+	if _, _, err := index.Decode(append(b, 0), &key); !errors.Is(err, index.ErrDamaged) {
 		t.Fatal("one byte more:", err)
 	}
-	b[8] = 2
-	if _, _, err := index.Decode(b); !errors.Is(err, index.ErrVersion) {
+	b[8] = 3
+	if _, _, err := index.Decode(b, &key); !errors.Is(err, index.ErrVersion) {
 		t.Fatal(err)
 	}
 }
 
-// A sum is right in a file that somebody made on purpose.
+// A MAC is right in a file that somebody who has the key made on purpose.
 func TestAFileThatLeadsOutOfItsBoundsIsRefused(t *testing.T) {
 	const n = 300
 	good := file(t, 3, n)
@@ -137,24 +130,52 @@ func TestAFileThatLeadsOutOfItsBoundsIsRefused(t *testing.T) {
 	} {
 		b := append([]byte(nil), good...)
 		b[at], b[at+1] = 0xfe, 0xfe
-		if _, _, err := index.Decode(index.Summed(b)); !errors.Is(err, index.ErrDamaged) {
+		if _, _, err := index.Decode(index.Summed(b, &key), &key); !errors.Is(err, index.ErrDamaged) {
 			t.Error(name, "is out of bounds:", err)
 		}
 	}
 	b := append([]byte(nil), good...)
 	copy(b[index.ListsAt(b, n)+4:], b[index.ListsAt(b, n):][:4])
-	if _, _, err := index.Decode(index.Summed(b)); !errors.Is(err, index.ErrDamaged) {
+	if _, _, err := index.Decode(index.Summed(b, &key), &key); !errors.Is(err, index.ErrDamaged) {
 		t.Error("a row is there twice:", err)
 	}
 	for at := 64; at < 96; at++ { // what it says of its own sizes
 		b := append([]byte(nil), good...)
 		b[at] ^= 0x40
-		if _, h, err := index.Decode(index.Summed(b)); err == nil && (at < 68 || at >= 72) {
+		if _, h, err := index.Decode(index.Summed(b, &key), &key); err == nil && (at < 68 || at >= 72) {
 			t.Error("size at", at, "is believed:", h)
 		}
 	}
-	if _, _, err := index.Decode(index.Summed(good)); err != nil {
+	if _, _, err := index.Decode(index.Summed(good, &key), &key); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Everything but the key can be computed by whoever can write to the disk.
+func TestAFileMadeWithAnotherKeyIsRefused(t *testing.T) {
+	good, other := file(t, 3, 300), index.NewKey([]byte("mine"))
+	forged := index.Summed(good, &other)
+	if _, _, err := index.Decode(forged, &key); !errors.Is(err, index.ErrDamaged) {
+		t.Error(err)
+	}
+	if _, err := index.ReadHead(bytes.NewReader(forged), int64(len(forged)), &key); !errors.Is(err, index.ErrDamaged) {
+		t.Error("its head:", err)
+	}
+	table := build(t, 3, someRows(300)).Table()
+	if !table.Same(good, someID) || !table.Same(forged, someID) {
+		t.Error("what they say is the same")
+	}
+	const head, words = 128, 2 * (1 + 64) // the fixed part, and the directory with two names
+	mac := head + words + len("acme") + len("rival")
+	for i := 0; i < len(good); i++ {
+		if i > 500 {
+			i += 96
+		}
+		good[min(i, len(good)-1)] ^= 1
+		if got := table.Same(good, someID); got != (i >= mac && i < mac+32) {
+			t.Error("byte", i, "of another file:", got)
+		}
+		good[min(i, len(good)-1)] ^= 1
 	}
 }
 
@@ -185,7 +206,7 @@ func TestWordsWithoutRoomAreToldAsSuch(t *testing.T) {
 	for i := range rows {
 		rows[i] = index.Row{Tenant: "acme", Seq: uint64(i), Off: uint32(i + 1), ID: fmt.Sprintf("rec_%026d", i), Code: fmt.Sprint("code_", i), Agent: fmt.Sprint("agt_", i)}
 	}
-	table, _, err := index.Decode(build(t, 0, rows).Table().File(someID))
+	table, _, err := index.Decode(build(t, 0, rows).Table().File(someID, &key), &key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,7 +303,7 @@ func newStore(t *testing.T, on disk.FS, most int64) (*index.Store, *segments, fu
 		src.rows[n] = someRows(300 + int(n))
 	}
 	name := func(segment uint64) string { return filepath.Join(dir, fmt.Sprintf("%03d.index", segment)) }
-	return index.NewStore(on, most, src, name), src, name
+	return index.NewStore(on, key, most, src, name), src, name
 }
 
 func TestIndexesAreMadeOnceAndReadAfterThat(t *testing.T) {
@@ -307,7 +328,7 @@ func TestIndexesAreMadeOnceAndReadAfterThat(t *testing.T) {
 		func() error { return os.Rename(name(3), name(2)) }, // and 3 is missing
 		func() error { src.rows[2] = someRows(310); return nil },
 	} {
-		fresh := index.NewStore(disk.OS{}, 0, src, name)
+		fresh := index.NewStore(disk.OS{}, key, 0, src, name)
 		if err := spoil(); err != nil {
 			t.Fatal(err)
 		}
@@ -320,6 +341,33 @@ func TestIndexesAreMadeOnceAndReadAfterThat(t *testing.T) {
 		}
 		if src.walks != before+1 {
 			t.Error("made", src.walks-before, "times")
+		}
+	}
+}
+
+// A walk over the segment knows better than what lies there, whoever made it.
+func TestAnIndexThatIsSavedReplacesOneThatDiffers(t *testing.T) {
+	s, src, name := newStore(t, disk.OS{}, 0)
+	right := build(t, 1, src.rows[1]).Table()
+	id, err := src.Identify(1, right.Last())
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := someRows(len(src.rows[1]))
+	rows[7].Agent = "agt_nice"
+	wrong := build(t, 1, rows).Table().File(id, &key)
+	for _, save := range []func() error{
+		func() error { s.Put(right); return s.Save() },
+		func() error { _, err := s.Remake(t.Context(), 1); return err },
+	} {
+		if err := os.WriteFile(name(1), wrong, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := save(); err != nil {
+			t.Fatal(err)
+		}
+		if b, err := os.ReadFile(name(1)); err != nil || !right.Same(b, id) {
+			t.Error("the file still differs", err)
 		}
 	}
 }
@@ -375,7 +423,7 @@ func TestASegmentThatCannotBeReadHasNoIndex(t *testing.T) {
 func TestASegmentsIndexGoesOnAfterItWasSaved(t *testing.T) {
 	rows := someRows(700)
 	for _, cut := range []int{1, 255, 256, 300} {
-		table, _, err := index.Decode(build(t, 0, rows[:cut]).Table().File(someID))
+		table, _, err := index.Decode(build(t, 0, rows[:cut]).Table().File(someID, &key), &key)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -385,7 +433,7 @@ func TestASegmentsIndexGoesOnAfterItWasSaved(t *testing.T) {
 				t.Fatal(cut, i)
 			}
 		}
-		if got, want := b.Table().File(someID), build(t, 0, rows).Table().File(someID); !reflect.DeepEqual(got, want) {
+		if got, want := b.Table().File(someID, &key), build(t, 0, rows).Table().File(someID, &key); !reflect.DeepEqual(got, want) {
 			t.Error("differs after", cut)
 		}
 	}
@@ -397,8 +445,8 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Add([]byte("GWLINDEX"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		for _, b := range [][]byte{b, index.Summed(b)} {
-			table, _, err := index.Decode(b)
+		for _, b := range [][]byte{b, index.Summed(b, &key)} {
+			table, _, err := index.Decode(b, &key)
 			if err != nil {
 				continue
 			}

@@ -1,10 +1,12 @@
 package index
 
 import (
+	"bytes"
 	"container/list"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"sync"
 
@@ -23,6 +25,7 @@ type Source interface {
 // Store has the indexes of the full segments: on the disk, the latest used of them in memory. It is safe for concurrent use.
 type Store struct {
 	fs   disk.FS
+	key  Key
 	name func(segment uint64) string
 	src  Source
 	most int64
@@ -36,10 +39,10 @@ type Store struct {
 	load sync.Mutex // one index is read or made at a time: each takes megabytes
 }
 
-// NewStore keeps at most that many bytes of indexes in memory, and one more while it is searched. name gives the index
-// of a segment its file.
-func NewStore(on disk.FS, most int64, src Source, name func(segment uint64) string) *Store {
-	return &Store{fs: on, name: name, src: src, most: most, unsaved: map[uint64]*Table{}, cached: map[uint64]*list.Element{}}
+// NewStore keeps at most that many bytes of indexes in memory, and one more while it is searched. Files that were not made
+// with the key are of no use. name gives the index of a segment its file.
+func NewStore(on disk.FS, key Key, most int64, src Source, name func(segment uint64) string) *Store {
+	return &Store{fs: on, key: key, name: name, src: src, most: most, unsaved: map[uint64]*Table{}, cached: map[uint64]*list.Element{}}
 }
 
 // Put takes the index of a segment that is full now. It stays in memory until Save was called.
@@ -80,15 +83,16 @@ func (s *Store) save(t *Table) error {
 	if err != nil {
 		return err
 	}
-	if h, err := s.Head(t.segment); err == nil && h.Identity == id {
+	file := t.File(id, &s.key)
+	if have, err := disk.ReadSmall(s.fs, s.name(t.segment), MaxFile); err == nil && bytes.Equal(have, file) {
 		return nil
 	}
-	return s.SaveAs(t, id)
+	return disk.ReplaceFile(s.fs, s.name(t.segment), file)
 }
 
 // SaveAs writes the index of a segment with that content, which need not be full.
 func (s *Store) SaveAs(t *Table, id Identity) error {
-	return disk.ReplaceFile(s.fs, s.name(t.segment), t.File(id))
+	return disk.ReplaceFile(s.fs, s.name(t.segment), t.File(id, &s.key))
 }
 
 // Head reads the head of a segment's index. Nothing is said about its body, nor whether it is of this segment's content.
@@ -102,7 +106,7 @@ func (s *Store) Head(segment uint64) (Head, error) {
 	if err != nil {
 		return Head{}, fmt.Errorf("open index: %w", err)
 	}
-	h, err := ReadHead(f, size)
+	h, err := ReadHead(f, size, &s.key)
 	if err == nil && h.Segment != segment {
 		err = ErrForeign
 	}
@@ -183,11 +187,11 @@ func (s *Store) drop(segment uint64) {
 
 // Read reads a segment's index file, which must be of that content.
 func (s *Store) Read(segment uint64, is func(Identity, uint32) bool) (*Table, error) {
-	b, err := disk.ReadSmall(s.fs, s.name(segment), maxFile)
+	b, err := disk.ReadSmall(s.fs, s.name(segment), MaxFile)
 	if err != nil {
 		return nil, err
 	}
-	t, h, err := Decode(b)
+	t, h, err := Decode(b, &s.key)
 	if err != nil {
 		return nil, err
 	}
@@ -217,6 +221,28 @@ func (s *Store) make(ctx context.Context, segment uint64) (*Table, error) {
 		return nil, err
 	}
 	return b.Table(), nil
+}
+
+// Remake makes the index of a full segment, and its file, again, whatever is there.
+func (s *Store) Remake(ctx context.Context, segment uint64) (*Table, error) {
+	s.mu.Lock()
+	s.drop(segment)
+	delete(s.unsaved, segment)
+	s.mu.Unlock()
+	s.load.Lock()
+	defer s.load.Unlock()
+	if err := s.fs.Remove(s.name(segment)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("index segment %d: %w", segment, err)
+	}
+	t, err := s.make(ctx, segment)
+	if err != nil {
+		return nil, fmt.Errorf("index segment %d: %w", segment, err)
+	}
+	err = s.save(t)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keep(t)
+	return t, err
 }
 
 // Forget drops the index of a segment that is no more, and its file.

@@ -21,7 +21,7 @@ const (
 )
 
 // audit checks what a start from a stored state took on trust: every byte before it, as a start from nothing would, and
-// that the log comes to that state.
+// that the log comes to that state. Indexes that differ from the records are made again.
 type audit struct {
 	log   *Log
 	key   chainKey // running; segments before its epoch have MACs that only k_0 can check
@@ -43,7 +43,7 @@ func (a *audit) run(ctx context.Context) error {
 	t := newTally(want, a.from)
 	r := &replay{
 		fs: l.opt.FS, dir: l.opt.Dir, key: a.key, keys: true, instance: l.opt.Instance, first: a.from.first(), until: a.to,
-		pins: a.pins, uses: t, pace: a.pace,
+		pins: a.pins, uses: t, pace: a.pace, rows: &matching{fs: l.opt.FS, dir: l.opt.Dir, part: a.to.tail().at.segment},
 	}
 	if err := r.begin(a.from); err != nil {
 		return err
@@ -59,6 +59,12 @@ func (a *audit) run(ctx context.Context) error {
 	if differs != "" {
 		return &CorruptError{
 			Segment: a.to.at.segment, Offset: a.to.at.off, Reason: "the stored state is not that of the log: " + differs,
+		}
+	}
+	r.rows.finish()
+	for _, segment := range r.rows.bad {
+		if err := l.remake(ctx, segment); err != nil {
+			return err
 		}
 	}
 	l.notePace(a.to.records, a.to.records)

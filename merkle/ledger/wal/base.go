@@ -39,6 +39,14 @@ func (s *state) first() uint64 {
 	return s.at.segment
 }
 
+// before is how many records lie before a log with this base, 0 without one.
+func (s *state) before() uint64 {
+	if s == nil {
+		return 0
+	}
+	return s.records
+}
+
 // start is where a log with this base begins.
 func (s *state) start() place {
 	if s == nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/disk"
 )
 
 // Sealer does the CPU work of one record without a disk or a second goroutine.
@@ -141,6 +142,19 @@ func BelieveState(file []byte, keys ledger.VerifierKeys) error {
 		_, err = parseState(body)
 	}
 	return err
+}
+
+// Recovered is what a log says of itself when it was read and nothing of it runs yet.
+func Recovered(ctx context.Context, o Options) (Stats, error) {
+	o.FS = disk.OS{}
+	signer, err := ledger.NewSigner(ledger.Origin(o.Origin, ledger.InstanceTenant, o.Instance), o.Signer)
+	if err != nil {
+		return Stats{}, err
+	}
+	l := newLog(o, signer)
+	defer func() { _ = l.closeFiles() }()
+	err = l.recover(ctx)
+	return l.stats, err
 }
 
 // Forget takes the segments before one out of sight, and tells the index of acme's first record that is kept.

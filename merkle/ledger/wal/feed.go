@@ -45,8 +45,8 @@ const (
 
 var feedJobs = sync.Pool{New: func() any { return new(job) }}
 
-// newFeed begins to read from an offset on, with so many workers.
-func newFeed(ctx context.Context, w *window, number uint64, off int64, workers int) *feed {
+// newFeed begins to read from an offset on, with so many workers, which keep the words of records if they are wanted.
+func newFeed(ctx context.Context, w *window, number uint64, off int64, workers int, words bool) *feed {
 	ctx, cancel := context.WithCancel(ctx)
 	f := &feed{jobs: make(chan *job, feedAhead), cancel: cancel}
 	work := make(chan *job, feedAhead)
@@ -58,7 +58,7 @@ func newFeed(ctx context.Context, w *window, number uint64, off int64, workers i
 	seed := frameSeed(number)
 	for range workers {
 		f.wg.Go(func() {
-			var s ledger.Skimmer
+			s := ledger.Skimmer{Words: words}
 			for j := range work {
 				j.prepare(&s, seed)
 				close(j.done)

@@ -153,6 +153,7 @@ type Stats struct {
 	Spare                        bool   // the next segment is there
 	Err                          error  // why it is not ready
 	Behind                       bool   // somebody who follows is served from the disk
+	Remade                       uint64 // indexes that differed from the records they were made from, and were made again
 	Index                        error  // why indexes could not be saved last time; they are made again when they are wanted
 	Publish                      error  // why the trees could not be published last time
 	Started                      string // from where the log was started, and why the stored state was not believed
@@ -176,14 +177,7 @@ func Open(ctx context.Context, opt Options) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
-	l := &Log{
-		opt: opt, signer: signer, uses: newUses(), tenants: map[string]*shelf{}, published: map[string]uint64{},
-		wake: make(chan struct{}, 1), help: make(chan struct{}, 1), sign: make(chan struct{}, 1),
-		stop: make(chan struct{}), written: make(chan struct{}), signed: make(chan struct{}), audited: make(chan struct{}),
-	}
-	l.index = newIndexing(&l.opt, source{l})
-	l.items.New = func() any { return &item{done: make(chan struct{}, 1)} }
-	l.batches.New = func() any { return new(batch) }
+	l := newLog(opt, signer)
 	if err := l.recover(ctx); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", errors.Join(err, l.closeFiles()))
 	}
@@ -192,6 +186,18 @@ func Open(ctx context.Context, opt Options) (*Log, error) {
 		return nil, errors.Join(fmt.Errorf("open ledger: %w", err), l.Close(ctx))
 	}
 	return l, nil
+}
+
+func newLog(opt Options, signer ledger.Signer) *Log {
+	l := &Log{
+		opt: opt, signer: signer, uses: newUses(), tenants: map[string]*shelf{}, published: map[string]uint64{},
+		wake: make(chan struct{}, 1), help: make(chan struct{}, 1), sign: make(chan struct{}, 1),
+		stop: make(chan struct{}), written: make(chan struct{}), signed: make(chan struct{}), audited: make(chan struct{}),
+	}
+	l.index = newIndexing(&l.opt, source{l})
+	l.items.New = func() any { return &item{done: make(chan struct{}, 1)} }
+	l.batches.New = func() any { return new(batch) }
+	return l
 }
 
 func (l *Log) start() {

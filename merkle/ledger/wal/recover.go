@@ -139,6 +139,7 @@ func (l *Log) goOn(ctx context.Context, snap, base *state, key chainKey) (*repla
 	l.clock, l.unknown = r.clock, r.unknown
 	l.saver.at = snap.at
 	l.audit = &audit{log: l, key: key, from: base, to: snap, pins: r.below}
+	l.stats.Verified, l.stats.VerifyOf = base.before(), snap.records
 	l.stats.Started = fmt.Sprintf("from the stored state at segment %d, offset %d", snap.at.segment, snap.at.off)
 	if int64(snap.at.segment-base.first())*l.opt.SegmentBytes+snap.at.off > l.opt.checkFirst() {
 		return r, nil

@@ -39,10 +39,12 @@ func (l *Log) indexSaved(err error) {
 	l.stats.Index = err
 }
 
-// saveOpen saves the index of the segment that is being written. Nothing is written to it any more.
+// saveOpen saves the index of the segment that is being written, unless the segment was not checked to its end. Nothing is
+// written to it any more.
 func (l *Log) saveOpen() error {
+	<-l.audited
 	b := l.index.open
-	if b == nil || b.Rows() == 0 || l.poisoned() != nil {
+	if b == nil || b.Rows() == 0 || l.poisoned() != nil || l.audit != nil {
 		return nil
 	}
 	t := b.Table()
@@ -74,20 +76,19 @@ func (s source) Walk(ctx context.Context, segment uint64, fn func(*index.Row) er
 
 // identify tells what a segment holds up to the end of the frame at last. Its header's MAC is over the epoch's key, and
 // the frame's over all that its tenant's chain holds before it.
-func (l *Log) identify(segment uint64, last uint32) (id index.Identity, err error) {
-	r := reader{log: l, w: window{few: true}}
-	defer r.close()
-	if err := r.segment(segment); err != nil {
-		return id, fmt.Errorf("identify segment: %w", err)
-	}
-	head, err := r.w.at(0, headerBytes)
+func (l *Log) identify(segment uint64, last uint32) (index.Identity, error) {
+	return identify(l.opt.FS, l.opt.Dir, segment, last)
+}
+
+func (w *window) identify(segment uint64, last uint32) (id index.Identity, err error) {
+	head, err := w.at(0, headerBytes)
 	if err != nil {
 		return id, fmt.Errorf("identify segment: %w", err)
 	}
 	sum := sha256.New()
 	sum.Write([]byte("gatewright/index"))
 	sum.Write(head)
-	f, size, err := frameAt(&r.w, int64(last), frameSeed(segment))
+	f, size, err := frameAt(w, int64(last), frameSeed(segment))
 	if err != nil {
 		return id, fmt.Errorf("identify segment: %w", err)
 	}

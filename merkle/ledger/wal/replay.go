@@ -11,6 +11,7 @@ import (
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/ledger"
 	"github.com/gatewright/gatewright/merkle/ledger/disk"
+	"github.com/gatewright/gatewright/merkle/ledger/index"
 )
 
 // maxTenants bounds the chains of one instance: each costs about 3 KiB of memory.
@@ -75,6 +76,7 @@ type replay struct {
 	record     func(f *frame, r *ledger.Record, at place) error                       // may be nil
 	each       func(tenant string, index uint64, leaf []byte, hash merkle.Hash) error // in place of record, for who needs no record
 	workers    int                                                                    // that read ahead; 0: none
+	rows       *matching                                                              // may be nil
 	skim       ledger.Skimmer
 	progress   func(bytes int64)                         // may be nil
 	pace       func(ctx context.Context, records uint64) // may be nil; called every few records
@@ -118,6 +120,7 @@ func (r *replay) run(ctx context.Context) error {
 		return err
 	}
 	start := r.tail
+	r.skim.Words = r.rows != nil
 	if err := r.meet(); err != nil {
 		return err
 	}
@@ -272,7 +275,7 @@ func (r *replay) frames(ctx context.Context, w *window, number uint64) error {
 	}
 	var ready *feed
 	if r.workers > 0 && r.record == nil {
-		ready = newFeed(ctx, w, number, r.tail.at.off, r.workers)
+		ready = newFeed(ctx, w, number, r.tail.at.off, r.workers, r.rows != nil)
 		defer ready.stop()
 	}
 	for n := 0; ; n++ {
@@ -426,6 +429,10 @@ func (r *replay) link(f *frame, rec *ledger.Record, leaf merkle.Hash, at place, 
 		c.pinned = nil
 	}
 	r.take(c, f, rec)
+	if r.rows != nil {
+		row := index.RowOf(rec, f.seq, uint32(at.off))
+		r.rows.add(&row, at.segment)
+	}
 	switch {
 	case r.record != nil:
 		return r.record(f, rec, at)

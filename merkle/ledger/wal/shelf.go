@@ -32,7 +32,7 @@ func newIndexing(o *Options, src index.Source) indexing {
 		most = indexCache
 	}
 	name := func(segment uint64) string { return indexName(o.Dir, segment) }
-	return indexing{store: index.NewStore(o.FS, most, src, name), wake: make(chan struct{}, 1)}
+	return indexing{store: index.NewStore(o.FS, index.NewKey(o.Signer.Seed()), most, src, name), wake: make(chan struct{}, 1)}
 }
 
 // shelf says in which segments a tenant's records lie: about 100 bytes for each full segment that has some.

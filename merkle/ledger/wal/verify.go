@@ -89,7 +89,8 @@ type TenantReport struct {
 }
 
 // Verify reads a log offline and checks every byte of it: CRCs, sequence, chain MACs (with k_0), trees against the
-// checkpoints, and that nothing stands after the end of the data. It returns an error at the first bad place, a
+// checkpoints, and that nothing stands after the end of the data. Index files, which are made from the log, are compared with it: one
+// that differs is no damage, and is noted. It returns an error at the first bad place, a
 // *CorruptError also found in the report where it has a place. It changes nothing.
 func Verify(ctx context.Context, dir string, o VerifyOptions) (Report, error) {
 	if o.FS == nil {
@@ -117,11 +118,15 @@ func Verify(ctx context.Context, dir string, o VerifyOptions) (Report, error) {
 	}
 	r.pins = o.Signed
 	r.each = o.Each
+	r.rows = &matching{fs: o.FS, dir: dir, part: noPart}
 	if err = calls.begin(base); err == nil {
 		err = r.begin(base)
 	}
 	if err == nil {
 		err = r.run(ctx)
+	}
+	if err == nil {
+		r.rows.finish()
 	}
 	if err == nil && r.tail.torn != nil {
 		err = r.tail.torn
@@ -130,7 +135,7 @@ func Verify(ctx context.Context, dir string, o VerifyOptions) (Report, error) {
 		err = checkNames(r, o.Signed, o.FS)
 	}
 	rep := r.summary(o.Signed)
-	rep.Notes = append(rep.Notes, note...)
+	rep.Notes = append(append(rep.Notes, note...), r.rows.notes()...)
 	if base != nil {
 		rep.First = base.first()
 		rep.Pruned = base.records

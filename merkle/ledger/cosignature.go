@@ -165,6 +165,7 @@ type WitnessPolicy struct {
 // Validate refuses a policy that could not be met, or not be checked.
 func (p WitnessPolicy) Validate() error {
 	var names []string
+	owner := map[string]string{} // of a key's bytes: type 0x04 does not sign the name, one key must not count as two
 	for _, k := range p.Keys {
 		if k.Type() == KeyEd25519 {
 			return fmt.Errorf("%w: %q is no key of a witness", ErrWitness, clip(k.Name))
@@ -172,6 +173,10 @@ func (p WitnessPolicy) Validate() error {
 		if !k.cosigner.usable() {
 			return fmt.Errorf("%w: the key of %q is of type %#02x, which is not built in here", ErrWitness, clip(k.Name), byte(k.Type()))
 		}
+		if name, known := owner[k.cosigner.key]; known && name != k.Name {
+			return fmt.Errorf("%w: %q and %q have the same key", ErrWitness, clip(name), clip(k.Name))
+		}
+		owner[k.cosigner.key] = k.Name
 		if !slices.Contains(names, k.Name) {
 			names = append(names, k.Name)
 		}

@@ -102,6 +102,24 @@ func TestWitnessesAreCountedByName(t *testing.T) {
 	}
 }
 
+// Type 0x04 does not sign the cosigner's name: one key under two names would count as two witnesses.
+func TestOneKeyUnderTwoNamesIsRefused(t *testing.T) {
+	a, b := cosigner(t, "w.example/a", "wa"), cosigner(t, "w.example/b", "wa")
+	pa, pb := postQuantum(t, "w.example/a", 1), postQuantum(t, "w.example/b", 1)
+	for _, keys := range [][]ledger.VerifierKey{{a.Public(), b.Public()}, {pa.Public(), a.Public(), pb.Public()}} {
+		p := ledger.WitnessPolicy{Keys: keys, Need: 2}
+		if seen, err := p.Check(cosigned(t, a, b)); !errors.Is(err, ledger.ErrWitness) {
+			t.Error(seen, err)
+		}
+		if err := p.Validate(); !errors.Is(err, ledger.ErrWitness) {
+			t.Error(err)
+		}
+	}
+	if err := (ledger.WitnessPolicy{Keys: []ledger.VerifierKey{a.Public(), a.Public(), pa.Public()}, Need: 1}).Validate(); err != nil {
+		t.Error("a key given twice under its one name:", err)
+	}
+}
+
 func TestAWrongSignatureUnderAKnownKeyRefusesTheNote(t *testing.T) {
 	a, b := cosigner(t, "w.example/a", "wa"), postQuantum(t, "w.example/b", 2)
 	for _, by := range []noteSigner{a, b} {

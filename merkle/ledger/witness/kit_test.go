@@ -11,6 +11,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -180,6 +182,15 @@ func (w *world) verify(note string) {
 			w.t.Fatalf("%v\n%s", err, note)
 		}
 	}
+}
+
+// files is what lies on the disk.
+func (w *world) files() string {
+	b, err := os.ReadFile(filepath.Join(w.dir, hashOf(origin)+".state"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return string(b)
 }
 
 // monitor reads the monitoring endpoint.

@@ -61,14 +61,19 @@ type Server struct {
 // watched is one log with the newest checkpoint that was cosigned for it.
 type watched struct {
 	Log
-	mu   sync.Mutex // held from the check of a size until the new one is durable
 	file string
-	last state
 	bad  error // the state file cannot be believed: nothing is signed
+
+	turn sync.Mutex // held from the check of a size until the new one is durable; only its holder sets last
+	mu   sync.Mutex // guards last, and is never held while the disk works
+	last state
 }
 
 // maxRequest bounds a submission in bytes: the longest proof, and a checkpoint with some dozen signatures.
 const maxRequest = 132 << 10
+
+// maxLines bounds the signature lines of a submission: each may cost a verification. The note format wants 16 taken.
+const maxLines = 64
 
 // maxProofLines is the longest consistency proof a client may send (C2SP tlog-witness).
 const maxProofLines = 63
@@ -179,13 +184,13 @@ func (s *Server) add(r *http.Request) ([]byte, error) {
 	if sub.old > sub.Size {
 		return nil, refuse(http.StatusBadRequest, "the old size is above the checkpoint's")
 	}
-	log.mu.Lock()
-	defer log.mu.Unlock()
+	log.turn.Lock()
+	defer log.turn.Unlock()
 	return s.advance(log, sub, signed)
 }
 
 // advance checks a checkpoint against the last one, makes it the last one, and then gives the cosignatures away. The
-// caller holds the log's lock.
+// caller holds the log's turn.
 func (s *Server) advance(log *watched, sub *submission, signed []byte) ([]byte, error) {
 	if log.bad != nil {
 		return nil, refuse(http.StatusInternalServerError, "the witness cannot read what it saw of this log; its operator must look")
@@ -206,13 +211,18 @@ func (s *Server) advance(log *watched, sub *submission, signed []byte) ([]byte, 
 	}
 	next, err := cosign(sub, signed, s.opt.Cosigners, now)
 	if err == nil {
+		if _, bad := ledger.ReadCheckpoint(next.note); bad != nil { // what readers refuse is never kept, nor served
+			return nil, refuse(http.StatusBadRequest, "the checkpoint leaves no room for this witness's cosignatures")
+		}
 		err = disk.ReplaceFile(s.opt.FS, log.file, next.file())
 	}
 	if err != nil {
 		s.opt.Report(log.Origin, fmt.Errorf("keep checkpoint of size %d: %w", sub.Size, err))
 		return nil, err // nothing was given away, so the last one still stands, whichever of the two is on the disk
 	}
+	log.mu.Lock()
 	log.last = next
+	log.mu.Unlock()
 	return next.lines, nil
 }
 

@@ -41,6 +41,9 @@ func parseSubmission(b []byte) (*submission, error) {
 	if sub.body, sub.sigs, err = ledger.ReadNote(note); err != nil {
 		return nil, err
 	}
+	if len(sub.sigs) > maxLines {
+		return nil, fmt.Errorf("%w: more than %d signature lines", errSubmission, maxLines)
+	}
 	if bytes.Contains(sub.body, []byte("\n\n")) {
 		return nil, fmt.Errorf("%w: an empty line in the checkpoint", errSubmission)
 	}
@@ -85,16 +88,26 @@ func appendSubmission(dst []byte, old uint64, proof []merkle.Hash, note []byte) 
 	return append(append(dst, '\n'), note...)
 }
 
-// signedBy returns the signature lines that keys of the log made. It fails when there is none, and when one that claims
-// to be of such a key is wrong.
+// signedBy returns the signature lines that keys of the log made, the first one of each key: anybody can repeat a line. It
+// fails when there is none, and when one that claims to be of such a key is wrong.
 func (sub *submission) signedBy(keys ledger.VerifierKeys) ([]byte, error) {
+	type signer struct {
+		name string
+		hash uint32
+	}
 	var lines []byte
+	kept, seen := map[signer]bool{}, map[string]bool{}
 	for _, s := range sub.sigs {
-		_, _, ok, err := keys.Find(sub.body, s)
+		if seen[s.Line] {
+			continue
+		}
+		seen[s.Line] = true
+		k, _, ok, err := keys.Find(sub.body, s)
 		if err != nil {
 			return nil, err
 		}
-		if ok {
+		if by := (signer{k.Name, k.Hash}); ok && !kept[by] {
+			kept[by] = true
 			lines = append(lines, s.Line...)
 		}
 	}

@@ -62,15 +62,15 @@ func (c *ledgerRotateCmd) rotate(ctx context.Context, sh *shell, dir *datadir.Di
 	if err != nil {
 		return err
 	}
-	keys, err := ledger.ParseVerifierKeys(readPublic(dir))
+	keys, err := keysSoFar(dir, public, next.Public)
 	if err != nil {
-		return fmt.Errorf("keys/ledger.pub: %w", err)
+		return err
 	}
 	if !next.Public.Key.Equal(public.Key) { // else it was interrupted after this
 		if err := overlap(ctx, o, ledger.Signer{Public: public, Private: o.Signer}, next); err != nil {
 			return err
 		}
-		if err := dir.WriteFile(filepath.Join("keys", "ledger.pub"), publicKeys(next.Public, keys), 0o644); err != nil {
+		if err := dir.WriteFile(filepath.Join("keys", "ledger.pub"), ledger.KeyList(next, keys), 0o644); err != nil {
 			return err
 		}
 		text, err := dir.Wrap(seed)
@@ -145,13 +145,17 @@ func readPublic(dir *datadir.Dir) []byte {
 	return b
 }
 
-// publicKeys is the file of the keys that receipts verify under, newest first.
-func publicKeys(next ledger.VerifierKey, before ledger.VerifierKeys) []byte {
-	out := []byte("# Receipts and checkpoints of this gateway verify under these keys (C2SP signed-note form), the newest first.\n" + next.String() + "\n")
-	for _, k := range before {
-		if !k.Key.Equal(next.Key) {
-			out = append(out, k.String()+"\n"...)
-		}
+// keysSoFar are the keys that the list of the data folder vouches for, the one in force among them. Of a rotation that was
+// interrupted the next one may have signed it.
+func keysSoFar(dir *datadir.Dir, now, next ledger.VerifierKey) (ledger.VerifierKeys, error) {
+	file := readPublic(dir)
+	before, err := ledger.OpenKeyList(file, now)
+	if err != nil {
+		now = next
+		before, err = ledger.OpenKeyList(file, next)
 	}
-	return out
+	if err != nil {
+		return nil, fmt.Errorf("keys/ledger.pub: %w", err)
+	}
+	return append(ledger.VerifierKeys{now}, before...), nil
 }

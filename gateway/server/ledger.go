@@ -179,27 +179,26 @@ func (g *Gateway) retiredKeys(signer ed25519.PrivateKey) ([]ed25519.PublicKey, e
 	if err != nil {
 		return nil, fmt.Errorf("read keys/ledger.pub: %w", err)
 	}
-	keys, err := ledger.ParseVerifierKeys(b)
+	c := g.o.Config.Ledger
+	now, err := ledger.NewSigner(ledger.Origin(c.Origin, ledger.InstanceTenant, c.Instance), signer)
 	if err != nil {
-		return nil, fmt.Errorf("keys/ledger.pub: %w", err)
+		return nil, err
+	}
+	keys, err := ledger.OpenKeyList(b, now.Public)
+	if err != nil {
+		return nil, fmt.Errorf("keys/ledger.pub: %w (put back what the gateway or rotate-key wrote; a file with the gateway's own key alone is made anew when it is removed)", err)
 	}
 	var out []ed25519.PublicKey
 	for _, k := range keys {
-		if !k.Key.Equal(signer.Public()) {
-			out = append(out, k.Key)
-		}
+		out = append(out, k.Key)
 	}
 	return out, nil
 }
 
 // publishKey writes the keys that receipts are verified with where people and scripts find them, the newest first.
 func (g *Gateway) publishKey() error {
-	text := "# Receipts and checkpoints of this gateway verify under this key (C2SP signed-note form).\n"
-	if len(g.keys.retired) > 0 {
-		text = "# Receipts and checkpoints of this gateway verify under these keys (C2SP signed-note form), the newest first.\n"
-	}
-	text += strings.Join(g.ledgerKeys(), "\n") + "\n"
-	return g.dir.WriteFile("keys/ledger.pub", []byte(text), 0o644)
+	keys := g.published.Keys()
+	return g.dir.WriteFile("keys/ledger.pub", ledger.KeyList(ledger.Signer{Public: keys[0], Private: g.keys.ledger}, keys[1:]), 0o644)
 }
 
 // ledgerKeys are the texts of the keys that receipts verify under, the newest first.

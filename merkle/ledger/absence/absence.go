@@ -21,13 +21,13 @@ import (
 	"fmt"
 	"io"
 	"math/bits"
-	"strings"
 	"time"
 
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/canon"
 	"github.com/gatewright/gatewright/merkle/ledger"
 	"github.com/gatewright/gatewright/merkle/ledger/export"
+	"github.com/gatewright/gatewright/merkle/ledger/wal"
 )
 
 const (
@@ -65,10 +65,23 @@ func (q *Question) check() error {
 		return fmt.Errorf("%w: no agent", ErrQuestion)
 	case len(q.Agent) > maxName || len(q.Server) > maxName || len(q.Tool) > maxName:
 		return fmt.Errorf("%w: a name of more than %d bytes", ErrQuestion, maxName)
+	case !possible(q.Agent) || !possible(q.Server) || !possible(q.Tool):
+		return fmt.Errorf("%w: %q, %q, %q: no name has a slash, a space or an unusual sign in it; a tool is named apart from its server", ErrQuestion, q.Agent, q.Server, q.Tool)
 	case q.From >= q.To || q.To > maxIndex:
 		return fmt.Errorf("%w: no records from %d to %d", ErrQuestion, q.From, q.To)
 	}
 	return nil
+}
+
+// possible reports whether a name can occur in a record of a call: ids and the names of servers and tools are of letters,
+// digits, "_", "-" and ".". That another one is absent would say nothing.
+func possible(name string) bool {
+	for _, c := range []byte(name) {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' && c != '-' && c != '.' {
+			return false
+		}
+	}
+	return true
 }
 
 // asks reports whether a record is about what the question is about. A record that names no server may be about any.
@@ -92,7 +105,7 @@ type head struct {
 // Options of Write.
 type Options struct {
 	Tenant   string
-	Question Question // To 0 is the size of the published checkpoint
+	Question Question // To 0 is the size of the published checkpoint; From 0 the first record that is kept
 	Now      time.Time
 	// Since is a checkpoint of From records that the asker holds, a signed note; nil without one. With it the proof says
 	// when the range began, by a signature of that time.
@@ -125,8 +138,18 @@ func Prepare(src export.Source, o Options) (*Proof, error) {
 	if q.To == 0 {
 		q.To = c.Size
 	}
+	first, err := kept(src, o.Tenant)
+	if err != nil {
+		return nil, fmt.Errorf("prepare absence proof: %w", err)
+	}
+	if q.From == 0 && q.To > first {
+		q.From = first
+	}
 	if err := q.check(); err != nil {
 		return nil, err
+	}
+	if q.From < first {
+		return nil, fmt.Errorf("prepare absence proof: %w: record %d; the first that is kept has index %d", wal.ErrPruned, q.From, first)
 	}
 	if q.To > c.Size {
 		return nil, fmt.Errorf("%w: the checkpoint is of %d records, not of %d", ErrQuestion, c.Size, q.To)
@@ -135,6 +158,14 @@ func Prepare(src export.Source, o Options) (*Proof, error) {
 		Version: formatVersion, Question: *q, Tenant: o.Tenant, At: o.Now.UTC(), Checkpoint: string(note), Since: string(o.Since),
 	}}
 	return p, p.around(c)
+}
+
+// kept is the index of the first record that is there.
+func kept(src export.Source, tenant string) (uint64, error) {
+	if k, ok := src.(export.Keeper); ok {
+		return k.First(context.Background(), tenant)
+	}
+	return 0, nil
 }
 
 // around finds the hashes of what lies before and behind, and holds the asker's checkpoint to the former.
@@ -264,20 +295,4 @@ func parseHead(line []byte) (*head, error) {
 		return bad("hashes or tenant")
 	}
 	return h, nil
-}
-
-// keysFor are the pinned keys of the instance that a log's origin names: HOST/ledger/TENANT/INSTANCE.
-func keysFor(keys ledger.VerifierKeys, origin, tenant string) (out ledger.VerifierKeys, instance string) {
-	i := strings.LastIndexByte(origin, '/')
-	instance = origin[i+1:]
-	host, ok := strings.CutSuffix(origin, ledger.Origin("", tenant, instance))
-	if !ok || instance == "" || host == "" {
-		return nil, instance
-	}
-	for _, k := range keys {
-		if k.Name == ledger.Origin(host, ledger.InstanceTenant, instance) {
-			out = append(out, k)
-		}
-	}
-	return out, instance
 }

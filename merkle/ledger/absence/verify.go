@@ -41,6 +41,8 @@ type Result struct {
 	Nameless                 uint64 // refusals of this agent before its tool was known
 	Mentions                 uint64 // other records that name the agent and the tool, as approvals do
 	Unknown                  uint64 // records of a kind or version that this program does not know
+	AgentRecords             uint64 // records that name the agent, whatever else they say
+	ToolRecords              uint64 // records of anybody that name the tool, or the server when no tool is asked for
 	Hits                     []Hit  // the first of all these but Unknown
 }
 
@@ -56,9 +58,40 @@ func (r *Result) Claim() string {
 	case r.Unknown > 0:
 		return fmt.Sprintf("NOT PROVED: %d records between %d and %d of %s are of a kind this version does not know, and any of them may be a call", r.Unknown, r.From, r.To, r.Origin)
 	case r.Refused > 0:
-		return fmt.Sprintf("PROVED: between records %d and %d of %s no call by %q of %s was let through; %d were tried and refused", r.From, r.To, r.Origin, r.Agent, what, r.Refused)
+		return fmt.Sprintf("PROVED: between records %d and %d of %s no call by %q of %s was let through; %d were tried and refused; %s", r.From, r.To, r.Origin, r.Agent, what, r.Refused, r.occurs())
 	}
-	return fmt.Sprintf("PROVED: between records %d and %d of %s there is no call by %q of %s, neither let through nor refused", r.From, r.To, r.Origin, r.Agent, what)
+	return fmt.Sprintf("PROVED: between records %d and %d of %s there is no call by %q of %s, neither let through nor refused; %s", r.From, r.To, r.Origin, r.Agent, what, r.occurs())
+}
+
+// occurs says how often the names occur at all: one that is misspelled never does.
+func (r *Result) occurs() string {
+	s := fmt.Sprintf("the agent occurs in %d of the %d records", r.AgentRecords, r.Records)
+	if thing := r.thing(); thing != "" {
+		s += fmt.Sprintf(", the %s in %d", thing, r.ToolRecords)
+	}
+	return s
+}
+
+func (r *Result) thing() string {
+	switch {
+	case r.Tool != "":
+		return "tool"
+	case r.Server != "":
+		return "server"
+	}
+	return ""
+}
+
+// doubts are the names that no record of the range holds.
+func (r *Result) doubts() []string {
+	var out []string
+	if r.AgentRecords == 0 {
+		out = append(out, fmt.Sprintf("that there is an agent %q: no record of the range names it; check the spelling", r.Agent))
+	}
+	if thing := r.thing(); thing != "" && r.ToolRecords == 0 {
+		out = append(out, fmt.Sprintf("that there is %s: no record of the range names it, whoever called; check the spelling of the %s", r.what(), thing))
+	}
+	return out
 }
 
 func (r *Result) what() string {
@@ -75,14 +108,14 @@ func (r *Result) what() string {
 
 // Limits says in words what is not proved, whatever the claim.
 func (r *Result) Limits() []string {
-	out := []string{
+	out := append(r.doubts(),
 		"only calls through this gateway are in its ledger: what reaches a tool by another way is not",
 		fmt.Sprintf("only instance %q: each instance of a gateway has a ledger of its own, and each needs a proof of its own", r.Instance),
 		fmt.Sprintf("only agent %q: another agent's id, and a call with no valid credential, stand for somebody else; refusals of callers that nobody could identify are in the instance's own log and name no agent", r.Agent),
 		fmt.Sprintf("only records %d to %d: what was recorded before or since is not looked at", r.From, r.To),
 		"the gateway recorded what it did: the proof shows that the record is whole, not that the program was honest when it wrote it",
 		"records that retention has pruned cannot be part of any proof",
-	}
+	)
 	if r.Nameless > 0 {
 		out = append(out, fmt.Sprintf("%d calls of this agent were refused before anybody knew which tool they meant; none was let through", r.Nameless))
 	}
@@ -158,7 +191,11 @@ func (v *verifier) open(keys ledger.VerifierKeys) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrProof, err)
 	}
-	pinned, instance := keysFor(keys, c.Origin, v.head.Tenant)
+	_, tenant, instance, ok := ledger.ParseOrigin(c.Origin)
+	if !ok || tenant != v.head.Tenant {
+		return fmt.Errorf("%w: %q is no log of tenant %q", ErrProof, c.Origin, v.head.Tenant)
+	}
+	pinned := export.KeysFor(keys, c.Origin)
 	if c, err = ledger.OpenCheckpoint([]byte(v.head.Checkpoint), pinned); err != nil {
 		return fmt.Errorf("%w: %w", ErrProof, err)
 	}
@@ -207,7 +244,7 @@ func (v *verifier) record(line []byte) error {
 	if err != nil {
 		return fmt.Errorf("%w: record %d: %w", ErrProof, index, err)
 	}
-	if r.Tenant != v.head.Tenant || r.Instance != v.res.Instance {
+	if r.Tenant != v.head.Tenant || !export.OfInstance(r.Instance, v.res.Origin) {
 		return fmt.Errorf("%w: record %d is of tenant %q at instance %q", ErrProof, index, r.Tenant, r.Instance)
 	}
 	v.look(index, leaf, &r)
@@ -222,6 +259,7 @@ func (v *verifier) look(index uint64, leaf []byte, r *ledger.Record) {
 	}
 	res.Records++
 	res.Earliest, res.Latest = min(res.Earliest, r.Time), max(res.Latest, r.Time)
+	res.count(r)
 	version, ok := canon.Get(leaf, "v")
 	switch {
 	case r.Kind == ledger.Unknown, !ok, string(version) != strconv.Itoa(recordVersion):
@@ -240,6 +278,16 @@ func (v *verifier) look(index uint64, leaf []byte, r *ledger.Record) {
 	}
 	if len(res.Hits) < maxHits {
 		res.Hits = append(res.Hits, Hit{Index: index, ID: r.ID, Kind: r.Label(), Server: r.Server, Tool: r.Tool, Code: r.Code})
+	}
+}
+
+// count notes whether a record names the agent, and the tool.
+func (r *Result) count(rec *ledger.Record) {
+	if rec.Agent == r.Agent {
+		r.AgentRecords++
+	}
+	if (r.Tool != "" || r.Server != "") && (r.Server == "" || rec.Server == r.Server) && (r.Tool == "" || rec.Tool == r.Tool) {
+		r.ToolRecords++
 	}
 }
 

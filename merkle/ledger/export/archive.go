@@ -79,7 +79,7 @@ func (e *Export) Write(ctx context.Context, w io.Writer) (*Manifest, error) {
 }
 
 func (e *Export) write(ctx context.Context, a *archive) (*Manifest, error) {
-	for _, part := range []func(context.Context, *archive) error{e.report, e.records, e.table, e.opened, e.extra} {
+	for _, part := range []func(context.Context, *archive) error{e.report, e.records, e.table, e.opened, e.extra, e.readme} {
 		if err := part(ctx, a); err != nil {
 			return nil, err
 		}
@@ -202,6 +202,49 @@ func (e *Export) table(ctx context.Context, a *archive) error {
 		return err
 	})
 }
+
+// readme says in words what lies in the archive. A format with files of its own says it itself.
+func (e *Export) readme(_ context.Context, a *archive) error {
+	if e.opt.Extra != nil {
+		return nil
+	}
+	w, err := a.create(fileReadme)
+	if err != nil {
+		return err
+	}
+	about := &e.about
+	_, err = fmt.Fprintf(w, `%d records of the ledger %s,
+exported %s from its checkpoint of %d records.
+
+  records.jsonl    the records, one a line, byte for byte as the ledger holds them
+`, about.Count, about.Origin, about.Now.UTC().Format("2006-01-02 15:04:05 UTC"), about.Checkpoint.Size)
+	for i := 0; err == nil && i < len(a.files); i++ {
+		if says, ok := described[a.files[i].Name]; ok {
+			_, err = fmt.Fprintf(w, "  %-16s %s\n", a.files[i].Name, says)
+		}
+	}
+	if err == nil {
+		_, err = io.WriteString(w, readmeEnd)
+	}
+	return err
+}
+
+// described says what files that not every export holds are.
+var described = map[string]string{
+	fileCSV:    "the same records as a table",
+	fileReport: "the same records as a report for people",
+	fileOpened: "the sealed questions and arguments, opened",
+}
+
+const readmeEnd = `  checkpoint       what the ledger's key signed: the size and the root of its tree
+  proof            that each record stands in that tree
+  manifest.json    who asked for what and when, and the SHA-256 of each file
+  manifest.sig     the gateway's signature over the manifest
+
+Whoever has the gateway's public key, as its operator gave it, verifies all of it without a network:
+
+  gatewright verify --key ledger.pub EXPORT.zip
+`
 
 func (e *Export) extra(ctx context.Context, a *archive) error {
 	if e.opt.Extra == nil {

@@ -8,6 +8,7 @@
 //	records.csv     format csv: the same records as a table
 //	opened.jsonl    of a subject's export: the sealed questions and arguments, opened
 //	...             format ai-identity: what package rechain makes
+//	readme.txt      always: what this is, in words
 //	checkpoint      the tenant's checkpoint that everything is proved against (C2SP tlog-checkpoint)
 //	proof           which records they are, and the multiproof that leads from them to the checkpoint's root
 //	manifest.json   what this is, canonical JSON: who asked for what and when, and the SHA-256 of each file above
@@ -203,14 +204,20 @@ func (e *Export) About() *About { return &e.about }
 // find walks the records up to the checkpoint and notes where those that match lie.
 func (e *Export) find(ctx context.Context) error {
 	from, to := e.opt.Filter.span(e.checkpoint.Size)
+	if f := &e.opt.Filter; f.To > e.checkpoint.Size || f.From > 0 && f.From >= e.checkpoint.Size {
+		return fmt.Errorf("%w: records from %d to %d; the published checkpoint is of %d", ErrOptions, f.From, f.To, e.checkpoint.Size)
+	}
 	e.about = newAbout(e)
 	if k, ok := e.src.(Keeper); ok {
 		first, err := k.First(ctx, e.opt.Tenant)
 		if err != nil {
 			return err
 		}
+		if first >= to && from < to {
+			return fmt.Errorf("%w: of records %d to %d none is kept; the first that is has index %d", wal.ErrPruned, from, to-1, first)
+		}
 		if first > from {
-			e.about.Kept, from = first, min(first, to)
+			e.about.Kept, from = first, first
 		}
 	}
 	for from < to {

@@ -3,6 +3,7 @@ package export
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gatewright/gatewright/merkle/canon"
@@ -32,6 +33,12 @@ type Filter struct {
 	Subject string `json:"subject,omitempty"`
 }
 
+// What records say, and "", which asks for nothing.
+var (
+	verdicts = []string{"", "allow", "deny"}
+	outcomes = []string{"", ledger.OutcomeOK, ledger.OutcomeToolError, ledger.OutcomeUpstreamError, ledger.OutcomeWithheld, ledger.OutcomeUnknown}
+)
+
 // Check refuses a filter that can mean nothing.
 func (f *Filter) Check() error {
 	for _, s := range f.texts() {
@@ -42,6 +49,10 @@ func (f *Filter) Check() error {
 	switch {
 	case f.Kind != "" && ledger.ParseKind(f.Kind) == ledger.Unknown:
 		return fmt.Errorf("%w: kind %q", ErrOptions, f.Kind)
+	case !slices.Contains(verdicts, f.Verdict):
+		return fmt.Errorf("%w: verdict %q: allow or deny", ErrOptions, f.Verdict)
+	case !slices.Contains(outcomes, f.Outcome):
+		return fmt.Errorf("%w: outcome %q: ok, tool_error, upstream_error, withheld or unknown", ErrOptions, f.Outcome)
 	case f.To != 0 && f.To <= f.From, f.From > maxIndex, f.To > maxIndex:
 		return fmt.Errorf("%w: records from %d to %d", ErrOptions, f.From, f.To)
 	case f.Since != nil && f.Until != nil && !f.Since.Before(*f.Until):

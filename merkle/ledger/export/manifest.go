@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 // Names of the files that an export may hold.
 const (
 	fileReport     = "report.pdf"
+	fileReadme     = "readme.txt"
 	fileRecords    = "records.jsonl"
 	fileCSV        = "records.csv"
 	fileOpened     = "opened.jsonl"
@@ -140,10 +142,23 @@ func (m *Manifest) check() error {
 	return nil
 }
 
-// keyName is the name of the key that signs: the instance's own, one for all tenants.
-func (m *Manifest) keyName() string {
-	host := strings.TrimSuffix(m.Origin, ledger.Origin("", m.Tenant, m.Instance))
-	return ledger.Origin(host, ledger.InstanceTenant, m.Instance)
+// KeysFor are the keys that may sign for the log of that origin: a pinned key of one instance vouches for no other, and an
+// instance whose ledger was restored keeps its key.
+func KeysFor(keys ledger.VerifierKeys, origin string) ledger.VerifierKeys {
+	var out ledger.VerifierKeys
+	for _, k := range keys {
+		if ledger.SignsFor(k.Name, origin) {
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+// OfInstance reports whether a record that names an instance may stand in the log of that origin. The log of an instance
+// whose ledger was restored has a generation in its name; the records have none.
+func OfInstance(instance, origin string) bool {
+	host, _, _, ok := ledger.ParseOrigin(origin)
+	return ok && ledger.SignsFor(ledger.Origin(host, ledger.InstanceTenant, instance), origin)
 }
 
 // noteText is what is signed: the context, the log's origin, and the manifest's SHA-256 in base64.
@@ -166,33 +181,27 @@ func sign(origin string, manifest []byte, at time.Time, signers []ledger.NoteSig
 	return out, nil
 }
 
-// verifySignature checks that a key pinned under the instance's name signed this manifest.
-func verifySignature(m *Manifest, manifest, signed []byte, keys ledger.VerifierKeys) error {
+// verifySignature checks that a key pinned under the instance's name signed this manifest, and returns the key's name.
+func verifySignature(m *Manifest, manifest, signed []byte, keys ledger.VerifierKeys) (string, error) {
 	var verifiers []note.Verifier
-	for _, k := range named(keys, m.keyName()) {
+	for _, k := range classic(keys, m.Origin) {
 		v, err := note.NewVerifier(k.String())
 		if err != nil {
-			return fmt.Errorf("%w: key %q: %w", ErrExport, k.Name, err)
+			return "", fmt.Errorf("%w: key %q: %w", ErrExport, k.Name, err)
 		}
 		verifiers = append(verifiers, v)
 	}
 	n, err := note.Open(signed, note.VerifierList(verifiers...))
 	if err != nil {
-		return fmt.Errorf("%w: no pinned key of %q signed the manifest: %w", ErrExport, m.keyName(), err)
+		return "", fmt.Errorf("%w: no pinned key of %q signed the manifest: %w", ErrExport, m.Origin, err)
 	}
 	if n.Text != string(noteText(m.Origin, manifest)) {
-		return fmt.Errorf("%w: the signature is over another manifest", ErrExport)
+		return "", fmt.Errorf("%w: the signature is over another manifest", ErrExport)
 	}
-	return nil
+	return n.Sigs[0].Name, nil
 }
 
-// named are the Ed25519 keys of that name: a pinned key of one instance vouches for no other.
-func named(keys ledger.VerifierKeys, name string) ledger.VerifierKeys {
-	var out ledger.VerifierKeys
-	for _, k := range keys {
-		if k.Name == name && k.Type() == ledger.KeyEd25519 {
-			out = append(out, k)
-		}
-	}
-	return out
+// classic are the Ed25519 keys that may sign for an origin.
+func classic(keys ledger.VerifierKeys, origin string) ledger.VerifierKeys {
+	return slices.DeleteFunc(KeysFor(keys, origin), func(k ledger.VerifierKey) bool { return k.Type() != ledger.KeyEd25519 })
 }

@@ -23,8 +23,11 @@ type Report struct {
 	Unknown  uint64 // records of a kind this version does not know; proved like all
 	Opened   uint64 // records whose sealed question and arguments are shown and match
 	// Complete says that no record between the indices asked for is missing. A filter by anything else than indices
-	// leaves it false: then only the gateway's word says that nothing was left out.
+	// leaves it false: then only the gateway's word says that nothing was left out. So do records that were pruned.
 	Complete bool
+	// Unbroken says that no record is missing from the first one that is there to the end of what was asked for.
+	Unbroken bool
+	Pruned   uint64   // indices asked for whose records are no longer kept, says the gateway: those below Manifest.Kept
 	Notes    []string // what is not proved
 }
 
@@ -99,10 +102,10 @@ func (v *verifier) manifest() error {
 	if err != nil {
 		return err
 	}
-	if err := verifySignature(m, raw, signed, v.keys); err != nil {
+	if v.rep.SignedBy, err = verifySignature(m, raw, signed, v.keys); err != nil {
 		return err
 	}
-	v.rep.Manifest, v.rep.SignedBy = *m, m.keyName()
+	v.rep.Manifest = *m
 	var bound []string
 	for _, f := range m.Files {
 		bound = append(bound, f.Name)
@@ -131,7 +134,7 @@ func fits(format Format, names []string) error {
 		}
 	}
 	for _, name := range names {
-		if !slices.Contains(want, name) && name != fileOpened && (format != AIIdentity || !extraName.MatchString(name)) {
+		if !slices.Contains(want, name) && name != fileOpened && name != fileReadme && (format != AIIdentity || !extraName.MatchString(name)) {
 			return fmt.Errorf("%w: an export as %s has no file %q", ErrExport, format, name)
 		}
 	}
@@ -199,7 +202,7 @@ func (v *verifier) checkpoint() error {
 	if err != nil {
 		return err
 	}
-	c, err := ledger.OpenCheckpoint(signed, named(v.keys, m.keyName()))
+	c, err := ledger.OpenCheckpoint(signed, classic(v.keys, m.Origin))
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrExport, err)
 	}
@@ -302,7 +305,7 @@ func (w *walk) record(line []byte) error {
 		return fmt.Errorf("%w: record %d: %w", ErrExport, index, err)
 	}
 	switch {
-	case r.Tenant != w.m.Tenant, r.Instance != w.m.Instance:
+	case r.Tenant != w.m.Tenant, !OfInstance(r.Instance, w.m.Origin):
 		return fmt.Errorf("%w: record %d is of tenant %q at instance %q", ErrExport, index, r.Tenant, r.Instance)
 	case index < w.m.Filter.From, w.m.Filter.To != 0 && index >= w.m.Filter.To, !w.m.Filter.Matches(&r):
 		return fmt.Errorf("%w: record %d does not match the filter", ErrExport, index)
@@ -378,13 +381,18 @@ func (w *walk) end() error {
 func (v *verifier) conclude() {
 	m := &v.rep.Manifest
 	from, to := m.Filter.span(m.Checkpoint.Size)
-	from = min(max(from, m.Kept), to)
-	v.rep.Complete = m.Filter.Everything() && m.Count == to-from
+	kept := min(max(from, m.Kept), to)
+	v.rep.Pruned = kept - from
+	v.rep.Unbroken = m.Filter.Everything() && m.Filter.To <= m.Checkpoint.Size && m.Count > 0 && m.Count == to-kept
+	v.rep.Complete = v.rep.Unbroken && v.rep.Pruned == 0
 	note := func(s string) { v.rep.Notes = append(v.rep.Notes, s) }
-	if m.Kept > 0 {
-		note(fmt.Sprintf("records before index %d were asked for and no longer kept, says the gateway", m.Kept))
+	if v.rep.Pruned > 0 {
+		note(fmt.Sprintf("records %d to %d were asked for and no longer kept, says the gateway", from, kept-1))
 	}
-	if !v.rep.Complete {
+	if m.Filter.To > m.Checkpoint.Size {
+		note(fmt.Sprintf("records up to %d were asked for; the checkpoint is of %d", m.Filter.To, m.Checkpoint.Size))
+	}
+	if !v.rep.Unbroken {
 		note("that no other record matches the filter is the gateway's word, given by its signature; an absence proof shows that something is missing")
 	}
 	if m.Count == 0 {

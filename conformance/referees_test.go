@@ -356,20 +356,25 @@ func (g *Gateway) traffic(t testing.TB, steps int) (stop func()) {
 	return wg.Wait
 }
 
-// overHTTP lets the referees read a tenant's log where it is served: with that tenant's key, and with no other.
+// overHTTP lets the referees read a tenant's log where it is served, on the control port: with a management key of that
+// tenant, and with no other. On the data port an agent's key opens no entry.
 func (g *Gateway) overHTTP(t *testing.T, l tampered) {
 	t.Helper()
-	at := g.URL + strings.TrimPrefix(l.origin, "gatewright.local")
-	if status, _ := fetch(t, at+"/checkpoint", g.Key()); status == http.StatusNotFound {
-		t.Log("tiles are not served over HTTP here")
-		return
+	path := strings.TrimPrefix(l.origin, "gatewright.local")
+	at, admin := g.Control+path, g.Env["GATEWRIGHT_ADMIN_KEY"]
+	accepted(t, nil, []string{"REFEREES_KEY=" + admin}, "fsck", at, l.origin, l.vkey)
+	for _, env := range [][]string{nil, {"REFEREES_KEY=" + g.Key()}} {
+		if v := verdictOf(t, nil, env, "fsck", at, l.origin, l.vkey); v.ok {
+			t.Error("read without a management key")
+		}
 	}
-	accepted(t, nil, []string{"REFEREES_KEY=" + g.Key()}, "fsck", at, l.origin, l.vkey)
-	if v := verdictOf(t, nil, nil, "fsck", at, l.origin, l.vkey); v.ok {
-		t.Error("read without a key")
+	if status, _ := fetch(t, strings.Replace(at, "/demo/", "/_instance/", 1)+"/checkpoint", admin); status != http.StatusNotFound {
+		t.Error("another tenant's log is served:", status)
 	}
-	if status, _ := fetch(t, strings.Replace(at, "/demo/", "/_instance/", 1)+"/checkpoint", g.Key()); status == http.StatusOK {
-		t.Error("another tenant's log is served")
+	for file, want := range map[string]int{"/checkpoint": http.StatusOK, "/tile/0/000": http.StatusOK, "/tile/entries/000": http.StatusNotFound} {
+		if status, _ := fetch(t, g.URL+path+file, g.Key()); status != want {
+			t.Errorf("%s with an agent's key: %d", file, status)
+		}
 	}
 }
 

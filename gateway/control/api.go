@@ -37,6 +37,7 @@ type Deps struct {
 	Exports    Exports
 	Subjects   Subjects
 	Proofs     Proofs // nil: nothing is published
+	LogFiles   LogFiles
 	Witness    Witness
 	Sinks      Sinks     // nil: there are none
 	Retention  Retention // nil: everything is kept
@@ -206,6 +207,8 @@ func (a *API) match(r *http.Request) *Route {
 	route := a.byPat[pattern]
 	switch {
 	case route == nil, r.Method == http.MethodHead && !route.Open:
+		return nil
+	case route.Op == "get-log-file" && strings.Count(r.URL.Path, "/") < 4: // the mux would redirect to a path with a slash
 		return nil
 	case route.Op == "metrics" && !a.cfg.Metrics, route.Op == "profile" && (!a.cfg.Profiles || profileOf(r) == nil):
 		return nil

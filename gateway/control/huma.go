@@ -58,6 +58,7 @@ func (a *API) mount() error {
 	m.exports()
 	m.audit()
 	m.witnesses()
+	m.logFiles()
 	for op := range m.left {
 		return fmt.Errorf("route %s has no handler", op)
 	}

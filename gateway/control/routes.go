@@ -143,6 +143,7 @@ var routes = []Route{
 	{Op: "erase-subject", Method: "POST", Path: "/api/v1/audit-logs/erase", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, Private: true, About: "destroy the key that everything sealed about a user or an agent lies under, for good"},
 	{Op: "list-sinks", Method: "GET", Path: "/api/v1/sinks", Roles: admins, Kinds: managementKeys, About: "the receivers of the organisation's ledger events, and how far each is behind; all of them for the gateway's own tenant"},
 	{Op: "get-checkpoint", Method: "GET", Path: "/api/v1/ledger/checkpoint", Roles: anyRole, Kinds: managementKeys, About: "the signed checkpoint of the organisation's ledger"},
+	{Op: "get-log-file", Method: "GET", Path: "/ledger/{tenant}/{instance}/{path...}", Roles: anyRole, Kinds: managementKeys, About: "the organisation's log as C2SP tlog-tiles has it: checkpoint, tiles and entries"},
 	{Op: "list-witnesses", Method: "GET", Path: "/api/v1/ledger/witnesses", Roles: anyRole, Kinds: managementKeys, About: "who cosigns the gateway's checkpoints, and whose it cosigns"},
 	{Op: "cosign-ledger", Method: "POST", Path: "/api/v1/ledger/witnesses/cosign", Roles: admins, Kinds: managementKeys, Writes: true, About: "ask every witness to cosign the next checkpoint, also those that just failed"},
 }

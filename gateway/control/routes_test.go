@@ -72,6 +72,7 @@ func TestTheTableAndTheOpenAPIDocumentNameTheSameRoutes(t *testing.T) {
 func (w *world) sample(path, tenant string) string {
 	ids := w.ids[tenant]
 	return strings.NewReplacer(
+		"/ledger/{tenant}/{instance}/{path...}", "/ledger/"+tenant+"/gw-1/tile/entries/000.p/2",
 		"/organisations/{id}", "/organisations/"+tenant, "/users/{id}", "/users/"+ids.user, "/agents/{id}", "/agents/"+ids.agent,
 		"/keys/{id}", "/keys/"+ids.key, "/plans/{id}", "/plans/"+ids.plan, "/tokens/{id}", "/tokens/"+ids.token,
 		"/servers/{name}", "/servers/"+ids.server, "/connectors/{name}", "/connectors/"+ids.connector, "/approvals/{id}", "/approvals/"+ids.approval, "/device-codes/{code}", "/device-codes/"+ids.code, "/proposals/{id}", "/proposals/"+ids.proposal, "/secrets/{name}", "/secrets/"+ids.secret, "{record}", "0", "{profile}", "heap",

@@ -48,6 +48,7 @@ type world struct {
 	t         testing.TB
 	exports   control.Exports
 	proofs    control.Proofs
+	noFiles   bool // no log is published
 	keeper    *keeper
 	sinks     sinkList
 	api       *control.API
@@ -122,9 +123,13 @@ func (w *world) rebuild(log control.Ledger) {
 		}
 		return nil
 	}
+	files := control.LogFiles{Read: shelfOf, Instance: "gw-1"}
+	if w.noFiles {
+		files = control.LogFiles{}
+	}
 	var err error
 	w.api, err = control.New(cfg, control.Deps{
-		Directory: w.directory, Catalogue: w.catalogue, Connectors: w.processes, Plans: w.plans, Approvals: w.approvals, Devices: w.desk, Terms: w.terms, Usage: w.usage, Ledger: log, Exports: w.exports, Proofs: w.proofs, Subjects: w.vault, Witness: w.witness, Retention: w.keeper, Sinks: w.sinks, Bundles: w.bundles, Vault: w.vault,
+		Directory: w.directory, Catalogue: w.catalogue, Connectors: w.processes, Plans: w.plans, Approvals: w.approvals, Devices: w.desk, Terms: w.terms, Usage: w.usage, Ledger: log, Exports: w.exports, Proofs: w.proofs, LogFiles: files, Subjects: w.vault, Witness: w.witness, Retention: w.keeper, Sinks: w.sinks, Bundles: w.bundles, Vault: w.vault,
 		Strangers: w.strangers, Ready: ready, Now: w.clock.now, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(&locked{w: w.slog}, nil)),
 	})
 	w.must(err)

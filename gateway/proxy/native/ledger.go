@@ -22,15 +22,16 @@ type Book interface {
 	Find(ctx context.Context, tenant, id string) (wal.Entry, bool, error)
 }
 
-// Ledger shows callers their organisation's log as C2SP tlog-tiles has it, and agents the proofs of their own records:
+// Ledger shows callers checkpoint and hashes of their organisation's log as C2SP tlog-tiles has it, and agents the proofs
+// of their own records:
 //
 //	GET /ledger/{tenant}/{instance}/checkpoint
 //	GET /ledger/{tenant}/{instance}/tile/{level}/{index}[.p/{width}]
-//	GET /ledger/{tenant}/{instance}/tile/entries/{index}[.p/{width}]
 //	GET /api/v1/ledger/records/{id}/proof
 //
-// Of the log of checkpoints, _checkpoints, everybody with a credential may see checkpoint and hashes, and nobody the
-// entries. Whatever else is not the caller's own is answered as what does not exist. Reading leaves no record.
+// Entries are the records of all agents and admins, and no agent's to read, who may be told by anybody what to do: the
+// control port has them, for management keys. Of the log of checkpoints, _checkpoints, everybody with a credential may
+// see checkpoint and hashes. Whatever else is not the caller's own is answered as what does not exist. Reading leaves no record.
 type Ledger struct {
 	Line     *pipeline.Line
 	Book     Book
@@ -46,11 +47,17 @@ const (
 	keepLong   = "private, max-age=31536000, immutable"
 )
 
+// entries begins the path of a bundle of records.
+const entries = "tile/entries"
+
 // Serve answers one request under /ledger.
 func (d *Ledger) Serve(x *proxy.Exchange) {
 	seg := strings.SplitN(strings.TrimPrefix(x.Path, "/"), "/", 4)
 	d.look(x, "/ledger/{tenant}/{instance}/{path}", "ledger/get", x.Path, func(_ context.Context, c *pipeline.Call) (answer, error) {
 		if len(seg) != 4 || seg[2] != d.Instance || seg[1] != c.Caller.Tenant() && seg[1] != ledger.CheckpointsLog {
+			return answer{}, fs.ErrNotExist
+		}
+		if strings.HasPrefix(seg[3], entries) {
 			return answer{}, fs.ErrNotExist
 		}
 		b, err := d.Book.File(seg[1], seg[3])

@@ -30,6 +30,9 @@ func (p *pinned) keys(sh *shell) (gatewright.Keys, error) {
 		return nil, usage("--key FILE names the gateway's public key, as its operator gave it to you", "no key to verify with: %v", err)
 	}
 	keys, err := gatewright.ParseKeys(b)
+	if err == nil && p.Key == "" { // the folder's own list: its first key vouches for the others
+		_, err = ledger.OpenKeyList(b, keys[0])
+	}
 	if err != nil {
 		return nil, usage("a key line is name+hash+base64", "%s: %v", name(file), err)
 	}

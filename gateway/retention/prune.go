@@ -5,15 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sort"
 	"time"
 
 	"github.com/gatewright/gatewright/merkle/ledger"
-	"github.com/gatewright/gatewright/merkle/ledger/wal"
 	"github.com/gatewright/gatewright/store"
 )
 
-// bundle is how many entries a C2SP entry bundle has: only whole ones can be given up.
+// bundle is how many entries a C2SP entry bundle has: of the tiles only whole ones can be given up, of the log every record.
 const bundle = 256
 
 // Request is what to prune.
@@ -24,38 +22,28 @@ type Request struct {
 	By     Who       // zero: the daily pruning
 }
 
-// Part is what becomes of one tenant's ledger.
-type Part struct {
-	Tenant   string `json:"tenant"`
-	From, To uint64 // records From to To-1 are given up; equal: none
-	Size     uint64 // of the checkpoint that the record names
-	Root     string // of that checkpoint, hex
-	Held     bool   // nothing is, for a legal hold
-	Record   string // id of the prune record
-	Receipt  string // of that record
-	note     string // the checkpoint
-}
-
 // Result is a whole pruning.
 type Result struct {
 	Before time.Time
 	Parts  []Part
 }
 
-// Prune gives up what is old enough: of each tenant as many whole bundles as lie before the time, before the oldest call
-// that is open, and within the last published checkpoint. A record in each tenant's ledger says so first, with the range,
-// the checkpoint's size and root and the checkpoint itself; only when all records are durable is anything deleted. A
-// tenant under legal hold keeps everything, and with it every segment file that has a record of its.
+// Prune gives up what is old enough: of each tenant, and of the instance, the records before the first that is not older
+// than the time, or than the oldest call that is open, as far as the last published checkpoint reaches. A record in each
+// tenant's ledger says so first, with the range, the checkpoint's size and root and the checkpoint itself; only when all
+// records are durable is anything deleted. A tenant under legal hold keeps everything, and with it every segment file that
+// has a record of its.
 //
-// What is given up is shown to nobody from then on, and its tiles are gone; the log's own files go in the background, see
-// Drop. Prune may fail at any step and is repeated whole: what was recorded and not deleted is deleted by the next one.
+// What is given up is shown to nobody from then on, and its tiles are gone, as far as they are whole bundles; the log's own
+// files go in the background, see Drop. Prune may fail at any step and is repeated whole: what was recorded and not deleted
+// is deleted by the next one, unless a hold came between.
 func (k *Keeper) Prune(ctx context.Context, r Request) (Result, error) {
-	before, err := k.limit(r.Before)
+	ctx, end := k.begin(ctx)
+	defer end()
+	before, err := k.limit(ctx, r.Before)
 	if err != nil {
 		return Result{}, err
 	}
-	ctx, end := k.begin(ctx)
-	defer end()
 	out := Result{Before: before}
 	out.Parts, err = k.measure(ctx, r.Tenant, before)
 	if err == nil && !r.DryRun {
@@ -107,12 +95,16 @@ func (k *Keeper) Drop(ctx context.Context) (int, error) {
 	return pruned.Segments, nil
 }
 
-// limit is the time before which records may go. No request shortens what the policy keeps.
-func (k *Keeper) limit(asked time.Time) (time.Time, error) {
+// limit is the time before which records may go. No request shortens what the policy keeps, and no clock that leapt.
+func (k *Keeper) limit(ctx context.Context, asked time.Time) (time.Time, error) {
 	if k.deps.Retention <= 0 {
 		return time.Time{}, fmt.Errorf("%w: ledger.retention keeps records for ever", ErrPolicy)
 	}
-	allowed := k.deps.Now().Add(-k.deps.Retention)
+	now, err := k.look(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	allowed := now.Add(-k.deps.Retention)
 	switch {
 	case asked.IsZero():
 		return allowed, nil
@@ -120,79 +112,6 @@ func (k *Keeper) limit(asked time.Time) (time.Time, error) {
 		return time.Time{}, fmt.Errorf("%w: ledger.retention keeps what is younger than %s", ErrPolicy, k.deps.Retention)
 	}
 	return asked, nil
-}
-
-// measure finds what of each tenant may go.
-func (k *Keeper) measure(ctx context.Context, tenant string, before time.Time) ([]Part, error) {
-	tenants := k.deps.Log.Tenants()
-	if tenant != "" {
-		tenants = []string{tenant}
-	}
-	sort.Strings(tenants)
-	if open, ok := k.deps.Log.OldestOpen(); ok && open.Before(before) {
-		before = open
-	}
-	out := []Part{}
-	for _, t := range tenants {
-		p, err := k.part(ctx, t, before)
-		if err != nil {
-			return nil, fmt.Errorf("ledger of %s: %w", t, err)
-		}
-		out = append(out, p)
-	}
-	return out, nil
-}
-
-func (k *Keeper) part(ctx context.Context, tenant string, before time.Time) (Part, error) {
-	first := k.deps.Log.First(tenant)
-	p := Part{Tenant: tenant, From: first, To: first}
-	_, held, err := k.Held(ctx, tenant)
-	if err != nil || held {
-		p.Held = held
-		return p, err
-	}
-	note, err := k.deps.Tiles.Checkpoint(tenant)
-	if errors.Is(err, wal.ErrTenant) {
-		return p, nil // nothing is published
-	}
-	if err != nil {
-		return p, err
-	}
-	cp, err := ledger.ReadCheckpoint(note)
-	if err != nil {
-		return p, err
-	}
-	p.Size, p.Root, p.note = cp.Size, cp.Root.String(), string(note)
-	to, err := k.firstSince(ctx, tenant, first, cp.Size, before)
-	if to = to / bundle * bundle; err == nil && to > first {
-		p.To = to
-	}
-	return p, err
-}
-
-// firstSince finds the first record that is not older, between two indexes. Records are appended nearly in the order of
-// their times, so it is searched for by halves.
-func (k *Keeper) firstSince(ctx context.Context, tenant string, first, end uint64, before time.Time) (uint64, error) {
-	for first < end {
-		middle := first + (end-first)/2
-		entries, err := k.deps.Log.Scan(ctx, tenant, middle, 1)
-		if err != nil {
-			return 0, err
-		}
-		if len(entries) != 1 {
-			return 0, fmt.Errorf("record %d is not there", middle)
-		}
-		r, err := entries[0].Record()
-		if err != nil {
-			return 0, err
-		}
-		if time.UnixMicro(r.Time).Before(before) {
-			first = middle + 1
-		} else {
-			end = middle
-		}
-	}
-	return first, nil
 }
 
 // carryOut records everything, and then deletes.
@@ -234,7 +153,11 @@ func (k *Keeper) record(ctx context.Context, r Request, p *Part, before time.Tim
 	}
 	p.Record, p.Receipt = rec.ID, string(receipt)
 	return k.deps.Store.Update(ctx, p.Tenant, func(tx store.Txn) error {
-		_, err := keptTable.Put(tx, only, kept{First: p.To, Record: rec.ID, Time: k.deps.Now().Unix()}, store.AnyVersion)
+		row, _, err := keptTable.Get(tx, only)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		_, err = keptTable.Put(tx, only, kept{First: row.First, Next: p.To, Record: rec.ID, Time: k.deps.Now().Unix()}, store.AnyVersion)
 		return err
 	})
 }
@@ -248,22 +171,58 @@ func (k *Keeper) named(tenant string, r Request) (user, key, addr string) {
 }
 
 // giveUp deletes what a record says, of this pruning or an earlier one that was cut short. A hold that came meanwhile
-// comes first.
+// comes first: it calls the pruning off. The log hides records only when their tiles are gone, so that whatever ends it in
+// between leaves them to be read.
 func (k *Keeper) giveUp(ctx context.Context, p *Part) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
 	_, held, err := k.Held(ctx, p.Tenant)
-	if err != nil || held {
-		p.Held = held
+	if err != nil {
 		return err
 	}
+	if held {
+		p.Held, p.To, p.Why = true, p.From, "a legal hold called it off"
+		return k.callOff(ctx, p.Tenant)
+	}
 	row, err := k.kept(ctx, p.Tenant)
-	if err != nil || row.First == 0 {
+	if err != nil || max(row.First, row.Next) == 0 {
+		return err
+	}
+	row.First, row.Next = max(row.First, row.Next), 0
+	if err := k.deps.Tiles.PruneTiles(ctx, p.Tenant, row.First/bundle*bundle); err != nil {
+		return err
+	}
+	if err := k.keep(ctx, p.Tenant, row); err != nil {
 		return err
 	}
 	k.deps.Log.Keep(p.Tenant, row.First)
-	return k.deps.Tiles.PruneTiles(ctx, p.Tenant, row.First)
+	return nil
+}
+
+// callOff records that what a prune record names was not given up after all, if there is such: a hold came before.
+func (k *Keeper) callOff(ctx context.Context, tenant string) error {
+	row, err := k.kept(ctx, tenant)
+	if err != nil || row.Next == 0 {
+		return err
+	}
+	body, err := json.Marshal(map[string]any{"called_off": row.Record, "from": row.First, "to": row.Next})
+	if err != nil {
+		return err
+	}
+	r := ledger.Record{Tenant: tenant, Kind: ledger.Prune, Step: -1, Code: "held", Of: row.Record, Body: body}
+	if _, err := k.deps.Log.Append(ctx, &r); err != nil {
+		return fmt.Errorf("record that a pruning was called off: %w", err)
+	}
+	row.Next, row.Record = 0, r.ID
+	return k.keep(ctx, tenant, row)
+}
+
+func (k *Keeper) keep(ctx context.Context, tenant string, row kept) error {
+	return k.deps.Store.Update(ctx, tenant, func(tx store.Txn) error {
+		_, err := keptTable.Put(tx, only, row, store.AnyVersion)
+		return err
+	})
 }
 
 // floors is from where on the log must keep each tenant's records: all of a tenant under hold.
@@ -291,7 +250,7 @@ func (k *Keeper) note(out *Result, err error) {
 	defer k.state.Unlock()
 	k.last.At, k.last.Err, k.last.Records = k.deps.Now(), err, 0
 	for i := range out.Parts {
-		if out.Parts[i].Record != "" {
+		if out.Parts[i].Record != "" && !out.Parts[i].Held {
 			k.last.Records += out.Parts[i].To - out.Parts[i].From
 		}
 	}
@@ -303,8 +262,9 @@ func (k *Keeper) Run(ctx context.Context) {
 	if k.deps.Retention <= 0 {
 		return
 	}
-	t := time.NewTimer(dailyFirst)
+	t, clock := time.NewTimer(dailyFirst), time.NewTicker(lookEvery)
 	defer t.Stop()
+	defer clock.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -314,6 +274,10 @@ func (k *Keeper) Run(ctx context.Context) {
 				k.deps.Logger.Error("segments of the ledger were not removed; it is tried again with the next pruning", "error", err)
 			} else if n > 0 {
 				k.deps.Logger.Info("segments of the ledger removed", "segments", n)
+			}
+		case <-clock.C:
+			if _, err := k.look(ctx); err != nil {
+				k.deps.Logger.Warn("the ledger is not pruned", "error", err)
 			}
 		case <-t.C:
 			t.Reset(24 * time.Hour)

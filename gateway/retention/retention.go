@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,6 +26,8 @@ import (
 var (
 	// ErrHeld: the organisation is under legal hold, and nothing is taken away.
 	ErrHeld = errors.New("the organisation is under legal hold")
+	// ErrStands: there is a hold already, of somebody else or for another reason.
+	ErrStands = errors.New("a legal hold stands already")
 	// ErrNotHeld: there is no hold to release.
 	ErrNotHeld = errors.New("there is no legal hold")
 	// ErrUnknown: this organisation has no such person or agent.
@@ -47,6 +50,7 @@ type Log interface {
 type History interface {
 	Tenants() []string
 	First(tenant string) uint64
+	Size(tenant string) uint64
 	Keep(tenant string, first uint64)
 	Scan(ctx context.Context, tenant string, from uint64, n int) ([]wal.Entry, error)
 	OldestOpen() (time.Time, bool)
@@ -95,9 +99,10 @@ type Hold struct {
 
 // kept is from where on a tenant's ledger is kept, as a record has said.
 type kept struct {
-	First  uint64 `json:"first"`
-	Record string `json:"record"` // id of the latest prune record
-	Time   int64  `json:"time"`   // unix seconds
+	First  uint64 `json:"first"`          // what lies before was given up
+	Next   uint64 `json:"next,omitempty"` // what lies before is recorded to go, and may not have yet; 0: nothing is
+	Record string `json:"record"`         // id of the latest prune record
+	Time   int64  `json:"time"`           // of that record, unix seconds
 }
 
 // What lies in the store, behind each tenant's fence.
@@ -150,6 +155,13 @@ func Open(ctx context.Context, d Deps) (*Keeper, error) {
 			d.Log.Keep(tenant, row.First)
 		}
 	}
+	if d.Retention > 0 {
+		if _, err := k.look(ctx); err != nil && !errors.Is(err, ErrClock) {
+			return nil, fmt.Errorf("open retention: %w", err)
+		} else if err != nil {
+			d.Logger.Warn("the ledger is not pruned", "error", err)
+		}
+	}
 	return k, nil
 }
 
@@ -188,24 +200,27 @@ func (k *Keeper) Held(ctx context.Context, tenant string) (h Hold, held bool, er
 	return h, held, nil
 }
 
-// Hold puts an organisation under legal hold, or gives the hold it is under another reason. When it returns nothing of
-// the organisation is being taken away any more: a pruning that runs is ended first.
+// Hold puts an organisation under legal hold. When it returns nothing of the organisation is being taken away any more: a
+// pruning that runs is ended first, and what it had recorded and not given up stays, which another record says. A hold
+// that stands is ErrStands, unless the same person asks again for the same reason: whoever releases one must know that it
+// is the only one.
 func (k *Keeper) Hold(ctx context.Context, tenant, reason string, by Who) (Hold, error) {
-	if reason == "" || len(reason) > maxReason {
-		return Hold{}, fmt.Errorf("%w: a reason of 1 to %d bytes is needed", ErrInvalid, maxReason)
+	if err := checkReason(reason); err != nil {
+		return Hold{}, err
 	}
 	k.rule.Lock()
 	defer k.rule.Unlock()
 	h := Hold{Reason: reason, By: by.User, Since: k.deps.Now().Unix()}
 	err := k.deps.Store.Update(ctx, tenant, func(tx store.Txn) error {
-		before, _, err := holdTable.Get(tx, only)
+		stands, _, err := holdTable.Get(tx, only)
 		switch {
+		case errors.Is(err, store.ErrNotFound):
+			_, err = holdTable.Put(tx, only, h, store.AnyVersion)
+		case err == nil && (stands.Reason != h.Reason || stands.By != h.By):
+			return ErrStands
 		case err == nil:
-			h.Since = before.Since
-		case !errors.Is(err, store.ErrNotFound):
-			return err
+			h = stands
 		}
-		_, err = holdTable.Put(tx, only, h, store.AnyVersion)
 		return err
 	})
 	if err != nil {
@@ -216,15 +231,25 @@ func (k *Keeper) Hold(ctx context.Context, tenant, reason string, by Who) (Hold,
 		k.cancel()
 	}
 	k.state.Unlock()
-	k.prune.Lock()   // it has ended
-	k.prune.Unlock() //nolint:staticcheck // nothing is done under it: who prunes next sees the hold
+	k.prune.Lock() // it has ended
+	defer k.prune.Unlock()
+	if err := k.callOff(ctx, tenant); err != nil {
+		return h, fmt.Errorf("hold: it stands: %w", err)
+	}
 	return h, nil
+}
+
+func checkReason(reason string) error {
+	if strings.TrimSpace(reason) == "" || len(reason) > maxReason {
+		return fmt.Errorf("%w: a reason of 1 to %d bytes is needed", ErrInvalid, maxReason)
+	}
+	return nil
 }
 
 // Release ends a hold. It returns the hold that stood.
 func (k *Keeper) Release(ctx context.Context, tenant, reason string) (h Hold, err error) {
-	if reason == "" || len(reason) > maxReason {
-		return Hold{}, fmt.Errorf("%w: a reason of 1 to %d bytes is needed", ErrInvalid, maxReason)
+	if err := checkReason(reason); err != nil {
+		return Hold{}, err
 	}
 	k.rule.Lock()
 	defer k.rule.Unlock()

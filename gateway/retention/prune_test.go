@@ -1,14 +1,19 @@
 package retention_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/gatewright/gatewright/gateway/retention"
 	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/disk"
 	"github.com/gatewright/gatewright/merkle/ledger/disk/disktest"
+	"github.com/gatewright/gatewright/merkle/ledger/publish"
+	"github.com/gatewright/gatewright/merkle/ledger/tile"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 	"github.com/gatewright/gatewright/store/storetest"
 )
@@ -30,7 +35,7 @@ func TestADryRunSaysWhatWouldGoAndChangesNothing(t *testing.T) {
 	w.old()
 	r, err := w.Prune(t.Context(), retention.Request{DryRun: true})
 	w.must(err)
-	if p := part(t, r, "acme"); p.From != 0 || p.To != 512 || p.Size != 1200 || p.Record != "" {
+	if p := part(t, r, "acme"); p.From != 0 || p.To != 600 || p.Size != 1200 || p.Record != "" {
 		t.Fatalf("%+v", p)
 	}
 	if len(w.tiles.least) > 0 || w.book.First("acme") != 0 || w.book.Size("acme") != 1200 {
@@ -45,7 +50,7 @@ func TestPruningRecordsFirstAndLeavesWhatVerifies(t *testing.T) {
 	w.must(err)
 	for _, tenant := range []string{"acme", "other"} {
 		p := part(t, r, tenant)
-		if p.From != 0 || p.To != 512 || p.Record == "" || p.Receipt == "" || w.tiles.least[tenant] != 512 || w.book.First(tenant) != 512 {
+		if p.From != 0 || p.To != 600 || p.Record == "" || p.Receipt == "" || w.tiles.least[tenant] != 512 || w.book.First(tenant) != 600 {
 			t.Fatalf("%+v, tiles from %d, records from %d", p, w.tiles.least[tenant], w.book.First(tenant))
 		}
 		rec := w.records(tenant, ledger.Prune)
@@ -55,15 +60,15 @@ func TestPruningRecordsFirstAndLeavesWhatVerifies(t *testing.T) {
 		}
 		w.must(json.Unmarshal(rec[0].Body, &body))
 		cp, err := ledger.OpenCheckpoint([]byte(body.Checkpoint), ledger.VerifierKeys{w.book.VerifierKey()})
-		if err != nil || len(rec) != 1 || body.To != 512 || body.Size != cp.Size || body.Root != cp.Root.String() || rec[0].ID != p.Record {
+		if err != nil || len(rec) != 1 || body.To != 600 || body.Size != cp.Size || body.Root != cp.Root.String() || rec[0].ID != p.Record {
 			t.Fatalf("%+v %v", body, err)
 		}
 		rc, err := ledger.ParseReceipt([]byte(p.Receipt))
 		w.must(err)
 		w.must(rc.Verify(ledger.VerifierKeys{w.book.VerifierKey()}))
-		_, err = w.book.Scan(t.Context(), tenant, 511, 1)
+		_, err = w.book.Scan(t.Context(), tenant, 599, 1)
 		want(t, err, wal.ErrPruned)
-		if _, err := w.book.Scan(t.Context(), tenant, 512, 1); err != nil {
+		if _, err := w.book.Scan(t.Context(), tenant, 600, 1); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -73,11 +78,11 @@ func TestPruningRecordsFirstAndLeavesWhatVerifies(t *testing.T) {
 		t.Fatal("no segment was dropped")
 	}
 	w.mustVerify()
-	_, err = w.book.Scan(t.Context(), "acme", 511, 1) // kept over a restart
+	_, err = w.book.Scan(t.Context(), "acme", 599, 1) // kept over a restart
 	want(t, err, wal.ErrPruned)
 	r, err = w.Prune(t.Context(), retention.Request{})
 	w.must(err)
-	if p := part(t, r, "acme"); p.From != 512 || p.To != 512 || p.Record != "" {
+	if p := part(t, r, "acme"); p.From != 600 || p.To != 600 || p.Record != "" {
 		t.Fatalf("again: %+v", p)
 	}
 }
@@ -87,7 +92,7 @@ func TestOneTenantsPruningLeavesTheOthersAlone(t *testing.T) {
 	w.old()
 	_, err := w.Prune(t.Context(), retention.Request{Tenant: "acme", By: retention.Who{User: "usr_a", Key: "key_a"}})
 	w.must(err)
-	if w.book.First("acme") != 512 || w.book.First("other") != 0 || len(w.tiles.least) != 1 {
+	if w.book.First("acme") != 600 || w.book.First("other") != 0 || len(w.tiles.least) != 1 {
 		t.Fatal("another tenant's records are gone")
 	}
 	if r := w.records("acme", ledger.Prune); r[0].User != "usr_a" || r[0].Key != "key_a" {
@@ -111,7 +116,7 @@ func TestNothingIsPrunedUnderAHold(t *testing.T) {
 	if p := part(t, r, "other"); !p.Held || p.From != p.To || w.book.First("other") != 0 || w.tiles.least["other"] != 0 {
 		t.Fatalf("%+v", p)
 	}
-	if w.book.First("acme") != 512 {
+	if w.book.First("acme") != 600 {
 		t.Fatal("the hold of one keeps another")
 	}
 	if n, err := w.Drop(t.Context()); err != nil || n != 0 {
@@ -128,7 +133,7 @@ func TestNothingIsPrunedUnderAHold(t *testing.T) {
 	w.must(err)
 	_, err = w.Prune(t.Context(), retention.Request{})
 	w.must(err)
-	if w.book.First("other") != 512 {
+	if w.book.First("other") != 600 {
 		t.Fatal("still held")
 	}
 }
@@ -160,7 +165,7 @@ func TestAHoldEndsAPruningThatRuns(t *testing.T) {
 	w.tiles.before = nil
 	_, err = w.Prune(t.Context(), retention.Request{})
 	w.must(err)
-	if w.book.First("other") != 0 || w.book.First("acme") != 512 {
+	if w.book.First("other") != 0 || w.book.First("acme") != 600 {
 		t.Fatal("pruned under a hold, or the other is not")
 	}
 }
@@ -178,7 +183,7 @@ func TestAnOpenCallKeepsItselfAndWhatIsYounger(t *testing.T) {
 	w.published()
 	r, err := w.Prune(t.Context(), retention.Request{})
 	w.must(err)
-	if p := part(t, r, "acme"); p.To != 256 {
+	if p := part(t, r, "acme"); p.To != 304 {
 		t.Fatalf("%+v", p)
 	}
 }
@@ -192,7 +197,7 @@ func TestNothingGoesBeyondTheCheckpoint(t *testing.T) {
 	w.later(2 * keep)
 	r, err := w.Prune(t.Context(), retention.Request{})
 	w.must(err)
-	if p := part(t, r, "acme"); p.To != 256 || p.Size != 400 {
+	if p := part(t, r, "acme"); p.To != 400 || p.Size != 400 {
 		t.Fatalf("%+v", p)
 	}
 	w.fs.Arm(nil)
@@ -246,7 +251,7 @@ func TestAPruningThatFailsAnywhereIsFinishedByTheNext(t *testing.T) {
 			_, err := w.Prune(t.Context(), retention.Request{})
 			w.must(err)
 			for _, tenant := range []string{"acme", "other"} {
-				if w.tiles.least[tenant] != 512 || w.book.First(tenant) != 512 || len(w.records(tenant, ledger.Prune)) == 0 {
+				if w.tiles.least[tenant] != 512 || w.book.First(tenant) != 600 || len(w.records(tenant, ledger.Prune)) == 0 {
 					t.Fatal(tenant, w.tiles.least, w.book.First(tenant))
 				}
 			}
@@ -274,7 +279,7 @@ func TestSegmentsGoHoweverOftenTheDiskFails(t *testing.T) {
 			if _, err := w.Drop(t.Context()); err != nil {
 				t.Fatal(op, skip, err)
 			}
-			if w.book.First("acme") != 512 {
+			if w.book.First("acme") != 600 {
 				t.Fatal(op, skip)
 			}
 			w.mustVerify()
@@ -299,4 +304,94 @@ func TestAHoldKeepsSegmentFilesWhole(t *testing.T) {
 	if n, err := w.Drop(t.Context()); err != nil || n == 0 {
 		t.Fatal(n, err)
 	}
+}
+
+// Records of a time when the clock was wrong keep what came before them.
+func TestAClockThatWasSetBackLetsNothingYoungGo(t *testing.T) {
+	w := newWorld(t)
+	w.fill("acme", 104)
+	w.later(2 * keep)
+	w.fill("acme", 512)
+	w.later(-10 * 365 * keep)
+	w.fill("acme", 1024)
+	w.later(10 * 365 * keep)
+	w.fill("acme", 8)
+	w.published()
+	r, err := w.Prune(t.Context(), retention.Request{})
+	w.must(err)
+	if p := part(t, r, "acme"); p.To != 104 || w.book.First("acme") != 104 {
+		t.Fatalf("%+v", p)
+	}
+}
+
+// A hold that comes before what was recorded was given up shows all that it holds, over a restart too.
+func TestAHoldHidesNothingThatIsThere(t *testing.T) {
+	w := newWorld(t)
+	w.fill("aaa", 600)
+	w.fill("acme", 600)
+	w.later(2 * keep)
+	w.fill("aaa", 8)
+	w.fill("acme", 8)
+	w.published()
+	w.tiles.err = errBroken // the disk refuses, in the tenant before
+	if _, err := w.Prune(t.Context(), retention.Request{}); err == nil {
+		t.Fatal("the fault was not met")
+	}
+	w.tiles.err = nil
+	_, err := w.Hold(t.Context(), "acme", "case 12", retention.Who{})
+	w.must(err)
+	for range 2 {
+		if first := w.book.First("acme"); first != 0 {
+			t.Fatal("held, and the first that is shown is", first)
+		}
+		if _, err := w.book.Scan(t.Context(), "acme", 0, 1); err != nil {
+			t.Fatal(err)
+		}
+		w.close()
+		w.open()
+	}
+	_, err = w.Release(t.Context(), "acme", "over")
+	w.must(err)
+	_, err = w.Prune(t.Context(), retention.Request{})
+	w.must(err)
+	if first := w.book.First("acme"); first != 600 {
+		t.Fatal("released, and the first that is shown is", first)
+	}
+	_, err = w.Hold(t.Context(), "acme", "case 13", retention.Who{})
+	w.must(err)
+	w.close()
+	w.open()
+	if first := w.book.First("acme"); first != 600 {
+		t.Fatal("given up before the hold, and shown from", first)
+	}
+}
+
+// Tiles of records that the log let go of are held against the roots that it still has.
+func TestTilesOfWhatTheLogLetGoAreVerifiedByTheRoot(t *testing.T) {
+	w := newWorld(t)
+	w.fill("quiet", 8)
+	w.fill("acme", 1200)
+	w.later(2 * keep)
+	w.published()
+	_, err := w.Prune(t.Context(), retention.Request{})
+	w.must(err)
+	w.fill("quiet", 8)
+	w.published()
+	if n, err := w.Drop(t.Context()); err != nil || n == 0 {
+		t.Fatal(n, err)
+	}
+	w.mustVerify()
+	w.close()
+	dir := filepath.Join(w.o.Dir, "quiet")
+	tree, err := tile.Open(disk.OS{}, dir)
+	w.must(err)
+	entries, err := tree.Entries(0, 100)
+	w.must(err)
+	w.must(tile.Clear(disk.OS{}, dir))
+	entries[0] = bytes.Replace(entries[0], []byte("fill"), []byte("kill"), 1)
+	tree, err = tile.Open(disk.OS{}, dir)
+	w.must(err)
+	w.must(tree.Append(entries))
+	_, err = publish.Verify(t.Context(), w.o.Dir, publish.VerifyOptions{Keys: ledger.VerifierKeys{w.book.VerifierKey()}})
+	want(t, err, wal.ErrCorrupt)
 }

@@ -66,7 +66,8 @@ type audited struct {
 	said   []ledger.Checkpoint // in the log of checkpoints, as they stand there
 	front  merkle.Frontier     // of the records so far, when they were seen from the first on
 	whole  bool
-	tiles  *tile.Checker // nil: no tiles
+	tree   *tile.Tree    // nil: no tiles
+	tiles  *tile.Checker // of the tree
 	looked bool          // for tiles
 }
 
@@ -227,10 +228,47 @@ func (v *verifier) openTiles(a *audited, index uint64) error {
 	if tree.Size() == 0 {
 		return nil
 	}
+	a.tree = tree
 	if a.tiles, err = tree.Checker(tree.Begin(index), sizes...); err != nil {
 		return bad(err)
 	}
+	if err := a.lead(index); err != nil {
+		return bad(err)
+	}
 	return nil
+}
+
+// lead gives the checker the entries up to the first record that is kept, from the tree itself: where that stands in the
+// tree's last bundle nobody else has them. They count in the root, which is compared at the end.
+func (a *audited) lead(index uint64) error {
+	for stop := min(index, a.tree.Size()); a.tiles.Next() < stop; {
+		entries, err := a.tree.Entries(a.tiles.Next(), int(min(stop-a.tiles.Next(), tile.Width))) //nolint:gosec // at most tile.Width
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if err := a.tiles.Add(e, merkle.LeafHash(e)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// rooted holds the tree's root against those of the log and of the checkpoint. It is what says of the entries before the
+// first record that is kept that they are the log's.
+func (a *audited) rooted(log *wal.TenantReport) error {
+	if a.tree.Size() == log.Size && a.tree.Root() != log.Root {
+		return fmt.Errorf("%w: another root at size %d", tile.ErrDamaged, log.Size)
+	}
+	if a.note == nil || a.note.Size > a.tree.Size() {
+		return nil
+	}
+	root, err := a.tree.RootAt(a.note.Size)
+	if err == nil && root != a.note.Root {
+		err = fmt.Errorf("%w: another root at size %d", tile.ErrDamaged, a.note.Size)
+	}
+	return err
 }
 
 // end checks what can be judged only after the last record.
@@ -263,7 +301,10 @@ func (v *verifier) endTenant(ctx context.Context, a *audited, tree *wal.TenantRe
 		return fmt.Errorf("the log of checkpoints has a tree of %d records, the log ends at %d", a.said[0].Size, tree.Size)
 	}
 	if a.tiles != nil {
-		return a.tiles.Close()
+		if err := a.tiles.Close(); err != nil {
+			return err
+		}
+		return a.rooted(tree)
 	}
 	if a.looked {
 		return nil

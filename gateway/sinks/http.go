@@ -69,7 +69,7 @@ func (p *poster) post(ctx context.Context, body []byte, header http.Header) ([]b
 		return nil, bad
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read answer: %w", err)
+		return nil, unread(err) // the receiver has said that it has the batch
 	}
 	return answer, nil
 }

@@ -38,6 +38,9 @@ func openLog(ctx context.Context, dir string) (*wal.Log, error) {
 	})
 }
 
+// cursorKey authenticates cursors.
+var cursorKey = bytes.Repeat([]byte{7}, 32)
+
 // world is a ledger with sinks.
 type world struct {
 	t   *testing.T
@@ -81,7 +84,7 @@ func (w *world) close() {
 
 func (w *world) options() sinks.Options {
 	return sinks.Options{
-		Dir: filepath.Join(w.dir, "sinks"), Source: w.log, Host: "gate.example", Instance: "gw-1", Version: "1.2.3",
+		Dir: filepath.Join(w.dir, "sinks"), Key: cursorKey, Source: w.log, Host: "gate.example", Instance: "gw-1", Version: "1.2.3",
 		Now: time.Now, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(&w.out, nil)),
 	}
 }

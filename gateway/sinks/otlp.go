@@ -127,7 +127,8 @@ func severityOf(e *wal.Event) (logspb.SeverityNumber, string) {
 }
 
 // partial reads ExportLogsServiceResponse: field 1 is partial_success, with rejected_log_records in 1 and error_message
-// in 2. By the protocol what is rejected is not sent again.
+// in 2. By the protocol what is rejected is not sent again. Many receivers, and what stands before them, answer something
+// else with their 2xx: that is delivery all the same.
 func partial(answer []byte) error {
 	var rejected uint64
 	var message string
@@ -146,7 +147,7 @@ func partial(answer []byte) error {
 		})
 	})
 	if err != nil {
-		return fmt.Errorf("read answer: %w", err)
+		return unread(err)
 	}
 	if rejected > 0 {
 		return &rejectedError{rejected, message}

@@ -31,7 +31,7 @@ func child(dir, url string) {
 		panic(err)
 	}
 	_, err = sinks.Open(sinks.Options{
-		Dir: filepath.Join(dir, "sinks"), Source: l, Host: "gate.example", Instance: "gw-1", Now: time.Now, Rand: rand.Reader,
+		Dir: filepath.Join(dir, "sinks"), Key: cursorKey, Source: l, Host: "gate.example", Instance: "gw-1", Now: time.Now, Rand: rand.Reader,
 		Log: slog.New(slog.DiscardHandler),
 	}, []sinks.Config{config(sinks.Webhook, url)})
 	if err != nil {

@@ -5,16 +5,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
-	"io/fs"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/gatewright/gatewright/merkle/ledger"
-	"github.com/gatewright/gatewright/merkle/ledger/disk"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 )
 
@@ -41,12 +38,6 @@ type laterError struct {
 	after time.Duration
 }
 
-// position is what a cursor's file holds: what was delivered in full.
-type position struct {
-	cursor wal.Cursor
-	passed uint64 // records of the log before it
-}
-
 // sink is one sink at work. Its run goroutine alone delivers.
 type sink struct {
 	o     Options
@@ -58,15 +49,20 @@ type sink struct {
 	since   time.Time   // when the first of them came
 	behind  uint64      // records since done
 
+	sending, answering trouble // of the run goroutine
+	storing            trouble // of who saves
+
 	mu    sync.Mutex // guards all below
 	done  position
 	kept  position // as stored
-	fresh bool     // no cursor was ever stored
+	fresh bool     // no cursor of this form was ever stored
+	gap   bool     // records are missing, and that was said
 	st    State
 }
 
 func newSink(o Options, c Config) (*sink, error) {
 	s := &sink{o: o, cfg: c, st: State{Name: c.Name, Type: c.Type, Tenant: c.Tenant, Address: c.address(), Kinds: c.Kinds}}
+	s.sending.what, s.answering.what, s.storing.what = "deliver", "read what its receiver answers", "store its cursor"
 	for _, k := range c.Kinds {
 		s.kinds = append(s.kinds, ledger.ParseKind(k))
 	}
@@ -82,60 +78,6 @@ func newSink(o Options, c Config) (*sink, error) {
 		s.out = newWebhook(&o, &c)
 	}
 	return s, nil
-}
-
-// cursorForm is a cursor's file: version, cursor, records before it, CRC.
-const cursorForm = "gatewright/sink/v1 %s %d"
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-func (p position) text() []byte {
-	s := fmt.Sprintf(cursorForm, p.cursor, p.passed)
-	return fmt.Appendf(nil, "%s %08x\n", s, crc32.Checksum([]byte(s), castagnoli))
-}
-
-// load reads the cursor, and stores the first one: where a sink begins is decided once.
-func (s *sink) load() error {
-	b, err := disk.ReadSmall(s.o.FS, cursorName(s.o.Dir, s.cfg.Name), 1<<10)
-	if errors.Is(err, fs.ErrNotExist) {
-		if s.cfg.FromTip {
-			s.done.cursor, s.done.passed = s.o.Source.Tip()
-		}
-		s.fresh = true
-		return s.save()
-	}
-	if err != nil {
-		return fmt.Errorf("read cursor: %w", err)
-	}
-	var text string
-	var p position
-	if _, err := fmt.Sscanf(string(b), cursorForm, &text, &p.passed); err != nil {
-		return errors.New("its cursor's file is damaged")
-	}
-	if p.cursor, err = wal.ParseCursor(text); err != nil || string(p.text()) != string(b) {
-		return errors.New("its cursor's file is damaged")
-	}
-	s.done, s.kept = p, p
-	return nil
-}
-
-// save stores the cursor when it moved.
-func (s *sink) save() error {
-	s.mu.Lock()
-	p, same := s.done, s.done == s.kept && !s.fresh
-	s.mu.Unlock()
-	if same {
-		return nil
-	}
-	if err := disk.ReplaceFile(s.o.FS, cursorName(s.o.Dir, s.cfg.Name), p.text()); err != nil {
-		err = fmt.Errorf("store cursor: %w", err)
-		s.failed(err)
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.kept, s.fresh = p, false
-	return nil
 }
 
 // run follows the ledger until ctx ends, whatever befalls.
@@ -169,6 +111,7 @@ func (s *sink) mend(err error) bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.st.Lost++
+		s.gap = true
 		s.done.cursor = gap.First
 		return true
 	}
@@ -222,12 +165,7 @@ func (s *sink) take(ctx context.Context, events []wal.Event, next wal.Cursor) er
 			return err
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.done.cursor, s.done.passed, s.behind = next, s.done.passed+s.behind, 0
-	if tip == next {
-		s.done.passed = total
-	}
+	s.reached(next, tip, total)
 	return nil
 }
 
@@ -241,9 +179,8 @@ func (s *sink) flush(ctx context.Context) error {
 		attempt, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 		err := s.out.send(attempt, s.pending)
 		cancel()
-		refused, ok := errors.AsType[*rejectedError](err)
-		if err == nil || ok {
-			s.delivered(len(s.pending), refused)
+		if taken(err) {
+			s.delivered(len(s.pending), err)
 			clear(s.pending)
 			s.pending = s.pending[:0]
 			return nil
@@ -252,6 +189,7 @@ func (s *sink) flush(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 		s.failed(err)
+		s.sending.bad(s, err)
 		pause := s.backoff(fails)
 		if later, ok := errors.AsType[*laterError](err); ok {
 			pause = min(max(pause, later.after), max(s.cfg.RetryMax, pause))
@@ -262,20 +200,38 @@ func (s *sink) flush(ctx context.Context) error {
 	}
 }
 
-func (s *sink) delivered(n int, refused *rejectedError) {
-	if refused != nil {
+// taken tells whether the receiver has the batch, whatever else it said.
+func taken(err error) bool {
+	_, refused := errors.AsType[*rejectedError](err)
+	_, unreadable := errors.AsType[*unreadError](err)
+	return err == nil || refused || unreadable
+}
+
+// delivered notes that the receiver has n events. err is what it said to some of them, or that nobody can read it.
+func (s *sink) delivered(n int, err error) {
+	s.sending.good(s)
+	refused, ok := errors.AsType[*rejectedError](err)
+	if err != nil {
+		s.answering.bad(s, err)
+	} else {
+		s.answering.good(s)
+	}
+	if ok {
 		s.failed(refused)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.st.LastSuccess = s.o.Now()
 	s.st.Sent += uint64(n)
-	if refused != nil {
+	switch {
+	case ok:
 		s.st.Rejected += refused.events
+	case err != nil:
+		s.st.Unread++
 	}
 }
 
-// failed notes an error. A sink's log would repeat it with each attempt; its state shows it.
+// failed notes an error in the sink's state.
 func (s *sink) failed(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

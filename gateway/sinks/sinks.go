@@ -133,6 +133,7 @@ type Source interface {
 // Options is what all sinks share.
 type Options struct {
 	Dir      string  // of the cursors, one file for each sink
+	Key      []byte  // authenticates the cursors, at least 32 bytes, of this use alone
 	FS       disk.FS // nil: the operating system's
 	Source   Source
 	Host     string // of the ledger's origin
@@ -153,11 +154,14 @@ type Set struct {
 // saveEvery is how often cursors that moved are stored: so much is delivered again after a kill.
 const saveEvery = time.Second
 
-// Open reads the cursors and starts every sink. A cursor's file that is damaged is an error: nobody can say what its
+// Open reads the cursors and starts every sink. A cursor's file that is damaged, or not authenticated by Key, is an error: nobody can say what its
 // receiver has. It must be removed to begin anew.
 func Open(o Options, list []Config) (*Set, error) {
 	if o.FS == nil {
 		o.FS = disk.OS{}
+	}
+	if len(list) > 0 && len(o.Key) < minKey {
+		return nil, fmt.Errorf("sinks: want a key of at least %d bytes for cursors", minKey)
 	}
 	s := &Set{}
 	for i := range list {
@@ -227,8 +231,9 @@ type State struct {
 	Kinds              []string
 	Lag                uint64 // records of the ledger that it has not got past
 	Sent, Failed       uint64 // events delivered, and attempts that failed, since the start
-	Lost               uint64 // times that records were pruned before they were delivered
+	Lost               uint64 // times that records were left out: pruned before they were delivered, or passed over
 	Rejected           uint64 // events that a receiver took and refused for good (OTLP partial success)
+	Unread             uint64 // batches that were delivered (2xx) with an answer that cannot be read
 	LastError          string
 	LastErrorAt        time.Time
 	LastSuccess        time.Time

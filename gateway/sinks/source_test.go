@@ -67,3 +67,17 @@ func TestWhatIsGatheredAndNotSentIsNotPassed(t *testing.T) {
 		t.Fatal("it goes on from", log.from)
 	}
 }
+
+// jump is a log that leaves records out at its front, and says nothing.
+type jump struct {
+	sinks.Source
+	by int
+}
+
+func (j *jump) Follow(ctx context.Context, from wal.Cursor, fn func(context.Context, []wal.Event, wal.Cursor) error) error {
+	return j.Source.Follow(ctx, from, func(ctx context.Context, events []wal.Event, next wal.Cursor) error {
+		n := min(j.by, len(events))
+		j.by -= n
+		return fn(ctx, events[n:], next)
+	})
+}

@@ -117,7 +117,9 @@ func TestTheLedgerIsHandedOnAndItsHeartBeats(t *testing.T) {
 		b.serving(c)
 		s := config.DefaultSink()
 		s.Type, s.URL, s.Tenant, s.SecretFile, s.Wait = "webhook", site.URL+"/in?token=hidden", "demo", secret, 10*time.Millisecond
-		c.Sinks = map[string]config.Sink{"soc-1": s}
+		waits := s
+		waits.Tenant = "nosuch"
+		c.Sinks = map[string]config.Sink{"soc-1": s, "lost-2": waits}
 		c.Ledger.Heartbeat = 100 * time.Millisecond
 	})
 	r := run(t, o, out, log)
@@ -134,10 +136,13 @@ func TestTheLedgerIsHandedOnAndItsHeartBeats(t *testing.T) {
 	}
 	awaited(t, "no lag", func() bool {
 		text := r.control("GET", "/api/v1/sinks", admin, "", 200, &list)
-		return !strings.Contains(text, "hidden") && len(list.Items) == 1 && list.Items[0].Sent > 3 && list.Items[0].Lag < 10
+		return !strings.Contains(text, "hidden") && len(list.Items) == 1 && list.Items[0].Name == "soc-1" && list.Items[0].Sent > 3 && list.Items[0].Lag < 10
 	})
-	if m := r.control("GET", "/metrics", admin, "", 200, nil); !strings.Contains(m, "gatewright_sink_lag_soc_1") || !strings.Contains(m, "gatewright_sink_sent_soc_1_total") || !strings.Contains(m, "gatewright_ledger_heartbeats_total") {
+	if m := r.control("GET", "/metrics", admin, "", 200, nil); !strings.Contains(m, `gatewright_sink_lag{sink="soc-1"}`) || !strings.Contains(m, `gatewright_sink_sent_total{sink="soc-1"}`) || !strings.Contains(m, `gatewright_sink_lag{sink="lost-2"}`) || !strings.Contains(m, "gatewright_ledger_heartbeats_total") {
 		t.Error(m)
+	}
+	if said := r.log.String(); strings.Count(said, "tenant does not exist") != 1 || !strings.Contains(said, "tenant=nosuch") {
+		t.Error(said)
 	}
 	awaited(t, "heartbeats", func() bool {
 		m := r.control("GET", "/metrics", admin, "", 200, nil)

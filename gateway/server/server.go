@@ -121,7 +121,7 @@ func Start(ctx context.Context, o Options) (*Gateway, error) {
 		{"data folder", g.openData}, {"keys", g.openKeys}, {"certificates", g.loadCertificates},
 		{"store", g.openStore}, {"ports", g.openPorts},
 		{"identity", g.openIdentity}, {"logins", g.openLogins}, {"witness", g.openWitness}, {"ledger and plans", g.openLedger}, {"retention", g.openRetention}, {"sinks", g.openSinks}, {"approvals and terms", g.openApprovals}, {"connectors", g.openConnectors}, {"catalogue", g.openCatalogue},
-		{"policies", g.openPolicies}, {"filters", g.openFilters}, {"line", g.buildLine}, {"control", g.buildControl}, {"first tenant", g.firstTenant},
+		{"policies", g.openPolicies}, {"filters", g.openFilters}, {"line", g.buildLine}, {"control", g.buildControl}, {"first tenant", g.firstTenant}, {"sinks", g.warnOfSinks},
 	}
 	for _, s := range steps {
 		if err := s.do(ctx); err != nil {

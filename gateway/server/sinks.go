@@ -3,15 +3,19 @@ package server
 import (
 	"bytes"
 	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/gatewright/gatewright/gateway/config"
 	"github.com/gatewright/gatewright/gateway/control"
+	"github.com/gatewright/gatewright/gateway/identity"
 	"github.com/gatewright/gatewright/gateway/sinks"
 )
 
@@ -26,9 +30,12 @@ func (g *Gateway) openSinks(context.Context) error {
 		list = append(list, c)
 	}
 	l := g.o.Config.Ledger
-	var err error
+	key, err := hkdf.Key(sha256.New, g.keys.pepper, nil, "gatewright/sinks/cursor/v2", sha256.Size)
+	if err != nil {
+		return fmt.Errorf("derive the key for cursors: %w", err)
+	}
 	g.sinks, err = sinks.Open(sinks.Options{
-		Dir: g.dir.Join("sinks"), Source: g.ledger, Host: l.Origin, Instance: l.Instance, Version: g.o.Version,
+		Dir: g.dir.Join("sinks"), Key: key, Source: g.ledger, Host: l.Origin, Instance: l.Instance, Version: g.o.Version,
 		Now: g.o.Now, Rand: g.o.Rand, Log: g.o.Log,
 	}, list)
 	return err
@@ -65,21 +72,38 @@ func sinkConfig(name string, s config.Sink) (sinks.Config, error) {
 	return c, c.Validate()
 }
 
-// sinkGauges are a few numbers over all sinks, and one lag for each: the configuration bounds how many.
+// warnOfSinks says which sinks wait for an organisation that is not there: it may come, and may be a misspelling.
+func (g *Gateway) warnOfSinks(ctx context.Context) error {
+	for _, s := range g.sinks.States() {
+		if s.Tenant == sinks.All {
+			continue
+		}
+		switch _, err := g.people.Org(ctx, s.Tenant); {
+		case errors.Is(err, identity.ErrNotFound):
+			g.o.Log.Warn("a sink's tenant does not exist: it gets nothing until there is such an organisation", "sink", s.Name, "tenant", s.Tenant)
+		case err != nil:
+			return fmt.Errorf("look for the tenant of sink %q: %w", s.Name, err)
+		}
+	}
+	return nil
+}
+
+// sinkGauges are the numbers of each sink under its name as a label: the configuration bounds how many.
 func (g *Gateway) sinkGauges() []control.Gauge {
 	var out []control.Gauge
 	for i, s := range g.sinks.States() {
-		out = append(out,
-			control.Gauge{Name: "gatewright_sink_lag_" + metricName(s.Name), Help: "Records that this sink has not got past.", Value: func() float64 { return float64(g.sinks.States()[i].Lag) }},
-			control.Gauge{Name: "gatewright_sink_sent_" + metricName(s.Name) + "_total", Help: "Events that this sink delivered.", Counter: true, Value: func() float64 { return float64(g.sinks.States()[i].Sent) }},
-			control.Gauge{Name: "gatewright_sink_failed_" + metricName(s.Name) + "_total", Help: "Attempts of this sink that failed.", Counter: true, Value: func() float64 { return float64(g.sinks.States()[i].Failed) }},
-			control.Gauge{Name: "gatewright_sink_lost_" + metricName(s.Name) + "_total", Help: "Times that records were pruned before this sink delivered them.", Counter: true, Value: func() float64 { return float64(g.sinks.States()[i].Lost) }},
-		)
+		add := func(name, help string, value func(*sinks.State) uint64) {
+			out = append(out, control.Gauge{
+				Name: "gatewright_sink_" + name, Help: help, Labels: map[string]string{"sink": s.Name}, Counter: strings.HasSuffix(name, "_total"),
+				Value: func() float64 { return float64(value(&g.sinks.States()[i])) },
+			})
+		}
+		add("lag", "Records that a sink has not got past.", func(s *sinks.State) uint64 { return s.Lag })
+		add("sent_total", "Events that a sink delivered.", func(s *sinks.State) uint64 { return s.Sent })
+		add("failed_total", "Attempts of a sink that failed.", func(s *sinks.State) uint64 { return s.Failed })
+		add("lost_total", "Times that records were left out: pruned before a sink delivered them, or passed over.", func(s *sinks.State) uint64 { return s.Lost })
+		add("rejected_total", "Events that a sink's receiver took and refused for good.", func(s *sinks.State) uint64 { return s.Rejected })
+		add("unread_total", "Deliveries of a sink whose answer could not be read.", func(s *sinks.State) uint64 { return s.Unread })
 	}
 	return out
-}
-
-// metricName writes a sink's name as a metric's may be.
-func metricName(name string) string {
-	return string(bytes.ReplaceAll([]byte(name), []byte("-"), []byte("_")))
 }

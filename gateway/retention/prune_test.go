@@ -306,6 +306,33 @@ func TestAHoldKeepsSegmentFilesWhole(t *testing.T) {
 	}
 }
 
+// A tenant that says little, and the instance, keep nobody's records: what is old goes, to the record.
+func TestAQuietTenantKeepsNoSegment(t *testing.T) {
+	w := newWorld(t)
+	w.fill("quiet", 8)
+	w.fill(ledger.InstanceTenant, 8)
+	w.fill("acme", 1200)
+	w.later(2 * keep)
+	w.fill("acme", 8)
+	w.published()
+	r, err := w.Prune(t.Context(), retention.Request{})
+	w.must(err)
+	for tenant, want := range map[string]uint64{"quiet": 8, "acme": 1200, ledger.InstanceTenant: part(t, r, ledger.InstanceTenant).Size} {
+		if p := part(t, r, tenant); p.To != want || want < 8 || w.book.First(tenant) != want || w.tiles.least[tenant] != want/256*256 {
+			t.Errorf("%+v, %d wanted; records from %d, tiles from %d", p, want, w.book.First(tenant), w.tiles.least[tenant])
+		}
+	}
+	if n, err := w.Drop(t.Context()); err != nil || n < 3 {
+		t.Fatal(n, "segments went:", err)
+	}
+	w.mustVerify()
+	for _, tenant := range []string{"quiet", ledger.InstanceTenant} {
+		if len(w.records(tenant, ledger.Prune)) != 1 {
+			t.Error("the record of it is not there:", tenant)
+		}
+	}
+}
+
 // Records of a time when the clock was wrong keep what came before them.
 func TestAClockThatWasSetBackLetsNothingYoungGo(t *testing.T) {
 	w := newWorld(t)

@@ -1,13 +1,11 @@
 package tile
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"math/bits"
 
 	"github.com/gatewright/gatewright/merkle"
-	"github.com/gatewright/gatewright/merkle/ledger/disk"
 )
 
 // maxEntries bounds one call of Entries in bytes, after which no more bundles are added.
@@ -159,6 +157,9 @@ func (t *Tree) bundle(e *edge, index uint64) (raw []byte, entries [][]byte, err 
 		n.Wide = at.Wide
 	}
 	if raw, err = t.read(n, maxBundle); err != nil {
+		if t.moved(e, err) {
+			return t.bundle(t.edge.Load(), index)
+		}
 		return nil, nil, err
 	}
 	if entries, err = ParseBundle(raw, n.Wide); err != nil {
@@ -196,8 +197,8 @@ func (t *Tree) Entries(from uint64, n int) ([][]byte, error) {
 }
 
 // File returns the bytes of a tile or bundle by its path, as a server of tlog-tiles answers: also a partial one that a
-// wider one has replaced. What the tree does not have is fs.ErrNotExist, and ErrPruned besides when it was given up.
-// The bytes are as they lie on the disk: who fetches them checks them.
+// wider one has replaced. What the tree does not have is fs.ErrNotExist, and ErrPruned besides when it was given up. What
+// does not hash up to the right edge is ErrDamaged.
 func (t *Tree) File(path string) ([]byte, error) {
 	n, err := ParseName(path)
 	if err != nil {
@@ -210,30 +211,16 @@ func (t *Tree) File(path string) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %s", fs.ErrNotExist, path)
 	case n.Level <= 0 && n.end() <= t.min.Load():
 		return nil, fmt.Errorf("%w: %s: %w", fs.ErrNotExist, path, ErrPruned)
-	}
-	b, err := disk.ReadSmall(t.on, file(t.dir, n), maxBundle)
-	if err == nil || !errors.Is(err, fs.ErrNotExist) || n.Wide == Width {
-		return b, err
-	}
-	if n.Index < have.Index {
-		have = Name{n.Level, n.Index, Width}
-	}
-	return t.narrow(e, n, have)
-}
-
-// narrow cuts a partial file out of the wider one.
-func (t *Tree) narrow(e *edge, n, have Name) ([]byte, error) {
-	if n.Level != Entries && have.Wide < Width {
-		return appendHashes(nil, e.levels[n.Level][:n.Wide]), nil
-	}
-	b, err := disk.ReadSmall(t.on, file(t.dir, have), maxBundle)
-	switch {
-	case err != nil:
-		return nil, err
 	case n.Level == Entries:
-		return cutBundle(b, n.Wide)
-	case len(b) < n.Wide*merkle.HashSize:
-		return nil, fmt.Errorf("%w: %s is too short", ErrDamaged, have.Path())
+		raw, _, err := t.bundle(e, n.Index)
+		if err != nil {
+			return nil, err
+		}
+		return cutBundle(raw, n.Wide)
 	}
-	return b[:n.Wide*merkle.HashSize], nil
+	row, err := t.row(e, n)
+	if err != nil {
+		return nil, err
+	}
+	return appendHashes(nil, row), nil
 }

@@ -323,6 +323,12 @@ type place struct {
 	index uint64
 }
 
+func (c *cache) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tiles = nil
+}
+
 // maxCached bounds the cached tiles of a tree, of 16 KiB each: the path of a proof in a tree of any size, twice.
 const maxCached = 2 * levels
 

@@ -2,6 +2,7 @@ package publish
 
 import (
 	"context"
+	"crypto/hmac"
 	"errors"
 	"fmt"
 	"maps"
@@ -21,6 +22,10 @@ import (
 type checkpoints struct {
 	mu   sync.RWMutex // guards what follows
 	tree *tile.Tree
+	// good is the part of the tree that is known to be the instance's own: all of it, but after an append that failed. Of
+	// the ticks alone, as signed: the size below which the instance signed all, at the start.
+	good   ledger.Checkpoint
+	signed uint64
 	// note is the latest that was signed and published, cosigned the latest that witnesses cosigned; nil: none.
 	note, cosigned *note
 	// said are the tenants' newest leaves, and covered those below the cosigned size, as far as they are known.
@@ -46,10 +51,10 @@ func (p *Publisher) openLog() (*checkpoints, error) {
 	if c.tree, err = tile.Open(p.opt.FS, p.logDir()); err != nil {
 		return nil, fmt.Errorf("log of checkpoints: %w", err)
 	}
-	if c.note, err = p.readLogNote(c.tree, checkpointName(p.opt.Dir, ledger.CheckpointsLog)); err != nil {
+	if c.note, err = p.readLogNote(c, checkpointName(p.opt.Dir, ledger.CheckpointsLog)); err != nil {
 		return nil, err
 	}
-	if c.cosigned, err = p.readLogNote(c.tree, cosignedName(p.opt.Dir)); err != nil {
+	if c.cosigned, err = p.readLogNote(c, cosignedName(p.opt.Dir)); err != nil {
 		return nil, err
 	}
 	if c.cosigned != nil {
@@ -62,19 +67,23 @@ func (p *Publisher) logDir() string { return filepath.Join(p.opt.Dir, ledger.Che
 
 // readLogNote reads a checkpoint of the log of checkpoints, nil when there is none of this generation. The tree must
 // have reached it.
-func (p *Publisher) readLogNote(tree *tile.Tree, name string) (*note, error) {
+func (p *Publisher) readLogNote(c *checkpoints, name string) (*note, error) {
 	n, err := readNote(p.opt.FS, name, p.own)
 	if err != nil || n == nil {
 		return nil, wrapLog(err)
 	}
 	_, _, of, ok := ledger.ParseOrigin(n.Origin)
 	if ok && earlier(of, p.opt.Instance) {
+		if reaches(c.tree, n.Checkpoint) == nil { // else it was given up when the ledger was restored
+			c.signed = max(c.signed, n.Size)
+		}
 		return nil, nil //nolint:nilnil // none is no error
 	}
 	if n.Origin != p.origin(ledger.CheckpointsLog) {
 		return nil, fmt.Errorf("%w: checkpoint of the log of checkpoints is of %q", wal.ErrCorrupt, n.Origin)
 	}
-	return n, reaches(tree, n.Checkpoint)
+	c.signed = max(c.signed, n.Size)
+	return n, reaches(c.tree, n.Checkpoint)
 }
 
 func wrapLog(err error) error {
@@ -124,24 +133,78 @@ func (p *Publisher) checkKept() error {
 	case cp.Origin != p.origin(ledger.CheckpointsLog):
 		return fmt.Errorf("%w: kept checkpoint is of %q", wal.ErrCorrupt, cp.Origin)
 	}
+	p.log.signed = max(p.log.signed, cp.Size)
 	return reaches(p.log.tree, cp)
+}
+
+// trust makes a tree the log of checkpoints, of which the first entries are known to be the instance's own: of those behind
+// them, what it wrote, up to the first that it did not.
+func (p *Publisher) trust(tree *tile.Tree, known uint64) error {
+	end, err := p.authentic(tree, known)
+	if err != nil {
+		return err
+	}
+	if cut := tree.Size() - end; cut > 0 {
+		if err := tree.Cut(end); err != nil {
+			return err
+		}
+		p.mu.Lock()
+		p.stats.Cut += cut
+		p.mu.Unlock()
+	}
+	c := p.log
+	c.mu.Lock()
+	c.tree, c.good = tree, ledger.Checkpoint{Size: tree.Size(), Root: tree.Root()}
+	c.mu.Unlock()
+	return nil
+}
+
+// authentic returns the index of the first entry from one on that the instance did not write.
+func (p *Publisher) authentic(tree *tile.Tree, from uint64) (uint64, error) {
+	for from < tree.Size() {
+		entries, err := tree.Entries(from, tile.Width)
+		if err != nil {
+			return 0, err
+		}
+		for _, e := range entries {
+			if !p.wrote(e) {
+				return from, nil
+			}
+			from++
+		}
+	}
+	return from, nil
+}
+
+// wrote reports whether the instance made an entry of the log of checkpoints: its salt is a MAC of the rest.
+func (p *Publisher) wrote(entry []byte) bool {
+	if len(entry) <= ledger.SaltSize {
+		return false
+	}
+	for _, key := range p.saltKeys {
+		if hmac.Equal(keyed(key, entry[ledger.SaltSize:]), entry[:ledger.SaltSize]) {
+			return true
+		}
+	}
+	return false
 }
 
 // recallEntries is how many entries are read at a start: of one tick, at least.
 const recallEntries = 4 * tile.Width
 
-// recall reads what was last said of the tenants, also by a tick that did not come to sign it.
+// recall reads what was last said of the tenants, also by ticks that did not come to sign it: of these all, since the log
+// must reach them, too.
 func (p *Publisher) recall() error {
 	c := p.log
 	size := c.tree.Size()
-	c.complete = size - min(size, recallEntries)
+	c.complete = min(size-min(size, recallEntries), c.signed)
 	for from := c.complete; from < size; {
-		entries, err := c.tree.Entries(from, int(size-from)) //nolint:gosec // at most recallEntries
+		entries, err := c.tree.Entries(from, recallEntries)
 		if err != nil {
 			return wrapLog(err)
 		}
 		for _, e := range entries {
-			if tenant, cp, ok := p.readEntry(e); ok {
+			if tenant, cp, ok := p.readEntry(e); ok && cp.Size >= c.said[tenant].Size {
 				c.said[tenant] = placed{cp, from}
 			}
 			from++
@@ -150,7 +213,8 @@ func (p *Publisher) recall() error {
 	return nil
 }
 
-// readEntry reads an entry of the log of checkpoints; false for one of an earlier generation.
+// readEntry reads an entry of the log of checkpoints that is known to be the instance's own; false for one of an earlier
+// generation.
 func (p *Publisher) readEntry(entry []byte) (tenant string, cp ledger.Checkpoint, ok bool) {
 	if len(entry) < ledger.SaltSize {
 		return "", cp, false
@@ -172,19 +236,20 @@ func (p *Publisher) record(cps []ledger.Checkpoint) (*note, error) {
 	entries := make([][]byte, len(cps))
 	for i := range cps {
 		body := cps[i].Body()
-		entries[i] = append(keyed(p.saltKey, body), body...)
+		entries[i] = append(keyed(p.saltKeys[0], body), body...)
 	}
 	first := c.tree.Size()
 	if err := c.tree.Append(entries); err != nil {
 		return nil, err
 	}
 	c.mu.Lock()
+	c.good = ledger.Checkpoint{Size: c.tree.Size(), Root: c.tree.Root()}
 	for i, cp := range cps {
 		_, tenant, _, _ := ledger.ParseOrigin(cp.Origin)
 		c.said[tenant] = placed{cp, first + uint64(i)} //nolint:gosec // an index
 	}
 	c.mu.Unlock()
-	return p.sign(ledger.Checkpoint{Origin: p.origin(ledger.CheckpointsLog), Size: c.tree.Size(), Root: c.tree.Root()})
+	return p.sign(ledger.Checkpoint{Origin: p.origin(ledger.CheckpointsLog), Size: c.good.Size, Root: c.good.Root})
 }
 
 // reopenLog reads the tree again after an append failed.
@@ -197,15 +262,10 @@ func (p *Publisher) reopenLog() error {
 	if err != nil {
 		return err
 	}
-	if c.note != nil {
-		if err := reaches(tree, c.note.Checkpoint); err != nil {
-			return err
-		}
+	if err := reaches(tree, c.good); err != nil {
+		return err
 	}
-	c.mu.Lock()
-	c.tree = tree
-	c.mu.Unlock()
-	return nil
+	return p.trust(tree, c.good.Size)
 }
 
 // ask has witnesses asked about a checkpoint, in the background. What it returns is closed when they answered; nil when

@@ -132,6 +132,15 @@ func (b *book) Scan(_ context.Context, tenant string, from uint64, n int) ([]wal
 	return out, nil
 }
 
+func (b *book) Head(_ context.Context, tenant string) (wal.Head, error) {
+	for _, h := range b.heads() {
+		if h.Tenant == tenant {
+			return h, nil
+		}
+	}
+	return wal.Head{}, wal.ErrTenant
+}
+
 func (b *book) Find(_ context.Context, tenant, id string) (e wal.Entry, ok bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -3,6 +3,7 @@ package publish
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -32,7 +33,7 @@ func (p *Publisher) prove(ctx context.Context, tenant string, index uint64) ([]b
 	if index >= n.Size {
 		return nil, ErrNotYet
 	}
-	tree, err := p.trees.get(tenant)
+	tree, err := p.tree(ctx, tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -62,8 +63,16 @@ func include(tree *tile.Tree, index uint64, n *note) (*ledger.Proof, error) {
 	return &ledger.Proof{Index: index, Hashes: hashes, Checkpoint: n.text}, nil
 }
 
-// proveCosigned proves an entry under a checkpoint that witnesses saw by way of the log of checkpoints.
+// proveCosigned proves an entry under a checkpoint that witnesses saw by way of the log of checkpoints, and that is one of
+// the log's tree: what says otherwise is not signed, whoever cosigned it.
 func (p *Publisher) proveCosigned(tree *tile.Tree, index uint64, at placed, log *note) ([]byte, error) {
+	root, err := tree.RootAt(at.Size)
+	if err != nil && !errors.Is(err, tile.ErrSize) {
+		return nil, err
+	}
+	if err != nil || root != at.Root {
+		return nil, fmt.Errorf("%w: entry %d of the log of checkpoints has another tree of %d records than the log", wal.ErrCorrupt, at.index, at.Size)
+	}
 	n, err := p.sign(at.Checkpoint)
 	if err != nil {
 		return nil, err
@@ -181,15 +190,15 @@ type Consistency struct {
 
 // Consistency proves that a tenant's first from records are the beginning of its first to records; to is 0 for the
 // latest checkpoint's. ErrNotYet: a size is beyond that checkpoint; merkle.ErrSizes: they prove nothing.
-func (p *Publisher) Consistency(_ context.Context, tenant string, from, to uint64) (Consistency, error) {
-	c, err := p.consistency(tenant, from, to)
+func (p *Publisher) Consistency(ctx context.Context, tenant string, from, to uint64) (Consistency, error) {
+	c, err := p.consistency(ctx, tenant, from, to)
 	if err != nil {
 		return Consistency{}, fmt.Errorf("prove consistency of %d with %d: %w", from, to, p.trees.damaged(tenant, err))
 	}
 	return c, nil
 }
 
-func (p *Publisher) consistency(tenant string, from, to uint64) (c Consistency, err error) {
+func (p *Publisher) consistency(ctx context.Context, tenant string, from, to uint64) (c Consistency, err error) {
 	n, err := p.note(tenant)
 	if err != nil {
 		return c, err
@@ -203,7 +212,7 @@ func (p *Publisher) consistency(tenant string, from, to uint64) (c Consistency, 
 	case from == 0 || from > to:
 		return c, merkle.ErrSizes
 	}
-	tree, err := p.trees.get(tenant)
+	tree, err := p.tree(ctx, tenant)
 	if err != nil {
 		return c, err
 	}
@@ -231,7 +240,7 @@ func (p *Publisher) File(tenant, path string) ([]byte, error) {
 	if path == "checkpoint" {
 		return append([]byte(nil), n.text...), nil
 	}
-	tree, err := p.trees.get(tenant)
+	tree, err := p.tree(context.Background(), tenant)
 	if err != nil {
 		return nil, p.trees.damaged(tenant, err)
 	}
@@ -260,7 +269,7 @@ func (p *Publisher) Subtrees(tenant string) (ledger.Checkpoint, merkle.Subtree, 
 	if err != nil {
 		return ledger.Checkpoint{}, nil, err
 	}
-	tree, err := p.trees.get(tenant)
+	tree, err := p.tree(context.Background(), tenant)
 	if err != nil {
 		return ledger.Checkpoint{}, nil, p.trees.damaged(tenant, err)
 	}

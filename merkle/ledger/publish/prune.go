@@ -10,7 +10,7 @@ import (
 // PruneTiles gives up the tiles and entry bundles of a tenant below an index, which must not be beyond its checkpoint; see
 // tile.Tree.Prune. It can be repeated. What was given up cannot be made again once the log has let go of it too, nor can
 // what is damaged above it.
-func (p *Publisher) PruneTiles(_ context.Context, tenant string, least uint64) error {
+func (p *Publisher) PruneTiles(ctx context.Context, tenant string, least uint64) error {
 	p.tick.Lock()
 	defer p.tick.Unlock()
 	n, err := p.note(tenant)
@@ -20,7 +20,7 @@ func (p *Publisher) PruneTiles(_ context.Context, tenant string, least uint64) e
 	if least > n.Size {
 		return fmt.Errorf("prune tiles of %s below %d: its checkpoint is of %d: %w", tenant, least, n.Size, wal.ErrTenant)
 	}
-	tree, err := p.trees.get(tenant)
+	tree, err := p.comparedTree(ctx, tenant)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,14 @@
 // tenants' checkpoints written, and after them that of the log of checkpoints. So nothing is signed that could be lost,
 // and a tick that ends anywhere is done again by the next, or after a start. Tiles of tenants are derived: whatever is
 // missing or damaged is made again from the log.
+//
+// # What is believed of the disk
+//
+// Nothing that only lies there: who can write to the folder must not have the instance sign what it did not say. Notes are
+// believed for their signatures, and entries of the log of checkpoints below the largest of them for its root. An entry
+// behind it, of a tick that did not come to sign, is believed when its salt is the MAC that only the instance can make;
+// from the first other one on they are cut. A tenant's tiles are compared with the log before anything is proved, served
+// or exported from them, and so is every checkpoint that is signed again for a proof.
 package publish
 
 import (
@@ -44,6 +52,7 @@ var (
 
 // Source is the log whose trees are published; *wal.Log is one.
 type Source interface {
+	Head(ctx context.Context, tenant string) (wal.Head, error) // the tree as it stands durably
 	Scan(ctx context.Context, tenant string, from uint64, n int) ([]wal.Entry, error)
 	Find(ctx context.Context, tenant, id string) (wal.Entry, bool, error)
 }
@@ -98,10 +107,11 @@ type Publisher struct {
 	opt     Options
 	signers []ledger.NoteSigner
 	own     ledger.VerifierKeys // the keys that checkpoints in the folder may be signed with, newest first
-	saltKey []byte
-	source  atomic.Pointer[Source]
-	trees   trees
-	log     *checkpoints
+	// saltKeys are the keys of salts, newest first: the one that is used, and that of a retiring key.
+	saltKeys [][]byte
+	source   atomic.Pointer[Source]
+	trees    trees
+	log      *checkpoints
 
 	tick sync.Mutex // held for a whole tick
 	mu   sync.RWMutex
@@ -125,6 +135,7 @@ type Stats struct {
 	Tenants  int       // that have a checkpoint
 	Behind   int       // whose tiles were not ready at the last tick
 	Rebuilt  uint64    // whose tiles were made again because they were missing or damaged, since the start
+	Cut      uint64    // entries of the log of checkpoints that nobody signed and the instance never wrote: they were cut
 	Last     time.Time // of the last tick that published everything
 	Err      error     // of the last tick
 	Size     uint64    // of the log of checkpoints, as published
@@ -164,6 +175,9 @@ func (p *Publisher) open() (err error) {
 	if err := p.checkKept(); err != nil {
 		return err
 	}
+	if err := p.trust(p.log.tree, p.log.signed); err != nil {
+		return wrapLog(err)
+	}
 	if err := p.recall(); err != nil {
 		return err
 	}
@@ -195,10 +209,19 @@ func (p *Publisher) openKeys() error {
 		p.own = append(p.own, k)
 	}
 	p.signers = append(p.signers, p.opt.Cosigners...)
-	if p.saltKey = p.opt.SaltKey; p.saltKey == nil {
-		p.saltKey = keyed(p.opt.Signer.Seed(), []byte("gatewright/checkpoint-salt/v1"))
+	if p.opt.SaltKey != nil {
+		p.saltKeys = [][]byte{p.opt.SaltKey}
+		return nil
+	}
+	p.saltKeys = [][]byte{saltKey(p.opt.Signer)}
+	if p.opt.Retiring != nil {
+		p.saltKeys = append(p.saltKeys, saltKey(p.opt.Retiring))
 	}
 	return nil
+}
+
+func saltKey(signer ed25519.PrivateKey) []byte {
+	return keyed(signer.Seed(), []byte("gatewright/checkpoint-salt/v1"))
 }
 
 func keyed(key, data []byte) []byte {
@@ -220,8 +243,8 @@ func (p *Publisher) Signed() map[string]ledger.Checkpoint {
 	}
 	p.log.mu.RLock()
 	defer p.log.mu.RUnlock()
-	for tenant, at := range p.log.said { // signed by way of the log of checkpoints, and not yet written
-		if p.log.note != nil && at.index < p.log.note.Size && at.Size > out[tenant].Size {
+	for tenant, at := range p.log.said { // in the log of checkpoints, perhaps cosigned, and not yet written
+		if at.Size > out[tenant].Size {
 			out[tenant] = at.Checkpoint
 		}
 	}

@@ -33,7 +33,9 @@ func (p *Publisher) publish(ctx context.Context, heads []wal.Head) error {
 	if p.source.Load() == nil {
 		return errDetached
 	}
+	heads, lost := p.withSuspects(ctx, heads)
 	ready, late := p.tileAll(ctx, heads)
+	late = errors.Join(lost, late)
 	if len(ready) == 0 {
 		return late
 	}
@@ -51,6 +53,23 @@ func (p *Publisher) publish(ctx context.Context, heads []wal.Head) error {
 		return err
 	}
 	return errors.Join(late, p.publishLog(ctx, all, witnessed))
+}
+
+// withSuspects adds the trees in whose tiles damage was met: nobody else brings them while they do not grow.
+func (p *Publisher) withSuspects(ctx context.Context, heads []wal.Head) ([]wal.Head, error) {
+	var errs []error
+	for _, tenant := range p.trees.suspects() {
+		if slices.ContainsFunc(heads, func(h wal.Head) bool { return h.Tenant == tenant }) {
+			continue
+		}
+		h, err := (*p.source.Load()).Head(ctx, tenant)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("publish %s: %w", tenant, err))
+			continue
+		}
+		heads = append(heads, h)
+	}
+	return heads, errors.Join(errs...)
 }
 
 // tileAll makes the tiles of trees that are not published yet, and returns those that have all, by name.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,20 +32,25 @@ type trees struct {
 	dir string
 
 	mu      sync.Mutex // guards what follows
-	open    map[string]*tile.Tree
+	open    map[string]*opened
 	suspect map[string]bool // damage was met: the next tick looks at every tile
-	sound   map[string]bool // was compared with the log since the start
+}
+
+// opened is a tree in use. What is read of it hashes up to its right edge, so comparing its root compares it all.
+type opened struct {
+	tree  *tile.Tree
+	sound bool // was compared with the log since it was opened
 }
 
 func (t *trees) folder(tenant string) string { return filepath.Join(t.dir, tenant) }
 
-// get returns a tenant's tree.
+// get returns a tenant's tree, which may be any: it is for who compares it.
 func (t *trees) get(tenant string) (*tile.Tree, error) {
 	t.mu.Lock()
-	tree := t.open[tenant]
+	o := t.open[tenant]
 	t.mu.Unlock()
-	if tree != nil {
-		return tree, nil
+	if o != nil {
+		return o.tree, nil
 	}
 	tree, err := tile.Open(t.on, t.folder(tenant))
 	if err != nil {
@@ -52,10 +59,10 @@ func (t *trees) get(tenant string) (*tile.Tree, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if first := t.open[tenant]; first != nil { // somebody else was faster
-		return first, nil
+		return first.tree, nil
 	}
 	if t.open == nil {
-		t.open = map[string]*tile.Tree{}
+		t.open = map[string]*opened{}
 	}
 	for old := range t.open {
 		if len(t.open) < maxTrees {
@@ -63,7 +70,7 @@ func (t *trees) get(tenant string) (*tile.Tree, error) {
 		}
 		delete(t.open, old)
 	}
-	t.open[tenant] = tree
+	t.open[tenant] = &opened{tree: tree}
 	return tree, nil
 }
 
@@ -89,20 +96,32 @@ func (t *trees) damaged(tenant string, why error) error {
 }
 
 // compared notes that a tenant's tree is that of the log.
-func (t *trees) compared(tenant string) {
+func (t *trees) compared(tenant string, tree *tile.Tree) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.sound == nil {
-		t.sound = map[string]bool{}
+	if o := t.open[tenant]; o != nil && o.tree == tree {
+		o.sound = true
 	}
-	t.sound[tenant] = true
+}
+
+// sound returns a tenant's tree if it was compared with the log, nil otherwise.
+func (t *trees) sound(tenant string) *tile.Tree {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if o := t.open[tenant]; o != nil && o.sound {
+		return o.tree
+	}
+	return nil
 }
 
 // isSound reports whether a tenant's tree was compared with the log, and nobody met damage since.
-func (t *trees) isSound(tenant string) bool {
+func (t *trees) isSound(tenant string) bool { return t.sound(tenant) != nil && !t.isSuspect(tenant) }
+
+// suspects are the tenants in whose tiles damage was met.
+func (t *trees) suspects() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.sound[tenant] && !t.suspect[tenant]
+	return slices.Collect(maps.Keys(t.suspect))
 }
 
 func (t *trees) isSuspect(tenant string) bool {
@@ -115,6 +134,39 @@ func (t *trees) cleared(tenant string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.suspect, tenant)
+}
+
+// tree returns a tenant's tree to prove and serve from: one that is the log's. The first who asks since the tree was opened
+// has it compared, and made again when it is another.
+func (p *Publisher) tree(ctx context.Context, tenant string) (*tile.Tree, error) {
+	if tree := p.trees.sound(tenant); tree != nil {
+		return tree, nil
+	}
+	p.tick.Lock()
+	defer p.tick.Unlock()
+	return p.comparedTree(ctx, tenant)
+}
+
+// comparedTree is tree inside a tick.
+func (p *Publisher) comparedTree(ctx context.Context, tenant string) (*tile.Tree, error) {
+	if tree := p.trees.sound(tenant); tree != nil {
+		return tree, nil
+	}
+	source := p.source.Load()
+	if source == nil {
+		return nil, errDetached
+	}
+	head, err := (*source).Head(ctx, tenant)
+	if err != nil {
+		return nil, fmt.Errorf("compare tiles with the log: %w", err)
+	}
+	if err := p.advance(ctx, &head); err != nil {
+		return nil, err
+	}
+	if tree := p.trees.sound(tenant); tree != nil {
+		return tree, nil
+	}
+	return nil, ErrBehind // others took its place already
 }
 
 // advance brings a tenant's tiles to a head of the log: ErrBehind when there was no time for all. Tiles that are damaged,
@@ -137,6 +189,13 @@ func (p *Publisher) grow(ctx context.Context, h *wal.Head) error {
 	tree, err := p.trees.get(h.Tenant)
 	if err != nil {
 		return err
+	}
+	if tree.Size() > h.Tree.Size() { // a reader had it compared after the head was taken
+		now, err := (*p.source.Load()).Head(ctx, h.Tenant)
+		if err != nil {
+			return err
+		}
+		h = &now
 	}
 	if p.trees.isSuspect(h.Tenant) {
 		if err := tree.Verify(ctx, nil); err != nil {
@@ -161,7 +220,7 @@ func (p *Publisher) grow(ctx context.Context, h *wal.Head) error {
 	} else if root != h.Tree.Root() || tree.Size() > h.Tree.Size() {
 		return fmt.Errorf("%w: the tree of %d entries is not that of the log", tile.ErrDamaged, tree.Size())
 	}
-	p.trees.compared(h.Tenant)
+	p.trees.compared(h.Tenant, tree)
 	return nil
 }
 

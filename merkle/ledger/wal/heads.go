@@ -22,6 +22,23 @@ func (l *Log) Heads(ctx context.Context) ([]Head, error) {
 	return l.heads(func(string, uint64) bool { return true })
 }
 
+// Head returns a tenant's tree; ErrTenant when it has no record.
+func (l *Log) Head(ctx context.Context, tenant string) (Head, error) {
+	if ctx.Err() != nil {
+		return Head{}, context.Cause(ctx)
+	}
+	h := Head{Tenant: tenant}
+	err := l.quiet(func() {
+		if c := l.w.chains[tenant]; c != nil {
+			h.Tree = c.front.Clone()
+		}
+	})
+	if err == nil && h.Tree.Size() == 0 {
+		err = ErrTenant
+	}
+	return h, err
+}
+
 // heads returns the trees that are wanted, between two commits and durable: a tree whose leaves could still be lost is
 // never shown, not even in write mode.
 func (l *Log) heads(want func(tenant string, size uint64) bool) ([]Head, error) {

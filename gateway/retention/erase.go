@@ -2,6 +2,7 @@ package retention
 
 import (
 	"context"
+	"crypto/cipher"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -9,9 +10,12 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/gatewright/gatewright/gateway/identity/vault"
 	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/index"
+	"github.com/gatewright/gatewright/merkle/ledger/wal"
 	"github.com/gatewright/gatewright/store"
 )
 
@@ -23,6 +27,12 @@ type Erasure struct {
 	Record       string // id of the record that came first
 	Outcome      string // id of the one that says it is done
 	Already      bool   // it was erased before, and nothing was sealed since
+	Nothing      bool   // nothing was ever sealed under a key of the subject's own: nothing was done, and no record says that it was
+	// Records is how many of the records that are kept could be opened until then, and cannot any more.
+	Records uint64
+	// Owner is who answers for the agent, "" when nobody does: what it sends while somebody does is sealed under that
+	// person, and stays readable.
+	Owner string
 }
 
 // erased notes an erasure by its digest. Done is false from before the key is destroyed until the outcome is recorded.
@@ -51,8 +61,11 @@ const (
 // every proof over the sealed bytes still holds. A record with the subject's salted digest, and who and why, comes first
 // and another says how it ended. It cannot be undone. To erase again what was erased is not an error; what is another
 // organisation's is ErrUnknown. What was sealed may be exported before: afterwards nobody can.
+//
+// What an agent sends is sealed under the person who answers for it: to erase such an agent, which has no key of its own,
+// is ErrOwned, which names that person.
 func (k *Keeper) Erase(ctx context.Context, tenant, subject, reason string, by Who) (Erasure, error) {
-	if reason == "" || len(reason) > maxReason || subject == "" || len(subject) > 64 {
+	if checkReason(reason) != nil || subject == "" || len(subject) > 64 {
 		return Erasure{}, fmt.Errorf("%w: a subject, and a reason of 1 to %d bytes, are needed", ErrInvalid, maxReason)
 	}
 	k.rule.Lock()
@@ -75,24 +88,71 @@ func (k *Keeper) erase(ctx context.Context, tenant, subject, reason string, by W
 	if err != nil {
 		return e, err
 	}
-	has, err := k.hasKey(ctx, tenant, subject)
+	key, err := k.key(ctx, tenant, subject)
 	if err != nil {
 		return e, err
 	}
-	if row.Done && !has {
+	if e.Owner, err = k.deps.Owner(ctx, tenant, subject); err != nil {
+		return e, err
+	}
+	switch {
+	case key != nil:
+		if e.Records, err = k.readable(ctx, tenant, subject, key); err != nil {
+			return e, fmt.Errorf("count what is sealed: %w", err)
+		}
+	case e.Owner != "":
+		return e, fmt.Errorf("%w: what %s sends is sealed under its owner, %s: erase that person, or nobody", ErrOwned, subject, e.Owner)
+	case row.Done:
 		e.Record, e.Outcome, e.Already = row.Record, row.Outcome, true
 		return e, nil
-	}
-	if !has && row.Record == "" {
-		known, err := k.deps.People(ctx, tenant, subject)
-		if err != nil {
-			return e, err
-		}
-		if !known {
-			return e, ErrUnknown
-		}
+	case row.Record == "":
+		return k.nothing(ctx, tenant, subject, e)
 	}
 	return k.destroy(ctx, tenant, subject, reason, by, e)
+}
+
+// nothing answers for a subject without a key that never was erased.
+func (k *Keeper) nothing(ctx context.Context, tenant, subject string, e Erasure) (Erasure, error) {
+	known, err := k.deps.People(ctx, tenant, subject)
+	if err == nil && !known {
+		err = ErrUnknown
+	}
+	e.Nothing = err == nil
+	return e, err
+}
+
+// readable counts the records that are kept and that a subject's key opens. Their sides are a nonce and what is sealed,
+// bound to the record's id.
+func (k *Keeper) readable(ctx context.Context, tenant, subject string, key cipher.AEAD) (n uint64, err error) {
+	q := index.Query{User: subject, Oldest: true}
+	if strings.HasPrefix(subject, "agt_") {
+		q.User, q.Agent = "", subject
+	}
+	for {
+		page, err := k.deps.Log.Query(ctx, tenant, q)
+		if errors.Is(err, wal.ErrTenant) {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
+		for i := range page.Entries {
+			r, err := page.Entries[i].Record()
+			if err != nil {
+				return n, err
+			}
+			side := page.Entries[i].Side
+			if len(side) < key.NonceSize() {
+				continue
+			}
+			if _, err := key.Open(nil, side[:key.NonceSize()], side[key.NonceSize():], []byte(r.ID)); err == nil {
+				n++
+			}
+		}
+		if q.Cursor = page.Next; q.Cursor == (index.Cursor{}) {
+			return n, nil
+		}
+	}
 }
 
 func heldError(held bool) error {
@@ -104,7 +164,7 @@ func heldError(held bool) error {
 
 // destroy records, erases, looks, and records.
 func (k *Keeper) destroy(ctx context.Context, tenant, subject, reason string, by Who, e Erasure) (Erasure, error) {
-	intent, err := k.say(ctx, tenant, by, map[string]any{"phase": phaseIntent, "reason": reason, "subject": e.Digest}, "", "")
+	intent, err := k.say(ctx, tenant, by, map[string]any{"phase": phaseIntent, "reason": reason, "records": e.Records, "subject": e.Digest}, "", "")
 	if err != nil {
 		return e, err
 	}
@@ -113,7 +173,7 @@ func (k *Keeper) destroy(ctx context.Context, tenant, subject, reason string, by
 		return e, err
 	}
 	err = k.deps.Vault.Erase(ctx, tenant, subject)
-	if has, bad := k.hasKey(ctx, tenant, subject); err == nil && (bad != nil || has) {
+	if key, bad := k.key(ctx, tenant, subject); err == nil && (bad != nil || key != nil) {
 		err = errors.Join(bad, errors.New("the key is there again, or still: something was sealed meanwhile"))
 	}
 	outcome := ledger.OutcomeOK
@@ -143,12 +203,13 @@ func (k *Keeper) say(ctx context.Context, tenant string, by Who, body map[string
 	return r.ID, nil
 }
 
-func (k *Keeper) hasKey(ctx context.Context, tenant, subject string) (bool, error) {
-	_, err := k.deps.Vault.Lookup(ctx, tenant, subject)
+// key is what is sealed about a subject lies under, nil when there is none.
+func (k *Keeper) key(ctx context.Context, tenant, subject string) (cipher.AEAD, error) {
+	aead, err := k.deps.Vault.Lookup(ctx, tenant, subject)
 	if errors.Is(err, vault.ErrNotFound) {
-		return false, nil
+		return nil, nil //nolint:nilnil // no key is no error
 	}
-	return err == nil, err
+	return aead, err
 }
 
 // digest names a subject without naming it, under a salt that is made with the organisation's first erasure.

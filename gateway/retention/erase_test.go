@@ -18,22 +18,35 @@ import (
 const subject = "usr_sealed"
 
 // seal writes a record with something sealed about the subject beside it.
-func (w *world) seal(tenant string) []byte {
+func (w *world) seal(tenant string) []byte { return w.sealUnder(tenant, subject, "") }
+
+// sealUnder writes a record of a call with something sealed under a subject beside it, as the pipeline does.
+func (w *world) sealUnder(tenant, subject, agent string) []byte {
 	w.t.Helper()
 	aead, err := w.vault.Subject(w.t.Context(), tenant, subject)
 	w.must(err)
 	nonce := make([]byte, aead.NonceSize())
 	_, err = rand.Read(nonce)
 	w.must(err)
-	side := aead.Seal(nonce, nonce, []byte("what is private"), nil)
-	_, err = w.book.Append(w.t.Context(), &ledger.Record{Tenant: tenant, Kind: ledger.Admin, Step: -1, Side: side})
+	r := ledger.Record{Tenant: tenant, Kind: ledger.Admin, Step: -1, User: subject, Agent: agent}
+	if subject == agent {
+		r.User = ""
+	}
+	r.ID, err = ledger.NewID(w.now(), rand.Reader)
 	w.must(err)
-	return side
+	r.Side = aead.Seal(nonce, nonce, []byte("what is private"), []byte(r.ID))
+	bound[string(r.Side)] = r.ID
+	_, err = w.book.Append(w.t.Context(), &r)
+	w.must(err)
+	return r.Side
 }
+
+// bound is the id of the record that a side was sealed for.
+var bound = map[string]string{}
 
 func opens(aead cipher.AEAD, side []byte) bool {
 	n := aead.NonceSize()
-	_, err := aead.Open(nil, side[:n], side[n:], nil)
+	_, err := aead.Open(nil, side[:n], side[n:], []byte(bound[string(side)]))
 	return err == nil
 }
 
@@ -123,9 +136,67 @@ func TestErasureIsRefused(t *testing.T) {
 	if len(w.records("acme", ledger.Erasure))+len(w.records("other", ledger.Erasure)) > 0 {
 		t.Fatal("a refusal is recorded as an erasure")
 	}
-	known, err := w.erase("acme", "usr_known") // nothing is sealed about them yet
-	if err != nil || known.Outcome == "" {
-		t.Fatal(known, err)
+}
+
+// What did nothing is not called an erasure, by the answer or by the ledger.
+func TestAnErasureOfNothingIsNone(t *testing.T) {
+	w := newWorld(t)
+	for _, who := range []string{"usr_known", "agt_alone"} {
+		for range 2 {
+			e, err := w.erase("acme", who)
+			if err != nil || !e.Nothing || e.Already || e.Record != "" || e.Outcome != "" || e.Records != 0 {
+				t.Fatalf("%+v %v", e, err)
+			}
+		}
+	}
+	if len(w.book.Tenants()) > 0 && len(w.records("acme", ledger.Erasure)) > 0 {
+		t.Fatal("it is recorded")
+	}
+}
+
+// What an agent sent for its owner lies under the owner's key: the agent cannot be erased, and whom to erase is said.
+func TestAnAgentIsErasedByWhoeverItsCallsAreSealedUnder(t *testing.T) {
+	w := newWorld(t)
+	side := w.sealUnder("acme", subject, "agt_owned")
+	_, err := w.erase("acme", "agt_owned")
+	want(t, err, retention.ErrOwned)
+	if !strings.Contains(err.Error(), subject) || len(w.records("acme", ledger.Erasure)) > 0 {
+		t.Fatal(err)
+	}
+	key, err := w.vault.Lookup(t.Context(), "acme", subject)
+	if err != nil || !opens(key, side) {
+		t.Fatal("something was erased", err)
+	}
+	w.sealUnder("acme", "agt_owned", "agt_owned") // from when it had no owner
+	e, err := w.erase("acme", "agt_owned")
+	if err != nil || e.Records != 1 || e.Owner != subject || e.Outcome == "" {
+		t.Fatalf("%+v %v", e, err)
+	}
+	_, err = w.erase("acme", "agt_owned")
+	want(t, err, retention.ErrOwned)
+}
+
+func TestAnErasureSaysHowMuchItMadeUnreadable(t *testing.T) {
+	w := newWorld(t)
+	for range 3 {
+		w.sealUnder("acme", subject, "agt_owned")
+	}
+	w.sealUnder("other", subject, "")
+	w.sealUnder("acme", "agt_alone", "agt_alone")
+	for who, records := range map[string]uint64{subject: 3, "agt_alone": 1} {
+		e, err := w.erase("acme", who)
+		if err != nil || e.Records != records {
+			t.Fatalf("%+v %v", e, err)
+		}
+	}
+	w.seal("acme") // what was erased before is not counted again
+	e, err := w.erase("acme", subject)
+	if err != nil || e.Records != 1 {
+		t.Fatalf("%+v %v", e, err)
+	}
+	records := w.records("acme", ledger.Erasure)
+	if !strings.Contains(string(records[len(records)-2].Body), `"records":1`) {
+		t.Fatal("it is not on record:", string(records[len(records)-2].Body))
 	}
 }
 

@@ -116,8 +116,14 @@ func (w *world) keeper(d time.Duration) *retention.Keeper {
 	k, err := retention.Open(w.t.Context(), retention.Deps{
 		Store: w.store, Log: w.book.Log, Tiles: w.tiles, Vault: w.vault, Now: w.now, Rand: rand.Reader, Logger: slog.New(slog.DiscardHandler),
 		People: func(_ context.Context, tenant, id string) (bool, error) {
-			return tenant == "acme" && id == "usr_known", nil
+			return tenant == "acme" && (id == "usr_known" || id == "agt_owned" || id == "agt_alone"), nil
 		}, Retention: d,
+		Owner: func(_ context.Context, tenant, id string) (string, error) {
+			if tenant == "acme" && id == "agt_owned" {
+				return subject, nil
+			}
+			return "", nil
+		},
 	})
 	if err != nil {
 		w.t.Fatal(err)

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/index"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 	"github.com/gatewright/gatewright/store"
 )
@@ -30,6 +31,8 @@ var (
 	ErrStands = errors.New("a legal hold stands already")
 	// ErrNotHeld: there is no hold to release.
 	ErrNotHeld = errors.New("there is no legal hold")
+	// ErrOwned: what the agent sends is sealed under the person who answers for it, not under a key of its own.
+	ErrOwned = errors.New("the agent has an owner")
 	// ErrUnknown: this organisation has no such person or agent.
 	ErrUnknown = errors.New("no such subject")
 	// ErrPolicy: no retention is configured, or less would be kept than it says.
@@ -53,6 +56,7 @@ type History interface {
 	Size(tenant string) uint64
 	Keep(tenant string, first uint64)
 	Scan(ctx context.Context, tenant string, from uint64, n int) ([]wal.Entry, error)
+	Query(ctx context.Context, tenant string, q index.Query) (index.Page, error)
 	OldestOpen() (time.Time, bool)
 }
 
@@ -73,6 +77,9 @@ type Vault interface {
 // People tells whether an organisation has a user or an agent of an id.
 type People func(ctx context.Context, tenant, subject string) (bool, error)
 
+// Owners tells who answers for an agent, "" for nobody, or for what is no agent of the organisation.
+type Owners func(ctx context.Context, tenant, subject string) (string, error)
+
 // Deps is what a keeper works with. All are required.
 type Deps struct {
 	Store  store.Store
@@ -80,6 +87,7 @@ type Deps struct {
 	Tiles  Tiles
 	Vault  Vault
 	People People
+	Owner  Owners
 	Now    func() time.Time
 	Rand   io.Reader
 	Logger *slog.Logger
@@ -142,7 +150,7 @@ type Pruning struct {
 
 // Open tells the log what was given up before.
 func Open(ctx context.Context, d Deps) (*Keeper, error) {
-	if d.Store == nil || d.Log == nil || d.Tiles == nil || d.Vault == nil || d.People == nil || d.Now == nil || d.Rand == nil || d.Logger == nil {
+	if d.Store == nil || d.Log == nil || d.Tiles == nil || d.Vault == nil || d.People == nil || d.Owner == nil || d.Now == nil || d.Rand == nil || d.Logger == nil {
 		return nil, errors.New("open retention: a part is missing")
 	}
 	k := &Keeper{deps: d, kick: make(chan struct{}, 1)}

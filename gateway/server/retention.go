@@ -14,7 +14,7 @@ import (
 func (g *Gateway) openRetention(ctx context.Context) error {
 	var err error
 	g.keeper, err = retention.Open(ctx, retention.Deps{
-		Store: g.store, Log: g.ledger, Tiles: g.published, Vault: g.vault, People: g.hasSubject,
+		Store: g.store, Log: g.ledger, Tiles: g.published, Vault: g.vault, People: g.hasSubject, Owner: g.ownerOf,
 		Now: g.o.Now, Rand: g.o.Rand, Logger: g.o.Log, Retention: g.o.Config.Ledger.Retention,
 	})
 	return err
@@ -32,6 +32,18 @@ func (g *Gateway) hasSubject(ctx context.Context, tenant, id string) (bool, erro
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// ownerOf is who answers for an agent: what it sends is sealed under that person.
+func (g *Gateway) ownerOf(ctx context.Context, tenant, id string) (string, error) {
+	if !strings.HasPrefix(id, "agt_") {
+		return "", nil
+	}
+	a, err := g.people.Agent(ctx, tenant, id)
+	if errors.Is(err, identity.ErrNotFound) || errors.Is(err, identity.ErrInvalid) {
+		return "", nil
+	}
+	return a.Owner, err
 }
 
 func (g *Gateway) retentionGauges() []control.Gauge {

@@ -37,6 +37,8 @@ var (
 	ErrClosed = errors.New("store is closed")
 	// ErrLocked: another process holds the folder.
 	ErrLocked = errors.New("data folder is locked")
+	// ErrNoRoom: the disk has less room than writing safely takes. Reading goes on.
+	ErrNoRoom = errors.New("no room for the store")
 	// ErrWrongKey: the folder was encrypted with another key.
 	ErrWrongKey = errors.New("wrong encryption key")
 	// ErrDone, returned by the function given to Scan, ends the scan; Scan then returns nil.

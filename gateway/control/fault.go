@@ -73,6 +73,7 @@ var faults = []struct {
 	{errNoCheckpoint, http.StatusServiceUnavailable, "busy", "no checkpoint of this ledger has been published yet", "try again in a few seconds"},
 	{wal.ErrTenant, http.StatusNotFound, "not_found", "there is no such thing in this organisation", ""},
 	{store.ErrNotFound, http.StatusNotFound, "not_found", "there is no such thing in this organisation", ""},
+	{store.ErrNoRoom, http.StatusServiceUnavailable, "busy", "the gateway's disk is full: nothing was changed", "make room on the disk of the data folder"},
 	{store.ErrConflict, http.StatusConflict, "conflict", "somebody else changed it meanwhile, or it exists already", "look at it again"},
 }
 

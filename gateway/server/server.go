@@ -257,6 +257,9 @@ func (g *Gateway) ready() error {
 	if s := g.ledger.Stats(); !s.Ready {
 		return fmt.Errorf("the ledger takes no records: %w", s.Err)
 	}
+	if err := g.store.Ready(); err != nil {
+		return fmt.Errorf("the store takes no rows: %w", err)
+	}
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,7 +26,7 @@ const (
 	// memTable in bytes. One batch may be 15 % of it (2.4 MiB): store.MaxTxnWrites rows with the longest keys and inline values.
 	memTable = 16 << 20
 	// valueLog is the size of one value log file in bytes; the engine maps twice as much, sparsely.
-	valueLog = 64 << 20
+	valueLog = 16 << 20
 	// inlineValue in bytes: bigger values go to the value log and leave only a pointer in the tables and the batch.
 	inlineValue = 1 << 10
 	// blockCache and indexCache in bytes. Encrypted blocks and indexes must be cached, or each read decrypts anew.
@@ -42,11 +43,15 @@ type Options struct {
 	Dir    string       // made when missing
 	Key    []byte       // 32 bytes, AES-256; the same at every start, or the folder does not open
 	Logger *slog.Logger // the engine's warnings and errors; nil drops them
+	// Free tells the free bytes where a folder lies; nil asks the file system.
+	Free func(dir string) (int64, error)
 }
 
 // Store is an open folder.
 type Store struct {
 	db      *badgerdb.DB
+	dir     string
+	free    func(dir string) (int64, error)
 	seed    maphash.Seed
 	lanes   [lanes]sync.RWMutex // optimistic writers share a tenant's lane; one that lost too often takes it alone
 	retries atomic.Uint64
@@ -60,7 +65,7 @@ type Store struct {
 var _ store.Store = (*Store)(nil)
 
 // Open opens the folder, making it when it is missing. A folder held by another process is ErrLocked, one sealed with
-// another key ErrWrongKey.
+// another key ErrWrongKey, one without room to write ErrNoRoom.
 func Open(o Options) (*Store, error) {
 	if o.Dir == "" {
 		return nil, fmt.Errorf("open store: no folder given: %w", store.ErrInvalid)
@@ -68,12 +73,24 @@ func Open(o Options) (*Store, error) {
 	if len(o.Key) != 32 {
 		return nil, fmt.Errorf("open store: the encryption key has %d bytes, want 32: %w", len(o.Key), store.ErrInvalid)
 	}
+	if o.Free == nil {
+		o.Free = freeIn
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	if err := enough(o.Dir, o.Free, lying(o.Dir)); err != nil {
+		return nil, err
+	}
 	db, err := badgerdb.Open(engineOptions(o))
 	if err != nil {
 		return nil, explain(o.Dir, err)
 	}
+	if err := load(o.Dir); err != nil {
+		return nil, fmt.Errorf("open store: %w", errors.Join(err, db.Close()))
+	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &Store{db: db, seed: maphash.MakeSeed(), stopGC: cancel}
+	s := &Store{db: db, dir: o.Dir, free: o.Free, seed: maphash.MakeSeed(), stopGC: cancel}
 	s.running.Add(1)
 	go s.collect(ctx)
 	return s, nil
@@ -120,12 +137,16 @@ func (s *Store) View(ctx context.Context, tenant string, fn func(store.Txn) erro
 	return fn(newTxn(ctx, tx, tenant, false))
 }
 
-// Update runs fn and commits, again when other writers got in between: first beside them, at last alone.
+// Update runs fn and commits, again when other writers got in between: first beside them, at last alone. Where room is
+// short nothing is begun: store.ErrNoRoom.
 func (s *Store) Update(ctx context.Context, tenant string, fn func(store.Txn) error) error {
 	if err := s.begin(ctx, tenant); err != nil {
 		return fmt.Errorf("update: %w", err)
 	}
 	defer s.running.Done()
+	if err := s.Ready(); err != nil {
+		return fmt.Errorf("update: %w", err)
+	}
 	lane := &s.lanes[maphash.String(s.seed, tenant)%lanes]
 	for range optimistic {
 		if err := s.attempt(ctx, tenant, lane.RLocker(), fn); !errors.Is(err, badgerdb.ErrConflict) {
@@ -183,7 +204,9 @@ func (s *Store) Consume(ctx context.Context, tenant, key string, limit uint64) (
 	return count, err
 }
 
-// Close waits for running transactions, stops the collector and releases the folder.
+// Close waits for running transactions, stops the collector and releases the folder. On a disk that is so full that the
+// engine could not close without being killed, it is left open until the process ends, and the error is store.ErrNoRoom:
+// nothing that was acknowledged is lost.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	if s.closed {
@@ -194,6 +217,9 @@ func (s *Store) Close() error {
 	s.mu.Unlock()
 	s.stopGC()
 	s.running.Wait()
+	if err := s.flushable(); err != nil {
+		return fmt.Errorf("close store: %w", err)
+	}
 	if err := s.db.Close(); err != nil {
 		return fmt.Errorf("close store: %w", err)
 	}

@@ -169,3 +169,15 @@ func SignGeneration(file []byte, key ed25519.PrivateKey) []byte {
 	body := file[len(generationMagic) : len(file)-ed25519.SignatureSize]
 	return append(append([]byte(generationMagic), body...), ed25519.Sign(key, stateMessage(generationMagic, body))...)
 }
+
+// HoldCounts takes all places of counts until the function it returns is called.
+func HoldCounts(l *Log) func() {
+	for range maxCounts {
+		l.counts <- struct{}{}
+	}
+	return func() {
+		for range maxCounts {
+			<-l.counts
+		}
+	}
+}

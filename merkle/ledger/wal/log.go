@@ -31,8 +31,6 @@ type Options struct {
 	Instance string // name of this gateway: [a-z0-9][a-z0-9-]{0,62}
 	Origin   string // HOST in the origins of checkpoints and receipts
 	Signer   ed25519.PrivateKey
-	// Retired are public keys that Signer replaced: states of the log that they signed are still believed.
-	Retired []ed25519.PublicKey
 	// ChainKeyFile holds the running chain key k_e, replaced in each epoch. RootKeyFile receives k_0 once,
 	// when the log is made. Move it off the machine: who holds it can check every chain MAC, and forge
 	// them too. Without it the trees, signatures and CRCs are still checked.
@@ -110,6 +108,7 @@ type Log struct {
 	tenants   map[string]*shelf
 	index     indexing
 	names     []string
+	counts    chan struct{}     // has room for the counts that run
 	published map[string]uint64 // sizes; of the publishing goroutine alone
 	stats     Stats
 
@@ -192,7 +191,8 @@ func newLog(opt Options, signer ledger.Signer) *Log {
 	l := &Log{
 		opt: opt, signer: signer, uses: newUses(), tenants: map[string]*shelf{}, published: map[string]uint64{},
 		wake: make(chan struct{}, 1), help: make(chan struct{}, 1), sign: make(chan struct{}, 1),
-		stop: make(chan struct{}), written: make(chan struct{}), signed: make(chan struct{}), audited: make(chan struct{}),
+		counts: make(chan struct{}, maxCounts),
+		stop:   make(chan struct{}), written: make(chan struct{}), signed: make(chan struct{}), audited: make(chan struct{}),
 	}
 	l.index = newIndexing(&l.opt, source{l})
 	l.items.New = func() any { return &item{done: make(chan struct{}, 1)} }
@@ -221,9 +221,9 @@ func (o *Options) checkFirst() int64 {
 	return o.CheckFirst
 }
 
-// keys are those that states of the log may be signed with.
+// keys are those that states of the log may be signed with: the one in force alone, see Resign.
 func (l *Log) keys() []ed25519.PublicKey {
-	return append([]ed25519.PublicKey{l.signer.Public.Key}, l.opt.Retired...)
+	return []ed25519.PublicKey{l.signer.Public.Key}
 }
 
 // VerifierKey is the public key that receipts and checkpoints verify under.

@@ -2,14 +2,19 @@ package wal_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gatewright/gatewright/merkle/ledger"
 	"github.com/gatewright/gatewright/merkle/ledger/index"
@@ -173,5 +178,41 @@ func TestWhatWasNotCheckedYetIsCounted(t *testing.T) {
 	l.WaitAudit()
 	if s := l.Stats(); s.Verified != s.VerifyOf || s.Verified < 900 {
 		t.Error(s.Verified, s.VerifyOf)
+	}
+}
+
+// A count of starts that no record could say is refused when the log is opened, not with its first record.
+func TestABootThatNoRecordCanSayIsRefused(t *testing.T) {
+	for _, boot := range []uint64{1<<64 - 1, 1 << 53, 1<<53 - 1} {
+		o := evil(t)
+		s := fmt.Sprintf("gatewright/boot/v1 %d", boot)
+		text := fmt.Appendf(nil, "%s %08x\n", s, crc32.Checksum([]byte(s), crc32.MakeTable(crc32.Castagnoli)))
+		if err := os.WriteFile(filepath.Join(o.Dir, "_wal", "boot"), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		l, err := openLog(t.Context(), o)
+		if !errors.Is(err, wal.ErrCorrupt) {
+			t.Error(boot, err)
+		}
+		if err == nil {
+			shut(t, l)
+		}
+	}
+}
+
+// However many ask, no more counts than a few are in memory at a time.
+func TestCountsWaitForOneAnother(t *testing.T) {
+	l := open(t, evil(t))
+	release := wal.HoldCounts(l)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := l.Count(ctx, "acme", index.Query{}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	release()
+	for range 5 {
+		if _, err := l.Count(t.Context(), "acme", index.Query{}); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -14,6 +14,8 @@ const (
 	maxLook  = 4 << 20
 	maxCount = 64 << 20
 	maxAsk   = 64 << 10 // records that a count reads from the disk
+	// maxCounts is how many counts run at a time, for all tenants together: one may take tens of megabytes. The others wait.
+	maxCounts = 2
 )
 
 // Query returns a page of a tenant's records that a query wants, exactly. A page holds up to 16 MiB; it may be empty and
@@ -155,6 +157,12 @@ func (l *Log) Count(ctx context.Context, tenant string, q index.Query) (index.Co
 		return index.Counts{}, fmt.Errorf("count ledger: %w", err)
 	}
 	defer s.rd.close()
+	select {
+	case l.counts <- struct{}{}:
+	case <-ctx.Done():
+		return index.Counts{}, fmt.Errorf("count ledger: %w", context.Cause(ctx))
+	}
+	defer func() { <-l.counts }()
 	t, asked := index.NewTally(), 0
 	for i := range s.spans {
 		if s.looked += s.spans[i].Count; s.looked > maxCount {

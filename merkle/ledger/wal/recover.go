@@ -350,6 +350,9 @@ func (l *Log) appendOwn(records []ledger.Record) error {
 // bootForm is the boot file: version, count of starts, CRC.
 const bootForm = "gatewright/boot/v1 %d"
 
+// maxBoot is far beyond any count of starts and restores, and far below what a record can say, 2^53-1.
+const maxBoot = 1 << 48
+
 func bootName(dir string) string { return filepath.Join(dir, walDir, "boot") }
 
 func bootText(boot uint64) []byte {
@@ -367,7 +370,7 @@ func readBoot(on disk.FS, dir string) (uint64, error) {
 		return 0, fmt.Errorf("read boot file: %w", err)
 	}
 	var boot uint64
-	if _, err := fmt.Sscanf(string(b), bootForm, &boot); err != nil || string(bootText(boot)) != string(b) {
+	if _, err := fmt.Sscanf(string(b), bootForm, &boot); err != nil || string(bootText(boot)) != string(b) || boot > maxBoot {
 		return 0, fmt.Errorf("%w: boot file is damaged", ErrCorrupt)
 	}
 	return boot, nil

@@ -139,7 +139,7 @@ func (a *assessment) goBack(end uint64) error {
 
 // trusted are the keys that states of the log may be signed with.
 func (a *assessment) trusted(key ledger.VerifierKey) []ed25519.PublicKey {
-	return append([]ed25519.PublicKey{key.Key}, a.o.Retired...)
+	return []ed25519.PublicKey{key.Key}
 }
 
 func (a *assessment) read(ctx context.Context, key ledger.VerifierKey) error {

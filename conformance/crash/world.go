@@ -320,7 +320,8 @@ func (w *world) underLoad(ctx context.Context, s *session) error {
 	return nil
 }
 
-// prune has all records given up that are older than a minute, and comes back while that is under way, or after it.
+// prune has all records given up that are older than a minute, and comes back while that is under way, or after it: every
+// other time when the first segment file was removed, which the gateway does in the background.
 func (w *world) prune(ctx context.Context, s *session) {
 	done := make(chan error, 1)
 	go func() {
@@ -330,8 +331,23 @@ func (w *world) prune(ctx context.Context, s *session) {
 	select {
 	case err := <-done:
 		gone(ctx, w.j, "prune", err)
+		if wal := filepath.Join(w.p.dir, "ledger", "_wal"); w.rnd.IntN(2) == 0 {
+			first := firstSegment(wal)
+			for end := time.Now().Add(2 * time.Second); firstSegment(wal) == first && time.Now().Before(end); {
+				time.Sleep(100 * time.Microsecond)
+			}
+		}
 	case <-time.After(time.Duration(w.rnd.Int64N(int64(200 * time.Millisecond)))):
 	}
+}
+
+// firstSegment is the name of the first segment file in a folder.
+func firstSegment(dir string) string {
+	all, err := filepath.Glob(filepath.Join(dir, "*.segment"))
+	if err != nil || len(all) == 0 {
+		return ""
+	}
+	return all[0] // in the order of their names
 }
 
 // await waits for something on the disk to change, and then a moment that is random.

@@ -68,7 +68,7 @@ type API struct {
 	byPat   map[string]*Route
 	cursors cursors
 	replays *replays
-	flows   chan struct{} // holds one for each answer that flows
+	flows   flows // answers that flow
 	metrics *metrics
 	spec    []byte      // the OpenAPI document
 	lame    atomic.Bool // the last answer of readyz was no
@@ -124,7 +124,6 @@ func New(cfg Config, deps Deps) (*API, error) {
 	a := &API{
 		cfg: cfg, deps: deps, log: deps.Log, guard: g, mux: http.NewServeMux(), byPat: map[string]*Route{},
 		cursors: cursors{key}, replays: newReplays(cfg.ReplayEntries, cfg.ReplayFor),
-		flows: make(chan struct{}, maxFlows),
 	}
 	if a.metrics, err = newMetrics(deps.Gauges); err != nil {
 		return nil, fmt.Errorf("control: %w", err)

@@ -31,8 +31,8 @@ type AuditFilter struct {
 	Agent   string `query:"agent_id" maxLength:"256" doc:"the agent that called"`
 	User    string `query:"user_id" maxLength:"256" doc:"the user it called for, or who called this port"`
 	Server  string `query:"server" maxLength:"256" doc:"name of an MCP server"`
-	Tool    string `query:"tool" maxLength:"256" doc:"name of a tool"`
-	Verdict string `query:"verdict" maxLength:"64" doc:"what policy said"`
+	Tool    string `query:"tool" maxLength:"320" doc:"name of a tool, or SERVER/TOOL"`
+	Verdict string `query:"verdict" enum:"allow,deny" doc:"what policy said"`
 	Kind    string `query:"kind" enum:"admitted,settled,refused,plan,token,approval,admin,key,bundle,filter,heartbeat,recovery,prune,erasure" doc:"what a record states"`
 	Code    string `query:"code" maxLength:"64" doc:"reason of a refusal"`
 	Outcome string `query:"outcome" enum:"ok,tool_error,upstream_error,withheld,unknown" doc:"what came of a call"`
@@ -59,6 +59,10 @@ func (f *AuditFilter) Resolve(ctx huma.Context) []error {
 	}
 	if f.to, ok = micros(f.To); !ok {
 		wrong("to", "expected a time as RFC 3339 writes it, from 1970 on")
+	}
+	var err error
+	if f.Server, f.Tool, err = toolOf(f.Server, f.Tool); err != nil {
+		wrong("tool", err.Error())
 	}
 	if len(errs) == 0 && f.To != "" && f.to <= f.from {
 		wrong("to", "must be after from")

@@ -97,7 +97,7 @@ func TestTheAuditLogIsListedByEveryFilter(t *testing.T) {
 		{"server=other", nil},
 		{"code=step_used", []int{17, 13, 9, 5, 1}},
 		{"verdict=deny&limit=1&order=oldest", []int{0}},
-		{"verdict=permit", nil},
+		{"verdict=allow", nil},
 		{"kind=settled", nil},
 		{"kind=refused&outcome=unknown&order=oldest&limit=1", []int{10}},
 		{"from=2026-03-01T12:10:00Z&to=2026-03-01T12:30:00Z", []int{2, 1}},

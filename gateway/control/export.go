@@ -36,13 +36,16 @@ type Subjects interface {
 }
 
 const (
-	// maxFlows is how many exports and proofs are made at a time, for all callers together: each reads the disk as fast as
-	// it can.
-	maxFlows = 2
+	// maxFlows is how many exports and proofs are made at a time: each reads the disk as fast as it can. An organisation
+	// has one of them, so that none keeps the others from theirs.
+	maxFlows = 8
 	// flowTime bounds one export or proof: ten million records at ten thousand a second take a third of it.
 	flowTime = time.Hour
 	// chunkTime is how long a reader may take for one write, which is some tens of KiB.
 	chunkTime = 30 * time.Second
+	// leastRate is how many bytes in a second a reader must take on the whole, once it has been slower for chunkTime: who
+	// takes a byte now and then would hold a place for flowTime. The time that this gateway takes does not count.
+	leastRate = 64 << 10
 )
 
 // exportKey is the header that gives away the key of a re-chained view. It is nowhere else.
@@ -57,11 +60,11 @@ type exportFilter struct {
 	Agent   string     `json:"agent,omitempty" maxLength:"256"`
 	User    string     `json:"user,omitempty" maxLength:"256"`
 	Server  string     `json:"server,omitempty" maxLength:"256"`
-	Tool    string     `json:"tool,omitempty" maxLength:"256"`
+	Tool    string     `json:"tool,omitempty" maxLength:"320" doc:"name of a tool, or SERVER/TOOL"`
 	Kind    string     `json:"kind,omitempty" maxLength:"64"`
-	Verdict string     `json:"verdict,omitempty" maxLength:"64"`
+	Verdict string     `json:"verdict,omitempty" maxLength:"64" doc:"allow or deny"`
 	Code    string     `json:"code,omitempty" maxLength:"64"`
-	Outcome string     `json:"outcome,omitempty" maxLength:"64"`
+	Outcome string     `json:"outcome,omitempty" maxLength:"64" doc:"ok, tool_error, upstream_error, withheld or unknown"`
 }
 
 type exportIn struct {
@@ -77,8 +80,8 @@ type absenceIn struct {
 	Body struct {
 		Agent  string `json:"agent" minLength:"1" maxLength:"256" doc:"the agent's id"`
 		Server string `json:"server,omitempty" maxLength:"256" doc:"absent: any"`
-		Tool   string `json:"tool,omitempty" maxLength:"256" doc:"absent: any"`
-		From   uint64 `json:"from,omitempty" maximum:"9007199254740991" doc:"the size of the ledger from which on it is proved"`
+		Tool   string `json:"tool,omitempty" maxLength:"320" doc:"name of a tool, or SERVER/TOOL; absent: any"`
+		From   uint64 `json:"from,omitempty" maximum:"9007199254740991" doc:"the size of the ledger from which on it is proved; absent: from the first record that is kept"`
 		To     uint64 `json:"to,omitempty" maximum:"9007199254740991" doc:"up to which; absent: the published checkpoint's size"`
 		Since  string `json:"since,omitempty" maxLength:"32768" doc:"a checkpoint of exactly from records that you hold, a signed note: the proof then shows that the range began with it"`
 	}
@@ -88,8 +91,8 @@ func (m *mounting) exports() {
 	handle(m, "export-records", func(ctx context.Context, c *call, in *exportIn) (*none, error) {
 		return &none{}, c.flow(func() (*flow, error) { return m.api.export(ctx, c, in) })
 	})
-	handle(m, "prove-absence", func(_ context.Context, c *call, in *absenceIn) (*none, error) {
-		return &none{}, c.flow(func() (*flow, error) { return m.api.absence(c, in) })
+	handle(m, "prove-absence", func(ctx context.Context, c *call, in *absenceIn) (*none, error) {
+		return &none{}, c.flow(func() (*flow, error) { return m.api.absence(ctx, c, in) })
 	})
 }
 
@@ -99,6 +102,9 @@ func (a *API) export(ctx context.Context, c *call, in *exportIn) (*flow, error) 
 	f := b.Filter
 	if f == nil {
 		f = &exportFilter{}
+	}
+	if err := splitTool(&f.Server, &f.Tool); err != nil {
+		return nil, err
 	}
 	o := export.Options{
 		Tenant: c.caller.Tenant(), Format: export.Format(b.Format), Limit: b.Limit, Now: a.deps.Now(), Signers: a.deps.Exports.Signers(),
@@ -119,6 +125,11 @@ func (a *API) export(ctx context.Context, c *call, in *exportIn) (*flow, error) 
 	e, err := export.Prepare(ctx, a.deps.Exports, o)
 	if err != nil {
 		return nil, unprepared(ctx, err)
+	}
+	if e.About().Count == 0 { // nothing about a name that is misspelled would look like an answer
+		if err := a.knownNames(ctx, o.Tenant, &o.Filter); err != nil {
+			return nil, err
+		}
 	}
 	out.write = func(ctx context.Context, w io.Writer, commit func(digest [32]byte) error) error {
 		e.OnCommit(func(_ context.Context, manifest []byte) error {
@@ -158,9 +169,12 @@ func (a *API) makers(c *call, o *export.Options, out *flow) error {
 }
 
 // absence gets an absence proof ready.
-func (a *API) absence(c *call, in *absenceIn) (*flow, error) {
+func (a *API) absence(ctx context.Context, c *call, in *absenceIn) (*flow, error) {
 	b := &in.Body
 	c.target = b.Agent
+	if err := splitTool(&b.Server, &b.Tool); err != nil {
+		return nil, err
+	}
 	c.note("server", b.Server)
 	c.note("tool", b.Tool)
 	c.note("from", fmt.Sprint(b.From))
@@ -176,7 +190,10 @@ func (a *API) absence(c *call, in *absenceIn) (*flow, error) {
 	}
 	p, err := absence.Prepare(a.deps.Exports, o)
 	if err != nil {
-		return nil, unprepared(context.Background(), err)
+		return nil, unprepared(ctx, err)
+	}
+	if err := a.knownAgent(ctx, o.Tenant, b.Agent); err != nil {
+		return nil, err
 	}
 	out.write = func(ctx context.Context, w io.Writer, fn func(digest [32]byte) error) error {
 		commit = fn
@@ -185,10 +202,29 @@ func (a *API) absence(c *call, in *absenceIn) (*flow, error) {
 	return out, nil
 }
 
+// knownNames refuses a filter that names somebody whom the organisation never had.
+func (a *API) knownNames(ctx context.Context, tenant string, f *export.Filter) error {
+	for _, look := range []struct {
+		id    string
+		known func(ctx context.Context, tenant, id string) error
+	}{{f.Subject, a.knownSubject}, {f.Agent, a.knownAgent}, {f.User, a.knownUser}} {
+		if look.id == "" {
+			continue
+		}
+		if err := look.known(ctx, tenant, look.id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // unprepared says why there is nothing to send.
 func unprepared(ctx context.Context, err error) error {
 	if errors.Is(err, wal.ErrTenant) {
 		return errNoCheckpoint // the caller's own record is there, or will be
+	}
+	if errors.Is(err, wal.ErrPruned) {
+		return refuse(http.StatusGone, "pruned", clip(told(err, wal.ErrPruned), 300), "ask for records from the first one on that is kept; the ledger's prune records say since when and why the others are not")
 	}
 	if ctx.Err() != nil && errors.Is(err, context.DeadlineExceeded) {
 		return refuse(http.StatusServiceUnavailable, "busy", "finding the records took too long", "narrow the filter: by index, by time, or by an agent")

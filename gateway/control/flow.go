@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"runtime/debug"
+	"sync"
 	"time"
 )
 
@@ -23,14 +24,39 @@ type flow struct {
 
 func sum(b []byte) [32]byte { return sha256.Sum256(b) }
 
-// flow makes the call's answer a flow. There are maxFlows at a time.
-func (c *call) flow(ready func() (*flow, error)) error {
-	select {
-	case c.api.flows <- struct{}{}:
-	default:
-		return refuse(http.StatusServiceUnavailable, "busy", "as many exports and proofs are being made as this gateway makes at a time", "try again later")
+// flows counts the flows that are under way.
+type flows struct {
+	mu      sync.Mutex
+	tenants map[string]bool
+}
+
+// take takes a tenant's place; false says that it is taken, or all are.
+func (f *flows) take(tenant string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.tenants[tenant] || len(f.tenants) >= maxFlows {
+		return false
 	}
-	release := func() { <-c.api.flows }
+	if f.tenants == nil {
+		f.tenants = map[string]bool{}
+	}
+	f.tenants[tenant] = true
+	return true
+}
+
+func (f *flows) give(tenant string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.tenants, tenant)
+}
+
+// flow makes the call's answer a flow. An organisation has one at a time, and all together have maxFlows.
+func (c *call) flow(ready func() (*flow, error)) error {
+	tenant := c.caller.Tenant()
+	if !c.api.flows.take(tenant) {
+		return refuse(http.StatusServiceUnavailable, "busy", "another export or proof of this organisation is being made, or as many as this gateway makes at a time", "try again when it is done")
+	}
+	release := func() { c.api.flows.give(tenant) }
 	f, err := ready()
 	if err != nil {
 		release()
@@ -116,19 +142,29 @@ var (
 	errUnrecorded = errors.New("the ledger did not take the record of this call")
 )
 
-// paced writes to a client that must take each piece in chunkTime.
+// paced writes to a client that must take each piece in chunkTime, and leastRate on the whole.
 type paced struct {
 	w       io.Writer
 	control *http.ResponseController
+	taken   int64         // bytes
+	spent   time.Duration // in writes: the reader's time
+}
+
+// left is how long the next write may take.
+func (p *paced) left() time.Duration {
+	earned := time.Duration(p.taken) * time.Second / leastRate
+	return max(min(chunkTime, chunkTime+earned-p.spent), 0)
 }
 
 // Write implements io.Writer.
 func (p *paced) Write(b []byte) (int, error) {
 	// A server that knows no deadlines, as in a test, has none to miss.
-	if err := p.control.SetWriteDeadline(time.Now().Add(chunkTime)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	start := time.Now()
+	if err := p.control.SetWriteDeadline(start.Add(p.left())); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return 0, fmt.Errorf("%w: %w", errReader, err)
 	}
 	n, err := p.w.Write(b)
+	p.taken, p.spent = p.taken+int64(n), p.spent+time.Since(start)
 	if err != nil {
 		return n, fmt.Errorf("%w: %w", errReader, err)
 	}

@@ -71,6 +71,7 @@ type prunedPart struct {
 	To      uint64 `json:"to" doc:"index behind the last; equal to from: none goes"`
 	Size    uint64 `json:"size" doc:"of the checkpoint that the prune record holds"`
 	Root    string `json:"root,omitempty" doc:"of that checkpoint, hex"`
+	Why     string `json:"why,omitempty" doc:"what keeps more from going, in words"`
 	Held    bool   `json:"held" doc:"under legal hold: nothing goes"`
 	Record  string `json:"record,omitempty" doc:"id of the prune record"`
 	Receipt string `json:"receipt,omitempty" doc:"signed receipt of that record"`
@@ -86,7 +87,7 @@ type pruneOut struct {
 
 type eraseIn struct {
 	Body struct {
-		Subject string `json:"subject" minLength:"1" maxLength:"64" doc:"id of a user or an agent"`
+		Subject string `json:"subject" minLength:"1" maxLength:"64" doc:"id of a user, or of an agent that nobody answers for: what others send is sealed under their owner, whom to erase the refusal names"`
 		Reason  string `json:"reason" minLength:"1" maxLength:"1000" doc:"stands in the ledger for good; name nobody in it"`
 		Confirm string `json:"confirm" maxLength:"64" doc:"the subject's id once more: what is erased cannot be brought back"`
 	}
@@ -96,8 +97,11 @@ type eraseOut struct {
 	Body struct {
 		Digest  string `json:"digest" doc:"what names the subject in the records: SHA-256(salt || id), hex"`
 		Salt    string `json:"salt" doc:"of this organisation, hex; it stands in no record"`
-		Record  string `json:"record" doc:"id of the erasure record, written first"`
-		Outcome string `json:"outcome" doc:"id of the record that says it is done"`
+		Record  string `json:"record,omitempty" doc:"id of the erasure record, written first"`
+		Outcome string `json:"outcome,omitempty" doc:"id of the record that says it is done"`
+		Records uint64 `json:"records" doc:"how many of the records that are kept could be opened until now, and cannot any more"`
+		Nothing bool   `json:"nothing" doc:"nothing was ever sealed about the subject: nothing was done, and no record says that it was"`
+		Owner   string `json:"owner,omitempty" doc:"who answers for the agent: what it sends while somebody does is sealed under that person, and stays readable"`
 		Already bool   `json:"already" doc:"it was erased before, and nothing was sealed since"`
 	}
 }
@@ -143,7 +147,7 @@ func (a *API) pruneLedger(ctx context.Context, c *call, in *pruneIn) (*pruneOut,
 	records := uint64(0)
 	for _, p := range done.Parts {
 		records += p.To - p.From
-		out.Body.Items = append(out.Body.Items, prunedPart{p.Tenant, p.From, p.To, p.Size, p.Root, p.Held, p.Record, p.Receipt})
+		out.Body.Items = append(out.Body.Items, prunedPart{p.Tenant, p.From, p.To, p.Size, p.Root, p.Why, p.Held, p.Record, p.Receipt})
 	}
 	c.note("records", strconv.FormatUint(records, 10))
 	c.note("dry_run", strconv.FormatBool(r.DryRun))
@@ -160,7 +164,9 @@ func (a *API) eraseSubject(ctx context.Context, c *call, in *eraseIn) (*eraseOut
 	}
 	c.note("subject", e.Digest)
 	c.note("record", e.Record)
+	c.note("records", strconv.FormatUint(e.Records, 10))
 	out := &eraseOut{}
+	out.Body.Records, out.Body.Nothing, out.Body.Owner = e.Records, e.Nothing, e.Owner
 	out.Body.Digest, out.Body.Salt, out.Body.Record, out.Body.Outcome, out.Body.Already = e.Digest, e.Salt, e.Record, e.Outcome, e.Already
 	return out, nil
 }

@@ -2,6 +2,7 @@ package control_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -31,6 +32,9 @@ func (k *keeper) Held(_ context.Context, tenant string) (retention.Hold, bool, e
 }
 
 func (k *keeper) Hold(_ context.Context, tenant, reason string, by retention.Who) (retention.Hold, error) {
+	if _, stands := k.holds[tenant]; stands {
+		return retention.Hold{}, retention.ErrStands
+	}
 	h := retention.Hold{Reason: reason, By: by.User, Since: 1_700_000_000}
 	k.holds[tenant] = h
 	return h, k.err
@@ -44,18 +48,21 @@ func (k *keeper) Release(_ context.Context, tenant, _ string) (retention.Hold, e
 
 func (k *keeper) Prune(_ context.Context, r retention.Request) (retention.Result, error) {
 	k.asked = append(k.asked, r)
-	return retention.Result{Parts: []retention.Part{{Tenant: "demo", From: 0, To: 256, Size: 300, Record: "rec_1"}}}, k.err
+	return retention.Result{Parts: []retention.Part{{Tenant: "demo", From: 0, To: 256, Size: 300, Record: "rec_1", Why: "record 256 is young"}}}, k.err
 }
 
 func (k *keeper) Erase(_ context.Context, tenant, subject, _ string, by retention.Who) (retention.Erasure, error) {
 	if _, held := k.holds[tenant]; held {
 		return retention.Erasure{}, retention.ErrHeld
 	}
+	if subject == "agt_owned" {
+		return retention.Erasure{}, fmt.Errorf("erase: %w: erase usr_owner, or nobody", retention.ErrOwned)
+	}
 	if subject != k.w.ids[tenant].agent || by.User == "" || by.Key == "" {
 		return retention.Erasure{}, retention.ErrUnknown
 	}
 	k.erased = append(k.erased, subject)
-	return retention.Erasure{Digest: "d1", Salt: "s1", Record: "rec_1", Outcome: "rec_2"}, k.err
+	return retention.Erasure{Digest: "d1", Salt: "s1", Record: "rec_1", Outcome: "rec_2", Records: 3}, k.err
 }
 
 // sinkList is what a set of sinks says.
@@ -102,8 +109,12 @@ func TestAnErasureIsConfirmedAndOfOnesOwn(t *testing.T) {
 		t.Fatal("erased all the same")
 	}
 	a := w.call("POST", erasePath, w.admin, body)
-	if got := a.json(); a.status != 200 || got["digest"] != "d1" || got["record"] != "rec_1" || got["outcome"] != "rec_2" || len(w.keeper.erased) != 1 {
+	if got := a.json(); a.status != 200 || got["digest"] != "d1" || got["record"] != "rec_1" || got["records"] != 3.0 || got["nothing"] != false || got["outcome"] != "rec_2" || len(w.keeper.erased) != 1 {
 		t.Fatal(a.status, a.body)
+	}
+	owned := w.call("POST", erasePath, w.admin, `{"subject":"agt_owned","reason":"asked to","confirm":"agt_owned"}`)
+	if owned.refused(t, http.StatusUnprocessableEntity, "request_invalid"); !strings.Contains(owned.body, "erase usr_owner, or nobody") {
+		t.Error("it does not say whom to erase:", owned.body)
 	}
 	for _, r := range w.log.of(demo) { // the control port's own records do not name the subject either
 		if text := string(r.AppendJSON(nil)); strings.Contains(text, "erase") && (strings.Contains(text, agent) || strings.Contains(text, "asked to")) {
@@ -119,6 +130,11 @@ func TestAHoldIsOnRecordWithItsReason(t *testing.T) {
 	}
 	if a := w.call("POST", holdPath, w.admin, `{"reason":"case 12"}`); a.status != 200 || a.json()["held"] != true || a.json()["reason"] != "case 12" || a.json()["by"] != w.adminUser {
 		t.Error(a.body)
+	}
+	w.call("POST", holdPath, w.admin, `{"reason":"case 13"}`).refused(t, http.StatusConflict, "held")
+	w.call("POST", holdPath, w.admin, `{"reason":""}`).refused(t, http.StatusUnprocessableEntity, "request_invalid")
+	if a := w.call("GET", holdPath, w.admin, ""); a.json()["reason"] != "case 12" {
+		t.Error("the first hold is gone:", a.body)
 	}
 	if a := w.call("GET", holdPath, w.otherAdmin, ""); a.json()["held"] != false {
 		t.Error("another organisation's hold:", a.body)
@@ -137,7 +153,7 @@ func TestPruningIsOfOnesOwnLedgerAndOfAllForOperators(t *testing.T) {
 	for _, c := range []struct{ key, body, tenant string }{
 		{w.admin, "", demo}, {w.otherAdmin, `{"dry_run":true}`, other}, {w.operator, `{"before":"2026-01-01T00:00:00Z"}`, ""},
 	} {
-		if a := w.call("POST", prunePath, c.key, c.body); a.status != 200 {
+		if a := w.call("POST", prunePath, c.key, c.body); a.status != 200 || !strings.Contains(a.body, "record 256 is young") {
 			t.Fatal(a.body)
 		}
 		if r := w.keeper.asked[len(w.keeper.asked)-1]; r.Tenant != c.tenant || r.DryRun != strings.Contains(c.body, "dry") || r.Before.IsZero() == strings.Contains(c.body, "before") || r.By.User == "" {

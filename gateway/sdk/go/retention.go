@@ -46,6 +46,7 @@ type PrunedPart struct {
 	To      uint64 `json:"to"` // behind the last record that goes; From: none goes
 	Size    uint64 `json:"size"`
 	Root    string `json:"root,omitempty"`
+	Why     string `json:"why,omitempty"` // what keeps more from going, in words
 	Held    bool   `json:"held"`
 	Record  string `json:"record,omitempty"`
 	Receipt string `json:"receipt,omitempty"`
@@ -58,6 +59,9 @@ type Erasure struct {
 	Record  string `json:"record"`
 	Outcome string `json:"outcome"`
 	Already bool   `json:"already"`
+	Records uint64 `json:"records"`         // that are kept, and cannot be opened any more
+	Nothing bool   `json:"nothing"`         // nothing was ever sealed about the subject, and nothing was done
+	Owner   string `json:"owner,omitempty"` // of the agent: what it sends for that person stays readable
 }
 
 // Sinks lists the receivers of the organisation's ledger events; all of them for the gateway's own tenant.

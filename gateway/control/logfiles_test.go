@@ -56,3 +56,11 @@ func TestWhereNothingIsPublishedThereIsNoFile(t *testing.T) {
 	w.call("GET", "/ledger/demo/gw-1/checkpoint", w.admin, "").refused(t, http.StatusNotFound, "not_found")
 	w.call("GET", "/ledger/demo//checkpoint", w.admin, "").refused(t, http.StatusBadRequest, "path_invalid")
 }
+
+func TestARequestWithoutItsBodyIsToldWhatIsMissing(t *testing.T) {
+	w := newWorld(t)
+	a := w.call("DELETE", "/api/v1/ledger/hold", w.admin, "")
+	if a.status != http.StatusBadRequest || a.code() != "body_invalid" || !strings.Contains(a.body, "reason") {
+		t.Error(a.status, a.body)
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/ledger"
 	"github.com/gatewright/gatewright/merkle/ledger/publish"
+	"github.com/gatewright/gatewright/merkle/ledger/tile"
 )
 
 // prover proves all but the last records of a ledger.
@@ -126,6 +127,27 @@ func TestConsistencyIsShown(t *testing.T) {
 	for query, code := range map[string]string{"from=5&to=3": "request_invalid", "from=0": "request_invalid", "from=x": "request_invalid", "to=-1": "request_invalid"} {
 		if a := w.call("GET", "/api/v1/ledger/consistency?"+query, w.admin, ""); a.status != http.StatusUnprocessableEntity || a.code() != code {
 			t.Errorf("%s: %d %s", query, a.status, a.body)
+		}
+	}
+}
+
+func TestAPrunedRecordIsGoneAndNoFault(t *testing.T) {
+	w := newWorld(t)
+	w.call("GET", "/api/v1/users", w.admin, "")
+	w.proofs = &prover{log: w.log, err: fmt.Errorf("tile/0/000: %w", tile.ErrPruned)}
+	w.rebuild(w.log)
+	for _, path := range []string{"records/0/proof", "records/" + w.log.last(demo).ID + "/proof", "consistency?from=1"} {
+		w.call("GET", "/api/v1/ledger/"+path, w.admin, "").refused(t, http.StatusGone, "pruned")
+	}
+}
+
+func TestASizeThatTheLedgerNeverHadIsNotWorthAskingForAgain(t *testing.T) {
+	w := newWorld(t)
+	w.call("GET", "/api/v1/users", w.admin, "")
+	for _, query := range []string{"from=99999", "from=1&to=99999"} {
+		a := w.call("GET", "/api/v1/ledger/consistency?"+query, w.admin, "")
+		if a.status != http.StatusUnprocessableEntity || a.header.Get("Retry-After") != "" || !strings.Contains(a.body, "99999 were asked for") {
+			t.Error(query, a.status, a.body)
 		}
 	}
 }

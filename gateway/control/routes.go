@@ -169,6 +169,14 @@ func (r *Route) success() int {
 	return r.Status
 }
 
+// wants says what a request without its body lacks.
+func (r *Route) wants() string {
+	if strings.HasSuffix(r.Op, "-ledger") {
+		return `send {"reason": TEXT}: it stands in the ledger for good`
+	}
+	return "compare the request with /openapi.json"
+}
+
 // target reads what the template's variables stand for in a path that matched it.
 func (r *Route) target(path string) string {
 	names, values := strings.Split(r.Path, "/"), strings.Split(path, "/")

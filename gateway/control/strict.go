@@ -36,11 +36,11 @@ func (a *API) readBody(r *http.Request, route *Route) ([]byte, *problem) {
 	if route.Bare && r.ContentLength == 0 {
 		return nil, nil
 	}
+	if r.ContentLength == 0 {
+		return nil, refuse(http.StatusBadRequest, "body_invalid", "this route needs a JSON body", route.wants())
+	}
 	if p := checkMedia(r.Header); p != nil {
 		return nil, p
-	}
-	if r.ContentLength == 0 {
-		return nil, refuse(http.StatusBadRequest, "body_invalid", "this route needs a JSON body", "compare the request with /openapi.json")
 	}
 	if r.ContentLength > int64(a.cfg.MaxBody) {
 		return nil, refuse(http.StatusRequestEntityTooLarge, "body_too_large", fmt.Sprintf("the body exceeds %d bytes", a.cfg.MaxBody), "")

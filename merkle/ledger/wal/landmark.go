@@ -81,7 +81,7 @@ func (r *replay) missed() error {
 	if r.tail.at.before(want) {
 		bad.kind = ErrTruncated
 		bad.Reason = fmt.Sprintf(
-			"the data end here, a signed state has them up to segment %d, offset %d; for an honest backup run: gatewright ledger restore",
+			"the data end here, a signed state has them up to segment %d, offset %d; for an honest backup run: gatewright ledger restore --reason TEXT --data DIR",
 			want.segment, want.off)
 		return bad
 	}

@@ -105,11 +105,11 @@ func (c *Client) submit(ctx context.Context, cp ledger.Checkpoint, note []byte, 
 		}
 		return Cosignature{}, &size, nil
 	case status == http.StatusNotFound:
-		return Cosignature{}, nil, fmt.Errorf("%w: it does not know the log (404)", ErrRefused)
+		return Cosignature{}, nil, fmt.Errorf("%w: %w", ErrRefused, errUnknownLog)
 	case status == http.StatusUnprocessableEntity:
 		return Cosignature{}, nil, fmt.Errorf("%w: %w", ErrRefused, ErrInconsistent)
 	}
-	return Cosignature{}, nil, fmt.Errorf("%w: status %d, %q", ErrRefused, status, clip(answer))
+	return Cosignature{}, nil, fmt.Errorf("%w: %w, %q", ErrRefused, statusError(status), clip(answer))
 }
 
 // verify finds the pinned key's signature among the lines of an answer. Lines of other keys are passed over.

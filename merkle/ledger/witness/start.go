@@ -29,7 +29,7 @@ type StartError struct {
 
 // Error names both sizes, and the way out.
 func (e *StartError) Error() string {
-	way := "if an older copy was put back on purpose, say so with: gatewright ledger restore"
+	way := "if an older copy was put back on purpose, say so with: gatewright ledger restore --rolled-back --reason TEXT --data DIR"
 	if errors.Is(e.Err, ErrForked) {
 		return fmt.Sprintf("%s: %s has a checkpoint of %d leaves with another root than the %d leaves here lead to: put the right folder back; %s",
 			e.Err, e.Source, e.Cosigned, e.Have, way)

@@ -150,7 +150,7 @@ func TestOneThatKnowsBetterIsEnough(t *testing.T) {
 	asked := []witness.Asked{{Client: client(t, dead(t), "w.example/away"), Required: true}, {Client: client(t, serve(t, behind), "w.example/one")}, {Client: client(t, serve(t, ahead), "w.example/two")}}
 	answers, err := witness.CheckStart(t.Context(), h.held(12), asked...)
 	e, ok := errors.AsType[*witness.StartError](err)
-	if !ok || e.Have != 12 || e.Cosigned != 15 || !strings.Contains(e.Source, "two") || len(answers) != 3 || answers[1].Size != 4 {
+	if !ok || e.Have != 12 || e.Cosigned != 15 || !strings.Contains(e.Source, "two") || !strings.Contains(e.Error(), "gatewright ledger restore --rolled-back --reason TEXT") || len(answers) != 3 || answers[1].Size != 4 {
 		t.Fatal(err, answers)
 	}
 	if _, err := witness.CheckStart(t.Context(), h.held(15), asked[1:]...); err != nil {

@@ -183,7 +183,7 @@ func TestWhatAnExportShowsIsWhatTheLedgerHolds(t *testing.T) {
 			Index int
 			Leaf  json.RawMessage
 		}
-		if err := json.Unmarshal(line, &l); err != nil || l.Index != i || string(l.Leaf) != string(all[i].Raw) {
+		if err := json.Unmarshal(line, &l); err != nil || l.Index != i || string(l.Leaf) != all[i].Raw {
 			t.Errorf("line %d is %s, the ledger holds %s", i, line, all[i].Raw)
 		}
 	}
@@ -193,7 +193,7 @@ func TestWhatAnExportShowsIsWhatTheLedgerHolds(t *testing.T) {
 	// The export is itself on record, with the digest of its manifest.
 	found := false
 	for _, r := range g.ledger(t, g.Admin()) {
-		found = found || r.Of != "" && strings.Contains(string(r.Raw), `"op":"export-records"`) && strings.Contains(string(r.Raw), `"sha256":"`)
+		found = found || r.Of != "" && strings.Contains(r.Raw, `"op":"export-records"`) && strings.Contains(r.Raw, `"sha256":"`)
 	}
 	if !found {
 		t.Error("no record names an export's digest")

@@ -118,7 +118,11 @@ func ReadSmall(disk FS, name string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	b, err := readAll(f, name, limit)
+	return b, errors.Join(err, f.Close())
+}
+
+func readAll(f File, name string, limit int64) ([]byte, error) {
 	n, err := f.Size()
 	if err != nil {
 		return nil, err

@@ -675,7 +675,7 @@ approvals {
 #   # Longest such pause, 1ms to 1h.
 #   retry_max = "1m"
 #
-#   # A file with the secret: the key of a webhook's signature, or what an otlp receiver's header carries.
+#   # A file with the secret: the key of a webhook's signature, at least 16 bytes, or what an otlp receiver's header carries.
 #   secret_file = ""
 #   # Or the name of a variable that holds it.
 #   secret_env = ""

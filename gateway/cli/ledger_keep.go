@@ -1,9 +1,13 @@
 package cli
 
 import (
+	"context"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 	"time"
+
+	gatewright "github.com/gatewright/gatewright/gateway/sdk/go"
 )
 
 type ledgerSinksCmd struct {
@@ -22,32 +26,46 @@ func (c *ledgerSinksCmd) Run(sh *shell) error {
 		return err
 	}
 	if c.JSON {
-		return sh.json(sinks)
+		return sh.json(map[string]any{"items": sinks})
 	}
 	w := tabwriter.NewWriter(sh.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tTYPE\tTENANT\tADDRESS\tLAG\tSENT\tFAILED\tLAST SUCCESS\tLAST ERROR")
+	fmt.Fprintln(w, "NAME\tTYPE\tTENANT\tADDRESS\tLAG\tSENT\tFAILED\tLOST\tREJECTED\tLAST SUCCESS\tLAST ERROR")
 	for i := range sinks {
 		s := &sinks[i]
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\n", clean(s.Name), clean(s.Type), clean(s.Tenant), clean(s.Address), s.Lag, s.Sent, s.Failed, orNever(s.LastSuccess), clean(s.LastError))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\t%s\n", clean(s.Name), clean(s.Type), clean(s.Tenant), clean(s.Address), s.Lag, s.Sent, s.Failed, s.Lost, s.Rejected, orNever(s.LastSuccess), clean(s.LastError))
 	}
 	return w.Flush()
 }
 
 type ledgerHoldCmd struct {
 	controlPort
-	Reason string `help:"Why: it stands in the ledger for good, so name nobody in it. Without it the hold that stands is shown." placeholder:"TEXT"`
+	Reason *string `help:"Why: it stands in the ledger for good, so name nobody in it. Without it the hold that stands is shown." placeholder:"TEXT"`
+}
+
+// reasoned refuses a reason that says nothing, as a variable that is not set does.
+func reasoned(text string) error {
+	if strings.TrimSpace(text) == "" {
+		return usage("say why: it stands in the ledger", "--reason is empty")
+	}
+	return nil
 }
 
 // Run puts the organisation under legal hold, or tells whether it is.
 func (c *ledgerHoldCmd) Run(sh *shell) error {
+	if c.Reason != nil {
+		if err := reasoned(*c.Reason); err != nil {
+			return err
+		}
+	}
 	a, err := c.admin(sh)
 	if err != nil {
 		return err
 	}
-	h, err := a.Hold(sh.ctx)
-	if c.Reason != "" {
-		h, err = a.HoldLedger(sh.ctx, c.Reason)
+	ask := a.Hold
+	if c.Reason != nil {
+		ask = func(ctx context.Context) (*gatewright.Hold, error) { return a.HoldLedger(ctx, *c.Reason) }
 	}
+	h, err := ask(sh.ctx)
 	if err != nil {
 		return err
 	}
@@ -66,6 +84,9 @@ type ledgerReleaseCmd struct {
 
 // Run ends the legal hold.
 func (c *ledgerReleaseCmd) Run(sh *shell) error {
+	if err := reasoned(c.Reason); err != nil {
+		return err
+	}
 	a, err := c.admin(sh)
 	if err != nil {
 		return err
@@ -79,7 +100,7 @@ func (c *ledgerReleaseCmd) Run(sh *shell) error {
 
 type ledgerPruneCmd struct {
 	controlPort
-	Before string `help:"Only records older than this, RFC 3339 (default: all that ledger.retention keeps no longer)." placeholder:"TIME"`
+	Before string `help:"Only records older than this: 2026-11-22, 2026-11-22T08:00:00Z, or 24h or 30d ago (default: all that ledger.retention keeps no longer)." placeholder:"TIME"`
 	DryRun bool   `help:"Only say what would go."`
 	JSON   bool   `help:"Print JSON, with the receipts of the prune records." name:"json"`
 }
@@ -87,11 +108,10 @@ type ledgerPruneCmd struct {
 // Run gives up what is kept no longer.
 func (c *ledgerPruneCmd) Run(sh *shell) error {
 	var before time.Time
-	if c.Before != "" {
-		var err error
-		if before, err = time.Parse(time.RFC3339, c.Before); err != nil {
-			return usage("write it as 2026-01-31T00:00:00Z", "--before %q is no time", c.Before)
-		}
+	if at, err := instant("--before", c.Before); err != nil {
+		return err
+	} else if at != nil {
+		before = *at
 	}
 	a, err := c.admin(sh)
 	if err != nil {
@@ -105,13 +125,9 @@ func (c *ledgerPruneCmd) Run(sh *shell) error {
 		return sh.json(done)
 	}
 	w := tabwriter.NewWriter(sh.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "TENANT\tFROM\tTO\tRECORDS\tRECORD")
+	fmt.Fprintln(w, "TENANT\tFROM\tTO\tRECORDS\tRECORD\tWHY NO MORE")
 	for _, p := range done.Items {
-		record := clean(p.Record)
-		if p.Held {
-			record = "under legal hold"
-		}
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\n", clean(p.Tenant), p.From, p.To, p.To-p.From, record)
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\t%s\n", clean(p.Tenant), p.From, p.To, p.To-p.From, orDash(clean(p.Record)), orDash(clean(whyNoMore(&p))))
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -122,9 +138,16 @@ func (c *ledgerPruneCmd) Run(sh *shell) error {
 	return nil
 }
 
+func whyNoMore(p *gatewright.PrunedPart) string {
+	if p.Held && p.Why == "" {
+		return "the organisation is under legal hold"
+	}
+	return p.Why
+}
+
 type ledgerEraseCmd struct {
 	controlPort
-	Subject string `help:"Id of the user or the agent." required:"" placeholder:"ID"`
+	Subject string `help:"Id of the user. What an agent sends lies under its owner: only an agent without one is erased by its own id." required:"" placeholder:"ID"`
 	Reason  string `help:"Why: it stands in the ledger for good, so name nobody in it." required:"" placeholder:"TEXT"`
 	Yes     bool   `help:"Yes, destroy the key: what is sealed about the subject is unreadable from then on, for everybody and for good."`
 	JSON    bool   `help:"Print JSON." name:"json"`
@@ -132,6 +155,9 @@ type ledgerEraseCmd struct {
 
 // Run erases what is sealed about a subject.
 func (c *ledgerEraseCmd) Run(sh *shell) error {
+	if err := reasoned(c.Reason); err != nil {
+		return err
+	}
 	if !c.Yes {
 		return usage("export it first where it is needed (gatewright ledger export --subject), then add --yes", "an erasure cannot be undone")
 	}
@@ -146,11 +172,18 @@ func (c *ledgerEraseCmd) Run(sh *shell) error {
 	if c.JSON {
 		return sh.json(e)
 	}
-	word := "erased"
+	if e.Nothing {
+		fmt.Fprintln(sh.out, "nothing was erased: nothing is sealed under this subject, and no record says that it was")
+		return nil
+	}
+	word := fmt.Sprintf("erased, %d of the records that are kept can no longer be opened", e.Records)
 	if e.Already {
 		word = "erased before, and nothing was sealed since"
 	}
 	fmt.Fprintf(sh.out, "%s: records %s and %s name the subject as %s\n", word, clean(e.Record), clean(e.Outcome), clean(e.Digest))
+	if e.Owner != "" {
+		fmt.Fprintf(sh.err, "what it sends for its owner is sealed under %s, and stays readable\n", clean(e.Owner))
+	}
 	fmt.Fprintf(sh.err, "the salt of that digest is %s; backups made before keep the key\n", clean(e.Salt))
 	return nil
 }

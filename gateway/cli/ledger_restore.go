@@ -81,13 +81,17 @@ func (c *ledgerRestoreCmd) restore(sh *shell, dir *datadir.Dir) error {
 	}
 	c.show(sh, &g, &o)
 	if !c.Yes {
-		return &hinted{errors.New("nothing was changed"), "say --yes to let the ledger go on like this"}
+		fmt.Fprintln(sh.err, "nothing was changed: say --yes to let the ledger go on like this")
+		return nil
 	}
 	ro.Dry = false
 	if g, err = wal.Restore(sh.ctx, o, ro); err != nil {
 		return c.explain(err)
 	}
+	origin := ledger.Origin(o.Origin, checkpointsLog, wal.InstanceName(o.Instance, g.Number))
 	fmt.Fprintf(sh.out, "restored: the ledger goes on as generation %d; start the gateway\n", g.Number)
+	fmt.Fprintf(sh.out, "its checkpoints are now of %s: tell every witness, which answers 404 until it knows that log; it pastes\n", clean(origin))
+	printLogBlock(sh.out, origin, []string{key.String()})
 	return nil
 }
 

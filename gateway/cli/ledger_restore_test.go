@@ -75,7 +75,7 @@ func TestALedgerPutBackFromABackupIsRestoredWithAReasonAndAYes(t *testing.T) {
 	}
 
 	o := h.run(t, restore...)
-	if o.code != 1 || !strings.Contains(o.errOut, "nothing was changed") || !strings.Contains(o.out, "demo") || !strings.Contains(o.out, "main.2") {
+	if o.code != 0 || !strings.Contains(o.errOut, "nothing was changed") || strings.Contains(o.out, "restored:") || !strings.Contains(o.out, "demo") || !strings.Contains(o.out, "main.2") {
 		t.Fatalf("%+v", o)
 	}
 	if n, err := wal.ReadGeneration(nil, filepath.Join(dir, "ledger")); n != 1 || err != nil {
@@ -83,6 +83,11 @@ func TestALedgerPutBackFromABackupIsRestoredWithAReasonAndAYes(t *testing.T) {
 	}
 	if o = h.run(t, append(restore, "--yes")...); o.code != 0 || !strings.Contains(o.out, "generation 2") {
 		t.Fatalf("%+v", o)
+	}
+	for _, want := range []string{"tell every witness", `origin = "gatewright.local/ledger/_checkpoints/main.2"`, `keys = ["gatewright.local/ledger/_instance/main+`} {
+		if !strings.Contains(o.out, want) {
+			t.Errorf("no %s in %s", want, o.out)
+		}
 	}
 	b, err := publish.OpenBook(t.Context(), bookOptions(dir))
 	if err != nil {

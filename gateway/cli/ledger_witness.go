@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
+	"io"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -33,16 +36,57 @@ func (c *ledgerWitnessCmd) Run(sh *shell) error {
 		err = sh.json(w)
 	} else {
 		err = sh.showWitnesses(w)
+		c.showBlocks(sh, w)
 	}
 	if err != nil {
 		return err
 	}
 	for _, x := range w.Witnesses {
 		if x.Error != "" {
-			return &hinted{fmt.Errorf("witness %s: %s", clean(x.Name), clean(oneLine(x.Error))), "the gateway's log has the cause; a key of its operators sees it here"}
+			return &hinted{fmt.Errorf("witness %s: %s", clean(x.Name), clean(oneLine(x.Error))), "the gateway's log has the whole cause; a management key of the instance sees it here (production mode prints one at its first start)"}
 		}
 	}
 	return nil
+}
+
+// showBlocks prints what two gateways paste into their gateway.hcl so that one witnesses the other.
+func (c *ledgerWitnessCmd) showBlocks(sh *shell, w *gatewright.Witnesses) {
+	if w.Origin == "" || len(w.LogKeys) == 0 || len(w.Keys) == 0 {
+		return // an earlier version answered
+	}
+	url := c.URL
+	if url == "" {
+		url = sh.getenv("GATEWRIGHT_CONTROL_URL")
+	}
+	fmt.Fprintln(sh.out, "\ngive this to a witness: with it in its gateway.hcl it cosigns this gateway's ledger")
+	printLogBlock(sh.out, w.Origin, w.LogKeys[:1])
+	fmt.Fprintln(sh.out, "\ngive this to a log: with it in its gateway.hcl it is cosigned here (url: as that machine reaches this control port)")
+	fmt.Fprintf(sh.out, "ledger {\n  witness %q {\n    url = %q\n    key = %q\n  }\n}\n",
+		blockName(w.Keys[0]), clean(strings.TrimSuffix(url, "/"))+"/witness", clean(w.Keys[0]))
+}
+
+// printLogBlock prints what a witness has to know of a log.
+func printLogBlock(out io.Writer, origin string, keys []string) {
+	fmt.Fprintf(out, "witness {\n  log %q {\n    origin = %q\n    keys = [", blockName(origin), clean(origin))
+	for i, k := range keys {
+		if i > 0 {
+			fmt.Fprint(out, ", ")
+		}
+		fmt.Fprintf(out, "%q", clean(k))
+	}
+	fmt.Fprintln(out, "]\n  }\n}")
+}
+
+// blockName makes a name for a block of the host that an origin or a key's name begins with.
+func blockName(text string) string {
+	host, _, _ := strings.Cut(text, "/")
+	name := strings.Trim(strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(host)), "-")
+	return cmp.Or(name[:min(len(name), 63)], "peer")
 }
 
 // longKey is the length from which a key is not shown whole to people: that of ML-DSA-44 has 1,800 characters.

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-const standing = `{"keys":["gatewright.local/witness/main+0badc0de+BAAA"],"logs":[{"origin":"peer.example/log","size":0}],
+const standing = `{"keys":["gatewright.local/witness/main+0badc0de+BAAA"],"origin":"gatewright.local/ledger/_checkpoints/main","log_keys":["gatewright.local/ledger/_instance/main+0badc0de+AQAA"],"logs":[{"origin":"peer.example/log","size":0}],
 	"witnesses":[{"name":"corp","key":"w.example/corp+69a7b9ee+BId5","size":12,"at":"2026-01-02T03:04:05Z","asked":"2026-01-02T03:04:06Z"PROBLEM}]}`
 
 func TestWitnessesAreShownAndAsked(t *testing.T) {
@@ -29,6 +29,15 @@ func TestWitnessesAreShownAndAsked(t *testing.T) {
 	}
 	if asked != 1 {
 		t.Error("asked", asked, "times")
+	}
+	shown := h.run(t, "ledger", "witness").out
+	for _, block := range []string{
+		"witness {\n  log \"gatewright-local\" {\n    origin = \"gatewright.local/ledger/_checkpoints/main\"\n    keys = [\"gatewright.local/ledger/_instance/main+0badc0de+AQAA\"]\n  }\n}\n",
+		"ledger {\n  witness \"gatewright-local\" {\n    url = \"" + h.env["GATEWRIGHT_CONTROL_URL"] + "/witness\"\n    key = \"gatewright.local/witness/main+0badc0de+BAAA\"\n  }\n}\n",
+	} {
+		if !strings.Contains(shown, block) {
+			t.Errorf("no\n%s in\n%s", block, shown)
+		}
 	}
 	if o := h.run(t, "ledger", "witness", "--json"); o.code != 0 || !strings.Contains(o.out, `"asked": "2026-01-02T03:04:06Z"`) {
 		t.Errorf("%d %s%s", o.code, o.out, o.errOut)

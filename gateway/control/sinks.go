@@ -29,8 +29,9 @@ type sink struct {
 	Lag         uint64     `json:"lag" doc:"records of the ledger that it has not got past"`
 	Sent        uint64     `json:"sent" doc:"events delivered since the start"`
 	Failed      uint64     `json:"failed" doc:"attempts that failed since the start"`
-	Lost        uint64     `json:"lost" doc:"times that records were pruned before they were delivered, since the start"`
+	Lost        uint64     `json:"lost" doc:"times that records were left out, pruned before they were delivered or passed over, since the start"`
 	Rejected    uint64     `json:"rejected" doc:"events that the receiver took and refused for good, since the start"`
+	Unread      uint64     `json:"unread" doc:"batches that were delivered with an answer that cannot be read, since the start"`
 	LastError   string     `json:"last_error,omitempty"`
 	LastErrorAt *time.Time `json:"last_error_at,omitempty"`
 	LastSuccess *time.Time `json:"last_success,omitempty"`
@@ -50,7 +51,7 @@ func (m *mounting) sinks() {
 func shapeSink(s *sinks.State) sink {
 	return sink{
 		Name: s.Name, Type: s.Type, Tenant: s.Tenant, Address: s.Address, Kinds: append([]string{}, s.Kinds...),
-		Lag: s.Lag, Sent: s.Sent, Failed: s.Failed, Lost: s.Lost, Rejected: s.Rejected, LastError: clip(s.LastError, clipText),
+		Lag: s.Lag, Sent: s.Sent, Failed: s.Failed, Lost: s.Lost, Rejected: s.Rejected, Unread: s.Unread, LastError: clip(s.LastError, clipText),
 		LastErrorAt: timeOrNil(s.LastErrorAt), LastSuccess: timeOrNil(s.LastSuccess), Cursor: s.Cursor,
 	}
 }

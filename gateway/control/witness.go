@@ -27,6 +27,8 @@ type Witness interface {
 // WitnessStanding is what a Witness says of itself.
 type WitnessStanding struct {
 	Keys      []string // this gateway's own, as C2SP verifier keys
+	Origin    string   // of the log that others cosign for this gateway
+	LogKeys   []string // that sign it, as C2SP verifier keys
 	Logs      []witness.LogStatus
 	Witnesses []witness.Status
 }
@@ -55,7 +57,9 @@ func (noWitness) Cosign(context.Context) error                               { r
 type witnessesOut struct {
 	Body struct {
 		Keys      []string        `json:"keys" nullable:"false" doc:"this gateway's own keys as a witness, C2SP verifier keys"`
-		Logs      []witnessedLog  `json:"logs" nullable:"false" doc:"others' logs that it witnesses"`
+		Origin    string          `json:"origin,omitempty" doc:"origin line of this gateway's own log of checkpoints, for its witnesses"`
+		LogKeys   []string        `json:"log_keys,omitempty" nullable:"false" doc:"the keys that sign it, C2SP verifier keys, for its witnesses"`
+		Logs      []witnessedLog  `json:"logs" nullable:"false" doc:"others' logs that it witnesses; shown to the gateway's operators only"`
 		Witnesses []ledgerWitness `json:"witnesses" nullable:"false" doc:"who cosigns this gateway's checkpoints"`
 	}
 }
@@ -76,7 +80,7 @@ type ledgerWitness struct {
 	Size  uint64     `json:"size" doc:"leaves of the newest checkpoint that it cosigned since the start; 0 when none"`
 	At    *time.Time `json:"at,omitempty" doc:"time of that cosignature"`
 	Asked *time.Time `json:"asked,omitempty" doc:"when it was last asked"`
-	Error string     `json:"error,omitempty" doc:"why it did not cosign the last time; the cause is shown to the gateway's operators only"`
+	Error string     `json:"error,omitempty" doc:"why it did not cosign the last time; the gateway's operators are shown the whole cause, others its kind"`
 }
 
 func (m *mounting) witnesses() {
@@ -94,17 +98,21 @@ func (m *mounting) witnesses() {
 	})
 }
 
-// standing shapes what the caller may see: addresses, and errors that may hold some, are for the gateway's operators.
+// standing shapes what the caller may see: addresses, errors that may hold some, and whose logs are witnessed here, are for
+// the gateway's operators.
 func (a *API) standing(c *call) *witnessesOut {
 	s, operator := a.deps.Witness.Standing(), c.caller.Tenant() == pipeline.InstanceTenant
 	out := &witnessesOut{}
 	out.Body.Keys = append([]string{}, s.Keys...)
 	out.Body.Logs, out.Body.Witnesses = []witnessedLog{}, []ledgerWitness{}
-	for _, l := range s.Logs {
-		out.Body.Logs = append(out.Body.Logs, witnessedLog{Origin: l.Origin, Size: l.Size, At: timeOrNil(l.At), Error: cause(l.Err, operator, "the log is refused")})
+	out.Body.Origin, out.Body.LogKeys = s.Origin, s.LogKeys
+	if operator {
+		for _, l := range s.Logs {
+			out.Body.Logs = append(out.Body.Logs, witnessedLog{Origin: l.Origin, Size: l.Size, At: timeOrNil(l.At), Error: cause(l.Err, operator, "")})
+		}
 	}
 	for _, w := range s.Witnesses {
-		shown := ledgerWitness{Name: w.Name, Key: w.Key, Size: w.Size, At: timeOrNil(w.At), Asked: timeOrNil(w.Asked), Error: cause(w.Err, operator, "it did not cosign")}
+		shown := ledgerWitness{Name: w.Name, Key: w.Key, Size: w.Size, At: timeOrNil(w.At), Asked: timeOrNil(w.Asked), Error: cause(w.Err, operator, "it did not cosign: "+witness.Kind(w.Err))}
 		if operator {
 			shown.URL = w.URL
 		}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -28,8 +29,8 @@ func (p *peers) Serve(w http.ResponseWriter, r *http.Request, addr netip.Addr) {
 
 func (p *peers) Standing() control.WitnessStanding {
 	return control.WitnessStanding{
-		Keys: []string{"gatewright.local/witness/main+00000000+BA=="}, Logs: []witness.LogStatus{{Origin: "peer.example/log"}, {Origin: "bad.example/log", Err: errors.New("in /secret/place")}},
-		Witnesses: []witness.Status{{Name: "corp", URL: "http://10.0.0.9:1", Key: "w+00000000+BA==", Size: 7, At: time.Unix(1_700_000_000, 0), Asked: time.Unix(1_700_000_001, 0), Err: errors.New("dial tcp 10.0.0.9:1: refused")}},
+		Keys: []string{"gatewright.local/witness/main+00000000+BA=="}, Origin: "gatewright.local/ledger/_checkpoints/main", LogKeys: []string{"log+00000000+AA=="}, Logs: []witness.LogStatus{{Origin: "peer.example/log"}, {Origin: "bad.example/log", Err: errors.New("in /secret/place")}},
+		Witnesses: []witness.Status{{Name: "corp", URL: "http://10.0.0.9:1", Key: "w+00000000+BA==", Size: 7, At: time.Unix(1_700_000_000, 0), Asked: time.Unix(1_700_000_001, 0), Err: fmt.Errorf("dial tcp 10.0.0.9:1: %w", syscall.ECONNREFUSED)}},
 	}
 }
 
@@ -80,11 +81,14 @@ func TestAddressesOfWitnessesAreForOperators(t *testing.T) {
 	w := newWorld(t)
 	for key, operator := range map[string]bool{w.viewer: false, w.admin: false, w.operator: true} {
 		a := w.call("GET", witnesses, key, "")
-		if a.status != http.StatusOK || !strings.Contains(a.body, `"size":7`) || !strings.Contains(a.body, `"at":"2023-11-14T22:13:20Z"`) || !strings.Contains(a.body, "peer.example/log") {
+		if a.status != http.StatusOK || !strings.Contains(a.body, `"size":7`) || !strings.Contains(a.body, `"at":"2023-11-14T22:13:20Z"`) || !strings.Contains(a.body, `"log_keys":["log+00000000+AA=="]`) {
 			t.Fatal(a.status, a.body)
 		}
-		if strings.Contains(a.body, "10.0.0.9") != operator || strings.Contains(a.body, "/secret/place") != operator || strings.Count(a.body, `"error"`) != 2 {
+		if strings.Contains(a.body, "10.0.0.9") != operator || strings.Contains(a.body, "/secret/place") != operator || strings.Contains(a.body, "peer.example/log") != operator {
 			t.Errorf("operator %v: %s", operator, a.body)
+		}
+		if !strings.Contains(a.body, "refused") {
+			t.Errorf("operator %v is not told of what kind the failure is: %s", operator, a.body)
 		}
 	}
 }

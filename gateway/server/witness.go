@@ -39,6 +39,7 @@ type witnessing struct {
 	wait   time.Duration
 	now    func() time.Time
 	log    *slog.Logger
+	own    func() (origin string, keys []string) // this gateway's own log, for its witnesses
 
 	mu     sync.Mutex    // guards what follows
 	last   time.Time     // when witnesses were last asked
@@ -66,6 +67,7 @@ func (g *Gateway) openWitness(context.Context) error {
 	w := &witnessing{
 		web:   &http.Transport{MaxIdleConnsPerHost: maxWitnessIdle, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true},
 		limit: stages.NewLimiter(c.Witness.Rate, c.Witness.Burst), every: c.Ledger.WitnessEvery, wait: c.Ledger.WitnessTimeout, now: g.o.Now, log: g.o.Log,
+		own: g.ownLog,
 	}
 	logs, err := witnessedLogs(c.Witness)
 	if err != nil {
@@ -272,10 +274,24 @@ func (w *witnessing) Standing() control.WitnessStanding {
 	for _, k := range w.server.Keys() {
 		s.Keys = append(s.Keys, k.String())
 	}
+	s.Origin, s.LogKeys = w.own()
 	if w.group != nil {
 		s.Witnesses = w.group.Status()
 	}
 	return s
+}
+
+// ownLog names the log of checkpoints as it is now, and the keys that sign it now: what a witness has to know.
+func (g *Gateway) ownLog() (origin string, keys []string) {
+	if g.published == nil {
+		return "", nil
+	}
+	origin, _, _, _ = g.published.Held()
+	keys = append(keys, g.VerifierKey().String())
+	if g.keys.later != nil {
+		keys = append(keys, g.keys.later.Public().String())
+	}
+	return origin, keys
 }
 
 // Cosign implements control.Witness. The call that asks for it is on record by now, so a checkpoint follows.

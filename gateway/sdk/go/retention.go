@@ -18,6 +18,7 @@ type Sink struct {
 	Failed      uint64    `json:"failed"`
 	Lost        uint64    `json:"lost"`
 	Rejected    uint64    `json:"rejected"`
+	Unread      uint64    `json:"unread"` // batches delivered with an answer that cannot be read
 	LastError   string    `json:"last_error,omitempty"`
 	LastErrorAt time.Time `json:"last_error_at,omitzero"`
 	LastSuccess time.Time `json:"last_success,omitzero"`

@@ -8,8 +8,10 @@ import (
 
 // Witnesses is who cosigns the gateway's checkpoints, and whose it cosigns itself.
 type Witnesses struct {
-	Keys      []string        `json:"keys"` // the gateway's own as a witness, C2SP verifier keys
-	Logs      []WitnessedLog  `json:"logs"`
+	Keys      []string        `json:"keys"`     // the gateway's own as a witness, C2SP verifier keys
+	Origin    string          `json:"origin"`   // of the gateway's own log of checkpoints, for its witnesses
+	LogKeys   []string        `json:"log_keys"` // that sign it, C2SP verifier keys
+	Logs      []WitnessedLog  `json:"logs"`     // shown to the gateway's operators only
 	Witnesses []LedgerWitness `json:"witnesses"`
 }
 

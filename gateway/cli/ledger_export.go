@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	gatewright "github.com/gatewright/gatewright/gateway/sdk/go"
@@ -50,11 +52,21 @@ func instant(flag, text string) (*time.Time, error) {
 			return &t, nil
 		}
 	}
-	if ago, err := time.ParseDuration(text); err == nil && ago > 0 {
+	if ago, ok := age(text); ok {
 		t := time.Now().Add(-ago).UTC().Truncate(time.Microsecond)
 		return &t, nil
 	}
-	return nil, usage("write it as 2026-11-22, 2026-11-22T08:00:00Z or 24h", "%s %q is no time", flag, text)
+	return nil, usage("write it as 2026-11-22, 2026-11-22T08:00:00Z, 24h or 30d", "%s %q is no time", flag, text)
+}
+
+// age reads a length of time: what Go writes, or days, as 30d.
+func age(text string) (time.Duration, bool) {
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		n, err := strconv.ParseUint(days, 10, 16)
+		return time.Duration(n) * 24 * time.Hour, err == nil && n > 0
+	}
+	d, err := time.ParseDuration(text)
+	return d, err == nil && d > 0
 }
 
 type ledgerExportCmd struct {

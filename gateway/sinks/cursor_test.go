@@ -152,14 +152,14 @@ func TestAFailingSinkIsLoggedOnceAnHourAndWhenItIsBack(t *testing.T) {
 	}
 	failures := func(n uint64) { t.Helper(); eventually(t, func() bool { return w.state().Failed >= n }, "failures") }
 	failures(10)
-	said("cannot deliver", 1)
+	said("cannot=deliver", 1)
 	ahead.Store(int64(61 * time.Minute))
 	failures(20)
-	said("cannot deliver", 2)
+	said("cannot=deliver", 2)
 	ahead.Store(0) // receivers refuse what is signed an hour ahead
 	h.mood.Store(0)
 	h.await(t, ids)
-	said("can deliver again", 1)
+	said("can=deliver", 1)
 	if !strings.Contains(w.out.String(), "answered 500") {
 		t.Error(w.out.String())
 	}
@@ -177,7 +177,7 @@ func TestOTLPAnAnswerThatIsNoProtobufIsDelivery(t *testing.T) {
 	w.fill("acme", 10)
 	w.start(config(sinks.OTLP, s.URL))
 	w.caughtUp()
-	if st := w.state(); st.Sent != 10 || st.Failed != 0 || st.Unread == 0 || asked.Load() != 1 || !strings.Contains(w.out.String(), "cannot read what its receiver answers") {
+	if st := w.state(); st.Sent != 10 || st.Failed != 0 || st.Unread == 0 || asked.Load() != 1 || !strings.Contains(w.out.String(), `cannot="read what its receiver answers"`) {
 		t.Fatalf("asked %d times, %+v\n%s", asked.Load(), st, w.out.String())
 	}
 }

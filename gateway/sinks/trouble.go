@@ -11,7 +11,7 @@ const tellEvery = time.Hour
 // trouble is something that goes wrong again and again: it is logged the first time, each hour that it lasts, and when it
 // is over. One goroutine at a time uses it.
 type trouble struct {
-	what  string // as in: a sink cannot WHAT
+	what  string // what cannot be done, as in: store its cursor
 	since time.Time
 	told  time.Time
 	times uint64
@@ -26,7 +26,7 @@ func (t *trouble) bad(s *sink, err error) {
 		return
 	}
 	t.told = now
-	s.o.Log.Warn("a sink cannot "+t.what, "sink", s.cfg.Name, "times", t.times, "since", t.since.UTC().Format(time.RFC3339), "error", err)
+	s.o.Log.Warn("a sink fails", "sink", s.cfg.Name, "cannot", t.what, "times", t.times, "since", t.since.UTC().Format(time.RFC3339), "error", err)
 }
 
 // good notes that it went well.
@@ -34,7 +34,7 @@ func (t *trouble) good(s *sink) {
 	if t.times == 0 {
 		return
 	}
-	s.o.Log.Info("a sink can "+t.what+" again", "sink", s.cfg.Name, "failed", t.times, "since", t.since.UTC().Format(time.RFC3339))
+	s.o.Log.Info("a sink is well again", "sink", s.cfg.Name, "can", t.what, "failed", t.times, "since", t.since.UTC().Format(time.RFC3339))
 	t.times = 0
 }
 

@@ -121,7 +121,7 @@ func TestExportsOfAGatewayUnderTrafficVerifyOfflineAndTamperedCopiesDoNot(t *tes
 	a.call(t, "demo", "calculate", expression(2), "").refused(t, "intent_required")
 	stranger := start(t, Setup{})
 	for _, format := range []string{"jsonl", "csv", "pdf", "ai-identity"} {
-		for _, filter := range [][]string{nil, {"--agent", a.id}, {"--kind", "refused"}, {"--from", "3", "--to", "9"}, {"--since", "24h", "--agent", a.id, "--tool", "calculate"}} {
+		for _, filter := range [][]string{nil, {"--agent", a.id}, {"--kind", "refused"}, {"--from-index", "3", "--to-index", "9"}, {"--since", "24h", "--agent", a.id, "--tool", "calculate"}} {
 			e := g.export(t, format, filter...)
 			if v := e.verify(t, e.file); v.code != 0 || !strings.HasPrefix(v.out, "verified: ") || strings.Contains(v.out, "verified: 0 ") {
 				t.Errorf("%s %v: %+v", format, filter, v)

@@ -1,28 +1,30 @@
 package cli
 
 import (
+	"archive/zip"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
 	gatewright "github.com/gatewright/gatewright/gateway/sdk/go"
+	"github.com/gatewright/gatewright/merkle/ledger/export"
 )
 
 // recordFilter are the flags that choose records. All that are given must hold.
 type recordFilter struct {
-	From    uint64 `help:"Index of the first record." placeholder:"INDEX"`
-	To      uint64 `help:"Index behind the last record (default: the published checkpoint's size)." placeholder:"INDEX"`
+	From    uint64 `name:"from-index" help:"Index of the first record." placeholder:"INDEX"`
+	To      uint64 `name:"to-index" help:"Index behind the last record (default: the published checkpoint's size)." placeholder:"INDEX"`
 	Since   string `help:"Records of this time and later: 2026-11-22, 2026-11-22T08:00:00Z, or 24h ago as 24h." placeholder:"TIME"`
 	Until   string `help:"Records before this time." placeholder:"TIME"`
 	Agent   string `help:"Records of this agent." placeholder:"AGENT_ID"`
 	User    string `help:"Records of this person." placeholder:"USER_ID"`
 	Server  string `help:"Records about this server."`
-	Tool    string `help:"Records about this tool."`
+	Tool    string `help:"Records about this tool; SERVER/TOOL names its server too."`
 	Kind    string `help:"Records of this kind: admitted, settled, refused, plan, token, approval, admin, ..."`
 	Verdict string `help:"Records with this verdict: allow, deny."`
 	Code    string `help:"Records with this reason, as policy_denied."`
@@ -34,7 +36,10 @@ func (f *recordFilter) filter() (gatewright.RecordFilter, error) {
 		From: f.From, To: f.To, Agent: f.Agent, User: f.User, Server: f.Server, Tool: f.Tool, Kind: f.Kind,
 		Verdict: f.Verdict, Code: f.Code, Outcome: f.Outcome,
 	}
-	var err error
+	err := closed(f.Verdict, f.Outcome)
+	if err != nil {
+		return out, err
+	}
 	if out.Since, err = instant("--since", f.Since); err != nil {
 		return out, err
 	}
@@ -42,38 +47,21 @@ func (f *recordFilter) filter() (gatewright.RecordFilter, error) {
 	return out, err
 }
 
-// instant reads a time: a day, an instant, or how long ago; nil when none is given.
+// instant is momentOf; nil when none is given.
 func instant(flag, text string) (*time.Time, error) {
-	if text == "" {
-		return nil, nil
+	t, err := momentOf(flag, text, time.Now())
+	if err != nil || t.IsZero() {
+		return nil, err
 	}
-	for _, layout := range []string{time.RFC3339Nano, time.DateOnly} {
-		if t, err := time.Parse(layout, text); err == nil {
-			return &t, nil
-		}
-	}
-	if ago, ok := age(text); ok {
-		t := time.Now().Add(-ago).UTC().Truncate(time.Microsecond)
-		return &t, nil
-	}
-	return nil, usage("write it as 2026-11-22, 2026-11-22T08:00:00Z, 24h or 30d", "%s %q is no time", flag, text)
-}
-
-// age reads a length of time: what Go writes, or days, as 30d.
-func age(text string) (time.Duration, bool) {
-	if days, ok := strings.CutSuffix(text, "d"); ok {
-		n, err := strconv.ParseUint(days, 10, 16)
-		return time.Duration(n) * 24 * time.Hour, err == nil && n > 0
-	}
-	d, err := time.ParseDuration(text)
-	return d, err == nil && d > 0
+	t = t.UTC().Truncate(time.Microsecond)
+	return &t, nil
 }
 
 type ledgerExportCmd struct {
 	controlPort
 	recordFilter
 	Format  string `help:"What stands beside the records: jsonl (nothing), csv, pdf (a report), or ai-identity." enum:"jsonl,csv,pdf,ai-identity" default:"jsonl"`
-	Out     string `help:"The file to write." short:"o" required:"" placeholder:"FILE"`
+	Out     string `help:"The ZIP archive to write; .zip is added when it is missing." short:"o" required:"" placeholder:"FILE.zip"`
 	Limit   int    `help:"Refuse when more records match (default: a million)." placeholder:"N"`
 	Subject string `help:"Everything about this person or agent, with its sealed arguments opened: for access requests, before an erasure. Takes an Admin's key." placeholder:"ID"`
 	Force   bool   `help:"Replace the file if it is there."`
@@ -85,6 +73,9 @@ func (c *ledgerExportCmd) Run(sh *shell) error {
 	var err error
 	if in.Filter, err = c.filter(); err != nil {
 		return err
+	}
+	if !strings.EqualFold(filepath.Ext(c.Out), ".zip") {
+		c.Out += ".zip" // a spreadsheet or a PDF reader must not be led to open it
 	}
 	a, err := c.admin(sh)
 	if err != nil {
@@ -105,18 +96,47 @@ func (c *ledgerExportCmd) Run(sh *shell) error {
 		fmt.Fprintf(sh.err, "the key of its chain is in %s: export AI_IDENTITY_HMAC_KEY=$(cat %s)\n", clean(c.Out+".key"), clean(c.Out+".key"))
 	}
 	fmt.Fprintln(sh.out, clean(c.Out))
+	if held := contents(c.Out); held != "" {
+		fmt.Fprintln(sh.err, clean(held))
+	}
 	fmt.Fprintf(sh.err, "record %s\nhint: gatewright verify %s --key FILE proves every record in it, offline\n", got.Record, clean(c.Out))
 	return nil
+}
+
+// contents says what an export holds, as its manifest does; verify proves it.
+func contents(file string) string {
+	z, err := zip.OpenReader(file)
+	if err != nil {
+		return ""
+	}
+	defer z.Close()
+	f, err := z.Open("manifest.json")
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	var m export.Manifest
+	if err := json.NewDecoder(io.LimitReader(f, 1<<20)).Decode(&m); err != nil {
+		return ""
+	}
+	if m.Count == 0 {
+		return fmt.Sprintf("no record matches; checkpoint of %d records", m.Checkpoint.Size)
+	}
+	var names []string
+	for _, f := range m.Files {
+		names = append(names, f.Name)
+	}
+	return fmt.Sprintf("a ZIP archive of %d records: %s; checkpoint of %d", m.Count, strings.Join(names, ", "), m.Checkpoint.Size)
 }
 
 type ledgerAbsenceCmd struct {
 	controlPort
 	Agent  string `help:"The agent." required:"" placeholder:"AGENT_ID"`
 	Server string `help:"The server (default: any)."`
-	Tool   string `help:"The tool (default: any)."`
-	From   uint64 `help:"The size of the ledger from which on it is proved." placeholder:"SIZE"`
-	To     uint64 `help:"The size up to which (default: the published checkpoint's)." placeholder:"SIZE"`
-	Since  string `help:"A checkpoint of exactly --from records that you hold: the proof then shows that the range began with it." placeholder:"FILE"`
+	Tool   string `help:"The tool, or SERVER/TOOL (default: any)."`
+	From   uint64 `name:"from-index" help:"Index of the first record that is looked at (default: the first that is kept)." placeholder:"INDEX"`
+	To     uint64 `name:"to-index" help:"Index behind the last one (default: the published checkpoint's size)." placeholder:"INDEX"`
+	Held   string `name:"checkpoint" help:"A checkpoint of exactly --from-index records that you hold: the proof then shows that the range began with it." placeholder:"FILE"`
 	Out    string `help:"The file to write." short:"o" required:"" placeholder:"FILE"`
 	Force  bool   `help:"Replace the file if it is there."`
 }
@@ -124,8 +144,8 @@ type ledgerAbsenceCmd struct {
 // Run writes an absence proof to a file. What it says is for verify to find out.
 func (c *ledgerAbsenceCmd) Run(sh *shell) error {
 	in := gatewright.AbsenceQuestion{Agent: c.Agent, Server: c.Server, Tool: c.Tool, From: c.From, To: c.To}
-	if c.Since != "" {
-		b, err := sh.read(c.Since)
+	if c.Held != "" {
+		b, err := sh.read(c.Held)
 		if err != nil {
 			return err
 		}

@@ -2,23 +2,25 @@ package cli
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	gatewright "github.com/gatewright/gatewright/gateway/sdk/go"
 	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/export"
 )
 
 // auditFilter are the flags that say which records are wanted.
 type auditFilter struct {
-	From    string `help:"Earliest time, RFC 3339, or how long ago: 90m, 24h." placeholder:"TIME"`
-	To      string `help:"Time before which a record was made, likewise." placeholder:"TIME"`
+	Since   string `help:"Records of this time and later: 2026-11-22, 2026-11-22T08:00:00Z, or 24h ago as 24h." placeholder:"TIME"`
+	Until   string `help:"Records before this time." placeholder:"TIME"`
 	Agent   string `help:"Id of the agent." placeholder:"AGENT_ID"`
 	User    string `help:"Id of the user." placeholder:"USER_ID"`
 	Server  string `help:"Name of the MCP server." placeholder:"NAME"`
-	Tool    string `help:"Name of the tool." placeholder:"NAME"`
-	Verdict string `help:"What policy said." placeholder:"VERDICT"`
+	Tool    string `help:"Name of the tool, or SERVER/TOOL." placeholder:"NAME"`
+	Verdict string `help:"What policy said: allow or deny." placeholder:"VERDICT"`
 	Kind    string `help:"What a record states: admitted, settled, refused, admin, and so on." placeholder:"KIND"`
 	Code    string `help:"Reason of a refusal." placeholder:"CODE"`
 	Outcome string `help:"What came of a call: ok, tool_error, upstream_error, withheld or unknown." placeholder:"OUTCOME"`
@@ -29,19 +31,35 @@ func (f *auditFilter) read(now time.Time) (out gatewright.AuditFilter, err error
 	out = gatewright.AuditFilter{
 		Agent: f.Agent, User: f.User, Server: f.Server, Tool: f.Tool, Verdict: f.Verdict, Kind: f.Kind, Code: f.Code, Outcome: f.Outcome,
 	}
-	if out.From, err = momentOf("--from", f.From, now); err != nil {
+	if out.From, err = momentOf("--since", f.Since, now); err != nil {
 		return out, err
 	}
-	if out.To, err = momentOf("--to", f.To, now); err != nil {
+	if out.To, err = momentOf("--until", f.Until, now); err != nil {
 		return out, err
 	}
 	if !out.To.IsZero() && !out.From.Before(out.To) {
-		return out, usage("records from --from on, and before --to, are wanted", "--to is not after --from")
+		return out, usage("records from --since on, and before --until, are wanted", "--until is not after --since")
+	}
+	if err := closed(f.Verdict, f.Outcome); err != nil {
+		return out, err
 	}
 	if f.Kind != "" && ledger.ParseKind(f.Kind) == ledger.Unknown {
 		return out, usage("kinds are admitted, settled, refused, plan, token, approval, admin, key, bundle, filter, heartbeat, recovery, prune, erasure", "%q is no kind of record", f.Kind)
 	}
 	return out, nil
+}
+
+// closed checks what records say one of a few words about.
+func closed(verdict, outcome string) error {
+	f := export.Filter{Verdict: verdict}
+	if f.Check() != nil {
+		return usage("verdicts are allow and deny", "%q is no verdict", verdict)
+	}
+	f = export.Filter{Outcome: outcome}
+	if f.Check() != nil {
+		return usage("outcomes are ok, tool_error, upstream_error, withheld, unknown", "%q is no outcome", outcome)
+	}
+	return nil
 }
 
 func momentOf(flag, text string, now time.Time) (time.Time, error) {
@@ -51,11 +69,17 @@ func momentOf(flag, text string, now time.Time) (time.Time, error) {
 	if d, err := time.ParseDuration(text); err == nil && d > 0 {
 		return now.Add(-d), nil
 	}
-	t, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil || t.Before(time.Unix(0, 0)) {
-		return t, usage("a time is written 2026-11-22T08:00:00Z, an age 90m or 24h", "%s %q is no time", flag, text)
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		if n, err := strconv.ParseUint(days, 10, 16); err == nil && n > 0 {
+			return now.AddDate(0, 0, -int(n)), nil
+		}
 	}
-	return t, nil
+	for _, layout := range []string{time.RFC3339Nano, time.DateOnly} {
+		if t, err := time.Parse(layout, text); err == nil && !t.Before(time.Unix(0, 0)) {
+			return t, nil
+		}
+	}
+	return time.Time{}, usage("a time is written 2026-11-22 or 2026-11-22T08:00:00Z, an age 90m, 24h or 30d", "%s %q is no time", flag, text)
 }
 
 type ledgerListCmd struct {
@@ -93,7 +117,7 @@ func (c *ledgerListCmd) Run(sh *shell) error {
 		return err
 	}
 	if more {
-		fmt.Fprintln(sh.err, "hint: there are more; --limit, --from and --to say which")
+		fmt.Fprintln(sh.err, "hint: there are more; --limit, --since and --until say which")
 	}
 	return nil
 }

@@ -37,11 +37,14 @@ func TestAWrongFilterIsRefusedBeforeAnythingIsSent(t *testing.T) {
 	seen := listed(h)
 	for _, verb := range []string{"list", "stats"} {
 		for text, args := range map[string][]string{
-			"is no time":  {"--from", "yesterday"},
-			"--to \"-5m":  {"--to=-5m"},
-			"not after":   {"--from", "2026-03-01T00:00:00Z", "--to", "2026-03-01T00:00:00Z"},
-			"is no kind":  {"--kind", "read"},
-			"--from \"19": {"--from", "1969-01-01T00:00:00Z"},
+			"is no time":    {"--since", "yesterday"},
+			"--until \"-5m": {"--until=-5m"},
+			"not after":     {"--since", "2026-03-01", "--until", "2026-03-01T00:00:00Z"},
+			"is no kind":    {"--kind", "read"},
+			"--since \"19":  {"--since", "1969-01-01T00:00:00Z"},
+			"is no verdict": {"--verdict", "permit"},
+			"is no outcome": {"--outcome", "success"},
+			"unknown flag":  {"--from", "24h"},
 		} {
 			h.fails(t, 2, text, append([]string{"ledger", verb}, args...)...)
 		}
@@ -65,7 +68,7 @@ func TestRecordsAreListedForPeopleAndForMachines(t *testing.T) {
 		{ID: "rec_06f4k3m1v8q2c7x9z5n0b2w4hx", Time: 1, Tenant: "demo", Kind: ledger.Refused, Step: -1, Op: "tools/list", Verdict: "deny", Code: "policy\ndenied"},
 	}
 	seen := listed(h, records...)
-	o := h.run(t, "ledger", "list", "--agent", "agt_1", "--oldest", "--from", "2026-03-01T12:00:00+01:00")
+	o := h.run(t, "ledger", "list", "--agent", "agt_1", "--oldest", "--since", "2026-03-01T12:00:00+01:00")
 	want := `INDEX  TIME                      KIND      AGENT  WHAT                 VERDICT  RESULT         ID
 7      2025-06-15T15:06:40.000Z  admitted  agt_1  files/read\u202eyap  allow    -              ` + firstRecord + `
 8      2025-06-15T15:06:40.900Z  settled   -      -                    -        ok             ` + secondRecord + `

@@ -48,7 +48,7 @@ type verifyCmd struct {
 
 	Record    string `help:"The record that a .tlog-proof is about: a file as ledger show --json prints it, a line of records.jsonl, or its receipt." placeholder:"FILE"`
 	Witnesses string `help:"Public keys of witnesses, one a line, who must have cosigned what a .tlog-proof leads to." placeholder:"FILE"`
-	Need      int    `help:"How many of the witnesses (default: all of them)." placeholder:"K"`
+	Need      *int   `help:"How many of the witnesses (default: all of them)." placeholder:"K"`
 }
 
 // Run verifies a receipt, an export or a proof without a network.
@@ -58,6 +58,9 @@ func (c *verifyCmd) Run(sh *shell) error {
 	}
 	if (c.Args == "") != (c.Salt == "") {
 		return usage("both came with the call: gatewright call --json prints the salt", "--args and --salt go together")
+	}
+	if err := c.fits(false, true); err != nil {
+		return err
 	}
 	text, err := c.text(sh)
 	if err != nil {

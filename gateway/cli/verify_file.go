@@ -47,14 +47,27 @@ func (c *verifyCmd) file(sh *shell) (known bool, err error) {
 	default:
 		return false, nil
 	}
-	if c.Args != "" || c.Salt != "" {
-		return true, usage("they are about one receipt", "--args and --salt say nothing about %s", name(c.Receipt))
+	if err := c.fits(bytes.HasPrefix(start, []byte(proofStart)), false); err != nil {
+		return true, err
 	}
 	keys, err := c.keys(sh)
 	if err != nil {
 		return true, err
 	}
 	return true, verify(sh.ctx, sh, f, keys)
+}
+
+// fits refuses flags that say nothing about the file at hand: whoever gave them would take what they ask for as proved.
+func (c *verifyCmd) fits(logProof, receipt bool) error {
+	switch {
+	case !receipt && (c.Args != "" || c.Salt != ""):
+		return usage("they are about one receipt", "--args and --salt say nothing about %s", name(c.Receipt))
+	case !logProof && (c.Witnesses != "" || c.Need != nil):
+		return usage("a .tlog-proof has cosignatures: gatewright ledger prove writes one", "--witnesses and --need say nothing about %s: no cosignature is in it", name(c.Receipt))
+	case !logProof && c.Record != "":
+		return usage("a .tlog-proof is about a record that is not in it; this holds its own", "--record says nothing about %s", name(c.Receipt))
+	}
+	return nil
 }
 
 // export verifies an archive of records.
@@ -69,7 +82,7 @@ func (c *verifyCmd) export(ctx context.Context, sh *shell, f *os.File, keys gate
 	}
 	m := &rep.Manifest
 	if c.JSON {
-		return sh.json(map[string]any{"verified": true, "manifest": m, "signed_by": rep.SignedBy, "complete": rep.Complete, "opened": rep.Opened, "not_proved": rep.Notes})
+		return sh.json(map[string]any{"verified": true, "manifest": m, "signed_by": rep.SignedBy, "complete": rep.Complete, "pruned": rep.Pruned, "opened": rep.Opened, "not_proved": rep.Notes})
 	}
 	fmt.Fprintf(sh.out, "verified: %d records of %s\n", rep.Records, clean(m.Origin))
 	row := func(label, format string, args ...any) {
@@ -87,8 +100,13 @@ func (c *verifyCmd) export(ctx context.Context, sh *shell, f *os.File, keys gate
 	if rep.Opened > 0 {
 		row("opened", "%d, each with the arguments its record commits to", rep.Opened)
 	}
-	if rep.Complete {
+	switch {
+	case rep.Complete:
 		row("complete", "no record in the range is missing")
+	case rep.Unbroken:
+		row("NOT complete", "%d records of the range were pruned; from index %d on none is missing", rep.Pruned, m.Kept)
+	case rep.Pruned > 0:
+		row("NOT complete", "%d records of the range were pruned", rep.Pruned)
 	}
 	for _, n := range rep.Notes {
 		fmt.Fprintf(sh.out, "note: %s\n", clean(n))
@@ -154,7 +172,7 @@ func (c *verifyCmd) logProof(_ context.Context, sh *shell, f *os.File, keys gate
 	if err != nil {
 		return err
 	}
-	if host := strings.TrimSuffix(cp.Origin, ledger.Origin("", r.Tenant, r.Instance)); host == cp.Origin {
+	if _, tenant, _, ok := ledger.ParseOrigin(cp.Origin); !ok || tenant != r.Tenant || !export.OfInstance(r.Instance, cp.Origin) {
 		return fmt.Errorf("the record is of tenant %q at instance %q, the log is %q", r.Tenant, r.Instance, cp.Origin)
 	}
 	if c.JSON {
@@ -198,10 +216,15 @@ func (c *verifyCmd) leaf(sh *shell) ([]byte, error) {
 
 // witnesses is who must have cosigned; nobody unless keys are given.
 func (c *verifyCmd) witnesses(sh *shell) (ledger.WitnessPolicy, error) {
-	policy := ledger.WitnessPolicy{Need: c.Need}
+	var policy ledger.WitnessPolicy
+	if c.Need != nil {
+		if policy.Need = *c.Need; policy.Need < 1 {
+			return policy, usage("leave it out for all of them", "--need %d asks for nobody", policy.Need)
+		}
+	}
 	if c.Witnesses == "" {
-		if c.Need > 0 {
-			return policy, usage("--witnesses FILE holds their keys, one a line", "--need %d, and no witnesses", c.Need)
+		if policy.Need > 0 {
+			return policy, usage("--witnesses FILE holds their keys, one a line", "--need %d, and no witnesses", policy.Need)
 		}
 		return policy, nil
 	}

@@ -103,6 +103,7 @@ func TestALogProofIsVerifiedWithItsRecordInWhateverFormItIsKept(t *testing.T) {
 		"a proof as record":    {[]string{l.proof, "--key", l.keys, "--record", l.proof}, 2},
 		"arguments of a call":  {[]string{l.proof, "--key", l.keys, "--record", record, "--args", "{}", "--salt", "x"}, 2},
 		"no keys":              {[]string{l.proof, "--record", record, "--data", l.dir}, 2},
+		"need of none":         {[]string{l.proof, "--key", l.keys, "--record", record, "--witnesses", record, "--need", "0"}, 2},
 		"need and nobody":      {[]string{l.proof, "--key", l.keys, "--record", record, "--need", "1"}, 2},
 		"keys of no witnesses": {[]string{l.proof, "--key", l.keys, "--record", record, "--witnesses", record}, 2},
 	} {
@@ -121,7 +122,10 @@ func TestAFileThatOnlyBeginsLikeAProofIsRefused(t *testing.T) {
 		"no end":        `{"absence":1`,
 		"another thing": "PK\x03\x04",
 	} {
-		args := []string{l.write(t, "file", []byte(text)), "--key", l.keys, "--record", l.write(t, "record", l.leaf)}
+		args := []string{l.write(t, "file", []byte(text)), "--key", l.keys}
+		if name == "a log proof" {
+			args = append(args, "--record", l.write(t, "record", l.leaf))
+		}
 		if code, out, errs := verify(t, args...); code != 1 || out != "" || !strings.HasPrefix(errs, "gatewright: ") {
 			t.Errorf("%s: exit %d\n%s%s", name, code, out, errs)
 		}
@@ -149,6 +153,10 @@ func TestAnExportIsNotWrittenOverAFileNorWithoutAGateway(t *testing.T) {
 		"no gateway, replaced": {[]string{"export", "--out", there, "--force"}, 3},
 		"no folder":            {[]string{"export", "--out", filepath.Join(dir, "no", "new.zip")}, 2},
 		"no format":            {[]string{"export", "--format", "xml", "--out", filepath.Join(dir, "new.zip")}, 2},
+		"no verdict":           {[]string{"export", "--verdict", "permit", "--out", filepath.Join(dir, "new.zip")}, 2},
+		"no outcome":           {[]string{"export", "--outcome", "success", "--out", filepath.Join(dir, "new.zip")}, 2},
+		"over it, named else":  {[]string{"export", "--format", "csv", "--out", strings.TrimSuffix(there, ".zip")}, 2},
+		"an index is no time":  {[]string{"absence", "--agent", "a", "--since", "24h", "--out", filepath.Join(dir, "new.jsonl")}, 2},
 		"no time":              {[]string{"export", "--since", "soon", "--out", filepath.Join(dir, "new.zip")}, 2},
 		"no agent":             {[]string{"absence", "--out", filepath.Join(dir, "new.jsonl")}, 2},
 		"absence over a file":  {[]string{"absence", "--agent", "a", "--out", there}, 2},
@@ -161,5 +169,50 @@ func TestAnExportIsNotWrittenOverAFileNorWithoutAGateway(t *testing.T) {
 	b, bad := os.ReadFile(there)
 	if err != nil || bad != nil || len(left) != 1 || string(b) != "mine" {
 		t.Errorf("left behind: %v %q", left, b)
+	}
+}
+
+func TestFlagsThatSayNothingAboutAFileAreRefused(t *testing.T) {
+	l := newLogged(t)
+	archive := l.write(t, "a.zip", []byte("PK\x03\x04"+strings.Repeat("\x00", 26)+"records.jsonl and no more"))
+	proof := l.write(t, "absence.jsonl", []byte(`{"absence":1}`+"\n"))
+	receipt := l.write(t, "receipt.txt", []byte("a receipt"))
+	for _, file := range []string{archive, proof, receipt} {
+		for _, flags := range [][]string{{"--witnesses", l.keys}, {"--need", "1"}, {"--need", "0"}, {"--record", "/nonexistent"}} {
+			code, out, errs := verify(t, append([]string{file, "--key", l.keys}, flags...)...)
+			if code != 2 || out != "" || !strings.Contains(errs, flags[0]) {
+				t.Errorf("%s %v: exit %d %s%s", file, flags, code, out, errs)
+			}
+		}
+	}
+}
+
+func TestALogProofOfARestoredLedgerIsVerified(t *testing.T) {
+	l := newLogged(t)
+	proof, err := os.ReadFile(l.proof)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := ledger.ParseProof(proof)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := ledger.ReadCheckpoint(p.Checkpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ledger.NewSigner("gw.example/ledger/_instance/main", ed25519.NewKeyFromSeed(make([]byte, 32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := l.write(t, "record", l.leaf)
+	for origin, want := range map[string]int{"gw.example/ledger/acme/main.2": 0, "gw.example/ledger/acme/main.x": 1, "gw.example/ledger/other/main.2": 1} {
+		c.Origin = origin
+		if p.Checkpoint, err = c.Sign(signer); err != nil {
+			t.Fatal(err)
+		}
+		if code, out, errs := verify(t, l.write(t, "restored", p.Text()), "--key", l.keys, "--record", record); code != want {
+			t.Errorf("%s: exit %d %s%s", origin, code, out, errs)
+		}
 	}
 }

@@ -355,10 +355,13 @@ not in it: whoever has it can verify the chain and could make another one.
 The key of public-key.pem was made for this export as well. The gateway vouches for it, as for
 every file here, by its signature over manifest.json.
 
+Count the entries: there are %d. That verifier does not see when the end was cut off or rows
+were put in another order; gatewright verify does. latency_ms counts whole milliseconds.
+
 What binds the gateway are records.jsonl, checkpoint, proof, manifest.json and manifest.sig:
 
   gatewright verify --key ledger.pub EXPORT.zip
-`, m.origin, m.fingerprint())
+`, m.origin, m.fingerprint(), len(m.hashes))
 	return err
 }
 

@@ -20,7 +20,8 @@ type ledgerCmd struct {
 	Verify ledgerVerifyCmd `cmd:"" help:"Verify a whole ledger offline, byte by byte."`
 
 	Prove       ledgerProveCmd       `cmd:"" help:"Fetch the proof that a record stands in the ledger, or upgrade a receipt to one."`
-	Consistency ledgerConsistencyCmd `cmd:"" help:"Show that the ledger of one size is the beginning of that of another (control port)."`
+	Checkpoint  ledgerCheckpointCmd  `cmd:"" help:"Fetch the signed checkpoint, to be kept elsewhere (control port)."`
+	Consistency ledgerConsistencyCmd `cmd:"" help:"Prove that the ledger only grew since a checkpoint that you hold, or between two sizes (control port)."`
 
 	Export  ledgerExportCmd  `cmd:"" help:"Export records as an archive that proves itself (control port)."`
 	Absence ledgerAbsenceCmd `cmd:"" help:"Prove that an agent did not call a tool (control port)."`
@@ -53,7 +54,7 @@ func (c *ledgerVerifyCmd) Run(sh *shell) error {
 		return err
 	}
 	if c.JSON {
-		if jsonErr := sh.json(map[string]any{"verified": err == nil, "report": rep}); jsonErr != nil {
+		if jsonErr := sh.json(map[string]any{"verified": err == nil, "report": shapeReport(&rep)}); jsonErr != nil {
 			return jsonErr
 		}
 	} else {
@@ -151,16 +152,16 @@ func (sh *shell) showReport(r *wal.Report, ok bool) {
 	if !ok {
 		verdict = "NOT verified"
 	}
-	fmt.Fprintf(sh.out, "%s: instance %s, %d records in %d segments\n", verdict, clean(r.Instance), r.Records, r.Segments)
+	fmt.Fprintf(sh.out, "%s: instance %s, %s in %s\n", verdict, clean(r.Instance), plural(r.Records, "record"), plural(r.Segments, "segment"))
 	fmt.Fprintf(sh.out, "  signatures %s, chain %s\n", checked(r.Signatures), checked(r.Chain))
 	if r.Pruned > 0 {
-		fmt.Fprintf(sh.out, "  begins at segment %d: %d records before it were pruned; the base they leave behind is %s\n", r.First, r.Pruned, signedOrNot(r.BaseSigned))
+		fmt.Fprintf(sh.out, "  begins at segment %d: %s pruned before it; the base left behind is %s\n", r.First, plural(r.Pruned, "record"), signedOrNot(r.BaseSigned))
 	}
 	if r.Open > 0 {
-		fmt.Fprintf(sh.out, "  %d calls were admitted and not settled\n", r.Open)
+		fmt.Fprintf(sh.out, "  admitted and not settled: %s\n", plural(r.Open, "call"))
 	}
 	if r.Unknown > 0 {
-		fmt.Fprintf(sh.out, "  %d records are of a kind this version does not know\n", r.Unknown)
+		fmt.Fprintf(sh.out, "  of a kind this version does not know: %s\n", plural(r.Unknown, "record"))
 	}
 	w := tabwriter.NewWriter(sh.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "TENANT\tRECORDS\tSIGNED\tROOT")
@@ -169,6 +170,9 @@ func (sh *shell) showReport(r *wal.Report, ok bool) {
 		fmt.Fprintf(w, "%s\t%d\t%d\t%s\n", clean(t.Name), t.Size, t.Signed, t.Root)
 	}
 	_ = w.Flush() // the writer is sh.out; a broken one shows at the next print
+	if len(r.Tenants) > 0 {
+		fmt.Fprintln(sh.out, "SIGNED: the records that the tenant's checkpoint covers; younger ones are covered by the next")
+	}
 	for _, n := range r.Notes {
 		fmt.Fprintf(sh.out, "note: %s\n", clean(n))
 	}
@@ -186,4 +190,26 @@ func checked(ok bool) string {
 		return "checked"
 	}
 	return "NOT checked"
+}
+
+// shapeReport is a report as JSON shows it.
+func shapeReport(r *wal.Report) map[string]any {
+	tenants := []map[string]any{}
+	for i := range r.Tenants {
+		t := &r.Tenants[i]
+		tenants = append(tenants, map[string]any{"name": t.Name, "size": t.Size, "root": t.Root.String(), "signed": t.Signed})
+	}
+	notes := r.Notes
+	if notes == nil {
+		notes = []string{}
+	}
+	out := map[string]any{
+		"instance": r.Instance, "generation": r.Generation, "first_segment": r.First, "pruned": r.Pruned, "base_signed": r.BaseSigned,
+		"segments": r.Segments, "records": r.Records, "unknown": r.Unknown, "open": r.Open, "boots": r.Boots,
+		"chain_checked": r.Chain, "signatures_checked": r.Signatures, "tenants": tenants, "notes": notes,
+	}
+	if r.Bad != nil {
+		out["bad"] = map[string]any{"segment": r.Bad.Segment, "offset": r.Bad.Offset, "error": r.Bad.Error()}
+	}
+	return out
 }

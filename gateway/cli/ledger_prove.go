@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
@@ -131,39 +130,5 @@ func (c *ledgerProveCmd) write(sh *shell, text []byte, p *ledger.Proof) error {
 	}
 	fmt.Fprintf(sh.out, "proof of record %d%s: %s\n", p.Index, cosigned, c.Out)
 	fmt.Fprintln(sh.err, "hint: anybody verifies it offline: gatewright verify PROOF --record FILE --key FILE")
-	return nil
-}
-
-type ledgerConsistencyCmd struct {
-	controlPort
-	From uint64 `arg:"" help:"The smaller size: how many records the ledger had."`
-	To   uint64 `arg:"" optional:"" help:"The larger size; default: that of the published checkpoint."`
-	JSON bool   `help:"Print JSON." name:"json"`
-}
-
-// Run fetches and checks the proof that a ledger grew and was not changed.
-func (c *ledgerConsistencyCmd) Run(sh *shell) error {
-	if c.From == 0 || c.To != 0 && c.To < c.From {
-		return usage("sizes count records; an empty ledger is the beginning of any", "nothing is proved between these sizes")
-	}
-	a, err := c.admin(sh)
-	if err != nil {
-		return err
-	}
-	p, err := a.Consistency(sh.ctx, c.From, c.To)
-	if err != nil {
-		return err
-	}
-	text := func(h merkle.Hash) string { return base64.StdEncoding.EncodeToString(h[:]) }
-	if c.JSON {
-		hashes := []string{}
-		for _, h := range p.Hashes {
-			hashes = append(hashes, text(h))
-		}
-		return sh.json(map[string]any{"from": p.From, "to": p.To, "from_root": text(p.FromRoot), "to_root": text(p.ToRoot), "hashes": hashes})
-	}
-	fmt.Fprintf(sh.out, "consistent: the first %d of %d records are what they were\n", p.From, p.To)
-	fmt.Fprintf(sh.out, "  root of %d: %s\n  root of %d: %s\n", p.From, text(p.FromRoot), p.To, text(p.ToRoot))
-	fmt.Fprintln(sh.err, "hint: compare the roots with the third lines of checkpoints of these sizes that you hold")
 	return nil
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -116,6 +117,9 @@ func (c *ledgerListCmd) Run(sh *shell) error {
 	if err := sh.showRecords(records); err != nil {
 		return err
 	}
+	if len(records) == 0 {
+		fmt.Fprintln(sh.err, "no record matches")
+	}
 	if more {
 		fmt.Fprintln(sh.err, "hint: there are more; --limit, --since and --until say which")
 	}
@@ -143,7 +147,7 @@ func (c *ledgerListCmd) fetch(sh *shell, a *gatewright.Admin, f gatewright.Audit
 
 func (sh *shell) showRecords(records []gatewright.Record) error {
 	w := tabwriter.NewWriter(sh.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "INDEX\tTIME\tKIND\tAGENT\tWHAT\tVERDICT\tRESULT\tID")
+	fmt.Fprintln(w, "INDEX\tTIME\tKIND\tWHO\tWHAT\tVERDICT\tRESULT\tID")
 	for i := range records {
 		r, err := records[i].Parse()
 		if err != nil {
@@ -154,7 +158,7 @@ func (sh *shell) showRecords(records []gatewright.Record) error {
 			what = r.Op
 		}
 		result := phrase([2]string{"", r.Code}, [2]string{"", r.Outcome})
-		cells := []string{r.Label(), r.Agent, what, r.Verdict, result, r.ID}
+		cells := []string{r.Label(), cmp.Or(r.Agent, r.User), what, r.Verdict, result, r.ID}
 		for i, cell := range cells {
 			if cells[i] = oneLine(plainly(cell)); cells[i] == "" {
 				cells[i] = "-"

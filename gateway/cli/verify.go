@@ -41,7 +41,7 @@ func (p *pinned) keys(sh *shell) (gatewright.Keys, error) {
 
 type verifyCmd struct {
 	pinned
-	Receipt string `arg:"" help:"A receipt, a file that holds one, or - for standard input; or a file that is an export, an absence proof or a .tlog-proof." name:"what"`
+	Receipt string `arg:"" help:"A receipt, a file that holds one, or - for standard input; a checkpoint likewise; or a file that is an export, an absence proof or a .tlog-proof." name:"what"`
 	Args    string `help:"Also check that the record is about these arguments: as they were sent or, where a filter rewrote them, as it left them." placeholder:"JSON"`
 	Salt    string `help:"The Gatewright-Salt that came with the answer; needed for --args." placeholder:"SALT"`
 	JSON    bool   `help:"Print the record as JSON." name:"json"`
@@ -59,11 +59,14 @@ func (c *verifyCmd) Run(sh *shell) error {
 	if (c.Args == "") != (c.Salt == "") {
 		return usage("both came with the call: gatewright call --json prints the salt", "--args and --salt go together")
 	}
-	if err := c.fits(false, true); err != nil {
-		return err
-	}
 	text, err := c.text(sh)
 	if err != nil {
+		return err
+	}
+	if _, err := ledger.ReadCheckpoint([]byte(text)); err == nil {
+		return c.checkpoint(sh, []byte(text))
+	}
+	if err := c.fits(false, true); err != nil {
 		return err
 	}
 	keys, err := c.keys(sh)
@@ -72,6 +75,9 @@ func (c *verifyCmd) Run(sh *shell) error {
 	}
 	v, err := gatewright.VerifyReceipt(text, keys)
 	if err != nil {
+		if _, bad := ledger.ParseReceipt([]byte(strings.TrimSpace(text))); bad != nil {
+			return &hinted{err, verifiedKinds}
+		}
 		return &hinted{err, "the receipt was changed, or another gateway made it; compare the pinned keys"}
 	}
 	if c.Args != "" && !v.CoversArguments(c.Salt, []byte(c.Args)) {

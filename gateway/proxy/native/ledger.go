@@ -12,6 +12,7 @@ import (
 	"github.com/gatewright/gatewright/gateway/proxy"
 	"github.com/gatewright/gatewright/merkle/ledger"
 	"github.com/gatewright/gatewright/merkle/ledger/publish"
+	"github.com/gatewright/gatewright/merkle/ledger/tile"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 )
 
@@ -136,7 +137,7 @@ func (d *Ledger) denial(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, wal.ErrPruned):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, wal.ErrPruned), errors.Is(err, tile.ErrPruned):
 		return pipeline.Deny(pipeline.NotFound, "").Because(err)
 	case errors.Is(err, publish.ErrNotYet), errors.Is(err, wal.ErrTenant):
 		no := pipeline.Deny(pipeline.NotYet, "").Because(err)

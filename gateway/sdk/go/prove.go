@@ -66,6 +66,21 @@ func (e *endpoint) proofNow(ctx context.Context, name string) ([]byte, error) {
 	return r.body, nil
 }
 
+// Checkpoint fetches the signed checkpoint of the organisation's ledger, a C2SP signed note. Who signed it,
+// ledger.OpenCheckpoint says.
+func (a *Admin) Checkpoint(ctx context.Context) ([]byte, error) {
+	var in struct {
+		Note string `json:"note"`
+	}
+	if err := a.get(ctx, "/api/v1/ledger/checkpoint", &in); err != nil {
+		return nil, err
+	}
+	if _, err := ledger.ReadCheckpoint([]byte(in.Note)); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrAnswer, err)
+	}
+	return []byte(in.Note), nil
+}
+
 // Consistency is the proof that a ledger of one size is the beginning of that of another (RFC 9162).
 type Consistency struct {
 	From, To         uint64

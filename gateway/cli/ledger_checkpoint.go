@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 
 	gatewright "github.com/gatewright/gatewright/gateway/sdk/go"
@@ -146,9 +147,7 @@ func (c *ledgerConsistencyCmd) show(sh *shell, p *gatewright.Consistency, more m
 			hashes = append(hashes, text(h))
 		}
 		out["hashes"] = hashes
-		for k, v := range more {
-			out[k] = v
-		}
+		maps.Copy(out, more)
 		return sh.json(out)
 	}
 	word := "consistent"

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/ledger/disk/disktest"
 	"github.com/gatewright/gatewright/merkle/ledger/tile"
 )
@@ -77,5 +78,31 @@ func TestAStopWhileATreeIsCutIsHarmless(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestAPartialFileIsReadOutOfAWiderOne: a published tree's own were trimmed, or the tree grew while it was checked.
+func TestAPartialFileIsReadOutOfAWiderOne(t *testing.T) {
+	for _, c := range []struct{ was, now uint64 }{{5, 9}, {250, 256}, {250, 700}, {257, 300}, {65500, 65537}} {
+		tree, dir := grown(t, c.was)
+		checker, err := tree.Checker(0)
+		must(t, err)
+		grows := open(t, quick{}, dir)
+		must(t, grows.Append(entries(c.was, c.now)))
+		must(t, grows.Trim(c.now))
+		for i := range c.was {
+			if err := checker.Add(entry(i), merkle.LeafHash(entry(i))); err != nil {
+				t.Fatalf("%+v: %v", c, err)
+			}
+		}
+		must(t, checker.Close())
+		must(t, open(t, quick{}, dir).Verify(t.Context(), nil, c.was))
+	}
+	tree, dir := grown(t, 300)
+	name := filepath.Join(dir, "tile", "entries", "001.p", "44")
+	must(t, os.WriteFile(filepath.Join(filepath.Dir(name), "50"), []byte("\x00\x03abc"), 0o600))
+	must(t, os.Remove(name))
+	if err := tree.Verify(t.Context(), nil); !errors.Is(err, tile.ErrDamaged) {
+		t.Error(err)
 	}
 }

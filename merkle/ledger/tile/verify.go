@@ -3,6 +3,7 @@ package tile
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
 
@@ -122,8 +123,29 @@ func (c *Checker) partial() error {
 	return nil
 }
 
+// read reads a file. A partial one may have been replaced by a wider one, also since the checker began: then it is in that.
+func (c *Checker) read(n Name, limit int64, cut func(b []byte) ([]byte, error)) ([]byte, error) {
+	b, err := c.t.read(n, limit)
+	if n.Wide == Width || !errors.Is(err, ErrDamaged) {
+		return b, err
+	}
+	all, listed := widths(c.t.on, c.t.dir, n.Level, n.Index)
+	if listed != nil {
+		return nil, listed
+	}
+	wide := Width
+	if len(all) > 0 && all[len(all)-1] > n.Wide {
+		wide = all[len(all)-1]
+	}
+	wider, missing := c.t.read(Name{n.Level, n.Index, wide}, limit)
+	if missing != nil {
+		return nil, err
+	}
+	return cut(wider)
+}
+
 func (c *Checker) compareBundle(n Name) error {
-	b, err := c.t.read(n, maxBundle)
+	b, err := c.read(n, maxBundle, func(b []byte) ([]byte, error) { return cutBundle(b, n.Wide) })
 	if err != nil {
 		return err
 	}
@@ -134,7 +156,7 @@ func (c *Checker) compareBundle(n Name) error {
 }
 
 func (c *Checker) compare(n Name, hashes []merkle.Hash) error {
-	b, err := c.t.read(n, Width*merkle.HashSize)
+	b, err := c.read(n, Width*merkle.HashSize, func(b []byte) ([]byte, error) { return b[:min(len(b), n.Wide*merkle.HashSize)], nil })
 	if err != nil {
 		return err
 	}

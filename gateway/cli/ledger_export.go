@@ -109,12 +109,12 @@ func contents(file string) string {
 	if err != nil {
 		return ""
 	}
-	defer z.Close()
+	defer func() { _ = z.Close() }() // only read
 	f, err := z.Open("manifest.json")
 	if err != nil {
 		return ""
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	var m export.Manifest
 	if err := json.NewDecoder(io.LimitReader(f, 1<<20)).Decode(&m); err != nil {
 		return ""

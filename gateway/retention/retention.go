@@ -47,6 +47,7 @@ type Log interface {
 	Settle(ctx context.Context, r *ledger.Record, receipt []byte) (wal.Mark, []byte, error)
 	Prune(ctx context.Context, before func(tenant string) uint64) (wal.Pruned, error)
 	History
+	Records
 }
 
 // History is what the log knows of what it holds.
@@ -55,9 +56,13 @@ type History interface {
 	First(tenant string) uint64
 	Size(tenant string) uint64
 	Keep(tenant string, first uint64)
+	OldestOpen() (time.Time, bool)
+}
+
+// Records is how the log is read.
+type Records interface {
 	Scan(ctx context.Context, tenant string, from uint64, n int) ([]wal.Entry, error)
 	Query(ctx context.Context, tenant string, q index.Query) (index.Page, error)
-	OldestOpen() (time.Time, bool)
 }
 
 var _ Log = (*wal.Log)(nil)

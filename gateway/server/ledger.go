@@ -113,6 +113,7 @@ func (g *Gateway) publishGauges() []control.Gauge {
 		}),
 		gauge("checkpoints", "Entries of the published log of checkpoints.", func(s publish.Stats) float64 { return float64(s.Size) }),
 		gauge("checkpoints_cosigned", "Of them, those that witnesses cosigned.", func(s publish.Stats) float64 { return float64(s.Cosigned) }),
+		gauge("checkpoints_cut_total", "Entries of the log of checkpoints that were cut at the start, not being this gateway's: somebody wrote there.", func(s publish.Stats) float64 { return float64(s.Cut) }),
 		gauge("cosignatures_total", "Cosignatures of witnesses.", func(s publish.Stats) float64 { return float64(s.Cosignatures) }),
 	}
 }

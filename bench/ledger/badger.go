@@ -3,7 +3,6 @@ package ledger
 import (
 	"context"
 	"errors"
-	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -101,16 +100,7 @@ func (g *gathered) run() {
 
 // take gathers as the ledger does.
 func (g *gathered) take() []pending {
-	for last, i := 0, 0; i < 16; i++ {
-		g.mu.Lock()
-		n := len(g.queue)
-		g.mu.Unlock()
-		if n == last {
-			break
-		}
-		last = n
-		runtime.Gosched()
-	}
+	grown(&g.mu, func() int { return len(g.queue) })
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	q := g.queue

@@ -108,18 +108,23 @@ func (f *file) run() {
 	}
 }
 
-// take lets the queue grow as long as it does, and then takes it whole.
-func (f *file) take(free []*writer) []*writer {
+// grown lets a queue grow as long as it does, as the ledger lets its own.
+func grown(mu *sync.Mutex, length func() int) {
 	for last, i := 0, 0; i < 16; i++ {
-		f.mu.Lock()
-		n := len(f.queue)
-		f.mu.Unlock()
+		mu.Lock()
+		n := length()
+		mu.Unlock()
 		if n == last {
-			break
+			return
 		}
 		last = n
 		runtime.Gosched()
 	}
+}
+
+// take takes the queue whole.
+func (f *file) take(free []*writer) []*writer {
+	grown(&f.mu, func() int { return len(f.queue) })
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	q := f.queue

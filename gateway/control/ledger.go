@@ -58,7 +58,7 @@ type recordOut struct{ Body shownRecord }
 // shownRecord is one record with where it leads.
 type shownRecord struct {
 	entry
-	Counterpart *counterpart `json:"counterpart,omitempty" doc:"of an admitted call or an intent: what came of it; of a record about another: that one. Absent when there is none, or it lies too far away to look for"`
+	Counterpart *counterpart `json:"counterpart,omitempty" doc:"of an admitted call or an intent: what came of it; of a record about another: that one. Absent when there is none, when it was pruned, or when it lies too far away to look for"`
 	Open        bool         `json:"open,omitempty" doc:"an admitted call that has not been settled"`
 }
 
@@ -146,7 +146,8 @@ func (a *API) lookUp(ctx context.Context, tenant, name string) (wal.Entry, error
 	return entries[0], nil
 }
 
-// follow finds where a record leads. A look-up that gives up leaves the record without a counterpart.
+// follow finds where a record leads. A look-up that gives up leaves the record without a counterpart, and so does one of what
+// was pruned: the record itself is kept.
 func (a *API) follow(ctx context.Context, tenant string, e *wal.Entry, out *shownRecord) error {
 	r, err := e.Record()
 	if err != nil {
@@ -161,7 +162,7 @@ func (a *API) follow(ctx context.Context, tenant string, e *wal.Entry, out *show
 		found, ok, err = a.deps.Ledger.FindAfter(ctx, tenant, r.ID, e.Index)
 		out.Open = !ok && err == nil && r.Kind == ledger.Admitted
 	}
-	if errors.Is(err, wal.ErrLookup) {
+	if errors.Is(err, wal.ErrLookup) || errors.Is(err, wal.ErrPruned) {
 		return nil
 	}
 	if err != nil {

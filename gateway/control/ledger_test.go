@@ -153,6 +153,30 @@ func TestAnAdmittedCallLeadsToWhatCameOfItAndBack(t *testing.T) {
 	}
 }
 
+func TestARecordOutlivesWhatItIsAbout(t *testing.T) {
+	w, log := overLog(t)
+	admitted := ledger.Record{Tenant: demo, Kind: ledger.Admitted, Step: -1}
+	_, err := log.Append(t.Context(), &admitted)
+	w.must(err)
+	settled := ledger.Record{Tenant: demo, Kind: ledger.Settled, Step: -1, Of: admitted.ID, Outcome: ledger.OutcomeOK}
+	_, err = log.Append(t.Context(), &settled)
+	w.must(err)
+	covered := func() bool {
+		_, err := log.Prove(t.Context(), demo, 1)
+		return err == nil
+	}
+	for end := time.Now().Add(20 * time.Second); !covered() && time.Now().Before(end); {
+		time.Sleep(time.Millisecond) // only what is published is ever pruned
+	}
+	log.Keep(demo, 1)
+	w.call("GET", recordPath+admitted.ID, w.viewer, "").refused(t, http.StatusGone, "pruned")
+	for _, name := range []string{"1", settled.ID} {
+		if a := w.call("GET", recordPath+name, w.viewer, ""); a.status != http.StatusOK || a.json()["counterpart"] != nil || !strings.Contains(a.body, admitted.ID) {
+			t.Errorf("%s: %d %s", name, a.status, a.body)
+		}
+	}
+}
+
 // crowded is a ledger in which look-ups meet too many records.
 type crowded struct {
 	publish.Book

@@ -17,7 +17,7 @@ type FoundRecord struct {
 	Sealed bool            `json:"sealed"` // sealed bytes lie beside it
 	Record json.RawMessage `json:"record"` // byte for byte the leaf
 	// Counterpart is what came of an admitted call or an intent, or the record that this one is about. It is nil when
-	// there is none, or it lies too far away to look for.
+	// there is none, when it was pruned, or when it lies too far away to look for.
 	Counterpart *Counterpart `json:"counterpart,omitempty"`
 	Open        bool         `json:"open,omitempty"` // an admitted call that has not been settled
 }

@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -316,6 +317,14 @@ func TestTheRefereesAcceptTheLedgerAndNothingElse(t *testing.T) {
 			accepted(t, nil, nil, "fsck", dir, l.origin, l.vkey)
 		}
 	}
+	waitFor(t, "a checkpoint over a whole tile", func() bool {
+		b, err := os.ReadFile(filepath.Join(demo.dir, "checkpoint"))
+		if err != nil {
+			return false
+		}
+		size, err := strconv.Atoi(strings.Split(string(b), "\n")[1])
+		return err == nil && size >= 256
+	})
 	g.overHTTP(t, demo)
 	stop()
 	if code := g.Stop(t); code != 0 {

@@ -12,13 +12,16 @@ import (
 	"github.com/gatewright/gatewright/merkle/ledger/disk"
 )
 
-// Latency is how long a durable decision takes in an open loop, and how long the disk's own sync takes at the same
-// spacing: 448 bytes, the frame of such a record, written and synced by one that does nothing else, back to back where
-// the spacing is shorter than a sync.
+// Latency is what a durable decision adds to a call in an open loop, and how long the disk's own sync takes at the same
+// spacing: as much as the ledger's commits had, written and synced by one that does nothing else as often as they were,
+// back to back where that is more often than it can.
 type Latency struct {
 	Rate    float64       `json:"rate"` // records a second
 	P50     time.Duration `json:"p50"`
 	P99     time.Duration `json:"p99"`
+	None    time.Duration `json:"none_p50"` // of the same calls when nothing is kept: what starting one of them takes
+	Commits float64       `json:"commits"`  // a second
+	Bytes   int           `json:"bytes"`    // a commit
 	Bare    time.Duration `json:"bare_p50"`
 	BareP99 time.Duration `json:"bare_p99"`
 }
@@ -30,11 +33,31 @@ const sparse = 1000
 func (b *bench) latency(ctx context.Context, saturation float64) ([]Latency, error) {
 	out := []Latency{{Rate: saturation / 2}, {Rate: sparse}}
 	for i := range out {
-		if err := errors.Join(b.open(ctx, &out[i]), b.bare(ctx, &out[i])); err != nil {
+		if err := errors.Join(b.none(ctx, &out[i]), b.open(ctx, &out[i]), b.bare(ctx, &out[i])); err != nil {
 			return nil, fmt.Errorf("latency: %w", err)
 		}
 	}
 	return out, nil
+}
+
+// added is the p50 over that of keeping nothing.
+func (l *Latency) added() time.Duration { return max(0, l.P50-l.None) }
+
+// nothing makes the bytes of a record and keeps none.
+type nothing struct{}
+
+func (nothing) keep(_ context.Context, w *writer) (err error) {
+	w.buf, err = encode(w.record, w.buf[:0])
+	return err
+}
+
+func (nothing) batches() uint64 { return 0 }
+func (nothing) Close() error    { return nil }
+
+func (b *bench) none(ctx context.Context, l *Latency) error {
+	times, err := arrive(ctx, nothing{}, b.Time, l.Rate)
+	l.None, _ = quantiles(times)
+	return err
 }
 
 func (b *bench) open(ctx context.Context, l *Latency) (err error) {
@@ -48,10 +71,17 @@ func (b *bench) open(ctx context.Context, l *Latency) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
+	commits, start := s.batches(), time.Now()
 	times, err := arrive(ctx, s, b.Time, l.Rate)
+	commits = max(1, s.batches()-commits)
 	l.P50, l.P99 = quantiles(times)
+	l.Commits = float64(commits) / time.Since(start).Seconds()
+	l.Bytes = frameBytes * max(1, len(times)/int(commits)) //nolint:gosec // some thousands
 	return err
 }
+
+// frameBytes is about what the frame of a record takes.
+const frameBytes = 448
 
 func (b *bench) bare(ctx context.Context, l *Latency) (err error) {
 	dir, remove, err := b.fresh()
@@ -68,14 +98,13 @@ func (b *bench) bare(ctx context.Context, l *Latency) (err error) {
 	var times []time.Duration
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	p := newPace(l.Rate)
-	const size = 448
+	p, size := newPace(l.Commits), int64(l.Bytes)
 	for start, off := time.Now(), int64(0); time.Since(start) < b.Time && off+size <= f.size && ctx.Err() == nil; off += size {
 		if p.next(); time.Until(p.due) > 0 {
 			nap(time.Until(p.due))
 		}
 		began := time.Now()
-		if err := writeSync(m.f, off, size); err != nil {
+		if err := writeSync(m.f, off, l.Bytes); err != nil {
 			return err
 		}
 		times = append(times, time.Since(began))

@@ -69,7 +69,7 @@ func (r *Report) scaled(blocks int, figure func(*Round) float64) float64 {
 }
 
 func (r *Report) latency(i int) float64 {
-	return r.median(func(x *Round) float64 { return float64(x.Latency[i].P50) / float64(x.Latency[i].Bare) })
+	return r.median(func(x *Round) float64 { return float64(x.Latency[i].added()) / float64(x.Latency[i].Bare) })
 }
 
 // ratio is the median over the rounds of the rates of two subjects, with the same number of writers.
@@ -153,9 +153,11 @@ func (r *Report) parts(b *bytes.Buffer) {
 		at := func(f func(*Latency) time.Duration) float64 {
 			return of(func(x *Round) float64 { return micros(f(&x.Latency[i])) })
 		}
-		fmt.Fprintf(b, "open loop, %.0f records/s: p50 %.0f us, p99 %.0f us; bare fdatasync p50 %.0f us, p99 %.0f us; p50 %.2fx\n",
+		fmt.Fprintf(b, "open loop, %.0f records/s: p50 %.0f us, p99 %.0f us, nothing kept p50 %.0f us; bare fdatasync of %.0f B, %.0f a second, p50 %.0f us, p99 %.0f us; added p50 %.2fx\n",
 			of(func(x *Round) float64 { return x.Latency[i].Rate }),
 			at(func(l *Latency) time.Duration { return l.P50 }), at(func(l *Latency) time.Duration { return l.P99 }),
+			at(func(l *Latency) time.Duration { return l.None }),
+			of(func(x *Round) float64 { return float64(x.Latency[i].Bytes) }), of(func(x *Round) float64 { return x.Latency[i].Commits }),
 			at(func(l *Latency) time.Duration { return l.Bare }), at(func(l *Latency) time.Duration { return l.BareP99 }), r.latency(i))
 	}
 	fmt.Fprintf(b, "verify: %.0f records a second of CPU time, %.0f a second by the clock\n",

@@ -45,6 +45,31 @@ func TestASecondOpenIsRefused(t *testing.T) {
 	open(t, dir)
 }
 
+// A process can be killed between making a file and giving it a size.
+func TestAFileThatAKillLeftEmptyIsNoObstacle(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	write(t, s, "k", "v")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"00007.mem", "00008.mem", "000009.vlog", "000012.vlog", "000999.sst"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		s = open(t, dir)
+		if got := read(t, s, "k"); got != "v" {
+			t.Fatalf("got %q", got)
+		}
+		write(t, s, "k2", "v2")
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestAnotherKeyIsRefusedAndHarmsNothing(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)

@@ -13,15 +13,14 @@ import (
 )
 
 // Latency is what a durable decision adds to a call in an open loop, and how long the disk's own sync takes at the same
-// spacing: as much as the ledger's commits had, written and synced by one that does nothing else as often as they were,
-// back to back where that is more often than it can.
+// spacing: the frame of one record, written and synced by one that does nothing else as often as the ledger committed, back
+// to back where that is more often than it can. It is not as large as a commit: a slow ledger's are larger.
 type Latency struct {
 	Rate    float64       `json:"rate"` // records a second
 	P50     time.Duration `json:"p50"`
 	P99     time.Duration `json:"p99"`
 	None    time.Duration `json:"none_p50"` // of the same calls when nothing is kept: what starting one of them takes
 	Commits float64       `json:"commits"`  // a second
-	Bytes   int           `json:"bytes"`    // a commit
 	Bare    time.Duration `json:"bare_p50"`
 	BareP99 time.Duration `json:"bare_p99"`
 }
@@ -76,7 +75,6 @@ func (b *bench) open(ctx context.Context, l *Latency) (err error) {
 	commits = max(1, s.batches()-commits)
 	l.P50, l.P99 = quantiles(times)
 	l.Commits = float64(commits) / time.Since(start).Seconds()
-	l.Bytes = frameBytes * max(1, len(times)/int(commits)) //nolint:gosec // some thousands
 	return err
 }
 
@@ -98,13 +96,13 @@ func (b *bench) bare(ctx context.Context, l *Latency) (err error) {
 	var times []time.Duration
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	p, size := newPace(l.Commits), int64(l.Bytes)
-	for start, off := time.Now(), int64(0); time.Since(start) < b.Time && off+size <= f.size && ctx.Err() == nil; off += size {
+	p := newPace(l.Commits)
+	for start, off := time.Now(), int64(0); time.Since(start) < b.Time && off+frameBytes <= f.size && ctx.Err() == nil; off += frameBytes {
 		if p.next(); time.Until(p.due) > 0 {
 			nap(time.Until(p.due))
 		}
 		began := time.Now()
-		if err := writeSync(m.f, off, l.Bytes); err != nil {
+		if err := writeSync(m.f, off, frameBytes); err != nil {
 			return err
 		}
 		times = append(times, time.Since(began))

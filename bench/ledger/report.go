@@ -153,11 +153,11 @@ func (r *Report) parts(b *bytes.Buffer) {
 		at := func(f func(*Latency) time.Duration) float64 {
 			return of(func(x *Round) float64 { return micros(f(&x.Latency[i])) })
 		}
-		fmt.Fprintf(b, "open loop, %.0f records/s: p50 %.0f us, p99 %.0f us, nothing kept p50 %.0f us; bare fdatasync of %.0f B, %.0f a second, p50 %.0f us, p99 %.0f us; added p50 %.2fx\n",
+		fmt.Fprintf(b, "open loop, %.0f records/s: p50 %.0f us, p99 %.0f us, nothing kept p50 %.0f us; bare fdatasync, %.0f a second, p50 %.0f us, p99 %.0f us; added p50 %.2fx\n",
 			of(func(x *Round) float64 { return x.Latency[i].Rate }),
 			at(func(l *Latency) time.Duration { return l.P50 }), at(func(l *Latency) time.Duration { return l.P99 }),
 			at(func(l *Latency) time.Duration { return l.None }),
-			of(func(x *Round) float64 { return float64(x.Latency[i].Bytes) }), of(func(x *Round) float64 { return x.Latency[i].Commits }),
+			of(func(x *Round) float64 { return x.Latency[i].Commits }),
 			at(func(l *Latency) time.Duration { return l.Bare }), at(func(l *Latency) time.Duration { return l.BareP99 }), r.latency(i))
 	}
 	fmt.Fprintf(b, "verify: %.0f records a second of CPU time, %.0f a second by the clock\n",

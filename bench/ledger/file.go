@@ -16,13 +16,14 @@ import (
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 )
 
-// file is a log that seals nothing: the same segments made in advance, the same way to gather a batch, one write and one
-// sync for each, and frames with a CRC. It is the least that keeps records durably on this disk.
+// file is a log that seals nothing: the same segments made in advance and written in the same way, the same way to gather
+// a batch, one write and one sync for each, and frames with a CRC. It is the least that keeps records durably on this disk.
 type file struct {
 	dir     string
 	size    int64
 	number  int
 	f       disk.File
+	at      disk.Appender
 	off     int64
 	buf     []byte
 	commits atomic.Uint64
@@ -52,6 +53,9 @@ func openFile(dir string) (subject, error) {
 		return nil, first.err
 	}
 	f.f = first.f
+	if err := f.at.Begin(f.f, 0, f.size, true); err != nil {
+		return nil, errors.Join(err, f.f.Close())
+	}
 	f.spare <- f.segment(1) // made before the clock runs, as the ledger's is
 	go f.run()
 	return f, nil
@@ -62,8 +66,9 @@ func (f *file) segment(number int) made {
 	if err != nil {
 		return made{err: err}
 	}
-	if a, ok := s.(interface{ Allocate(size int64) error }); ok {
-		err = a.Allocate(f.size)
+	zeros := make([]byte, 1<<20)
+	for off := int64(0); off < f.size && err == nil; off += int64(len(zeros)) {
+		_, err = s.WriteAt(zeros, off)
 	}
 	return made{s, errors.Join(err, s.Sync())}
 }
@@ -146,7 +151,7 @@ func (f *file) commit(q []*writer) error {
 			return err
 		}
 	}
-	if _, err := f.f.WriteAt(f.buf, f.off); err != nil {
+	if err := f.at.Append(f.buf); err != nil {
 		return err
 	}
 	f.off += int64(len(f.buf))
@@ -164,7 +169,7 @@ func (f *file) rotate() error {
 	go func() { f.spare <- f.segment(number) }()
 	err := f.f.Close()
 	f.f, f.off = next.f, 0
-	return err
+	return errors.Join(err, f.at.Begin(f.f, 0, f.size, true))
 }
 
 func (f *file) batches() uint64 { return f.commits.Load() }

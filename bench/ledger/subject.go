@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"errors"
 	"path/filepath"
 	"time"
 
@@ -62,10 +63,17 @@ func openLog(dir, mode string, receipts bool) (subject, error) {
 	if err != nil {
 		return nil, err
 	}
+	s := log{l, false}
+	for l.Stats().Segment == 0 { // the first segment was made in haste
+		if _, err := drive(context.Background(), s, writers[0], 10*time.Millisecond); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
 	for !l.Stats().Spare { // what is made in advance is made before the clock runs
 		time.Sleep(time.Millisecond)
 	}
-	return log{l, receipts}, nil
+	s.receipts = receipts
+	return s, nil
 }
 
 func (l log) keep(ctx context.Context, w *writer) error {

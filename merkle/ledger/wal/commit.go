@@ -36,8 +36,10 @@ type writer struct {
 type output struct {
 	file    disk.File
 	off     int64
+	size    int64 // of the file
 	buf     []byte
 	pending bool // written and not synced
+	at      disk.Appender
 }
 
 // committer takes batches through the log. There are two, so that one can check, chain and lay the next batch while the
@@ -389,8 +391,11 @@ func (l *Log) cut() {
 	for int64(len(w.buf)) < w.dirty-w.off {
 		w.buf = append(w.buf, zeros[:min(int64(len(zeros)), w.dirty-w.off-int64(len(w.buf)))]...)
 	}
-	o.file, o.off = w.file, w.off
+	o.file, o.off, o.size = w.file, w.off, w.size
 	w.buf, o.buf = o.buf[:0], w.buf
+	if q := w.size / 4; w.off < q && w.off+n >= q && l.opt.Sync == SyncDisk {
+		l.spare.fillSoon()
+	}
 	w.off, w.dirty = w.off+n, 0
 	if cap(w.buf) > 4*writeBytes {
 		w.buf = nil
@@ -405,7 +410,14 @@ func (l *Log) write(sync bool) error {
 		return err
 	}
 	if len(o.buf) > 0 {
-		if _, err := o.file.WriteAt(o.buf, o.off); err != nil {
+		var err error
+		if !o.at.At(o.file, o.off) {
+			err = o.at.Begin(o.file, o.off, o.size, l.opt.Sync == SyncDisk)
+		}
+		if err == nil {
+			err = o.at.Append(o.buf)
+		}
+		if err != nil {
 			return l.fail(err)
 		}
 		o.buf, o.pending = o.buf[:0], true

@@ -260,10 +260,11 @@ func (l *Log) openTail() error {
 		return err
 	}
 	w.size = o.SegmentBytes
-	w.file, err = makeSegment(o.FS, o.Dir, w.segment, w.size)
+	made, err := makeSegment(o.FS, o.Dir, w.segment, w.size)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
+	w.file = made.File
 	return nil
 }
 

@@ -123,16 +123,16 @@ func segmentNumbers(on disk.FS, dir string, first uint64) ([]uint64, error) {
 
 // makeSegment preallocates a segment with zeros and makes it durable. A leftover of an earlier try
 // is replaced; the caller knows that it holds no data.
-func makeSegment(on disk.FS, dir string, number uint64, size int64) (disk.File, error) {
+func makeSegment(on disk.FS, dir string, number uint64, size int64) (segmentFile, error) {
 	name := segmentName(dir, number)
 	if err := on.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("prepare segment %d: %w", number, err)
+		return segmentFile{}, fmt.Errorf("prepare segment %d: %w", number, err)
 	}
 	f, err := on.Open(name, os.O_RDWR|os.O_CREATE|os.O_EXCL)
 	if err != nil {
-		return nil, fmt.Errorf("prepare segment %d: %w", number, err)
+		return segmentFile{}, fmt.Errorf("prepare segment %d: %w", number, err)
 	}
-	err = allocate(f, size)
+	filled, err := allocate(f, size)
 	if err == nil {
 		err = f.Sync()
 	}
@@ -141,20 +141,20 @@ func makeSegment(on disk.FS, dir string, number uint64, size int64) (disk.File, 
 	}
 	if err != nil {
 		// What is half made must not stay: it would take the room that is missing.
-		return nil, fmt.Errorf("prepare segment %d: %w", number, errors.Join(err, f.Close(), on.Remove(name)))
+		return segmentFile{}, fmt.Errorf("prepare segment %d: %w", number, errors.Join(err, f.Close(), on.Remove(name)))
 	}
-	return f, nil
+	return segmentFile{f, filled}, nil
 }
 
-// allocate gives the file its size in zeros: by fallocate where the disk knows it, which writes nothing.
-func allocate(f disk.File, size int64) error {
+// allocate gives the file its size in zeros: by fallocate where the disk knows it, which writes nothing, or else filled.
+func allocate(f disk.File, size int64) (filled bool, err error) {
 	if a, ok := f.(interface{ Allocate(size int64) error }); ok {
 		// A full disk is not filled to the brim to learn the same.
 		if err := a.Allocate(size); err == nil || errors.Is(err, syscall.ENOSPC) {
-			return err
+			return false, err
 		}
 	}
-	return fillZero(f, 0, size)
+	return true, fillZero(f, 0, size)
 }
 
 func fillZero(f disk.File, from, to int64) error {

@@ -31,16 +31,25 @@ const freeSuffix = ".free"
 type spare struct {
 	fs    disk.FS
 	wake  chan struct{}
-	mu    sync.Mutex  // guards all below
-	cond  sync.Cond   // something below changed
-	next  uint64      // number of the segment that is taken next
-	files []disk.File // it and those behind it, as far as they are made
-	freed []string    // files to be used again
+	mu    sync.Mutex    // guards all below
+	cond  sync.Cond     // something below changed
+	next  uint64        // number of the segment that is taken next
+	files []segmentFile // it and those behind it, as far as they are made
+	freed []string      // files to be used again
 	// dropped is the number of the first segment that was not given up since the start.
-	dropped uint64
-	err     error     // why the one behind the made ones could not be made
-	key     *chainKey // to be stored
-	ended   bool
+	dropped  uint64
+	err      error     // why the one behind the made ones could not be made
+	key      *chainKey // to be stored
+	unfilled bool      // the next is in need of filling
+	filling  bool      // the next is being filled, and cannot be taken
+	waits    int       // for segments
+	ended    bool
+}
+
+// segmentFile is a segment that is made and empty.
+type segmentFile struct {
+	disk.File
+	filled bool // zeros were written over all of it, and not only space reserved
 }
 
 func newSpare(on disk.FS, next uint64) *spare {
@@ -61,9 +70,11 @@ func (s *spare) rotated(k chainKey) {
 func (s *spare) ready(n int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.waits++
 	for len(s.files) < n && s.err == nil && !s.ended {
 		s.cond.Wait()
 	}
+	s.waits--
 	switch {
 	case len(s.files) >= n:
 		return nil
@@ -78,7 +89,13 @@ func (s *spare) ready(n int) error {
 func (s *spare) take() disk.File {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f := s.files[0]
+	s.waits++
+	for s.filling {
+		s.cond.Wait()
+	}
+	s.waits--
+	s.unfilled = false
+	f := s.files[0].File
 	s.files = append(s.files[:0], s.files[1:]...)
 	s.next++
 	return f
@@ -121,6 +138,7 @@ func (l *Log) runSpare() {
 		for l.makeSpare() {
 			l.storeEpoch()
 		}
+		l.fillNext()
 	}
 }
 
@@ -134,7 +152,7 @@ func (l *Log) makeSpare() bool {
 		return false
 	}
 	f, err := l.reuse(number)
-	if f == nil && err == nil {
+	if f.File == nil && err == nil {
 		f, err = makeSegment(l.opt.FS, l.opt.Dir, number, l.opt.SegmentBytes)
 	}
 	if err != nil {
@@ -149,6 +167,65 @@ func (l *Log) makeSpare() bool {
 	return err == nil && len(s.files) < segmentAhead
 }
 
+// fillBytes is how much is filled between two looks at whether the segment is waited for.
+const fillBytes = 1 << 20
+
+// fillSoon asks for the next segment to be filled before it is needed.
+func (s *spare) fillSoon() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unfilled = true
+	kick(s.wake)
+}
+
+// fillNext fills the segment that is taken next, if that was asked for.
+func (l *Log) fillNext() {
+	s := l.spare
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.unfilled || len(s.files) == 0 || s.files[0].filled || s.waits > 0 {
+		return
+	}
+	s.unfilled, s.filling = false, true
+	f := s.files[0].File
+	s.mu.Unlock()
+	l.fill(f)
+	s.mu.Lock()
+	s.filling = false
+	s.cond.Broadcast()
+}
+
+// fill writes zeros over a segment, in pieces and with a pause as long as each, so that no commit waits long behind one.
+// Space that is reserved and was never written costs each sync a commit of the file system's journal as well, which
+// doubles it. A segment that is waited for, or is not used any more, is left as it is, and so is one where a write fails:
+// it reads the same, and a commit meets what is wrong with the disk itself.
+func (l *Log) fill(f disk.File) {
+	size := l.opt.SegmentBytes
+	piece := make([]byte, min(fillBytes, size))
+	var at disk.Appender
+	err := at.Begin(f, 0, size, true)
+	for off := int64(0); off < size && err == nil && !l.hurried(); off += fillBytes {
+		began := time.Now()
+		if err = at.Append(piece[:min(fillBytes, size-off)]); err == nil {
+			err = f.Sync()
+		}
+		time.Sleep(time.Since(began))
+	}
+}
+
+// hurried tells whether somebody waits for a segment, or the log is closed.
+func (l *Log) hurried() bool {
+	select {
+	case <-l.stop:
+		return true
+	default:
+	}
+	s := l.spare
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.waits > 0
+}
+
 // full says what an operator needs to know about a segment that could not be made.
 func (l *Log) full(cause error) error {
 	free := ""
@@ -158,24 +235,24 @@ func (l *Log) full(cause error) error {
 	return fmt.Errorf("%w: a segment takes %d bytes in %s%s: %w", ErrFull, l.opt.SegmentBytes, l.opt.Dir, free, cause)
 }
 
-// reuse makes a segment of one that pruning gave up: zeroed, durably, before it gets its name. It returns nil when there
-// is none. One that is of no use is removed.
-func (l *Log) reuse(number uint64) (disk.File, error) {
+// reuse makes a segment of one that pruning gave up: zeroed, durably, before it gets its name. It returns none when
+// there is none. One that is of no use is removed.
+func (l *Log) reuse(number uint64) (segmentFile, error) {
 	for {
 		name := l.spare.nextFreed()
 		if name == "" {
-			return nil, nil //nolint:nilnil // nothing to use again is no error
+			return segmentFile{}, nil
 		}
 		f, err := l.opt.FS.Open(name, os.O_RDWR)
 		if err != nil {
 			continue // it is gone
 		}
 		if n, err := f.Size(); err == nil && n == l.opt.SegmentBytes && l.wipe(f, name, number) == nil {
-			return f, nil
+			return segmentFile{f, true}, nil
 		}
 		_ = f.Close() // nothing of it is used
 		if err := l.opt.FS.Remove(name); err != nil {
-			return nil, err
+			return segmentFile{}, err
 		}
 	}
 }
@@ -245,7 +322,7 @@ func (l *Log) adoptSpares(newest uint64) error {
 			_ = f.Close() // nothing was written to it
 			break
 		}
-		s.files = append(s.files, f)
+		s.files = append(s.files, segmentFile{File: f})
 	}
 	names, err := o.FS.List(filepath.Join(o.Dir, walDir))
 	if err != nil {

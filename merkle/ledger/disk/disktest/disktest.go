@@ -2,9 +2,12 @@
 package disktest
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"sync"
+	"unsafe"
 
 	"github.com/gatewright/gatewright/merkle/ledger/disk"
 )
@@ -28,6 +31,9 @@ type FS struct {
 	hits  int
 	seen  map[string]int
 	stall chan struct{} // when set, a sync waits for it
+
+	// Reserves has files reserve their room as the real disk can; else it is written, one more way to fail.
+	Reserves bool
 }
 
 // New returns the operating system's disk without a fault.
@@ -120,11 +126,30 @@ func (f *FS) SyncDir(dir string) error {
 
 type file struct {
 	disk.File
+	blocks
 	fs   *FS
 	name string
 }
 
+func (f *file) ReadAt(b []byte, off int64) (int, error) {
+	if err := f.check(b, off); err != nil {
+		return 0, err
+	}
+	return f.File.ReadAt(b, off)
+}
+
+// Allocate reserves room where the real disk can.
+func (f *file) Allocate(size int64) error {
+	if a, ok := f.File.(interface{ Allocate(size int64) error }); ok && f.fs.Reserves {
+		return a.Allocate(size)
+	}
+	return errors.ErrUnsupported
+}
+
 func (f *file) WriteAt(b []byte, off int64) (int, error) {
+	if err := f.check(b, off); err != nil {
+		return 0, err
+	}
 	x := f.fs.hit("write", f.name)
 	switch {
 	case x == nil:
@@ -135,6 +160,27 @@ func (f *file) WriteAt(b []byte, off int64) (int, error) {
 		_, _ = f.File.WriteAt(b[:len(b)/2], off)
 	}
 	return 0, x.Err
+}
+
+// blocks is a file that wants whole blocks once it is written past the cache, small ones, so that a short test meets many.
+type blocks struct{ direct bool }
+
+const block = 512
+
+// Alignment implements disk.Director.
+func (*blocks) Alignment() int { return block }
+
+// Direct implements disk.Director.
+func (b *blocks) Direct() error {
+	b.direct = true
+	return nil
+}
+
+func (b *blocks) check(p []byte, off int64) error {
+	if b.direct && (off%block != 0 || len(p)%block != 0 || uintptr(unsafe.Pointer(unsafe.SliceData(p)))%block != 0) {
+		return fmt.Errorf("%d bytes at %d are not whole blocks, or not in aligned memory", len(p), off)
+	}
+	return nil
 }
 
 func (f *file) Sync() error {

@@ -120,7 +120,7 @@ func (s *Stopper) Open(name string, flag int) (disk.File, error) {
 		if err := open(); err != nil {
 			return nil, err
 		}
-		return &stopFile{under, s, name, s.node(name)}, nil
+		return &stopFile{File: under, s: s, name: name, node: s.node(name)}, nil
 	}
 	made := func() error { s.cut.made(name); return nil }
 	if err := s.change(act{what: "create " + name, do: open, after: made}); err != nil {
@@ -129,7 +129,7 @@ func (s *Stopper) Open(name string, flag int) (disk.File, error) {
 		}
 		return nil, err
 	}
-	return &stopFile{under, s, name, s.node(name)}, nil
+	return &stopFile{File: under, s: s, name: name, node: s.node(name)}, nil
 }
 
 func (s *Stopper) node(name string) *node {
@@ -164,6 +164,7 @@ func (s *Stopper) SyncDir(dir string) error {
 
 type stopFile struct {
 	disk.File
+	blocks
 	s    *Stopper
 	name string
 	node *node
@@ -173,10 +174,16 @@ func (f *stopFile) ReadAt(b []byte, off int64) (int, error) {
 	if f.s.stopped() {
 		return 0, ErrStopped
 	}
+	if err := f.check(b, off); err != nil {
+		return 0, err
+	}
 	return f.File.ReadAt(b, off)
 }
 
 func (f *stopFile) WriteAt(b []byte, off int64) (n int, err error) {
+	if err := f.check(b, off); err != nil {
+		return 0, err
+	}
 	err = f.s.change(act{
 		what: "write to " + f.name,
 		do: func() (err error) {

@@ -3,6 +3,7 @@ package disk
 import (
 	"errors"
 	"fmt"
+	"syscall"
 	"unsafe"
 )
 
@@ -15,8 +16,9 @@ type Director interface {
 	// Alignment is what the offset, the length and the memory of each read and write must be a multiple of after Direct, in
 	// bytes, at most 4096; 0 when the file cannot be written so.
 	Alignment() int
-	// Direct has reads and writes go past the cache from now on. After errors.ErrUnsupported nothing has changed.
-	Direct() error
+	// Direct has reads and writes go past the cache from now on, or through it again. After errors.ErrUnsupported nothing
+	// has changed.
+	Direct(on bool) error
 }
 
 // Appender writes on from one place of a file that has its size already, in whole blocks past the cache where the file
@@ -42,20 +44,20 @@ func (a *Appender) Begin(f File, off, size int64, direct bool) error {
 	if block == 0 || size%int64(block) != 0 {
 		return nil
 	}
-	switch err := d.Direct(); {
+	switch err := d.Direct(true); {
 	case errors.Is(err, errors.ErrUnsupported):
 		return nil
 	case err != nil:
 		return err
 	}
-	if a.block = block; off%int64(block) == 0 {
-		return nil
-	}
 	page := a.pages(block)
-	if _, err := f.ReadAt(page, off-off%int64(block)); err != nil {
+	switch _, err := f.ReadAt(page, min(off, size-1)/int64(block)*int64(block)); {
+	case errors.Is(err, syscall.EINVAL): // it cannot be done after all
+		return d.Direct(false)
+	case err != nil:
 		return fmt.Errorf("read the last block: %w", err)
 	}
-	a.tail = append(a.tail, page[:off%int64(block)]...)
+	a.block, a.tail = block, append(a.tail, page[:off%int64(block)]...)
 	return nil
 }
 

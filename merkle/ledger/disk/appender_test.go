@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/gatewright/gatewright/merkle/ledger/disk"
@@ -91,6 +92,51 @@ func TestAFileIsNotMadeLarger(t *testing.T) {
 	}
 	if n, err := f.Size(); err != nil || n != 1000 {
 		t.Error(n, err)
+	}
+}
+
+// promising is a file that says it can be written past the cache, and cannot.
+type promising struct {
+	disk.File
+	direct bool
+}
+
+func (*promising) Alignment() int { return 512 }
+
+func (p *promising) Direct(on bool) error {
+	p.direct = on
+	return nil
+}
+
+func (p *promising) ReadAt(b []byte, off int64) (int, error) {
+	if p.direct {
+		return 0, syscall.EINVAL
+	}
+	return p.File.ReadAt(b, off)
+}
+
+func (p *promising) WriteAt(b []byte, off int64) (int, error) {
+	if p.direct {
+		return 0, syscall.EINVAL
+	}
+	return p.File.WriteAt(b, off)
+}
+
+func TestAFileThatPromisesTooMuchIsWrittenThroughTheCache(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	f, err := disk.OS{}.Open(path, os.O_RDWR|os.O_CREATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt(make([]byte, 4096), 0); err != nil {
+		t.Fatal(err)
+	}
+	var a disk.Appender
+	if err := errors.Join(a.Begin(&promising{File: f}, 700, 4096, true), a.Append([]byte("it stands")), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got[700:709]) != "it stands" || len(got) != 4096 {
+		t.Fatal(err, got)
 	}
 }
 

@@ -18,11 +18,14 @@ func (f osFile) Alignment() int {
 }
 
 // Direct implements Director.
-func (f osFile) Direct() error {
+func (f osFile) Direct(on bool) error {
 	fd := f.Fd()
 	flags, err := unix.FcntlInt(fd, unix.F_GETFL, 0)
+	if flags |= unix.O_DIRECT; !on {
+		flags &^= unix.O_DIRECT
+	}
 	if err == nil {
-		_, err = unix.FcntlInt(fd, unix.F_SETFL, flags|unix.O_DIRECT)
+		_, err = unix.FcntlInt(fd, unix.F_SETFL, flags)
 	}
 	if errors.Is(err, unix.EINVAL) {
 		return errors.ErrUnsupported

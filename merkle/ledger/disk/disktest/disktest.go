@@ -171,8 +171,8 @@ const block = 512
 func (*blocks) Alignment() int { return block }
 
 // Direct implements disk.Director.
-func (b *blocks) Direct() error {
-	b.direct = true
+func (b *blocks) Direct(on bool) error {
+	b.direct = on
 	return nil
 }
 

@@ -11,6 +11,7 @@ package merkle
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -59,6 +60,24 @@ func (h *Hash) UnmarshalText(text []byte) error {
 	}
 	*h = out
 	return nil
+}
+
+// IsHashText reports whether UnmarshalText would read a text, for those who do not need the hash.
+func IsHashText(text []byte) bool {
+	if len(text) != 2*HashSize {
+		return false
+	}
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	seen, good := uint64(0), uint64(highs)
+	for ; len(text) > 0; text = text[8:] {
+		x := binary.LittleEndian.Uint64(text)
+		seen |= x
+		// Below 0x80 no sum carries into the next byte, and a byte's high bit says that it is not below a bound.
+		digit := (x + (0x80-'0')*ones) &^ (x + (0x80-'9'-1)*ones)
+		letter := (x + (0x80-'a')*ones) &^ (x + (0x80-'f'-1)*ones)
+		good &= digit | letter
+	}
+	return seen&highs == 0 && good == highs
 }
 
 // ParseHash reads a hash from its 64 lower-case hexadecimal digits.

@@ -36,13 +36,23 @@ func NewID(now time.Time, rand io.Reader) (string, error) {
 	return string(text[:]), nil
 }
 
+// inID tells which bytes the alphabet has.
+var inID = func() (out [256]bool) {
+	for _, c := range []byte(idAlphabet) {
+		out[c] = true
+	}
+	return out
+}()
+
 // ValidID reports whether s has the form of a record id.
-func ValidID(s string) bool {
-	if len(s) != idLength || s[:len(idPrefix)] != idPrefix {
+func ValidID(s string) bool { return isID(s) }
+
+func isID[T string | []byte](s T) bool {
+	if len(s) != idLength || string(s[:len(idPrefix)]) != idPrefix {
 		return false
 	}
-	for i := len(idPrefix); i < len(s); i++ {
-		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'z') || c == 'i' || c == 'l' || c == 'o' || c == 'u' {
+	for i := len(idPrefix); i < idLength; i++ {
+		if !inID[s[i]] {
 			return false
 		}
 	}

@@ -2,45 +2,47 @@ package ledger
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/canon"
 )
 
 // Skimmer reads leaves for those who read many and need little of each: it refuses exactly what ParseRecord refuses, and
-// keeps of a record its ID, Time, Tenant, Instance, Boot, Kind, KindName, Plan, Step, PlanExpires, Of, Outcome and Code, and
-// Body for a recovery. It is not safe for concurrent use.
+// keeps of a record its ID, Time, Tenant, Instance, Boot, Kind, KindName, Plan, Step, Uses, PlanExpires, Of, Outcome, Code,
+// Status and Micros, and Body for a recovery. It is not safe for concurrent use and must not be copied once used.
 type Skimmer struct {
 	// Words has it keep Agent, User, Op, Server, Tool and Verdict too.
 	Words bool
 
 	r      Record
-	recent [64]string // words met before, so that they need not be made again
+	recent [64]string      // words met before, so that they need not be made again
+	last   [members]string // of them, the one that each member had last
+	kind   Kind            // of the name in last
+	named  string          // that kind's name
+	tenant string          // a valid one
+	ids    strings.Builder // ids of some records, one behind the other
 }
 
 // Record reads a leaf. What it returns is valid until the next call, and its Body as long as the leaf; its strings stay.
 func (s *Skimmer) Record(leaf []byte) (*Record, error) {
-	lim := canon.DefaultLimits()
-	lim.Bytes = MaxLeaf
-	if err := canon.Check(leaf, lim); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrRecord, err)
-	}
-	if canon.KindOf(leaf) != '{' {
-		return nil, fmt.Errorf("%w: not an object", ErrRecord)
-	}
-	s.r = Record{Step: -1}
-	err := canon.Each(leaf, func(key, value []byte) error {
-		if err := s.member(key, value); err != nil {
-			return fmt.Errorf("%w: member %q: %w", ErrRecord, clip(string(key)), err)
-		}
-		return nil
-	})
-	if err != nil {
+	if err := s.Read(&s.r, leaf); err != nil {
 		return nil, err
 	}
-	r := &s.r
-	if !ValidID(r.ID) || !ValidTenant(r.Tenant) || r.KindName == "" {
-		return nil, fmt.Errorf("%w: id, tenant or kind is missing", ErrRecord)
+	return &s.r, nil
+}
+
+// Read is Record for those who keep the record. On error r has nothing of use.
+func (s *Skimmer) Read(r *Record, leaf []byte) error {
+	*r = Record{Step: -1}
+	if !s.straight(r, leaf) {
+		*r = Record{Step: -1}
+		if err := s.read(r, leaf); err != nil {
+			return err
+		}
+	}
+	if !ValidID(r.ID) || !s.validTenant(r.Tenant) || r.KindName == "" {
+		return fmt.Errorf("%w: id, tenant or kind is missing", ErrRecord)
 	}
 	if r.Kind != Recovery {
 		r.Body = nil
@@ -48,11 +50,61 @@ func (s *Skimmer) Record(leaf []byte) (*Record, error) {
 	if r.Kind != Unknown {
 		r.KindName = ""
 	}
-	return r, nil
+	return nil
 }
 
-func (s *Skimmer) member(key, value []byte) (err error) {
-	r := &s.r
+// read reads any leaf that is one.
+func (s *Skimmer) read(r *Record, leaf []byte) error {
+	lim := canon.DefaultLimits()
+	lim.Bytes = MaxLeaf
+	if err := canon.Check(leaf, lim); err != nil {
+		return fmt.Errorf("%w: %w", ErrRecord, err)
+	}
+	if canon.KindOf(leaf) != '{' {
+		return fmt.Errorf("%w: not an object", ErrRecord)
+	}
+	return canon.Each(leaf, func(key, value []byte) error {
+		if err := s.member(r, key, value); err != nil {
+			return fmt.Errorf("%w: member %q: %w", ErrRecord, clip(string(key)), err)
+		}
+		return nil
+	})
+}
+
+// validTenant is ValidTenant with a memory.
+func (s *Skimmer) validTenant(name string) bool {
+	if name != s.tenant {
+		if !ValidTenant(name) {
+			return false
+		}
+		s.tenant = name
+	}
+	return name != ""
+}
+
+// kindOf is ParseKind with a memory.
+func (s *Skimmer) kindOf(name string) Kind {
+	if name != s.named {
+		s.named, s.kind = name, ParseKind(name)
+	}
+	return s.kind
+}
+
+// idsKept is how many ids share memory: one that stays keeps the others.
+const idsKept = 32
+
+// id makes a string of an id.
+func (s *Skimmer) id(b []byte) string {
+	if s.ids.Cap()-s.ids.Len() < len(b) {
+		s.ids.Reset()
+		s.ids.Grow(idsKept * idLength)
+	}
+	from := s.ids.Len()
+	s.ids.Write(b)
+	return s.ids.String()[from:]
+}
+
+func (s *Skimmer) member(r *Record, key, value []byte) (err error) {
 	switch string(key) {
 	case "id":
 		r.ID, err = text(value)
@@ -71,7 +123,7 @@ func (s *Skimmer) member(key, value []byte) (err error) {
 		r.Kind = ParseKind(r.KindName)
 	case "agent", "user", "op", "server", "tool", "verdict":
 		if err = isText(value); err == nil && s.Words {
-			err = s.keep(string(key), value)
+			err = s.keep(r, string(key), value)
 		}
 	case "key", "addr", "route", "plan_id", "token", "detail":
 		err = isText(value)
@@ -114,21 +166,21 @@ func (s *Skimmer) word(value []byte) (string, error) {
 	return w, err
 }
 
-func (s *Skimmer) keep(key string, value []byte) error {
+func (s *Skimmer) keep(r *Record, key string, value []byte) error {
 	w, err := s.word(value)
 	switch key {
 	case "agent":
-		s.r.Agent = w
+		r.Agent = w
 	case "user":
-		s.r.User = w
+		r.User = w
 	case "op":
-		s.r.Op = w
+		r.Op = w
 	case "server":
-		s.r.Server = w
+		r.Server = w
 	case "tool":
-		s.r.Tool = w
+		r.Tool = w
 	default:
-		s.r.Verdict = w
+		r.Verdict = w
 	}
 	return err
 }

@@ -130,11 +130,10 @@ func (j *job) prepare(s *ledger.Skimmer, seed uint32) {
 		if p.f, err = parseFrame(p.raw, seed); err != nil {
 			return
 		}
-		rec, err := s.Record(p.f.leaf)
-		if err != nil {
+		if err = s.Read(&p.rec, p.f.leaf); err != nil {
 			return
 		}
-		p.rec, p.leaf = *rec, merkle.LeafHash(p.f.leaf)
+		p.leaf = merkle.LeafHash(p.f.leaf)
 		j.good = i + 1
 	}
 }

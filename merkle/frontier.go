@@ -19,15 +19,23 @@ type Frontier struct {
 }
 
 // Append adds a leaf. It hashes one node on average, and at most 64.
-func (f *Frontier) Append(leaf Hash) {
+func (f *Frontier) Append(leaf Hash) { f.AppendUnder(leaf, len(f.nodes)+1) }
+
+// AppendUnder is Append for those who need nodes of one level, at least 1, too: it returns the root of the complete subtree
+// of 2^level leaves that this leaf closes, and whether it closes one.
+func (f *Frontier) AppendUnder(leaf Hash, level int) (node Hash, closes bool) {
 	h := leaf
 	for rest := f.size; rest&1 == 1; rest >>= 1 {
 		last := len(f.nodes) - 1
 		h = NodeHash(f.nodes[last], h)
 		f.nodes = f.nodes[:last]
+		if level--; level == 0 {
+			node, closes = h, true
+		}
 	}
 	f.nodes = append(f.nodes, h)
 	f.size++
+	return node, closes
 }
 
 // Size returns the number of leaves.

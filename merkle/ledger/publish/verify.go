@@ -64,11 +64,10 @@ type audited struct {
 	name   string
 	note   *note               // nil: none was published
 	said   []ledger.Checkpoint // in the log of checkpoints, as they stand there
-	front  merkle.Frontier     // of the records so far, when they were seen from the first on
-	whole  bool
-	tree   *tile.Tree    // nil: no tiles
-	tiles  *tile.Checker // of the tree
-	looked bool          // for tiles
+	whole  bool                // its records are seen from the first on
+	tree   *tile.Tree          // nil: no tiles
+	tiles  *tile.Checker       // of the tree
+	looked bool                // for tiles
 }
 
 func (v *verifier) tenant(name string) *audited {
@@ -171,37 +170,40 @@ func (v *verifier) signed() map[string]ledger.Checkpoint {
 }
 
 // record takes a record of the log.
-func (v *verifier) record(tenant string, index uint64, leaf []byte, hash merkle.Hash) error {
-	a := v.tenant(tenant)
+func (v *verifier) record(r *wal.Seen) error {
+	a := v.tenant(r.Tenant)
 	if !a.looked {
-		a.looked, a.whole = true, index == 0
-		if err := v.openTiles(a, index); err != nil {
+		a.looked, a.whole = true, r.Index == 0
+		if err := v.openTiles(a, r.Index); err != nil {
 			return err
 		}
 	}
 	if a.whole {
-		a.front.Append(hash)
-		if err := a.compare(); err != nil {
+		if err := a.compare(r.Tree); err != nil {
 			return err
 		}
 	}
-	if a.tiles == nil || index < a.tiles.Next() {
+	if a.tiles == nil || r.Index < a.tiles.Next() {
 		return nil
 	}
-	if err := a.tiles.Add(leaf, hash); err != nil {
-		return fmt.Errorf("%w: tiles of %s: %w", wal.ErrCorrupt, tenant, err)
+	tile := r.Tile
+	if !a.whole {
+		tile = nil // it hangs on the base of a pruned log; the checker hashes what it was given
+	}
+	if err := a.tiles.Add(r.Leaf, r.Hash, tile); err != nil {
+		return fmt.Errorf("%w: tiles of %s: %w", wal.ErrCorrupt, r.Tenant, err)
 	}
 	return nil
 }
 
 // compare holds the tree against what the log of checkpoints says of this size.
-func (a *audited) compare() error {
-	for len(a.said) > 0 && a.said[0].Size <= a.front.Size() {
-		if a.said[0].Size != a.front.Size() || a.said[0].Root != a.front.Root() {
+func (a *audited) compare(tree *merkle.Frontier) error {
+	for len(a.said) > 0 && a.said[0].Size <= tree.Size() {
+		if a.said[0].Size != tree.Size() || a.said[0].Root != tree.Root() {
 			return fmt.Errorf("%w: the log of checkpoints has another root of %s at size %d", wal.ErrCorrupt, a.name, a.said[0].Size)
 		}
 		a.said = a.said[1:]
-		for len(a.said) > 0 && a.said[0] == (ledger.Checkpoint{Origin: a.said[0].Origin, Size: a.front.Size(), Root: a.front.Root()}) {
+		for len(a.said) > 0 && a.said[0] == (ledger.Checkpoint{Origin: a.said[0].Origin, Size: tree.Size(), Root: tree.Root()}) {
 			a.said = a.said[1:] // said twice: its first tick did not end
 		}
 	}
@@ -247,7 +249,7 @@ func (a *audited) lead(index uint64) error {
 			return err
 		}
 		for _, e := range entries {
-			if err := a.tiles.Add(e, merkle.LeafHash(e)); err != nil {
+			if err := a.tiles.Add(e, merkle.LeafHash(e), nil); err != nil {
 				return err
 			}
 		}

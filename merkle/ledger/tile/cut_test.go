@@ -91,7 +91,7 @@ func TestAPartialFileIsReadOutOfAWiderOne(t *testing.T) {
 		must(t, grows.Append(entries(c.was, c.now)))
 		must(t, grows.Trim(c.now))
 		for i := range c.was {
-			if err := checker.Add(entry(i), merkle.LeafHash(entry(i))); err != nil {
+			if err := checker.Add(entry(i), merkle.LeafHash(entry(i)), nil); err != nil {
 				t.Fatalf("%+v: %v", c, err)
 			}
 		}

@@ -63,8 +63,9 @@ func (t *Tree) Begin(least uint64) uint64 {
 // Next is the index of the entry that is expected.
 func (c *Checker) Next() uint64 { return c.next }
 
-// Add takes the next entry and its leaf hash. Entries behind the end of the tree are passed over.
-func (c *Checker) Add(entry []byte, leaf merkle.Hash) error {
+// Add takes the next entry and its leaf hash, and, from who has it, what the leaf hashes of the tile that it fills come to;
+// nil has the checker compute that. Entries behind the end of the tree are passed over.
+func (c *Checker) Add(entry []byte, leaf merkle.Hash, tile *merkle.Hash) error {
 	if c.next >= c.e.size {
 		return nil
 	}
@@ -74,7 +75,7 @@ func (c *Checker) Add(entry []byte, leaf merkle.Hash) error {
 	c.levels[0] = append(c.levels[0], leaf)
 	c.next++
 	if len(c.levels[0]) == Width {
-		if err := c.full(); err != nil {
+		if err := c.full(tile); err != nil {
 			return fmt.Errorf("check tiles: %w", err)
 		}
 	}
@@ -82,7 +83,7 @@ func (c *Checker) Add(entry []byte, leaf merkle.Hash) error {
 }
 
 // full compares a bundle and the tiles that became full with it.
-func (c *Checker) full() error {
+func (c *Checker) full(tile *merkle.Hash) error {
 	index := c.next>>height - 1
 	if err := c.compareBundle(Name{Entries, index, Width}); err != nil {
 		return err
@@ -92,7 +93,12 @@ func (c *Checker) full() error {
 		if err := c.compare(Name{j, index, Width}, c.levels[j]); err != nil {
 			return err
 		}
-		c.levels[j+1] = append(c.levels[j+1], fold(c.levels[j]))
+		if tile == nil {
+			h := fold(c.levels[j])
+			tile = &h
+		}
+		c.levels[j+1] = append(c.levels[j+1], *tile)
+		tile = nil
 		c.levels[j] = c.levels[j][:0]
 		index >>= height
 	}
@@ -209,7 +215,7 @@ func (t *Tree) verifyBundle(c *Checker) error {
 		return fmt.Errorf("check tiles: %s: %w", n.Path(), err)
 	}
 	for _, entry := range entries {
-		if err := c.Add(entry, merkle.LeafHash(entry)); err != nil {
+		if err := c.Add(entry, merkle.LeafHash(entry), nil); err != nil {
 			return err
 		}
 	}

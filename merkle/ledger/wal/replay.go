@@ -68,15 +68,17 @@ type replay struct {
 	below      map[string]ledger.Checkpoint // pins at sizes before the walk's start: not checked by it
 	chains     []*chain
 	byName     map[string]*chain
-	passing    uint64                                                                 // pass is called before this segment is read
-	differs    func(c *chain)                                                         // hears of a tree that is not as it was signed; nil: that is an error
-	pass       func()                                                                 // may be nil
-	uses       counter                                                                // may be nil
-	cutLast    bool                                                                   // damage that only the last batch shows is taken as an interrupted write
-	record     func(f *frame, r *ledger.Record, at place) error                       // may be nil
-	each       func(tenant string, index uint64, leaf []byte, hash merkle.Hash) error // in place of record, for who needs no record
-	workers    int                                                                    // that read ahead; 0: none
-	rows       *matching                                                              // may be nil
+	passing    uint64                                           // pass is called before this segment is read
+	differs    func(c *chain)                                   // hears of a tree that is not as it was signed; nil: that is an error
+	pass       func()                                           // may be nil
+	uses       counter                                          // may be nil
+	cutLast    bool                                             // damage that only the last batch shows is taken as an interrupted write
+	record     func(f *frame, r *ledger.Record, at place) error // may be nil
+	each       func(*Seen) error                                // in place of record, for who needs no record
+	seen       Seen
+	tile       merkle.Hash // that seen points to
+	workers    int         // that read ahead; 0: none
+	rows       *matching   // may be nil
 	skim       ledger.Skimmer
 	progress   func(bytes int64)                         // may be nil
 	pace       func(ctx context.Context, records uint64) // may be nil; called every few records
@@ -417,7 +419,8 @@ func (r *replay) link(f *frame, rec *ledger.Record, leaf merkle.Hash, at place, 
 		r.unchecked++
 		copy(c.mac[:], f.mac)
 	}
-	c.front.Append(leaf)
+	var fills bool
+	r.tile, fills = c.front.AppendUnder(leaf, tileHeight)
 	if p := c.pinned; p != nil && p.Size == c.front.Size() {
 		switch {
 		case p.Root == c.front.Root():
@@ -437,7 +440,11 @@ func (r *replay) link(f *frame, rec *ledger.Record, leaf merkle.Hash, at place, 
 	case r.record != nil:
 		return r.record(f, rec, at)
 	case r.each != nil:
-		return r.each(c.name, f.seq, f.leaf, leaf)
+		r.seen = Seen{Tenant: c.name, Index: f.seq, Leaf: f.leaf, Hash: leaf, Tree: &c.front}
+		if fills {
+			r.seen.Tile = &r.tile
+		}
+		return r.each(&r.seen)
 	}
 	return nil
 }

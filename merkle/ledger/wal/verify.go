@@ -27,10 +27,22 @@ type VerifyOptions struct {
 	// Keys are the pinned public keys: one of them must have signed the states that the log stored. Without them nobody
 	// vouches for the base of a pruned log, and a note says so.
 	Keys ledger.VerifierKeys
-	// Each, when set, is told every record as it is read: its place in its tenant's tree, its leaf's bytes, valid during the
-	// call only, and their hash. Its error ends the verification.
-	Each func(tenant string, index uint64, leaf []byte, hash merkle.Hash) error
+	// Each, when set, is told every record as it is read. Its error ends the verification.
+	Each func(*Seen) error
 }
+
+// Seen is a record of a log that is verified, and what it comes to. It is valid during the call only.
+type Seen struct {
+	Tenant string
+	Index  uint64 // in its tenant's tree
+	Leaf   []byte
+	Hash   merkle.Hash      // of the leaf
+	Tree   *merkle.Frontier // of the tenant's records so far; must not be changed
+	Tile   *merkle.Hash     // what the last 256 leaves hash to, when this one fills a tile; else nil
+}
+
+// tileHeight is the level of Seen.Tile.
+const tileHeight = 8
 
 // openCalls are the ids of admitted records without a settled one, and their tenants.
 type openCalls map[[26]byte]uint32

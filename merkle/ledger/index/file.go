@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 
 	"github.com/gatewright/gatewright/merkle/ledger"
 )
@@ -75,9 +76,28 @@ type Head struct {
 
 // File is the table's file.
 func (t *Table) File(id Identity, key *Key) []byte {
-	body := t.appendBody(nil)
-	dir := t.appendDirectory(nil)
-	b := make([]byte, headBytes, headBytes+len(dir)+macBytes+len(body))
+	words, dir := t.appendWords(nil), t.appendDirectory(nil)
+	b := make([]byte, headBytes, t.fileBytes(len(dir), len(words)))
+	t.putHead(b, id, len(dir), len(words))
+	b = append(append(b, dir...), make([]byte, macBytes)...)
+	body := len(b)
+	b = append(b, words...)
+	for part := range t.parts() {
+		b = append(b, part...)
+	}
+	sum := sha256.Sum256(b[body:])
+	copy(b[bodyAt:], sum[:])
+	copy(b[body-macBytes:], key.mac(b[:body-macBytes]))
+	return b
+}
+
+// fileBytes is the length of the file.
+func (t *Table) fileBytes(dir, words int) int {
+	return headBytes + dir + macBytes + words + 4*int(t.rows) + len(t.blocks)*blockBytes
+}
+
+// putHead writes the fixed part but for the digest of the body.
+func (t *Table) putHead(b []byte, id Identity, dir, words int) {
 	copy(b, fileMagic)
 	le.PutUint16(b[8:], fileVersion)
 	le.PutUint16(b[10:], blockRows)
@@ -88,22 +108,33 @@ func (t *Table) File(id Identity, key *Key) []byte {
 	le.PutUint32(b[64:], t.rows)
 	le.PutUint32(b[68:], t.last)
 	le.PutUint32(b[72:], uint32(len(t.order)))
-	le.PutUint32(b[76:], uint32(len(dir)))
-	le.PutUint64(b[80:], uint64(len(body)-4*int(t.rows)-len(t.blocks)*blockBytes))
-	le.PutUint64(b[88:], uint64(cap(b)))
-	sum := sha256.Sum256(body)
-	copy(b[bodyAt:], sum[:])
-	b = append(b, dir...)
-	b = append(b, key.mac(b)...)
-	return append(b, body...)
+	le.PutUint32(b[76:], uint32(dir))
+	le.PutUint64(b[80:], uint64(words))
+	le.PutUint64(b[88:], uint64(t.fileBytes(dir, words)))
 }
 
 // Same reports whether a file says what the table's says. Whose key it was made with is not looked at: it is for those
-// who have the records, and no key.
+// who have the records, and no key. It compares the file piece by piece and does not make the other one.
 func (t *Table) Same(file []byte, id Identity) bool {
-	want := t.File(id, new(Key))
-	mac := headBytes + int(le.Uint32(want[76:]))
-	return len(file) == len(want) && bytes.Equal(file[:mac], want[:mac]) && bytes.Equal(file[mac+macBytes:], want[mac+macBytes:])
+	words, dir := t.appendWords(nil), t.appendDirectory(nil)
+	mac := headBytes + len(dir)
+	if len(file) != t.fileBytes(len(dir), len(words)) {
+		return false
+	}
+	rest, same := bytes.CutPrefix(file[mac+macBytes:], words)
+	for part := range t.parts() {
+		if same {
+			rest, same = bytes.CutPrefix(rest, part)
+		}
+	}
+	if !same || len(rest) > 0 {
+		return false
+	}
+	head := make([]byte, headBytes, mac)
+	t.putHead(head, id, len(dir), len(words))
+	sum := sha256.Sum256(file[mac+macBytes:]) // the body, as was seen
+	copy(head[bodyAt:], sum[:])
+	return bytes.Equal(file[:mac], append(head, dir...))
 }
 
 // Claims reads what a file says of itself, its segment, end and last record, without believing it: no MAC is checked.
@@ -126,7 +157,8 @@ func (t *Table) appendDirectory(b []byte) []byte {
 	return b
 }
 
-func (t *Table) appendBody(b []byte) []byte {
+// appendWords appends how the body begins.
+func (t *Table) appendWords(b []byte) []byte {
 	for c, words := range t.words {
 		b = append(b, 0)
 		if t.spilled[c] {
@@ -137,13 +169,23 @@ func (t *Table) appendBody(b []byte) []byte {
 			b = append(le.AppendUint16(b, uint16(len(w))), w...)
 		}
 	}
-	for _, h := range t.order {
-		b = append(b, h.list...)
-	}
-	for _, k := range t.blocks {
-		b = append(b, k...)
-	}
 	return b
+}
+
+// parts yields the rest of the body.
+func (t *Table) parts() iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for _, h := range t.order {
+			if !yield(h.list) {
+				return
+			}
+		}
+		for _, k := range t.blocks {
+			if !yield(k) {
+				return
+			}
+		}
+	}
 }
 
 // ReadHead reads the head of an index of that size in bytes. It reports ErrDamaged, also of what was not made with the key,

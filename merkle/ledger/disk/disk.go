@@ -114,15 +114,20 @@ var ErrLarge = errors.New("file is too large")
 
 // ReadSmall reads a whole file of at most limit bytes; a larger one is ErrLarge.
 func ReadSmall(disk FS, name string, limit int64) ([]byte, error) {
+	return ReadSmallTo(nil, disk, name, limit)
+}
+
+// ReadSmallTo is ReadSmall for those who read many: it uses the memory of buf when there is enough of it.
+func ReadSmallTo(buf []byte, disk FS, name string, limit int64) ([]byte, error) {
 	f, err := disk.Open(name, os.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}
-	b, err := readAll(f, name, limit)
+	b, err := readAll(buf, f, name, limit)
 	return b, errors.Join(err, f.Close())
 }
 
-func readAll(f File, name string, limit int64) ([]byte, error) {
+func readAll(buf []byte, f File, name string, limit int64) ([]byte, error) {
 	n, err := f.Size()
 	if err != nil {
 		return nil, err
@@ -130,7 +135,11 @@ func readAll(f File, name string, limit int64) ([]byte, error) {
 	if n > limit {
 		return nil, fmt.Errorf("read %s: %w: %d bytes, at most %d", name, ErrLarge, n, limit)
 	}
-	b := make([]byte, n)
+	b := buf[:0]
+	if int64(cap(b)) < n {
+		b = make([]byte, n)
+	}
+	b = b[:n]
 	if _, err := f.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}

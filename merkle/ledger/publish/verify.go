@@ -32,6 +32,7 @@ func Verify(ctx context.Context, dir string, o VerifyOptions) (wal.Report, error
 		o.FS = disk.OS{}
 	}
 	v := &verifier{on: o.FS, dir: dir, keys: o.Keys, tenants: map[string]*audited{}}
+	defer v.close()
 	if err := v.begin(ctx); err != nil {
 		return wal.Report{}, fmt.Errorf("verify ledger: %w", err)
 	}
@@ -271,6 +272,15 @@ func (a *audited) rooted(log *wal.TenantReport) error {
 		err = fmt.Errorf("%w: another root at size %d", tile.ErrDamaged, a.note.Size)
 	}
 	return err
+}
+
+// close ends what goes on beside the walk; what it would still find matters no more.
+func (v *verifier) close() {
+	for _, a := range v.tenants {
+		if a.tiles != nil {
+			_ = a.tiles.Close()
+		}
+	}
 }
 
 // end checks what can be judged only after the last record.

@@ -150,8 +150,10 @@ func (t *Tree) readHashes(n Name) ([]merkle.Hash, error) {
 }
 
 // read reads a file that must be there.
-func (t *Tree) read(n Name, limit int64) ([]byte, error) {
-	b, err := disk.ReadSmall(t.on, file(t.dir, n), limit)
+func (t *Tree) read(n Name, limit int64) ([]byte, error) { return t.readTo(nil, n, limit) }
+
+func (t *Tree) readTo(buf []byte, n Name, limit int64) ([]byte, error) {
+	b, err := disk.ReadSmallTo(buf, t.on, file(t.dir, n), limit)
 	if errors.Is(err, fs.ErrNotExist) {
 		if n.Level <= 0 && n.end() <= t.min.Load() {
 			return nil, fmt.Errorf("%s: %w", n.Path(), ErrPruned)

@@ -1,30 +1,56 @@
 package tile
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"sync"
 
 	"github.com/gatewright/gatewright/merkle"
 )
 
 // Checker holds a tree's files against the entries as they stand elsewhere, byte for byte. It is fed the entries in
-// order and keeps a few hashes of them: one for each tree that is checked is not too many.
+// order and keeps a few hashes of them: one for each tree that is checked is not too many. It compares full files beside its
+// caller, who must Close it in any case.
 type Checker struct {
-	t      *Tree
-	e      *edge
-	next   uint64
-	sizes  []uint64 // trees whose partial files must be there, besides the whole one
-	levels [levels][]merkle.Hash
-	bundle maphash.Hash // over the bundle so far
+	t     *Tree
+	e     *edge
+	next  uint64
+	sizes []uint64 // trees whose partial files must be there, besides the whole one
+	row   *row     // of the bundle so far
+
+	// What follows is the comparison's while one is under way.
+	busy   chan error            // gets what it finds; nil when none is under way
+	err    error                 // what the last one found
+	levels [levels][]merkle.Hash // above the row
 }
+
+// row is what is kept of the entries of a bundle.
+type row struct {
+	leaves []merkle.Hash
+	sums   []uint64 // of their bytes, under the seed
+}
+
+// workers bounds the comparisons under way, each of which has a file open, whatever the number of trees.
+const workers = 8
+
+// keptBuffer is the largest buffer that is kept, in bytes: room for a bundle of ordinary entries.
+const keptBuffer = 1 << 20
+
+var (
+	working = make(chan struct{}, workers)
+	rows    = sync.Pool{New: func() any { return new(row) }}
+	buffers = sync.Pool{New: func() any { return new([]byte) }}
+)
+
+// seed is one that nobody can foresee: two entries have one sum by chance alone.
+var seed = maphash.MakeSeed()
 
 // Checker begins at an entry: 0, or the first of the tree's bundle that Begin names. Sizes are those of published
 // checkpoints, whose partial files must be there too.
 func (t *Tree) Checker(from uint64, sizes ...uint64) (*Checker, error) {
-	c := &Checker{t: t, e: t.edge.Load(), next: from, sizes: sizes}
+	c := &Checker{t: t, e: t.edge.Load(), next: from, sizes: sizes, row: &row{}}
 	if from&(Width-1) != 0 || from > c.e.size {
 		return nil, fmt.Errorf("check tiles from %d: %w", from, ErrSize)
 	}
@@ -69,38 +95,64 @@ func (c *Checker) Add(entry []byte, leaf merkle.Hash, tile *merkle.Hash) error {
 	if c.next >= c.e.size {
 		return nil
 	}
-	length := [2]byte{byte(len(entry) >> 8), byte(len(entry))}
-	_, _ = c.bundle.Write(length[:])
-	_, _ = c.bundle.Write(entry)
-	c.levels[0] = append(c.levels[0], leaf)
+	c.row.leaves, c.row.sums = append(c.row.leaves, leaf), append(c.row.sums, maphash.Bytes(seed, entry))
 	c.next++
-	if len(c.levels[0]) == Width {
-		if err := c.full(tile); err != nil {
-			return fmt.Errorf("check tiles: %w", err)
+	if len(c.row.leaves) == Width {
+		if err := c.settle(); err != nil {
+			return err
 		}
+		c.full(tile)
 	}
 	return c.partial()
 }
 
-// full compares a bundle and the tiles that became full with it.
-func (c *Checker) full(tile *merkle.Hash) error {
-	index := c.next>>height - 1
-	if err := c.compareBundle(Name{Entries, index, Width}); err != nil {
+// full begins to compare a bundle and the tiles that became full with it.
+func (c *Checker) full(tile *merkle.Hash) {
+	full, index, busy := c.row, c.next>>height-1, make(chan error, 1)
+	c.row, c.busy = rows.Get().(*row), busy
+	root, known := merkle.Hash{}, tile != nil
+	if known {
+		root = *tile
+	}
+	working <- struct{}{}
+	go func() {
+		if !known {
+			root = fold(full.leaves)
+		}
+		busy <- c.compareFull(full, index, root)
+		full.leaves, full.sums = full.leaves[:0], full.sums[:0]
+		rows.Put(full)
+		<-working
+	}()
+}
+
+// settle waits for the comparison under way, and says what the last one found.
+func (c *Checker) settle() error {
+	if c.busy != nil {
+		if err := <-c.busy; err != nil {
+			c.err = fmt.Errorf("check tiles: %w", err)
+		}
+		c.busy = nil
+	}
+	return c.err
+}
+
+// compareFull compares a bundle and its tile, whose root is given, and the tiles above that became full with it.
+func (c *Checker) compareFull(full *row, index uint64, root merkle.Hash) error {
+	if err := c.compareBundle(Name{Entries, index, Width}, full.sums); err != nil {
 		return err
 	}
-	c.bundle.Reset()
-	for j := 0; len(c.levels[j]) == Width; j++ {
+	if err := c.compare(Name{0, index, Width}, full.leaves); err != nil {
+		return err
+	}
+	c.levels[1] = append(c.levels[1], root)
+	for j := 1; len(c.levels[j]) == Width; j++ {
+		index >>= height
 		if err := c.compare(Name{j, index, Width}, c.levels[j]); err != nil {
 			return err
 		}
-		if tile == nil {
-			h := fold(c.levels[j])
-			tile = &h
-		}
-		c.levels[j+1] = append(c.levels[j+1], *tile)
-		tile = nil
+		c.levels[j+1] = append(c.levels[j+1], fold(c.levels[j]))
 		c.levels[j] = c.levels[j][:0]
-		index >>= height
 	}
 	return nil
 }
@@ -114,24 +166,42 @@ func (c *Checker) partial() error {
 	if !ends {
 		return nil
 	}
+	if err := c.settle(); err != nil {
+		return err
+	}
+	if err := c.comparePartial(); err != nil {
+		return fmt.Errorf("check tiles: %w", err)
+	}
+	return nil
+}
+
+func (c *Checker) comparePartial() error {
 	if n := edgeOf(Entries, c.next); n.Wide > 0 {
-		if err := c.compareBundle(n); err != nil {
-			return fmt.Errorf("check tiles: %w", err)
+		if err := c.compareBundle(n, c.row.sums); err != nil {
+			return err
 		}
 	}
 	for j := range levels {
+		hashes := c.levels[j]
+		if j == 0 {
+			hashes = c.row.leaves
+		}
 		if n := edgeOf(j, c.next); n.Wide > 0 {
-			if err := c.compare(n, c.levels[j]); err != nil {
-				return fmt.Errorf("check tiles: %w", err)
+			if err := c.compare(n, hashes); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
 }
 
-// read reads a file. A partial one may have been replaced by a wider one, also since the checker began: then it is in that.
-func (c *Checker) read(n Name, limit int64, cut func(b []byte) ([]byte, error)) ([]byte, error) {
-	b, err := c.t.read(n, limit)
+// read reads a file into a buffer. A partial one may have been replaced by a wider one, also since the checker began: then
+// it is in that.
+func (c *Checker) read(buf *[]byte, n Name, limit int64, cut func(b []byte) ([]byte, error)) ([]byte, error) {
+	b, err := c.t.readTo(*buf, n, limit)
+	if err == nil && len(b) <= keptBuffer {
+		*buf = b
+	}
 	if n.Wide == Width || !errors.Is(err, ErrDamaged) {
 		return b, err
 	}
@@ -150,30 +220,48 @@ func (c *Checker) read(n Name, limit int64, cut func(b []byte) ([]byte, error)) 
 	return cut(wider)
 }
 
-func (c *Checker) compareBundle(n Name) error {
-	b, err := c.read(n, maxBundle, func(b []byte) ([]byte, error) { return cutBundle(b, n.Wide) })
+// compareBundle compares the entries of a bundle by their sums: their lengths, which stand before them, are then the same.
+func (c *Checker) compareBundle(n Name, sums []uint64) error {
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	b, err := c.read(buf, n, maxBundle, func(b []byte) ([]byte, error) { return cutBundle(b, n.Wide) })
 	if err != nil {
 		return err
 	}
-	if maphash.Bytes(c.bundle.Seed(), b) != c.bundle.Sum64() {
-		return fmt.Errorf("%w: %s does not hold the entries", ErrDamaged, n.Path())
+	entries, err := ParseBundle(b, n.Wide)
+	if err != nil {
+		return fmt.Errorf("%s: %w", n.Path(), err)
+	}
+	for i, entry := range entries {
+		if maphash.Bytes(seed, entry) != sums[i] {
+			return fmt.Errorf("%w: %s does not hold the entries", ErrDamaged, n.Path())
+		}
 	}
 	return nil
 }
 
 func (c *Checker) compare(n Name, hashes []merkle.Hash) error {
-	b, err := c.read(n, Width*merkle.HashSize, func(b []byte) ([]byte, error) { return b[:min(len(b), n.Wide*merkle.HashSize)], nil })
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	b, err := c.read(buf, n, Width*merkle.HashSize, func(b []byte) ([]byte, error) { return b[:min(len(b), n.Wide*merkle.HashSize)], nil })
 	if err != nil {
 		return err
 	}
-	if !bytes.Equal(b, appendHashes(nil, hashes)) {
+	same := len(b) == len(hashes)*merkle.HashSize
+	for i := 0; same && i < len(hashes); i++ {
+		same = hashes[i] == merkle.Hash(b[i*merkle.HashSize:])
+	}
+	if !same {
 		return fmt.Errorf("%w: %s does not hold the hashes", ErrDamaged, n.Path())
 	}
 	return nil
 }
 
-// Close says whether all entries of the tree were compared.
+// Close ends the comparison, and says whether all entries of the tree were compared.
 func (c *Checker) Close() error {
+	if err := c.settle(); err != nil {
+		return err
+	}
 	if c.next < c.e.size {
 		return fmt.Errorf("check tiles: %w: the tree has %d entries, and %d were there to compare", ErrDamaged, c.e.size, c.next)
 	}
@@ -187,6 +275,7 @@ func (t *Tree) Verify(ctx context.Context, progress func(entries uint64), sizes 
 	if err != nil {
 		return err
 	}
+	defer func() { _ = c.settle() }() // else it goes on after an error
 	for c.next < c.e.size {
 		if ctx.Err() != nil {
 			return fmt.Errorf("check tiles: %w", context.Cause(ctx))

@@ -16,12 +16,13 @@ type Skimmer struct {
 	Words bool
 
 	r      Record
-	recent [64]string      // words met before, so that they need not be made again
-	last   [members]string // of them, the one that each member had last
-	kind   Kind            // of the name in last
-	named  string          // that kind's name
-	tenant string          // a valid one
-	ids    strings.Builder // ids of some records, one behind the other
+	recent [64]string         // words met before, so that they need not be made again
+	last   [members]string    // of them, the one that each member had last
+	next   [members + 1]uint8 // after which member which one came last, the first place for the beginning
+	kind   Kind               // of the name in last
+	named  string             // that kind's name
+	tenant string             // a valid one
+	ids    strings.Builder    // ids of some records, one behind the other
 }
 
 // Record reads a leaf. What it returns is valid until the next call, and its Body as long as the leaf; its strings stay.
@@ -41,8 +42,8 @@ func (s *Skimmer) Read(r *Record, leaf []byte) error {
 			return err
 		}
 	}
-	if !ValidID(r.ID) || !s.validTenant(r.Tenant) || r.KindName == "" {
-		return fmt.Errorf("%w: id, tenant or kind is missing", ErrRecord)
+	if !s.validTenant(r.Tenant) || r.KindName == "" {
+		return fmt.Errorf("%w: tenant or kind is missing", ErrRecord)
 	}
 	if r.Kind != Recovery {
 		r.Body = nil
@@ -63,12 +64,16 @@ func (s *Skimmer) read(r *Record, leaf []byte) error {
 	if canon.KindOf(leaf) != '{' {
 		return fmt.Errorf("%w: not an object", ErrRecord)
 	}
-	return canon.Each(leaf, func(key, value []byte) error {
+	err := canon.Each(leaf, func(key, value []byte) error {
 		if err := s.member(r, key, value); err != nil {
 			return fmt.Errorf("%w: member %q: %w", ErrRecord, clip(string(key)), err)
 		}
 		return nil
 	})
+	if err == nil && !ValidID(r.ID) {
+		err = fmt.Errorf("%w: id is missing", ErrRecord)
+	}
+	return err
 }
 
 // validTenant is ValidTenant with a memory.

@@ -83,10 +83,12 @@ func (s *Skimmer) straight(r *Record, b []byte) bool {
 	if len(b) < 2 || len(b) > MaxLeaf || b[0] != '{' {
 		return false
 	}
-	for i, m := 1, 0; ; m++ {
-		if m, i = openedBy(b, i, m); i < 0 {
+	for i, m, before := 1, 0, 0; ; m++ {
+		next := &s.next[before]
+		if m, i = openedBy(b, i, m, int(*next)); i < 0 {
 			return false
 		}
+		*next, before = uint8(m), m+1
 		if i = s.straightMember(r, m, b, i); i < 0 || i >= len(b) {
 			return false
 		}
@@ -94,29 +96,36 @@ func (s *Skimmer) straight(r *Record, b []byte) bool {
 			i++
 			continue
 		}
-		return b[i] == '}' && i+1 == len(b)
+		return b[i] == '}' && i+1 == len(b) && r.ID != ""
 	}
 }
 
-// openedBy finds which member begins at i, from one on, and where its value does; -1 when it is none of them.
-func openedBy(b []byte, i, from int) (m, value int) {
+// openedBy finds which member begins at i, from one on, and where its value does; -1 when it is none of them. The guess is
+// tried first.
+func openedBy(b []byte, i, from, guess int) (m, value int) {
 	if i >= len(b) || b[i] != '"' {
 		return 0, -1
 	}
 	i++
 	x := wordAt(b, i)
+	if n := openings[guess].begins(x, b, i); n > 0 && guess >= from {
+		return guess, i + n
+	}
 	for m = from; m < members; m++ {
-		o := &openings[m]
-		if (x^o.word)&o.mask != 0 {
-			continue
+		if n := openings[m].begins(x, b, i); n > 0 {
+			return m, i + n
 		}
-		n := len(o.text)
-		if n > 8 && (len(b)-i < n || string(b[i:i+n]) != o.text) {
-			continue
-		}
-		return m, i + n
 	}
 	return 0, -1
+}
+
+// begins returns the length of the opening when b has it at i, where the word x is; else 0.
+func (o *opening) begins(x uint64, b []byte, i int) int {
+	n := len(o.text)
+	if (x^o.word)&o.mask != 0 || n > 8 && (len(b)-i < n || string(b[i:i+n]) != o.text) {
+		return 0
+	}
+	return n
 }
 
 // wordAt reads eight bytes, zeros behind the end.
@@ -136,7 +145,10 @@ func (s *Skimmer) straightMember(r *Record, m int, b []byte, i int) int {
 	case mID:
 		return s.straightID(&r.ID, b, i)
 	case mOf:
-		return s.straightID(&r.Of, b, i)
+		if end := s.straightID(&r.Of, b, i); end > 0 {
+			return end
+		}
+		return s.straightWord(&r.Of, m, b, i)
 	case mTenant:
 		return s.straightWord(&r.Tenant, m, b, i)
 	case mInstance:
@@ -262,22 +274,13 @@ func straightValue(b []byte, i int, kind byte) int {
 
 func straightBody(b []byte, i int) int { return straightValue(b, i, '{') }
 
-// straightID reads what mostly is the id of a record. The record's own is not accepted when it is none, see Read.
+// straightID reads the id of a record.
 func (s *Skimmer) straightID(to *string, b []byte, i int) int {
-	end := straightText(b, i)
-	if end < 0 {
+	if len(b)-i < idLength+2 || b[i] != '"' || b[i+1+idLength] != '"' || !isID(b[i+1:i+1+idLength]) {
 		return -1
 	}
-	if end == i+idLength+2 && isID(b[i+1:end-1]) {
-		*to = s.id(b[i+1 : end-1])
-		return end
-	}
-	t, err := text(b[i:end])
-	if err != nil {
-		return -1
-	}
-	*to = t
-	return end
+	*to = s.id(b[i+1 : i+1+idLength])
+	return i + idLength + 2
 }
 
 // straightWord reads a word. Most are those of the record before.

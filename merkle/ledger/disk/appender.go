@@ -10,6 +10,9 @@ import (
 // pageBytes is a multiple of what every file system asks for that can be written past its cache.
 const pageBytes = 4096
 
+// maxPage is how much memory is kept for the next write.
+const maxPage = 8 << 20
+
 // Director is a file that can be written past the operating system's cache: a sync has nothing to write out then, which
 // halves it on an idle machine and more where the processors are busy.
 type Director interface {
@@ -75,11 +78,21 @@ func (a *Appender) Append(b []byte) error {
 	page := a.pages((n + a.block - 1) / a.block * a.block)
 	copy(page[copy(page, a.tail):], b)
 	clear(page[n:])
-	if _, err := a.file.WriteAt(page, a.off-int64(len(a.tail))); err != nil {
+	switch _, err := a.file.WriteAt(page, a.off-int64(len(a.tail))); {
+	case errors.Is(err, syscall.EINVAL): // it can be read past the cache, and not written
+		if d, ok := a.file.(Director); !ok || d.Direct(false) != nil {
+			return err
+		}
+		a.block = 0
+		return a.Append(b)
+	case err != nil:
 		return err
 	}
 	a.tail = append(a.tail[:0], page[n-n%a.block:n]...)
 	a.off += int64(len(b))
+	if len(a.page) > maxPage {
+		a.page = nil
+	}
 	return nil
 }
 

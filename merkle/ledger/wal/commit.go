@@ -360,8 +360,12 @@ func (l *Log) rotate(urgent bool) error {
 	if err := l.flush(true); err != nil {
 		return err
 	}
+	next, err := l.spare.take()
+	if err != nil {
+		return err
+	}
 	old := w.file
-	w.file, w.prevEnd, w.off, w.dirty, w.size = l.spare.take(), w.off, 0, 0, l.opt.SegmentBytes
+	w.file, w.prevEnd, w.off, w.dirty, w.size = next, w.off, 0, 0, l.opt.SegmentBytes
 	w.segment++
 	w.seed = frameSeed(w.segment)
 	w.key = w.key.next()

@@ -1,9 +1,11 @@
 package wal_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -151,4 +153,111 @@ func TestAFaultWhileASegmentIsFilledLosesNothing(t *testing.T) {
 			}
 		}
 	}
+}
+
+// heldUpFS is the real disk; what is synced to one file takes its time, and segments may find no room.
+type heldUpFS struct {
+	disk.OS
+	name string
+	slow func()
+	full atomic.Bool
+}
+
+type heldUpFile struct {
+	disk.File
+	slow func()
+}
+
+func (s *heldUpFS) Open(name string, flag int) (disk.File, error) {
+	if s.full.Load() && flag&os.O_CREATE != 0 && filepath.Ext(name) == ".segment" {
+		return nil, syscall.ENOSPC
+	}
+	f, err := s.OS.Open(name, flag)
+	if err != nil || filepath.Base(name) != s.name {
+		return f, err
+	}
+	return heldUpFile{f, s.slow}, nil
+}
+
+func (f heldUpFile) Allocate(size int64) error {
+	return f.File.(interface{ Allocate(int64) error }).Allocate(size)
+}
+
+func (f heldUpFile) Sync() error {
+	f.slow()
+	return f.File.Sync()
+}
+
+// While the disk stands still a filling stands still; once it goes on nobody waits as long again for the pause behind.
+func TestNobodyWaitsForThePauseOfAFilling(t *testing.T) {
+	for _, end := range []string{"rotate", "close"} {
+		t.Run(end, func(t *testing.T) {
+			o := options(t.TempDir())
+			o.SegmentBytes = 2 << 20
+			release, stalled := make(chan struct{}), make(chan struct{}, 1)
+			var armed atomic.Bool
+			o.FS = &heldUpFS{name: filepath.Base(segment(o, 1)), slow: func() {
+				if armed.CompareAndSwap(true, false) {
+					stalled <- struct{}{}
+					<-release
+				}
+			}}
+			l := open(t, o)
+			awaitSpares(t, l)
+			armed.Store(true)
+			appendLarge(t, l, func() bool { return len(stalled) == 0 })
+			const stall = 3 * time.Second
+			time.Sleep(stall)
+			close(release)
+			began := time.Now()
+			if end == "rotate" {
+				appendLarge(t, l, func() bool { return l.Stats().Segment == 0 })
+			}
+			shut(t, l)
+			if took := time.Since(began); took > stall*9/10 {
+				t.Error("it took", took, "when the disk went on")
+			}
+		})
+	}
+}
+
+// appendLarge appends records of 60 KiB as long as something holds.
+func appendLarge(t *testing.T, l *wal.Log, more func() bool) {
+	t.Helper()
+	for side := make([]byte, 60<<10); more(); {
+		r := record("acme", ledger.Admin)
+		r.Side = side
+		if _, err := l.Append(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A disk that is full is looked at again and again, and what is left of it is not filled meanwhile.
+func TestNothingIsFilledWhileASegmentIsMissing(t *testing.T) {
+	o := options(t.TempDir())
+	o.SegmentBytes = 1 << 20
+	var syncs atomic.Int32
+	on := &heldUpFS{name: filepath.Base(segment(o, 3)), slow: func() { syncs.Add(1) }}
+	o.FS = on
+	l := open(t, o)
+	awaitSpares(t, l)
+	before := syncs.Load()
+	on.full.Store(true)
+	var err error
+	for side := make([]byte, 60<<10); err == nil; {
+		r := record("acme", ledger.Refused)
+		r.Side = side
+		_, err = l.Append(t.Context(), r)
+	}
+	if !errors.Is(err, wal.ErrFull) || syncs.Load() != before {
+		t.Fatal(err, syncs.Load()-before, "syncs of the last segment")
+	}
+	on.full.Store(false)
+	await(t, "room", func() bool {
+		_, err := l.Append(t.Context(), record("acme", ledger.Refused))
+		return err == nil
+	})
+	shut(t, l)
+	mustVerify(t, o)
 }

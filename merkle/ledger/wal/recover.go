@@ -35,7 +35,7 @@ func (l *Log) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	numbers, err := segmentNumbers(o.FS, o.Dir, base.first())
+	numbers, err := segmentNumbers(o.FS, o.Dir, base.first(), everySegment)
 	if err != nil {
 		return err
 	}
@@ -204,7 +204,7 @@ func (l *Log) resume(r *replay, newest, boot uint64) error {
 		return fmt.Errorf("%w: it is of epoch %d, the log ends in %d", ErrKeys, r.key.epoch, l.w.segment)
 	}
 	l.w.key, l.w.seed = key, frameSeed(l.w.segment)
-	if err := l.openTail(); err != nil {
+	if err := l.openTail(newest); err != nil {
 		return err
 	}
 	l.spare = newSpare(l.opt.FS, l.w.segment+1)
@@ -243,8 +243,9 @@ func (l *Log) pastKey(k chainKey, header bool) error {
 	return nil
 }
 
-// openTail opens the segment to write. One that holds nothing may be half made and is made anew.
-func (l *Log) openTail() error {
+// openTail opens the segment to write. One that holds nothing may be half made and is made anew, with what stands behind it
+// up to the newest.
+func (l *Log) openTail(newest uint64) error {
 	w, o := &l.w, &l.opt
 	f, err := o.FS.Open(segmentName(o.Dir, w.segment), os.O_RDWR)
 	if err == nil {
@@ -260,6 +261,9 @@ func (l *Log) openTail() error {
 		return err
 	}
 	w.size = o.SegmentBytes
+	if err := removeSegments(o.FS, o.Dir, w.segment, newest); err != nil {
+		return err
+	}
 	made, err := makeSegment(o.FS, o.Dir, w.segment, w.size)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrFull, err)

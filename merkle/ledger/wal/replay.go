@@ -117,7 +117,11 @@ type counter interface {
 
 // run walks the log from where begin left it. It stops at the first bad place with a *CorruptError, or ErrVersion.
 func (r *replay) run(ctx context.Context) error {
-	numbers, err := segmentNumbers(r.fs, r.dir, r.first)
+	last := uint64(everySegment)
+	if r.until != nil {
+		last = r.until.tail().at.segment
+	}
+	numbers, err := segmentNumbers(r.fs, r.dir, r.first, last)
 	if err != nil {
 		return err
 	}
@@ -351,10 +355,17 @@ func (r *replay) tear(w *window, number uint64, off, from int64, reason string) 
 	if r.last.tenant == "" {
 		bad.Seq = 0
 	}
+	whole := false
+	if off == 0 { // the frame behind the header is of the same write
+		if _, size, err := frameAt(w, from, frameSeed(number)); err == nil {
+			whole, from = true, from+int64(size)
+		}
+	}
 	found, later, err := validAfter(w, from, frameSeed(number))
 	if err != nil {
 		return fmt.Errorf("read segment %d: %w", number, err)
 	}
+	found = found || whole
 	if bad.Cut = found && !later; found && !(bad.Cut && r.cutLast) {
 		return bad
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -92,8 +93,12 @@ func segmentName(dir string, number uint64) string {
 	return filepath.Join(dir, walDir, fmt.Sprintf("%012d%s", number, segmentSuffix))
 }
 
-// segmentNumbers lists the segments of a ledger in order, from the first that is kept on, and refuses a gap.
-func segmentNumbers(on disk.FS, dir string, first uint64) ([]uint64, error) {
+// everySegment is the last of segmentNumbers where all are asked for.
+const everySegment = math.MaxUint64
+
+// segmentNumbers lists the segments of a ledger in order, from the first that is kept on, and refuses a gap. What stands
+// behind last may be made or removed meanwhile.
+func segmentNumbers(on disk.FS, dir string, first, last uint64) ([]uint64, error) {
 	names, err := on.List(filepath.Join(dir, walDir))
 	if err != nil {
 		return nil, fmt.Errorf("list segments: %w", err)
@@ -108,7 +113,7 @@ func segmentNumbers(on disk.FS, dir string, first uint64) ([]uint64, error) {
 		if err != nil || len(digits) != 12 {
 			return nil, fmt.Errorf("%w: file name %q", ErrCorrupt, name)
 		}
-		if n >= first { // else it was given up, see Prune
+		if n >= first && n <= last { // else it was given up, see Prune
 			out = append(out, n)
 		}
 	}
@@ -119,6 +124,24 @@ func segmentNumbers(on disk.FS, dir string, first uint64) ([]uint64, error) {
 		}
 	}
 	return out, nil
+}
+
+// removeSegments removes segments that hold nothing, the newest first, durably: whatever ends it, none is missing between
+// others.
+func removeSegments(on disk.FS, dir string, first, newest uint64) error {
+	removed := false
+	for n := newest; n >= first && n <= newest; n-- { // behind 0 it would go on from the largest
+		switch err := on.Remove(segmentName(dir, n)); {
+		case err == nil:
+			removed = true
+		case !errors.Is(err, fs.ErrNotExist):
+			return fmt.Errorf("remove segment %d: %w", n, err)
+		}
+	}
+	if !removed {
+		return nil
+	}
+	return on.SyncDir(filepath.Join(dir, walDir))
 }
 
 // makeSegment preallocates a segment with zeros and makes it durable. A leftover of an earlier try

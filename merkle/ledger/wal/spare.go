@@ -31,6 +31,7 @@ const freeSuffix = ".free"
 type spare struct {
 	fs    disk.FS
 	wake  chan struct{}
+	hurry chan struct{} // somebody waits
 	mu    sync.Mutex    // guards all below
 	cond  sync.Cond     // something below changed
 	next  uint64        // number of the segment that is taken next
@@ -53,7 +54,7 @@ type segmentFile struct {
 }
 
 func newSpare(on disk.FS, next uint64) *spare {
-	s := &spare{fs: on, next: next, wake: make(chan struct{}, 1)}
+	s := &spare{fs: on, next: next, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
 	s.cond.L = &s.mu
 	return s
 }
@@ -70,11 +71,17 @@ func (s *spare) rotated(k chainKey) {
 func (s *spare) ready(n int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.await(n)
+}
+
+// await waits until n segments are made and can be taken. mu is held.
+func (s *spare) await(n int) error {
 	s.waits++
-	for len(s.files) < n && s.err == nil && !s.ended {
+	defer func() { s.waits-- }()
+	for s.filling || len(s.files) < n && s.err == nil && !s.ended {
+		kick(s.hurry)
 		s.cond.Wait()
 	}
-	s.waits--
 	switch {
 	case len(s.files) >= n:
 		return nil
@@ -85,20 +92,18 @@ func (s *spare) ready(n int) error {
 	}
 }
 
-// take hands over the next segment, which is ready.
-func (s *spare) take() disk.File {
+// take hands over the next segment, as soon as it is ready.
+func (s *spare) take() (disk.File, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.waits++
-	for s.filling {
-		s.cond.Wait()
+	if err := s.await(1); err != nil {
+		return nil, err
 	}
-	s.waits--
 	s.unfilled = false
 	f := s.files[0].File
 	s.files = append(s.files[:0], s.files[1:]...)
 	s.next++
-	return f
+	return f, nil
 }
 
 // status tells how many segments are made, and why there are not more.
@@ -178,28 +183,36 @@ func (s *spare) fillSoon() {
 	kick(s.wake)
 }
 
-// fillNext fills the segment that is taken next, if that was asked for.
+// fillNext fills the segment that is taken next, if that was asked for and none is missing. After an error nothing is
+// written to that file again: all that are made ahead are made anew, so that none is missing between others.
 func (l *Log) fillNext() {
 	s := l.spare
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.unfilled || len(s.files) == 0 || s.files[0].filled || s.waits > 0 {
+	if !s.unfilled || len(s.files) < segmentAhead || s.files[0].filled || s.waits > 0 {
 		return
 	}
 	s.unfilled, s.filling = false, true
 	f := s.files[0].File
 	s.mu.Unlock()
-	l.fill(f)
+	err := l.fill(f)
 	s.mu.Lock()
+	if err != nil {
+		for _, f := range s.files {
+			_ = f.Close() // all zero: nothing can be lost
+		}
+		s.err = removeSegments(l.opt.FS, l.opt.Dir, s.next, s.next+uint64(len(s.files))-1)
+		s.files = nil
+		kick(s.wake)
+	}
 	s.filling = false
 	s.cond.Broadcast()
 }
 
 // fill writes zeros over a segment, in pieces and with a pause as long as each, so that no commit waits long behind one.
 // Space that is reserved and was never written costs each sync a commit of the file system's journal as well, which
-// doubles it. A segment that is waited for, or is not used any more, is left as it is, and so is one where a write fails:
-// it reads the same, and a commit meets what is wrong with the disk itself.
-func (l *Log) fill(f disk.File) {
+// doubles it. A segment that is waited for, or is not used any more, is left as it is: it reads the same.
+func (l *Log) fill(f disk.File) error {
 	size := l.opt.SegmentBytes
 	piece := make([]byte, min(fillBytes, size))
 	var at disk.Appender
@@ -209,8 +222,18 @@ func (l *Log) fill(f disk.File) {
 		if err = at.Append(piece[:min(fillBytes, size-off)]); err == nil {
 			err = f.Sync()
 		}
-		time.Sleep(time.Since(began))
+		if off+fillBytes >= size {
+			break
+		}
+		pause := time.NewTimer(time.Since(began))
+		select {
+		case <-pause.C:
+		case <-l.spare.hurry:
+		case <-l.stop:
+		}
+		pause.Stop()
 	}
+	return err
 }
 
 // hurried tells whether somebody waits for a segment, or the log is closed.
@@ -310,7 +333,7 @@ func (l *Log) dropped(segment uint64) bool {
 }
 
 // adoptSpares takes over what an earlier start made ahead: the segments from the next on up to the newest that are whole
-// and of the right size. All of them are zero, which the walk over the log has seen. What is not adopted is made anew.
+// and of the right size. All of them are zero, which the walk over the log has seen. What is not adopted is removed.
 func (l *Log) adoptSpares(newest uint64) error {
 	s, o := l.spare, &l.opt
 	for n := s.next; n <= newest && len(s.files) < segmentAhead; n++ {
@@ -323,6 +346,9 @@ func (l *Log) adoptSpares(newest uint64) error {
 			break
 		}
 		s.files = append(s.files, segmentFile{File: f})
+	}
+	if err := removeSegments(o.FS, o.Dir, s.next+uint64(len(s.files)), newest); err != nil {
+		return err
 	}
 	names, err := o.FS.List(filepath.Join(o.Dir, walDir))
 	if err != nil {

@@ -2,6 +2,7 @@ package wal_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"os"
 	"path/filepath"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/merkle/ledger/disk"
+	"github.com/gatewright/gatewright/merkle/ledger/disk/disktest"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 )
 
@@ -108,6 +111,105 @@ func TestSparesOfAnEarlierStartAreTakenOver(t *testing.T) {
 	fillTo(t, l, 6)
 	shut(t, l)
 	mustVerify(t, o)
+}
+
+// Spares of another size are made anew. Whatever ends that, none is missing between others.
+func TestSparesOfAnotherSizeLeaveNoGap(t *testing.T) {
+	for _, suffix := range []string{"001.segment", "002.segment", "003.segment"} {
+		for _, op := range []string{"open", "remove"} {
+			o := options(t.TempDir())
+			l := open(t, o)
+			awaitSpares(t, l)
+			admit(t, l, "acme", use("x", 0, 1))
+			shut(t, l)
+			fs := disktest.New()
+			o.FS, o.SegmentBytes = fs, 128<<10
+			fs.Arm(&disktest.Fault{Op: op, Suffix: suffix, Err: errDisk, Always: true})
+			if l, err := openLog(t.Context(), o); err == nil {
+				await(t, "the fault", func() bool { return fs.Hits() > 0 })
+				shut(t, l)
+			}
+			fs.Arm(nil)
+			l = open(t, o)
+			fillTo(t, l, 2)
+			shut(t, l)
+			mustVerify(t, o)
+		}
+	}
+}
+
+// heldFS holds up the making of one file.
+type heldFS struct {
+	disk.OS
+	name    string
+	at, end chan struct{}
+}
+
+func (h *heldFS) Open(name string, flag int) (disk.File, error) {
+	if flag&os.O_CREATE != 0 && filepath.Base(name) == h.name {
+		close(h.at)
+		<-h.end
+	}
+	return h.OS.Open(name, flag)
+}
+
+// The check in the background lists the folder while spares are made anew, which are none of its business.
+func TestTheCheckInTheBackgroundLooksAtNoSpares(t *testing.T) {
+	o := options(t.TempDir())
+	l := open(t, o)
+	awaitSpares(t, l)
+	for range 20 {
+		admit(t, l, "acme", use("x", 0, 100))
+	}
+	if err := l.SaveState(); err != nil {
+		t.Fatal(err)
+	}
+	shut(t, l)
+	h := &heldFS{name: filepath.Base(segment(o, 1)), at: make(chan struct{}), end: make(chan struct{})}
+	o.FS, o.SegmentBytes, o.CheckFirst = h, 128<<10, -1
+	l = open(t, o)
+	<-h.at
+	l.WaitAudit()
+	close(h.end)
+	if err := l.Stats().Err; err != nil {
+		t.Error(err)
+	}
+	shut(t, l)
+	mustVerify(t, o)
+}
+
+// The first write to a segment is torn and its first sector is what is missing: the frame behind is of the same write.
+func TestATornHeaderIsATornWrite(t *testing.T) {
+	o := options(t.TempDir())
+	o.SegmentBytes = 8 << 10
+	l, err := wal.Open(t.Context(), o) // nobody signs what is cut below
+	if err != nil {
+		t.Fatal(err)
+	}
+	fillTo(t, l, 1)
+	shut(t, l)
+	b, err := os.ReadFile(segment(o, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const header = 512
+	clear(b[header+8+int(binary.BigEndian.Uint32(b[header:])):]) // one record, and nothing else was written
+	clear(b[:header])
+	if err := os.WriteFile(segment(o, 1), b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(o.Dir, "_wal", "snapshot")); err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	var bad *wal.CorruptError
+	if _, err := wal.Open(t.Context(), o); !errors.As(err, &bad) || !bad.Cut {
+		t.Fatal("it is not for the operator to say whether to cut:", err)
+	}
+	o.CutLastBatch = true
+	if l, err = wal.Open(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	shut(t, l)
 }
 
 // A real disk, of 1 MiB, where this process may make one.

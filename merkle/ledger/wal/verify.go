@@ -191,7 +191,7 @@ func (r *replay) expect(base *state, keys []ed25519.PublicKey) (notes []string) 
 
 // checkNames checks what can be judged only after the instance's name is known.
 func checkNames(r *replay, signed map[string]ledger.Checkpoint, on disk.FS) error {
-	numbers, err := segmentNumbers(on, r.dir, r.first)
+	numbers, err := segmentNumbers(on, r.dir, r.first, everySegment)
 	if err != nil {
 		return err
 	}

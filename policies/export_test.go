@@ -8,6 +8,12 @@ import (
 	"github.com/cedar-policy/cedar-go/types"
 )
 
+// Parses tells whether a text is Cedar.
+func Parses(text string) bool {
+	_, err := cedar.NewPolicyListFromBytes("", []byte(text))
+	return err == nil
+}
+
 // scanAll gives every policy of an engine, guards and index unused.
 type scanAll struct {
 	e       *Engine

@@ -20,6 +20,7 @@ func FuzzBundle(f *testing.F) {
 	f.Add(allowAll, "entity Region enum [\"eu\"];")
 	f.Add(`forbid (principal, action == Action::"mail___send", resource) when { context.input has any && context.input.any.text like "*" };`, "")
 	f.Add("permit(principal,action,resource)when{((((((((((true", "entity A;")
+	f.Add("permit(principal,action,resource)when{true&&// && }\n({a:1}).a==1 && !(\"}\"==\"//\")// \"\n}unless{if true then false else true&&false};", "")
 	f.Add(`@id("`+"\xff", "type T = {")
 	f.Fuzz(func(t *testing.T, policy, schema string) {
 		files := fstest.MapFS{"p.cedar": {Data: []byte(policy)}}
@@ -44,6 +45,19 @@ func FuzzBundle(f *testing.F) {
 			}
 			if d.Allowed() && !strings.Contains(policy, "permit") {
 				t.Fatalf("%q allows", policy)
+			}
+			if !a.ArgsKnown {
+				continue
+			}
+			if x, err := e.Explain(a); err != nil || x.Decision.Allowed() != d.Allowed() {
+				t.Fatalf("%q: decided %v, explained %v: %v", policy, d.Allowed(), x.Decision.Allowed(), err)
+			}
+		}
+		for _, p := range e.Policies() {
+			for _, c := range p.Conditions {
+				if !policies.Parses("permit (principal, action, resource) when { " + c.Text + "\n};") {
+					t.Fatalf("%q is no condition of %q", c.Text, policy)
+				}
 			}
 		}
 	})

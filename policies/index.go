@@ -155,9 +155,8 @@ func (g *group) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
 
 var _ cedar.PolicyIterator = (*group)(nil)
 
-// gather collects the candidates whose guards hold, in the order of the bundle, each once. unknown selects the variants
-// for lists.
-func gather(v view, unknown bool) *candidates {
+// fitting lists the policies whose scopes could hold, in the order of the bundle, each once.
+func (v *view) fitting() []*rule {
 	var rules []*rule
 	for _, b := range v.target.buckets {
 		for _, k := range v.caller.keys {
@@ -165,9 +164,14 @@ func gather(v view, unknown bool) *candidates {
 		}
 	}
 	slices.SortFunc(rules, func(a, b *rule) int { return a.order - b.order })
-	rules = slices.Compact(rules)
+	return slices.Compact(rules)
+}
+
+// gather collects the candidates whose guards hold, in the order of the bundle, each once. unknown selects the variants
+// for lists.
+func gather(v view, unknown bool) *candidates {
 	c := &candidates{view: v}
-	for _, r := range rules {
+	for _, r := range v.fitting() {
 		form := &r.full
 		if unknown {
 			form = r.maybe

@@ -1,0 +1,211 @@
+package policies
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+
+	cedar "github.com/cedar-policy/cedar-go"
+	publicast "github.com/cedar-policy/cedar-go/ast"
+	"github.com/cedar-policy/cedar-go/types"
+	"github.com/cedar-policy/cedar-go/x/exp/ast"
+	"github.com/cedar-policy/cedar-go/x/exp/eval"
+)
+
+// Value is what a condition came to.
+type Value uint8
+
+// The values of a condition.
+const (
+	Unknown Value = iota // it means nothing where it was not reached, as behind a has that failed
+	Holds
+	Fails
+	Broken // it could not be evaluated
+)
+
+var valueNames = [...]string{Unknown: "unknown", Holds: "holds", Fails: "fails", Broken: "error"}
+
+// String gives the words that people read.
+func (v Value) String() string { return valueNames[v] }
+
+// Judged is a condition with its value. An unless holds when what it says is false.
+type Judged struct {
+	Condition
+	Value   Value
+	Reached bool   // Cedar stops at the first that does not hold; those behind it count for nothing
+	Error   string // of a Broken one
+}
+
+// Reason is what became of one policy whose scope fits the call.
+type Reason struct {
+	Policy      string // as Decision.Policies names it
+	ID, File    string
+	Line        int
+	Forbid      bool
+	Hold        bool // a forbid that waits for an approval
+	Annotations map[string]string
+	Conditions  []Judged
+	Value       Value // Holds: the policy applies
+}
+
+// Explanation says how a decision came about.
+type Explanation struct {
+	Decision Decision
+	// Reasons are all policies whose scopes fit, in the order of the bundle: those that apply, and those that do not, each
+	// condition with its value. Policies of overlays are not among them.
+	Reasons []Reason
+	// Nearest are the permits that missed by the fewest conditions, when nothing permitted; at most three.
+	Nearest []string
+}
+
+// nearest bounds Explanation.Nearest.
+const nearest = 3
+
+// Explain decides as Decide does, and says of each policy that could have mattered what its conditions came to. It takes
+// some ten times as long, and is for people who ask. Only a call whose arguments are known can be explained.
+func (e *Engine) Explain(a *Ask) (x Explanation, err error) {
+	if e == nil || a == nil || a.Principal == nil {
+		return Explanation{}, errors.New("explain: no engine or no principal")
+	}
+	if !a.ArgsKnown {
+		return Explanation{}, errors.New("explain: the arguments must be known")
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("explain: policy engine fault: %v", r)
+		}
+	}()
+	x.Decision = e.Decide(a)
+	who := e.caller(a.Principal, printPrincipal(e.seed, a.Principal))
+	if who.err != nil {
+		return x, nil // the decision says why
+	}
+	t, err := e.target(a)
+	if err != nil {
+		return x, nil //nolint:nilerr // as above
+	}
+	v := view{who, t}
+	for _, r := range v.fitting() {
+		if v.inScope(r) {
+			x.Reasons = append(x.Reasons, e.judge(a, &v, r))
+		}
+	}
+	if !slices.ContainsFunc(x.Reasons, func(r Reason) bool { return !r.Forbid && r.Value == Holds }) {
+		x.Nearest = closestPermits(x.Reasons)
+	}
+	return x, nil
+}
+
+// inScope tells whether the scopes of a policy hold; the index may answer with more.
+func (v *view) inScope(r *rule) bool {
+	p := *r.ast()
+	p.Conditions = nil
+	return v.passes(cedar.NewPolicyFromAST((*publicast.Policy)(&p)))
+}
+
+// judge evaluates a policy's conditions one by one.
+func (e *Engine) judge(a *Ask, v *view, r *rule) Reason {
+	out := Reason{
+		Policy: r.label, ID: r.id, File: r.file, Line: r.line, Forbid: r.forbid, Hold: r.hold != nil,
+		Annotations: r.annotations(), Value: Holds,
+	}
+	env, err := v.environment(a, r)
+	for _, c := range r.conditions() {
+		j := Judged{Condition: c.Condition, Reached: out.Value == Holds}
+		if err != nil {
+			j.Value, j.Error = Broken, err.Error()
+		} else {
+			j.Value, j.Error = valueOf(c.node, c.Unless, env)
+		}
+		switch {
+		case j.Reached:
+			out.Value = j.Value
+		case j.Value == Broken:
+			j.Value, j.Error = Unknown, ""
+		}
+		out.Conditions = append(out.Conditions, j)
+	}
+	return out
+}
+
+// environment holds what one policy reads.
+func (v *view) environment(a *Ask, r *rule) (eval.Env, error) {
+	reads := r.full.reads
+	f, err := newFacts(a, reads.fields, v.caller.trust)
+	if err != nil {
+		return eval.Env{}, err
+	}
+	ctx := f.base(a.Labels)
+	if input := v.target.input; input != nil && reads.fields&(readInput|readNulls|readUndeclared) != 0 {
+		if err := addInput(ctx, a.Args, input, reads); err != nil {
+			return eval.Env{}, err
+		}
+	}
+	q := v.request(types.NewRecord(ctx))
+	return eval.Env{Entities: v, Principal: q.Principal, Action: q.Action, Resource: q.Resource, Context: q.Context}, nil
+}
+
+func valueOf(n ast.IsNode, unless bool, env eval.Env) (Value, string) {
+	got, err := eval.Eval(n, env)
+	if err != nil {
+		return Broken, err.Error()
+	}
+	b, ok := got.(types.Boolean)
+	switch {
+	case !ok:
+		return Broken, "not a boolean"
+	case bool(b) != unless:
+		return Holds, ""
+	}
+	return Fails, ""
+}
+
+// closestPermits orders the permits that did not apply by how many of their conditions were not met, then by how many were.
+func closestPermits(reasons []Reason) []string {
+	var permits []Reason
+	for _, r := range reasons {
+		if !r.Forbid {
+			permits = append(permits, r)
+		}
+	}
+	met := func(r Reason) (n int) {
+		for _, c := range r.Conditions {
+			if c.Value == Holds {
+				n++
+			}
+		}
+		return n
+	}
+	slices.SortStableFunc(permits, func(a, b Reason) int {
+		return cmp.Or(cmp.Compare(len(a.Conditions)-met(a), len(b.Conditions)-met(b)), cmp.Compare(met(b), met(a)))
+	})
+	var out []string
+	for _, r := range permits[:min(nearest, len(permits))] {
+		out = append(out, r.Policy)
+	}
+	return out
+}
+
+// Policy is one policy of a bundle, as its file has it.
+type Policy struct {
+	Policy     string // as Decision.Policies names it
+	ID, File   string
+	Line       int
+	Forbid     bool
+	Hold       bool
+	Conditions []Condition
+}
+
+// Policies lists the bundle's policies in their order.
+func (e *Engine) Policies() []Policy {
+	out := make([]Policy, 0, len(e.rules))
+	for _, r := range e.rules {
+		p := Policy{Policy: r.label, ID: r.id, File: r.file, Line: r.line, Forbid: r.forbid, Hold: r.hold != nil}
+		for _, c := range r.conditions() {
+			p.Conditions = append(p.Conditions, c.Condition)
+		}
+		out = append(out, p)
+	}
+	return out
+}

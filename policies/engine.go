@@ -213,7 +213,7 @@ func (e *Engine) candidatesFor(a *Ask, principal uint64, unknown bool) (*candida
 	key := candidateKey{who, t, unknown}
 	c, ok := e.candidates.get(key)
 	if !ok {
-		c = e.candidates.put(key, gather(view{who, t}, unknown))
+		c = e.candidates.put(key, gather(view{caller: who, target: t}, unknown))
 	}
 	return c, nil
 }
@@ -268,8 +268,12 @@ func (e *Engine) evaluate(a *Ask, v *view, g *group, f *facts) (out outcome, err
 			return out, errAllDear
 		}
 	}
-	request := v.request(types.NewRecord(ctx))
-	answer, diag := cedar.Authorize(g, v, request)
+	return e.answer(g, v, v.request(types.NewRecord(ctx))), nil
+}
+
+// answer is what a group says, with forbids that fail refusing.
+func (e *Engine) answer(g *group, v *view, request cedar.Request) (out outcome) {
+	answer, diag := g.judge(v, request)
 	out.allowed, out.reasons = bool(answer), diag.Reasons
 	if len(diag.Errors) > 0 {
 		e.blame(&out, diag.Errors)
@@ -277,7 +281,13 @@ func (e *Engine) evaluate(a *Ask, v *view, g *group, f *facts) (out outcome, err
 	if g.holds != nil {
 		e.askHolds(&out, g.holds, v, request)
 	}
-	return out, nil
+	return out
+}
+
+// judge evaluates a group's policies as the language has it: no more and no less than Cedar says. Every evaluation of a
+// bundle's policies comes through here, and Cedar's own corpus is held against it.
+func (g *group) judge(v *view, request cedar.Request) (cedar.Decision, cedar.Diagnostic) {
+	return cedar.Authorize(g, v, request)
 }
 
 // merge gives the outcome of both groups together, by Cedar's rule: any forbid denies, else any permit allows. An outcome

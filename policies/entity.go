@@ -104,6 +104,7 @@ type target struct {
 type view struct {
 	caller *caller
 	target *target
+	others types.EntityGetter // of a world that knows more than one call; nil in the gateway
 }
 
 // Get implements cedar-go's entity look-up.
@@ -115,6 +116,9 @@ func (v *view) Get(u types.EntityUID) (types.Entity, bool) {
 		return v.target.resource, true
 	case v.target.action.UID:
 		return v.target.action, true
+	}
+	if v.others != nil {
+		return v.others.Get(u)
 	}
 	return types.Entity{}, false
 }

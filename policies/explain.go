@@ -85,7 +85,7 @@ func (e *Engine) Explain(a *Ask) (x Explanation, err error) {
 	if err != nil {
 		return x, nil //nolint:nilerr // as above
 	}
-	v := view{who, t}
+	v := view{caller: who, target: t}
 	for _, r := range v.fitting() {
 		if v.inScope(r) {
 			x.Reasons = append(x.Reasons, e.judge(a, &v, r))

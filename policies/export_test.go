@@ -48,7 +48,7 @@ func Scan(e *Engine, a *Ask) (p Plain, err error) {
 		return p, err
 	}
 	who := newCaller(a.Principal, 0)
-	v := &view{who, t}
+	v := &view{caller: who, target: t}
 	f, err := newFacts(a, readAll, who.trust)
 	if err != nil {
 		return p, err
@@ -116,7 +116,7 @@ func Candidates(e *Engine, a *Ask) int {
 	if err != nil {
 		return 0
 	}
-	c := gather(view{newCaller(a.Principal, 0), t}, !a.ArgsKnown)
+	c := gather(view{caller: newCaller(a.Principal, 0), target: t}, !a.ArgsKnown)
 	n := 0
 	for _, g := range []*group{&c.lasting, c.lasting.holds, &c.fresh, c.fresh.holds} {
 		if g != nil {
@@ -148,7 +148,7 @@ func Units(e *Engine, a *Ask) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	_, b, err := price(a, &view{newCaller(a.Principal, 0), t})
+	_, b, err := price(a, &view{caller: newCaller(a.Principal, 0), target: t})
 	if b == nil {
 		return 0, err
 	}

@@ -85,7 +85,7 @@ func (m *more) merge(o *more) *more {
 // askHolds evaluates the policies with @hold of a group. One that cannot be evaluated denies like any forbid: nobody can
 // approve what nobody could see.
 func (e *Engine) askHolds(out *outcome, holds *group, v *view, request cedar.Request) {
-	_, diag := cedar.Authorize(holds, v, request)
+	_, diag := holds.judge(v, request)
 	if len(diag.Errors) > 0 {
 		e.blame(out, diag.Errors)
 	}

@@ -32,7 +32,7 @@ func TestABrokenBundleIsRefusedAtItsPlace(t *testing.T) {
 		{"user's groups", `forbid (principal, action, resource) when { context has onBehalfOf && context.onBehalfOf in Team::"x" };`, "p.cedar:1:79", "only be compared", ""},
 		{"a stranger's groups", `forbid (principal, action, resource) when { User::"u" in Team::"x" };`, "p.cedar:1:52", "only be compared", ""},
 		{"same id twice", "@id(\"a\") permit (principal, action, resource);\n@id(\"a\") forbid (principal, action, resource);", "p.cedar:2:6", "taken by p.cedar:1 a", "unique"},
-		{"mode", "@mode(\"shadow\") forbid (principal, action, resource);", "p.cedar:1:2", "@mode", ""},
+		{"mode", "@mode(\"audit\") forbid (principal, action, resource);", "p.cedar:1:2", "@mode", ""},
 		{"nesting", "permit (principal, action, resource) when { " + strings.Repeat("(", 2000) + "true", "p.cedar:1:", "brackets open", ""},
 		{"length", "permit (principal, action, resource) when { " + strings.Repeat("true && ", 9000) + "true };", "p.cedar:1:", "longer than", ""},
 		{"not UTF-8", "permit (principal, action, resource); // \xff", "p.cedar", "UTF-8", ""},

@@ -11,6 +11,7 @@ type Decision struct {
 	engine *Engine
 	print  uint64 // of the Ask
 	outcome
+	would *would // nil unless policies in shadow were asked, see mode.go
 }
 
 // Allowed reports whether the call may go on. For an Ask with ArgsKnown false it only says that some call could.

@@ -35,6 +35,7 @@ type Engine struct {
 	index   *index
 	tools   map[targetKey]*target
 	skipped []string
+	beside  *Engine // of the policies in shadow; nil when there are none, see mode.go
 
 	callers    *cache[*Principal, *caller]
 	targets    *cache[targetKey, *target]
@@ -87,7 +88,7 @@ func compile(b *Bundle, defs []ToolDef) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{digest: b.digest, seed: maphash.MakeSeed(), words: words, byLabel: map[string]*rule{}, tools: map[targetKey]*target{}}
+	e := &Engine{digest: b.digest, seed: maphash.MakeSeed(), words: words, byLabel: map[string]*rule{}}
 	tools := e.takeTools(defs)
 	if err := words.addTools(tools); err != nil {
 		return nil, err
@@ -103,7 +104,15 @@ func compile(b *Bundle, defs []ToolDef) (*Engine, error) {
 	if len(problems) > 0 {
 		return nil, problems
 	}
-	e.rules, e.index = rules, newIndex(rules)
+	enforced, shadowed := byMode(rules)
+	e.fill(enforced, tools)
+	e.beside = e.newBeside(shadowed, tools)
+	return e, nil
+}
+
+// fill indexes the policies and prepares the tools and the caches.
+func (e *Engine) fill(rules []*rule, tools []*tool) {
+	e.rules, e.index, e.tools = rules, newIndex(rules), make(map[targetKey]*target, len(tools))
 	for _, t := range tools {
 		e.tools[t.key] = e.newTarget(t.action, t.entity, t.input)
 	}
@@ -111,7 +120,6 @@ func compile(b *Bundle, defs []ToolDef) (*Engine, error) {
 	e.targets = newCache[targetKey, *target](targetBits)
 	e.candidates = newCache[candidateKey, *candidates](candidateBits)
 	e.outcomes = newCache[outcomeKey, outcome](outcomeBits)
-	return e, nil
 }
 
 // takeTools prepares the definitions. Of tools whose names run into each other none is taken: a server must not be able
@@ -158,7 +166,7 @@ func (e *Engine) Digest() merkle.Hash {
 // Skipped says which tools were left out, and why. Calls of them are refused.
 func (e *Engine) Skipped() []string { return slices.Clone(e.skipped) }
 
-// Len is the number of policies.
+// Len is the number of policies that are enforced: those with @mode("shadow") are not among them.
 func (e *Engine) Len() int { return len(e.rules) }
 
 // Permits tells whether any policy permits anything. Without one every Ask is refused.
@@ -177,25 +185,32 @@ func (e *Engine) Decide(a *Ask) (d Decision) {
 	}
 	defer func() {
 		if r := recover(); r != nil {
-			d.outcome = outcome{errors: []string{fmt.Sprintf("policy engine fault: %v", r)}}
+			d.outcome, d.would = outcome{errors: []string{fmt.Sprintf("policy engine fault: %v", r)}}, nil
 		}
 	}()
 	principal := printPrincipal(e.seed, a.Principal)
 	d = Decision{engine: e, print: printAsk(e.seed, a, principal)}
-	if err := e.decide(a, principal, &d.outcome); err != nil {
-		d.outcome = outcome{errors: []string{err.Error()}}
+	if err := e.decide(a, principal, &d); err != nil {
+		d.outcome, d.would = outcome{errors: []string{err.Error()}}, nil
 	}
 	return d
 }
 
-// decide fills out, which is the zero outcome; what it holds after an error is of no use.
-func (e *Engine) decide(a *Ask, principal uint64, out *outcome) error {
+// decide fills the outcome of d, which is zero; what it holds after an error is of no use.
+func (e *Engine) decide(a *Ask, principal uint64, d *Decision) error {
+	out := &d.outcome
 	c, err := e.candidatesFor(a, principal, !a.ArgsKnown)
 	if err != nil {
 		return err
 	}
-	if err = e.ask(a, c, out); err != nil || out.more == nil && len(a.Overlays) == 0 {
+	if err = e.ask(a, c, out); err != nil {
 		return err
+	}
+	if e.beside != nil {
+		d.would = e.imagine(a, principal, *out)
+	}
+	if out.more == nil && len(a.Overlays) == 0 {
+		return nil
 	}
 	return e.settle(a, &c.view, out)
 }

@@ -87,6 +87,9 @@ func compileOverlay(name, text string) (*Overlay, error) {
 	for i, r := range rules {
 		r.order = i
 		r.laid = true
+		if r.shadow {
+			problems = append(problems, r.problem("mode", "@mode in an overlay, which has no policies in shadow", "leave the policy out, or put it into the bundle"))
+		}
 		r.full.reads = readsOf(r.ast())
 		problems = append(problems, check.rule(r)...)
 		o.add(r)

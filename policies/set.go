@@ -1,40 +1,123 @@
 package policies
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"maps"
 	"sync"
 	"sync/atomic"
 )
 
-// Set holds the engine in force for each tenant. The zero value is ready and refuses every tenant.
+// Mode says how a staged engine is tried beside the one in force. The zero value does not try it at all.
+type Mode struct {
+	// Shadow asks the staged engine beside the enforced one, about everybody's calls. It never determines an answer.
+	Shadow bool
+	// Canary is the percentage of principals, 1 to 99, for whom the staged engine is enforced and the old one stands in
+	// its shadow. It is looked at when Shadow is false; outside of its range nobody is chosen.
+	Canary int
+}
+
+// Set holds the engine in force for each tenant, and one that is staged beside it. The zero value is ready and refuses
+// every tenant. It is safe for concurrent use.
 type Set struct {
 	// mu serializes writers; readers only load the pointer, whose map is never changed in place.
 	mu      sync.Mutex
-	engines atomic.Pointer[map[string]*Engine]
+	engines atomic.Pointer[map[string]standing]
 }
 
-// Swap puts an engine in force for a tenant and returns the one it replaces; nil removes the tenant.
+// standing is what a tenant has. A staged engine outlives a change of the enforced one, as when its tools change.
+type standing struct {
+	enforced, staged *Engine
+	mode             Mode
+}
+
+// Swap puts an engine in force for a tenant and returns the one it replaces; nil leaves the tenant none, and then it is
+// refused everything, staged or not.
 func (s *Set) Swap(tenant string, e *Engine) *Engine {
+	return s.change(tenant, func(t *standing) { t.enforced = e }).enforced
+}
+
+// Stage tries next beside the tenant's engine in force, instead of what was staged before; nil ends it.
+func (s *Set) Stage(tenant string, next *Engine, m Mode) {
+	if next == nil {
+		m = Mode{}
+	}
+	s.change(tenant, func(t *standing) { t.staged, t.mode = next, m })
+}
+
+// Put is Swap and Stage in one act: nobody sees the one without the other. It returns the engine that was in force.
+func (s *Set) Put(tenant string, enforced, staged *Engine, m Mode) *Engine {
+	if staged == nil {
+		m = Mode{}
+	}
+	return s.change(tenant, func(t *standing) { *t = standing{enforced, staged, m} }).enforced
+}
+
+// change edits what a tenant has and returns what it had.
+func (s *Set) change(tenant string, edit func(*standing)) (before standing) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	next := map[string]*Engine{}
+	next := map[string]standing{}
 	if old := s.engines.Load(); old != nil {
 		maps.Copy(next, *old)
 	}
-	prev := next[tenant]
-	if e == nil {
+	before = next[tenant]
+	after := before
+	if edit(&after); after.enforced == nil && after.staged == nil {
 		delete(next, tenant)
 	} else {
-		next[tenant] = e
+		next[tenant] = after
 	}
 	s.engines.Store(&next)
-	return prev
+	return before
 }
 
-// For returns the tenant's engine. For an unknown tenant it returns nil, on which Decide refuses.
-func (s *Set) For(tenant string) *Engine {
+func (s *Set) of(tenant string) standing {
 	if m := s.engines.Load(); m != nil {
 		return (*m)[tenant]
 	}
-	return nil
+	return standing{}
+}
+
+// For returns the tenant's engine in force, whatever is staged. For an unknown tenant it returns nil, on which Decide
+// refuses. Who decides for a principal asks Choose.
+func (s *Set) For(tenant string) *Engine { return s.of(tenant).enforced }
+
+// Staged returns what Stage left: the engine that is tried, and how; nil when there is none.
+func (s *Set) Staged(tenant string) (*Engine, Mode) {
+	t := s.of(tenant)
+	return t.staged, t.mode
+}
+
+// Choose returns the engine whose answer counts for a principal and, when another is tried beside it, that one. Without an
+// engine in force both are nil, on which Decide refuses: staging alone opens nothing. The same principal gets the same
+// answer until something is swapped or staged.
+func (s *Set) Choose(tenant string, p *Principal) (enforced, shadow *Engine) {
+	t := s.of(tenant)
+	switch {
+	case t.enforced == nil:
+		return nil, nil
+	case t.staged == nil || p == nil:
+		return t.enforced, nil
+	case t.mode.Shadow:
+		return t.enforced, t.staged
+	case t.mode.Canary < 1 || t.mode.Canary > 99:
+		return t.enforced, nil
+	case share(tenant, p.ID, t.staged) < t.mode.Canary:
+		return t.staged, t.enforced
+	}
+	return t.enforced, t.staged
+}
+
+// share gives a principal its place among a hundred: SHA-256 over tenant, id and the staged bundle's digest, each with its
+// length, modulo 100. Nobody can choose an id for a bundle that is not written yet, and each bundle draws anew.
+func share(tenant, id string, staged *Engine) int {
+	b := make([]byte, 0, 256)
+	for _, s := range []string{tenant, id} {
+		b = binary.BigEndian.AppendUint64(b, uint64(len(s)))
+		b = append(b, s...)
+	}
+	b = append(b, staged.digest[:]...)
+	sum := sha256.Sum256(b)
+	return int(binary.BigEndian.Uint64(sum[:]) % 100) //nolint:gosec // below 100
 }

@@ -31,6 +31,7 @@ type rule struct {
 	text   string // source, from its first annotation to its semicolon
 	forbid bool
 	laid   bool  // of an overlay
+	shadow bool  // evaluated beside and never enforced
 	hold   *Hold // nil unless the policy has @hold
 
 	full  variant  // for a call whose arguments are known
@@ -156,9 +157,7 @@ func parseFile(name, text string) (rules []*rule, problems Problems) {
 			end = list[i+1].Position().Offset
 		}
 		r := newRule(name, i, p, strings.TrimRight(text[p.Position().Offset:end], " \t\r\n"))
-		if r.annotations()["mode"] != "" {
-			problems = append(problems, r.problem("mode", "@mode is not supported: every policy is enforced", ""))
-		}
+		problems = append(problems, r.takeMode()...)
 		problems = append(problems, r.takeHold()...)
 		rules = append(rules, r)
 	}

@@ -1,10 +1,11 @@
 package policies
 
 import (
-	"strings"
-	"unicode/utf8"
+	"slices"
 
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
+
+	"github.com/gatewright/gatewright/policies/layout"
 )
 
 // Condition is one thing that a policy asks for beyond its scope: a conjunct of a when, or the whole of an unless.
@@ -20,142 +21,118 @@ type condition struct {
 	node ast.IsNode
 }
 
-// conditions takes a policy's conditions apart, in the order in which Cedar evaluates them. The text of each comes from the
-// source: a tree does not say where it was written. Where text and tree do not go together, a block stays whole.
+// conditions takes a policy's conditions apart, in the order in which Cedar evaluates them, once. The text of each comes from
+// the source: a tree does not say where it was written. Where text and tree do not go together a block stays whole, and one
+// whose text is not found has none; it is evaluated all the same.
 func (r *rule) conditions() []condition {
-	blocks := blocksOf(r.text)
-	trees := r.ast().Conditions
-	if len(blocks) != len(trees) {
-		return nil // the parser read something else than this text
+	r.partsOnce.Do(func() {
+		trees := r.ast().Conditions
+		tokens, err := layout.Scan(r.text)
+		blocks := blocksOf(tokens)
+		if err != nil || len(blocks) != len(trees) {
+			blocks = make([][]layout.Token, len(trees))
+		}
+		for i, t := range trees {
+			r.parts = append(r.parts, r.takeApart(t, blocks[i])...)
+		}
+	})
+	return r.parts
+}
+
+// takeApart gives the conditions of one when or unless.
+func (r *rule) takeApart(t ast.ConditionType, block []layout.Token) []condition {
+	unless := t.Condition == ast.ConditionUnless
+	texts := splitAnd(block)
+	nodes := lastOf(t.Body, len(texts))
+	if unless || nodes == nil {
+		return []condition{{r.place(block, unless), t.Body}}
 	}
-	var out []condition
-	for i, t := range trees {
-		nodes, texts := []ast.IsNode{t.Body}, []span{blocks[i]}
-		if t.Condition == ast.ConditionWhen {
-			if n, s := conjuncts(t.Body), splitAnd(r.text, blocks[i]); len(n) == len(s) {
-				nodes, texts = n, s
-			}
-		}
-		for k, n := range nodes {
-			out = append(out, condition{r.place(texts[k], t.Condition == ast.ConditionUnless), n})
-		}
+	out := make([]condition, len(nodes))
+	for i, n := range nodes {
+		out[i] = condition{r.place(texts[i], false), n}
 	}
 	return out
 }
 
-// conjuncts gives the operands of the && at the top of a tree, from left to right.
-func conjuncts(n ast.IsNode) []ast.IsNode {
-	if v, ok := n.(ast.NodeTypeAnd); ok {
-		return append(conjuncts(v.Left), v.Right)
+// lastOf takes the last n-1 operands of a && chain off, which leaves n with the first; nil where there are fewer.
+func lastOf(n ast.IsNode, count int) []ast.IsNode {
+	var out []ast.IsNode
+	for len(out) < count-1 {
+		v, ok := n.(ast.NodeTypeAnd)
+		if !ok {
+			return nil
+		}
+		out, n = append(out, v.Right), v.Left
 	}
-	return []ast.IsNode{n}
+	out = append(out, n)
+	slices.Reverse(out)
+	return out
 }
 
-// span is a part of a policy's text.
-type span struct{ from, to int }
-
-// place finds a span in the file.
-func (r *rule) place(s span, unless bool) Condition {
-	before := r.text[:s.from]
-	line, col := strings.Count(before, "\n"), utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:])
+// place finds tokens in the file. No tokens are placed at the policy's head.
+func (r *rule) place(tokens []layout.Token, unless bool) Condition {
 	at := r.ast().Position
-	c := Condition{Line: at.Line + line, Column: col + 1, Unless: unless, Text: r.text[s.from:s.to]}
-	if line == 0 {
-		c.Column = at.Column + col
+	c := Condition{Line: at.Line, Column: at.Column, Unless: unless}
+	if len(tokens) == 0 {
+		return c
 	}
+	first, last := tokens[0], tokens[len(tokens)-1]
+	c.Text = r.text[first.Offset : last.Offset+len(last.Text)]
+	if first.Line > 1 {
+		c.Column = 1
+	}
+	c.Line, c.Column = c.Line+first.Line-1, c.Column+first.Column-1
 	return c
 }
 
-// blocksOf finds what stands between the braces of each when and unless. The braces of records are inside of them.
-func blocksOf(text string) []span {
-	var out []span
-	depth, start := 0, 0
-	tokens(text, 0, len(text), func(i int) {
-		switch text[i] {
-		case '{', '(', '[':
-			if depth++; text[i] == '{' && depth == 1 {
-				start = i + 1
-			}
-		case '}', ')', ']':
-			if depth--; text[i] == '}' && depth == 0 {
-				out = append(out, trimmed(text, span{start, i}))
-			}
+// blocksOf finds what stands between the braces of each when and unless, without comments. The braces of records are inside
+// of them.
+func blocksOf(tokens []layout.Token) [][]layout.Token {
+	var out [][]layout.Token
+	var block []layout.Token
+	depth := 0
+	for _, t := range tokens {
+		if depth -= closes(t); depth == 0 && t.Text == "}" {
+			out = append(out, block)
 		}
-	})
+		if depth > 0 && t.Kind != layout.Comment {
+			block = append(block, t)
+		}
+		if depth += opens(t); depth == 1 && t.Text == "{" {
+			block = nil
+		}
+	}
 	return out
 }
 
+func opens(t layout.Token) int {
+	if t.Text == "{" || t.Text == "(" || t.Text == "[" {
+		return 1
+	}
+	return 0
+}
+
+func closes(t layout.Token) int {
+	if t.Text == "}" || t.Text == ")" || t.Text == "]" {
+		return 1
+	}
+	return 0
+}
+
 // splitAnd cuts a block at each && that is not inside brackets. One with a || or an if outside of them is no conjunction.
-func splitAnd(text string, s span) []span {
-	var out []span
-	depth, start, whole := 0, s.from, false
-	tokens(text, s.from, s.to, func(i int) {
-		switch c := text[i]; {
-		case c == '{' || c == '(' || c == '[':
-			depth++
-		case c == '}' || c == ')' || c == ']':
-			depth--
+func splitAnd(block []layout.Token) [][]layout.Token {
+	var out [][]layout.Token
+	depth, start := 0, 0
+	for i, t := range block {
+		depth += opens(t) - closes(t)
+		switch {
 		case depth > 0:
-		case strings.HasPrefix(text[i:s.to], "&&"):
-			out = append(out, trimmed(text, span{start, i}))
-			start = i + len("&&")
-		case strings.HasPrefix(text[i:s.to], "||"), strings.HasPrefix(text[i:s.to], "if") && !isWordByte(byteAt(text, i-1)) && !isWordByte(byteAt(text, i+2)):
-			whole = true
-		}
-	})
-	if whole {
-		return []span{s}
-	}
-	return append(out, trimmed(text, span{start, s.to}))
-}
-
-// tokens calls fn with the index of each byte of text[from:to] that is neither in a string nor in a comment.
-func tokens(text string, from, to int, fn func(i int)) {
-	for i := from; i < to; i++ {
-		switch text[i] {
-		case '"':
-			i = endOfString(text, i)
-		case '/':
-			if end := endOfComment(text, i); end > i {
-				i = end
-				continue
-			}
-			fn(i)
-		default:
-			fn(i)
+		case t.Text == "||", t.Text == "if":
+			return [][]layout.Token{block}
+		case t.Text == "&&":
+			out = append(out, block[start:i])
+			start = i + 1
 		}
 	}
-}
-
-// trimmed takes white space and comments off both ends.
-func trimmed(text string, s span) span {
-	for s.from < s.to {
-		switch c := text[s.from]; {
-		case c == ' ' || c == '\t' || c == '\r' || c == '\n':
-			s.from++
-			continue
-		case c == '/' && endOfComment(text, s.from) > s.from:
-			s.from = min(s.to, endOfComment(text, s.from)+1)
-			continue
-		}
-		break
-	}
-	last := s.from
-	tokens(text, s.from, s.to, func(i int) {
-		if c := text[i]; c != ' ' && c != '\t' && c != '\r' && c != '\n' {
-			last = i + 1
-		}
-	})
-	// a string at the end is no token
-	for i := s.from; i < s.to; i++ {
-		switch text[i] {
-		case '"':
-			i = endOfString(text, i)
-			last = max(last, min(s.to, i+1))
-		case '/':
-			i = max(i, endOfComment(text, i))
-		}
-	}
-	s.to = last
-	return s
+	return append(out, block[start:])
 }

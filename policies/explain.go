@@ -44,6 +44,7 @@ type Reason struct {
 	Line        int
 	Forbid      bool
 	Hold        bool // a forbid that waits for an approval
+	Approved    bool // a Hold that applies, and that the approval has answered
 	Annotations map[string]string
 	Conditions  []Judged
 	Value       Value // Holds: the policy applies
@@ -105,16 +106,17 @@ func (v *view) inScope(r *rule) bool {
 }
 
 // judge evaluates a policy's conditions one by one.
-func (e *Engine) judge(a *Ask, v *view, r *rule) Reason {
-	out := Reason{
+func (e *Engine) judge(a *Ask, v *view, r *rule) (out Reason) {
+	out = Reason{
 		Policy: r.label, ID: r.id, File: r.file, Line: r.line, Forbid: r.forbid, Hold: r.hold != nil,
 		Annotations: r.annotations(), Value: Holds,
 	}
-	env, err := v.environment(a, r)
+	defer func() { out.Approved = out.Hold && out.Value == Holds && a.Approved }()
+	env, err := v.environment(a, r.full.reads)
 	for _, c := range r.conditions() {
 		j := Judged{Condition: c.Condition, Reached: out.Value == Holds}
 		if err != nil {
-			j.Value, j.Error = Broken, err.Error()
+			j.Value, j.Error = v.alone(a, c)
 		} else {
 			j.Value, j.Error = valueOf(c.node, c.Unless, env)
 		}
@@ -129,14 +131,22 @@ func (e *Engine) judge(a *Ask, v *view, r *rule) Reason {
 	return out
 }
 
-// environment holds what one policy reads.
-func (v *view) environment(a *Ask, r *rule) (eval.Env, error) {
-	reads := r.full.reads
+// alone evaluates a condition of a policy some other condition of which reads what cannot be had.
+func (v *view) alone(a *Ask, c condition) (Value, string) {
+	env, err := v.environment(a, readsOf(&ast.Policy{Conditions: []ast.ConditionType{{Condition: ast.ConditionWhen, Body: c.node}}}))
+	if err != nil {
+		return Broken, err.Error()
+	}
+	return valueOf(c.node, c.Unless, env)
+}
+
+// environment holds what is read.
+func (v *view) environment(a *Ask, reads reads) (eval.Env, error) {
 	f, err := newFacts(a, reads.fields, v.caller.trust)
 	if err != nil {
 		return eval.Env{}, err
 	}
-	ctx := f.base(a.Labels)
+	ctx := f.base(a)
 	if input := v.target.input; input != nil && reads.fields&(readInput|readNulls|readUndeclared) != 0 {
 		if err := addInput(ctx, a.Args, input, reads); err != nil {
 			return eval.Env{}, err
@@ -183,6 +193,19 @@ func closestPermits(reasons []Reason) []string {
 	var out []string
 	for _, r := range permits[:min(nearest, len(permits))] {
 		out = append(out, r.Policy)
+	}
+	return out
+}
+
+// IDs names the policies of Policies by their ids alone, in the same order.
+func (d Decision) IDs() []string {
+	rules := d.more.determined()
+	if d.more == nil {
+		rules = d.engine.named(d.reasons)
+	}
+	var out []string
+	for _, r := range rules {
+		out = append(out, r.id)
 	}
 	return out
 }

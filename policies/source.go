@@ -37,6 +37,9 @@ type rule struct {
 	full  variant  // for a call whose arguments are known
 	maybe *variant // for a list, arguments unknown; nil when it cannot matter then
 
+	partsOnce sync.Once
+	parts     []condition // see conditions
+
 	sureOnce sync.Once
 	sure     *variant // for Outlook: without what a later call may bring; nil if it then never matches
 }
@@ -156,12 +159,27 @@ func parseFile(name, text string) (rules []*rule, problems Problems) {
 		if i+1 < len(list) {
 			end = list[i+1].Position().Offset
 		}
-		r := newRule(name, i, p, strings.TrimRight(text[p.Position().Offset:end], " \t\r\n"))
+		r := newRule(name, i, p, untilSemicolon(text[p.Position().Offset:end]))
 		problems = append(problems, r.takeMode()...)
 		problems = append(problems, r.takeHold()...)
 		rules = append(rules, r)
 	}
 	return rules, problems
+}
+
+// untilSemicolon cuts off what stands behind a policy, which belongs to the next or to nobody.
+func untilSemicolon(text string) string {
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '"':
+			i = endOfString(text, i)
+		case '/':
+			i = endOfComment(text, i)
+		case ';':
+			return text[:i+1]
+		}
+	}
+	return text
 }
 
 func newRule(file string, i int, p *cedar.Policy, text string) *rule {
@@ -206,7 +224,14 @@ func checkText(name, text string) *Problem {
 		case '"':
 			i = endOfString(text, i)
 		case '/':
-			i = endOfComment(text, i)
+			if byteAt(text, i+1) == '*' {
+				return fail(i, "Cedar has no comments between /* and */").hint("begin each line with //")
+			}
+			end := endOfComment(text, i)
+			if strings.Contains(strings.TrimRight(text[i:end+1], "\r"), "\r") {
+				return fail(i, "a carriage return inside a comment, which some readers take for its end").hint("end the line with a line feed")
+			}
+			i = end
 		case '(', '{', '[':
 			if depth++; depth > maxNesting {
 				return fail(i, fmt.Sprintf("more than %d brackets open at once", maxNesting))
@@ -221,6 +246,11 @@ func checkText(name, text string) *Problem {
 		}
 	}
 	return nil
+}
+
+func (p *Problem) hint(text string) *Problem {
+	p.Hint = text
+	return p
 }
 
 // endOfString returns the index of the closing quote of the string that opens at i. Line feeds inside strings are an

@@ -122,11 +122,11 @@ type enginesSeam struct {
 	in *injector
 }
 
-func (s enginesSeam) For(tenant string) *policies.Engine {
+func (s enginesSeam) Choose(tenant string, p *policies.Principal) (enforced, shadow *policies.Engine) {
 	if done, err := s.in.meet(s.in.now(), "policies"); done || err != nil {
-		return nil
+		return nil, nil
 	}
-	return s.Set.For(tenant)
+	return s.Set.Choose(tenant, p)
 }
 
 // filterSeam is a tenant's one filter, and the list of its filters.

@@ -64,6 +64,7 @@ type Call struct {
 	Ask      policies.Ask
 	Decision policies.Decision
 	Approval string // id of the approval that lets a held call pass; spent when the call goes out
+	Flips    []Flip // what policies in shadow would have answered instead of Decision; none when they agree
 
 	// Written by the forwarder, which keeps its buffers here from call to call.
 
@@ -115,6 +116,15 @@ type Reply struct {
 	Status int    // the upstream's HTTP status, 0 when the gateway answered itself
 	Result []byte // raw JSON
 	Error  []byte // raw JSON of a JSON-RPC error object
+}
+
+// Flip is an answer that would have been another under policies that are tried and not enforced.
+type Flip struct {
+	By       string      // "engine": a whole bundle that is staged; "policy": policies with @mode("shadow")
+	From, To string      // "allow", "deny" or "hold"
+	Bundle   merkle.Hash // of the policies that would have answered To
+	Policies []string    // that would have determined it, as Decision.Policies names them
+	Errors   []string    // why they could not be evaluated
 }
 
 // A Stage looks at a call and lets it pass (nil) or refuses it (an error). A refusal made with Deny reaches the caller

@@ -49,6 +49,7 @@ type Line struct {
 	Upstream  Forwarder
 	Approvals Approvals // nil: a call that is held stays refused
 	Strangers *Strangers
+	Flipped   func(c *Call) // told at the end of a call that has Flips, its record known; nil: nobody is. It must not keep c
 	Instance  string
 	Receipts  bool
 	Now       func() time.Time
@@ -106,6 +107,9 @@ func (l *Line) end(c *Call) {
 	}
 	if c.claimed != nil {
 		c.claimed.settle(c, l.ended(c))
+	}
+	if len(c.Flips) > 0 && l.Flipped != nil {
+		_ = l.guard("flips", func() error { l.Flipped(c); return nil })
 	}
 }
 

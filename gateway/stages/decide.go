@@ -11,9 +11,10 @@ import (
 	"github.com/gatewright/gatewright/policies"
 )
 
-// Engines gives the policy engine in force for a tenant; one that refuses everything when the tenant has none.
+// Engines gives the policy engine whose answer counts for a principal, one that refuses everything when the tenant has
+// none, and the one that is tried beside it, if any. policies.Set is one.
 type Engines interface {
-	For(tenant string) *policies.Engine
+	Choose(tenant string, p *policies.Principal) (enforced, shadow *policies.Engine)
 }
 
 // Approvals knows which calls people have approved, and takes requests for those that policy holds.
@@ -28,27 +29,30 @@ type Decide struct {
 	Policies  Engines
 	Done      func(plan merkle.Hash) int // steps of the plan that are done; nil counts none
 	Approvals Approvals                  // nil: what is held is refused
+	Flips     *Flips                     // where answers that would differ are counted; nil: no other engine is asked
 }
 
 // Name is "decide".
 func (Decide) Name() string { return "decide" }
 
-// Check fills c.Ask, c.Decision and, for a call that was held and approved, c.Approval.
+// Check fills c.Ask, c.Decision, c.Flips and, for a call that was held and approved, c.Approval.
 func (s Decide) Check(ctx context.Context, c *pipeline.Call) error {
 	done := 0
 	if s.Done != nil && c.Token != nil && c.Planned().InPlan {
 		done = s.Done(c.Token.PlanRoot())
 	}
-	engine := s.Policies.For(c.Caller.Tenant())
+	engine, shadow := s.Policies.Choose(c.Caller.Tenant(), c.Caller.Principal())
 	c.Ask = c.BuildAsk(done)
 	c.Decision = engine.Decide(&c.Ask)
 	if c.Decision.Held() && s.Approvals != nil && (c.Answer == nil || c.Trial) {
 		if err := s.approved(ctx, c); err != nil {
+			s.Flips.compare(c, shadow)
 			return err
 		}
 		c.Ask = c.BuildAsk(done)
 		c.Decision = engine.Decide(&c.Ask)
 	}
+	s.Flips.compare(c, shadow)
 	if c.Decision.Allowed() {
 		return nil
 	}

@@ -36,8 +36,12 @@ func (r *request) ifCalled(t target, held *intent.Held, id string, step int, nar
 }
 
 // decide asks policy.
-func (r *request) decide(ask *policies.Ask) policies.Decision {
-	return r.Policies.For(r.c.Caller.Tenant()).Decide(ask)
+func (r *request) decide(ask *policies.Ask) policies.Decision { return r.engine().Decide(ask) }
+
+// engine is the one whose answers count for the caller.
+func (r *request) engine() *policies.Engine {
+	e, _ := r.Policies.Choose(r.c.Caller.Tenant(), r.c.Caller.Principal())
+	return e
 }
 
 // verdictOf is a decision in the three words of this dialect, and what policy says about it.

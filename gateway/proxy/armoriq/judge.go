@@ -314,7 +314,7 @@ func (r *request) localAgent(id, name string) localAgent {
 			}
 		}
 	}
-	digest := r.Policies.For(tenant).Digest().String()
+	digest := r.engine().Digest().String()
 	doc := localDocument{
 		ID: digest[:32], Layer: "agent", Expires: r.Now().Add(localFor).UTC().Format(time.RFC3339), Defaults: map[string]string{"tools": "block"}, Statements: []localStatement{},
 	}
@@ -369,7 +369,7 @@ func (o *outlooks) of(server, tool string, local bool) string {
 
 func (r *request) outlook(t *terms.Terms, server, tool string, local bool) string {
 	ask := r.ifCalled(target{server: server, tool: tool, local: local}, nil, "", 0, t)
-	switch r.Policies.For(r.c.Caller.Tenant()).Outlook(ask) {
+	switch r.engine().Outlook(ask) {
 	case policies.Always:
 		return "allow"
 	case policies.Sometimes, policies.Held:

@@ -51,9 +51,9 @@ type Shelf interface {
 	Anchors(tenant string, root merkle.Hash) []*intent.Delta
 }
 
-// Engines gives the policy engine in force for a tenant.
+// Engines gives the policy engine whose answer counts for a principal.
 type Engines interface {
-	For(tenant string) *policies.Engine
+	Choose(tenant string, p *policies.Principal) (enforced, shadow *policies.Engine)
 }
 
 // Terms knows what narrows a tenant's calls beside its bundle.

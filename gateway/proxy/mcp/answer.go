@@ -109,7 +109,8 @@ func (e *exchange) visible(c *pipeline.Call, t *catalogue.Tool) bool {
 	if e.d.Overlays != nil {
 		a.Overlays = e.d.Overlays(c.Caller.Tenant())
 	}
-	d := e.d.Policies.For(c.Caller.Tenant()).Decide(&a)
+	engine, _ := e.d.Policies.Choose(c.Caller.Tenant(), a.Principal)
+	d := engine.Decide(&a)
 	return d.Allowed() || d.Held()
 }
 

@@ -23,9 +23,9 @@ type Catalogue interface {
 	Lookup(tenant, server, tool string) (*catalogue.Tool, bool)
 }
 
-// Engines gives the policy engine in force for a tenant.
+// Engines gives the policy engine whose answer counts for a principal.
 type Engines interface {
-	For(tenant string) *policies.Engine
+	Choose(tenant string, p *policies.Principal) (enforced, shadow *policies.Engine)
 }
 
 // Dialect serves /mcp and /mcp/{server}.

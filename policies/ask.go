@@ -45,6 +45,24 @@ type PlanFacts struct {
 	BundleAtIssue string // digest of the bundle in force when the token was issued, hex
 }
 
+// Next tells whether the call is the next step in order: as many steps are done as stand before it.
+func (p *PlanFacts) Next() bool { return p.InPlan && p.Step == p.Done }
+
+// SessionFacts is what was counted of the session a call belongs to: its plan, or without one its agent within a rolling
+// window. Those that are not Known refuse where a policy reads them.
+type SessionFacts struct {
+	Known    bool
+	Calls    int64    // of work, before this one; those still in flight count
+	ThisTool int64    // of these, of this tool
+	Labels   []string // that filters put on them and on their results, sorted
+}
+
+// Score is how sure a filter is of something, from 0 to 1000.
+type Score struct {
+	Name  string // [a-z0-9_]{1,64}
+	Value int64
+}
+
 // Ask is one question put to policy. It must not be changed between Decide and Covers.
 type Ask struct {
 	Principal *Principal
@@ -59,6 +77,8 @@ type Ask struct {
 	TLS       bool
 	Now       time.Time
 	Labels    []string // put on the call by filters
+	Scores    []Score  // given by filters, sorted by name, each name once
+	Session   SessionFacts
 
 	// Local says that the tool is of a server the gateway does not hold: the caller names it and runs it itself. It is
 	// judged as call_tool on Tool::"SERVER/TOOL" with nothing known of it: not read-only, destructive, not idempotent,
@@ -66,6 +86,8 @@ type Ask struct {
 	Local bool
 	// Approved says that people have approved exactly this call: policies with @hold that apply do not count.
 	Approved bool
+	// Approvals is how many people have, 0 unless Approved.
+	Approvals int
 	// Overlays narrow what the bundle allows, in this order for what Policies lists. A nil one refuses. What all of them
 	// together may take is bounded: too many patterns for arguments of this size refuse, and Errors says so.
 	Overlays []*Overlay

@@ -117,6 +117,12 @@ func sizesOf(a *Ask, v *view) sizes {
 	for _, l := range a.Labels {
 		s.env += 16 + len(l)
 	}
+	for _, l := range a.Session.Labels {
+		s.env += 16 + len(l)
+	}
+	for i := range a.Scores {
+		s.env += 24 + len(a.Scores[i].Name)
+	}
 	return s
 }
 

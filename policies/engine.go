@@ -35,6 +35,8 @@ type Engine struct {
 	index   *index
 	tools   map[targetKey]*target
 	skipped []string
+	reading field // of all policies, those in shadow included
+	rated   bool  // whether any enforced one has a rate
 	beside  *Engine // of the policies in shadow; nil when there are none, see mode.go
 
 	callers    *cache[*Principal, *caller]
@@ -99,6 +101,7 @@ func compile(b *Bundle, defs []ToolDef) (*Engine, error) {
 		r.full = newVariant(r.full.policy)
 		r.maybe = maybeVariant(r)
 		problems = append(problems, check.check(r)...)
+		problems = append(problems, check.counts(r)...)
 		e.byLabel[r.label] = r
 	}
 	if len(problems) > 0 {
@@ -107,6 +110,7 @@ func compile(b *Bundle, defs []ToolDef) (*Engine, error) {
 	enforced, shadowed := byMode(rules)
 	e.fill(enforced, tools)
 	e.beside = e.newBeside(shadowed, tools)
+	e.survey()
 	return e, nil
 }
 
@@ -274,7 +278,7 @@ func (e *Engine) lasting(a *Ask, c *candidates, out *outcome) error {
 
 // evaluate builds the context a group reads and asks Cedar.
 func (e *Engine) evaluate(a *Ask, v *view, g *group, f *facts) (out outcome, err error) {
-	ctx := f.base(a.Labels)
+	ctx := f.base(a)
 	if input := v.target.input; input != nil && f.fields&(readInput|readNulls|readUndeclared) != 0 {
 		if err := addInput(ctx, a.Args, input, g.reads); err != nil {
 			return out, err

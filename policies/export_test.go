@@ -53,7 +53,7 @@ func Scan(e *Engine, a *Ask) (p Plain, err error) {
 	if err != nil {
 		return p, err
 	}
-	ctx := f.base(a.Labels)
+	ctx := f.base(a)
 	if t.input != nil {
 		if err := addInput(ctx, a.Args, t.input, reads{fields: readAll, whole: true}); err != nil {
 			return p, err

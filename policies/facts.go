@@ -18,6 +18,7 @@ type facts struct {
 	trust  int64
 	user   string
 	plan   PlanFacts
+	next   bool // whether it is the next step of the plan
 	ip     netip.Addr
 	tls    bool
 	now    int64 // ms since 1970
@@ -26,6 +27,7 @@ type facts struct {
 var (
 	errNoAddress = errors.New("a policy reads the caller's address, which is unknown")
 	errNoClock   = errors.New("a policy reads the time, which is unknown")
+	errNoSession = errors.New("a policy reads the session, which is unknown")
 )
 
 // newFacts reduces an Ask. What a policy reads must be known.
@@ -52,6 +54,10 @@ func newFacts(a *Ask, fields field, trust int64) (facts, error) {
 	}
 	if fields&readPlan != 0 {
 		f.plan = planRead(&a.Plan, fields)
+		f.next = fields&readNext != 0 && a.Plan.Next()
+	}
+	if fields&readSession != 0 && fields != readAll && !a.Session.Known {
+		return f, errNoSession
 	}
 	return f, nil
 }
@@ -81,7 +87,7 @@ func planRead(p *PlanFacts, fields field) (out PlanFacts) {
 }
 
 // base gives the attributes every context may have.
-func (f *facts) base(labels []string) types.RecordMap {
+func (f *facts) base(a *Ask) types.RecordMap {
 	ctx := types.RecordMap{}
 	put := func(bit field, into types.RecordMap, name types.String, v types.Value) {
 		if f.fields&bit != 0 {
@@ -101,8 +107,8 @@ func (f *facts) base(labels []string) types.RecordMap {
 		put(readTLS, net, "tls", types.Boolean(f.tls))
 		ctx["net"] = types.NewRecord(net)
 	}
-	if f.fields&readLabels != 0 {
-		ctx["filters"] = types.NewRecord(types.RecordMap{"labels": stringSet(labels)})
+	if f.fields&(readFilters|readSession|readApproval) != 0 {
+		f.counted(ctx, a)
 	}
 	if f.fields&readPlan != 0 {
 		plan := types.RecordMap{}
@@ -111,6 +117,7 @@ func (f *facts) base(labels []string) types.RecordMap {
 		put(readStep, plan, "step", types.Long(f.plan.Step))
 		put(readSteps, plan, "steps", types.Long(f.plan.Steps))
 		put(readDone, plan, "stepsDone", types.Long(f.plan.Done))
+		put(readNext, plan, "next", types.Boolean(f.next))
 		put(readIssued, plan, "bundleAtIssue", types.String(f.plan.BundleAtIssue))
 		if f.fields&readExpires != 0 {
 			plan["expires"] = expiry(f.plan.Expires)
@@ -118,6 +125,57 @@ func (f *facts) base(labels []string) types.RecordMap {
 		ctx["plan"] = types.NewRecord(plan)
 	}
 	return ctx
+}
+
+// counted adds what changes with every call: what filters found, what quota has counted, what people approved.
+func (f *facts) counted(ctx types.RecordMap, a *Ask) {
+	bits := f.fields
+	within := func(name types.String, all field, fill func(put func(bit field, name types.String, v types.Value))) {
+		if bits&all == 0 {
+			return
+		}
+		rec := types.RecordMap{}
+		fill(func(bit field, name types.String, v types.Value) {
+			if bits&bit != 0 {
+				rec[name] = v
+			}
+		})
+		ctx[name] = types.NewRecord(rec)
+	}
+	within("filters", readFilters, func(put func(field, types.String, types.Value)) {
+		put(readLabels, "labels", stringSet(a.Labels))
+		put(readScore, "score", highest(a.Scores))
+		put(readScores, "scores", scoreRecord(a.Scores))
+	})
+	if !a.Session.Known {
+		bits &^= readSession // read with everything else: only work has it
+	}
+	within("session", readSession, func(put func(field, types.String, types.Value)) {
+		put(readCalls, "calls", types.Long(a.Session.Calls))
+		put(readThisTool, "callsThisTool", types.Long(a.Session.ThisTool))
+		put(readSeen, "labels", stringSet(a.Session.Labels))
+	})
+	within("approval", readApproval, func(put func(field, types.String, types.Value)) {
+		put(readApproved, "approved", types.Boolean(a.Approved))
+		put(readApprovals, "count", types.Long(a.Approvals))
+	})
+}
+
+// highest is the highest score, 0 when no filter gave one.
+func highest(scores []Score) (most types.Long) {
+	for _, s := range scores {
+		most = max(most, types.Long(s.Value))
+	}
+	return most
+}
+
+// scoreRecord shows every score by its name. A policy can only read those that its bundle's schema names.
+func scoreRecord(scores []Score) types.Record {
+	rec := types.RecordMap{}
+	for _, s := range scores {
+		rec[types.String(s.Name)] = types.Long(s.Value)
+	}
+	return types.NewRecord(rec)
 }
 
 // expiry shows a plan without an end as one that ended at the epoch.

@@ -61,6 +61,7 @@ func parseApprovals(text string, n *int) bool {
 type more struct {
 	held  bool    // permitted but for the holds
 	holds []*rule // policies with @hold that apply
+	caps  []*rule // forbids with @rate that apply
 	rules []*rule // the policies that determined the answer
 }
 
@@ -79,10 +80,10 @@ func (m *more) merge(o *more) *more {
 		}
 		return m
 	}
-	return &more{holds: inOrder(append(slices.Clip(m.holds), o.holds...))}
+	return &more{holds: inOrder(append(slices.Clip(m.holds), o.holds...)), caps: inOrder(append(slices.Clip(m.caps), o.caps...))}
 }
 
-// askHolds evaluates the policies with @hold of a group. One that cannot be evaluated denies like any forbid: nobody can
+// askHolds evaluates the policies with @hold of a group, and the forbids with @rate. One that cannot be evaluated denies like any forbid: nobody can
 // approve what nobody could see.
 func (e *Engine) askHolds(out *outcome, holds *group, v *view, request cedar.Request) {
 	_, diag := holds.judge(v, request)
@@ -90,16 +91,23 @@ func (e *Engine) askHolds(out *outcome, holds *group, v *view, request cedar.Req
 		e.blame(out, diag.Errors)
 	}
 	if len(diag.Reasons) > 0 {
-		out.more = &more{holds: e.named(diag.Reasons)}
+		out.more = &more{}
+		for _, r := range e.named(diag.Reasons) {
+			if r.hold != nil {
+				out.more.holds = append(out.more.holds, r)
+			} else {
+				out.more.caps = append(out.more.caps, r)
+			}
+		}
 	}
 }
 
 // settle makes the answer of what the bundle says, of the holds and of the overlays. Forbidden by anyone is denied;
 // permitted by nobody is denied; permitted and held waits for approval, or passes with one.
 func (e *Engine) settle(a *Ask, v *view, out *outcome) error {
-	var holds []*rule
+	var holds, caps []*rule
 	if out.more != nil {
-		holds = slices.Clip(out.more.holds)
+		holds, caps = slices.Clip(out.more.holds), out.more.caps
 	}
 	denied := !out.allowed
 	against := slices.Clone(holds) // every policy that speaks against the call
@@ -116,7 +124,7 @@ func (e *Engine) settle(a *Ask, v *view, out *outcome) error {
 		against = append(against, n.rules...)
 		out.errors = append(slices.Clip(out.errors), n.errors...)
 	}
-	m := &more{rules: against}
+	m := &more{rules: against, caps: caps}
 	switch {
 	case !denied && (len(holds) == 0 || a.Approved):
 		m.rules, m.holds = e.named(out.reasons), holds

@@ -109,7 +109,7 @@ type candidates struct {
 }
 
 // readFresh is what changes with every call.
-const readFresh = readNow | readLabels | readInput | readNulls | readUndeclared
+const readFresh = readNow | readFilters | readSession | readApproval | readInput | readNulls | readUndeclared
 
 // group is a list of policies and all that they read.
 type group struct {
@@ -117,7 +117,7 @@ type group struct {
 	cost     extent // of all, holds included
 	slope    int    // of cost
 	policies []labeled
-	holds    *group // those with @hold, asked apart: they must not hide which policies permit
+	holds    *group // those with @hold and forbids with @rate, asked apart: they must not hide which policies permit
 }
 
 func (g *group) empty() bool { return len(g.policies) == 0 && g.holds == nil }
@@ -127,7 +127,7 @@ func (g *group) add(r *rule, form *variant) {
 	g.reads = g.reads.union(form.reads)
 	g.cost.add(form.cost, 1)
 	g.slope = g.cost.slope()
-	if r.hold != nil {
+	if r.hold != nil || r.rate != nil && r.forbid {
 		if g.holds == nil {
 			g.holds = &group{}
 		}

@@ -61,8 +61,9 @@ func (e *Engine) Outlook(a *Ask) (o Outlook) {
 	return Never
 }
 
-// unsure: even a policy that does not match refuses when the arguments that it reads cannot be shown to it.
-func (r *rule) unsure() bool { return r.full.reads.fields&readUnsure != 0 }
+// unsure: even a policy that does not match refuses when the arguments that it reads cannot be shown to it, and one with a
+// rate may have no room.
+func (r *rule) unsure() bool { return r.rate != nil || r.full.reads.fields&readUnsure != 0 }
 
 // speaking lists every policy that may have a say, holds and overlays included.
 func (e *Engine) speaking(a *Ask, c *candidates) (rules []*rule) {
@@ -98,7 +99,7 @@ func (e *Engine) foresee(a *Ask, v *view, rules []*rule) Outlook {
 		switch {
 		case !r.forbid:
 			permitted = permitted || matches || fails
-		case matches && r.hold == nil, fails && !r.unsure():
+		case matches && r.hold == nil && r.rate == nil, fails && !r.unsure():
 			return Never
 		}
 	}
@@ -118,6 +119,6 @@ func (r *rule) surely(a *Ask, v *view) (matches, fails bool) {
 	if err != nil {
 		return false, true
 	}
-	_, diag := cedar.Authorize(one{form.policy}, v, v.request(types.NewRecord(f.base(nil))))
+	_, diag := cedar.Authorize(one{form.policy}, v, v.request(types.NewRecord(f.base(a))))
 	return len(diag.Reasons) > 0, len(diag.Errors) > 0
 }

@@ -200,7 +200,7 @@ func (o *Overlay) evaluate(a *Ask, v *view, g *fit, b *bill) (n narrowing, err e
 	if err != nil {
 		return n, err
 	}
-	ctx := f.base(a.Labels)
+	ctx := f.base(a)
 	if g.reads.fields&readInput != 0 {
 		ctx["input"] = b.input
 	}

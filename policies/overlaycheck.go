@@ -53,6 +53,9 @@ func (c *overlayCheck) rule(r *rule) Problems {
 		c.refuse(r.id, "the id is taken by "+first.label, "ids are unique in an overlay")
 	}
 	c.ids[r.id] = r
+	if r.rate != nil {
+		c.refuse("@rate", "an overlay has no rates", "put the policy into the bundle")
+	}
 	c.scopes()
 	words := checker{words: c.words}
 	c.problems = append(c.problems, words.enums(r)...)
@@ -253,8 +256,9 @@ func (c *overlayCheck) leaf(path []types.String) {
 	}
 	name := strings.Join(words, ".")
 	var names []string
-	for leaf := range contextPaths {
+	for leaf, bit := range contextPaths {
 		if leaf == name || strings.HasPrefix(leaf, name+".") {
+			c.phase(words, bit)
 			return
 		}
 		names = append(names, strings.Split(leaf, ".")...)
@@ -262,6 +266,16 @@ func (c *overlayCheck) leaf(path []types.String) {
 	slices.Sort(names)
 	last := words[len(words)-1]
 	c.refuse(last, fmt.Sprintf("context.%s cannot be there", name), didYouMean(last, slices.Compact(names)))
+}
+
+// phase refuses what only work has where other actions can be meant. It is said once for a policy: the leaves below a path
+// come in no order.
+func (c *overlayCheck) phase(path []string, bit field) {
+	if len(path) == 1 && path[0] == "filters" || bit&(readSession|readApproval|readScore|readScores) == 0 || c.work() {
+		return
+	}
+	word := path[len(path)-1]
+	c.refuse(word, fmt.Sprintf("context.%s is there for work only", strings.Join(path, ".")), `say action in Action::"work" in the scope`)
 }
 
 // input checks a path below context.input: an argument of any name, then the words of a Json record.

@@ -55,6 +55,12 @@ func printPrincipal(seed maphash.Seed, who *Principal) uint64 {
 	return maphash.Bytes(seed, p)
 }
 
+// counted tells whether the Ask has what quota, filters or people count: most have not.
+func (a *Ask) counted() bool {
+	s := &a.Session
+	return s.Known || s.Calls != 0 || s.ThisTool != 0 || s.Labels != nil || a.Scores != nil || a.Approvals != 0
+}
+
 // printAsk hashes everything an Ask holds, given the print of its principal. The arguments, which may be large, go in by
 // their own hash under the same key.
 func printAsk(seed maphash.Seed, a *Ask, principal uint64) uint64 {
@@ -65,8 +71,13 @@ func printAsk(seed maphash.Seed, a *Ask, principal uint64) uint64 {
 	p = p.bool(a.Plan.InPlan).str(a.Plan.ID).num(int64(a.Plan.Step)).num(int64(a.Plan.Steps)).num(int64(a.Plan.Done))
 	p = p.time(a.Plan.Expires).str(a.Plan.BundleAtIssue)
 	p = p.addr(a.IP).bool(a.TLS).time(a.Now).list(a.Labels)
-	if a.Local || a.Approved || len(a.Overlays) > 0 { // what most Asks lack costs them nothing
-		p = p.bool(a.Local).bool(a.Approved)
+	if a.Local || a.Approved || len(a.Overlays) > 0 || a.counted() { // what most Asks lack costs them nothing
+		p = p.bool(a.Local).bool(a.Approved).num(int64(a.Approvals))
+		p = p.bool(a.Session.Known).num(a.Session.Calls).num(a.Session.ThisTool).list(a.Session.Labels)
+		p = p.num(int64(len(a.Scores)))
+		for _, s := range a.Scores {
+			p = p.str(s.Name).num(s.Value)
+		}
 		for _, o := range a.Overlays {
 			digest := o.Digest()
 			p = append(p, digest[:]...)

@@ -28,14 +28,27 @@ const (
 	readInput
 	readNulls
 	readUndeclared
+	readNext
+	readScore
+	readScores
+	readCalls
+	readThisTool
+	readSeen
+	readApproved
+	readApprovals
 
-	readPlan = readInPlan | readPlanID | readStep | readSteps | readDone | readExpires | readIssued
+	readPlan = readInPlan | readPlanID | readStep | readSteps | readDone | readExpires | readIssued | readNext
 	readNet  = readIP | readTLS
-	readAll  = readUndeclared<<1 - 1
+	readAll  = readApprovals<<1 - 1
 
-	// readUnknown is what nobody knows when a list is filtered: the arguments, and which step of which plan. Whether
-	// there is a plan at all is still taken from the Ask.
-	readUnknown = readInput | readNulls | readUndeclared | (readPlan &^ readInPlan)
+	readFilters  = readLabels | readScore | readScores
+	readSession  = readCalls | readThisTool | readSeen
+	readApproval = readApproved | readApprovals
+
+	// readUnknown is what nobody knows when a list is filtered: the arguments, which step of which plan, what filters will
+	// make of the call, what its session will hold by then, and whether people will approve it. Whether there is a plan at
+	// all is still taken from the Ask.
+	readUnknown = readInput | readNulls | readUndeclared | (readPlan &^ readInPlan) | readScore | readScores | readSession | readApproval
 )
 
 // contextPaths names the leaf of the context behind each field. Reading a path reads every leaf below it. An overlay may
@@ -44,6 +57,9 @@ var contextPaths = map[string]field{
 	"now": readNow, "net.ip": readIP, "net.tls": readTLS, "trust": readTrust, "onBehalfOf": readUser,
 	"plan.inPlan": readInPlan, "plan.id": readPlanID, "plan.step": readStep, "plan.steps": readSteps,
 	"plan.stepsDone": readDone, "plan.expires": readExpires, "plan.bundleAtIssue": readIssued,
+	"plan.next": readNext, "filters.score": readScore, "filters.scores": readScores,
+	"session.calls": readCalls, "session.callsThisTool": readThisTool, "session.labels": readSeen,
+	"approval.approved": readApproved, "approval.count": readApprovals,
 	"filters.labels": readLabels, "input": readInput, "inputNulls": readNulls, "undeclared": readUndeclared,
 }
 

@@ -86,6 +86,9 @@ func addWords(own, more *ast.Schema) error {
 				Hint: "the gateway asks only about its own actions; a bundle may add groups, without appliesTo"}}
 		}
 	}
+	if err := takeScores(own, more); err != nil {
+		return err
+	}
 	err := errors.Join(
 		add("entity type", own.Entities, more.Entities), add("enumeration", own.Enums, more.Enums),
 		add("type", own.CommonTypes, more.CommonTypes), add("action", own.Actions, more.Actions))
@@ -94,6 +97,42 @@ func addWords(own, more *ast.Schema) error {
 	}
 	return nil
 }
+
+// scoresType is the one type of the gateway's that a bundle fills in: it names the scores that its filters give.
+const scoresType = "Scores"
+
+// maxScores bounds the scores of a bundle.
+const maxScores = 64
+
+// takeScores fills Scores in, and leaves it out of what else the bundle adds. Scores are optional integers: a filter may
+// give none, and a policy has to say what then.
+func takeScores(own, more *ast.Schema) error {
+	given, has := more.CommonTypes[scoresType]
+	if !has {
+		return nil
+	}
+	rec, ok := given.Type.(ast.RecordType)
+	if !ok || len(rec) > maxScores {
+		return Problems{{File: schemaFile, Msg: fmt.Sprintf("type Scores is not a record of at most %d scores", maxScores), Hint: "as type Scores = { injection?: Long };"}}
+	}
+	for _, name := range slices.Sorted(maps.Keys(rec)) {
+		if _, long := rec[name].Type.(ast.LongType); !long && fmt.Sprint(rec[name].Type) != "Long" || !rec[name].Optional || !scoreName(string(name)) {
+			return Problems{{File: schemaFile, Msg: fmt.Sprintf("score %q is not an optional integer named with a-z, 0-9 and _", name), Hint: "as type Scores = { injection?: Long };"}}
+		}
+	}
+	own.CommonTypes[scoresType] = given
+	more.CommonTypes = maps.Clone(more.CommonTypes)
+	delete(more.CommonTypes, scoresType)
+	return nil
+}
+
+// scoreName accepts what a filter can name a score.
+func scoreName(s string) bool {
+	return len(s) <= maxScoreName && s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789_") == ""
+}
+
+// maxScoreName is the longest name of a score, in bytes.
+const maxScoreName = 64
 
 func add[K ~string, V any](what string, own, more map[K]V) error {
 	for _, k := range slices.Sorted(maps.Keys(more)) {

@@ -33,6 +33,7 @@ type rule struct {
 	laid   bool  // of an overlay
 	shadow bool  // evaluated beside and never enforced
 	hold   *Hold // nil unless the policy has @hold
+	rate   *Rate // nil unless the policy has @rate
 
 	full  variant  // for a call whose arguments are known
 	maybe *variant // for a list, arguments unknown; nil when it cannot matter then
@@ -162,6 +163,7 @@ func parseFile(name, text string) (rules []*rule, problems Problems) {
 		r := newRule(name, i, p, untilSemicolon(text[p.Position().Offset:end]))
 		problems = append(problems, r.takeMode()...)
 		problems = append(problems, r.takeHold()...)
+		problems = append(problems, r.takeRate()...)
 		rules = append(rules, r)
 	}
 	return rules, problems

@@ -277,8 +277,8 @@ func (c *checker) explain(r *rule, err error) Problem {
 	case strings.HasPrefix(msg, "attribute"):
 		word = word[strings.LastIndexByte(word, '.')+1:]
 		hint = didYouMean(word, c.attributeNames())
-		if word == "input" {
-			hint = `only work has arguments: name the action, or say action in Action::"call_tool"`
+		if what, only := ofWork[word]; only {
+			hint = "only work " + what + `: name the action, or say action in Action::"work"`
 		}
 	case strings.Contains(msg, "optional attribute"):
 		word = word[strings.LastIndexByte(word, '.')+1:]
@@ -287,6 +287,12 @@ func (c *checker) explain(r *rule, err error) Problem {
 		word, hint = "", "no action goes with this principal and this resource: check the three against each other"
 	}
 	return r.problem(word, msg, hint)
+}
+
+// ofWork says of each attribute that only work has why no other action has it.
+var ofWork = map[string]string{
+	"input": "has arguments", "inputNulls": "has arguments", "undeclared": "has arguments",
+	"session": "has a session", "score": "has scores", "scores": "has scores", "approval": "can be approved",
 }
 
 func didYouMean(word string, names []string) string {

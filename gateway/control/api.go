@@ -23,7 +23,7 @@ import (
 const maxCredential = 256
 
 // Deps is everything the API stands on. All fields are required but Exports and Subjects (nil: nothing is exported), Connectors, Approvals, Devices, Terms, Usage
-// and Witness (nil: there are none), Gauges, Strangers and Ready (nil means ready).
+// and Witness (nil: there are none), Gauges, Families, Strangers and Ready (nil means ready).
 type Deps struct {
 	Directory  Directory
 	Catalogue  Catalogue
@@ -45,6 +45,7 @@ type Deps struct {
 	Vault      Vault
 	Strangers  Strangers
 	Gauges     []Gauge
+	Families   []Family
 	Ready      func() error // nil when calls are served; else why not, shown to nobody but the log
 	Now        func() time.Time
 	Rand       io.Reader
@@ -125,7 +126,7 @@ func New(cfg Config, deps Deps) (*API, error) {
 		cfg: cfg, deps: deps, log: deps.Log, guard: g, mux: http.NewServeMux(), byPat: map[string]*Route{},
 		cursors: cursors{key}, replays: newReplays(cfg.ReplayEntries, cfg.ReplayFor),
 	}
-	if a.metrics, err = newMetrics(deps.Gauges); err != nil {
+	if a.metrics, err = newMetrics(deps.Gauges, deps.Families); err != nil {
 		return nil, fmt.Errorf("control: %w", err)
 	}
 	if err := a.mount(); err != nil {

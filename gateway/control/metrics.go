@@ -28,6 +28,44 @@ type Gauge struct {
 	Value   func() float64
 }
 
+// maxSeries bounds what one Family may show at a time.
+const maxSeries = 2000
+
+// Family is numbers of another package whose labels are not known beforehand: tenants, which admins of the gateway make. As
+// for a Gauge, no caller may choose a label's value.
+type Family struct {
+	Name    string
+	Help    string
+	Labels  []string // names
+	Counter bool
+	Values  func(emit func(v float64, labels ...string)) // called when metrics are scraped; labels in the order of Labels
+}
+
+// family is a Family as prometheus collects it.
+type family struct {
+	Family
+	desc *prometheus.Desc
+}
+
+// Describe implements prometheus.Collector.
+func (f family) Describe(ch chan<- *prometheus.Desc) { ch <- f.desc }
+
+// Collect implements prometheus.Collector.
+func (f family) Collect(ch chan<- prometheus.Metric) {
+	kind, n := prometheus.GaugeValue, 0
+	if f.Counter {
+		kind = prometheus.CounterValue
+	}
+	f.Values(func(v float64, labels ...string) {
+		if n++; n > maxSeries {
+			return
+		}
+		if m, err := prometheus.NewConstMetric(f.desc, kind, v, labels...); err == nil {
+			ch <- m
+		}
+	})
+}
+
 // metrics are this port's own numbers and the gauges it was given. Labels come from the route table, from status codes
 // and from the closed list of refusal codes.
 type metrics struct {
@@ -37,7 +75,7 @@ type metrics struct {
 	refusals *prometheus.CounterVec
 }
 
-func newMetrics(gauges []Gauge) (*metrics, error) {
+func newMetrics(gauges []Gauge, families []Family) (*metrics, error) {
 	if len(gauges) > maxGauges {
 		return nil, fmt.Errorf("metrics: %d gauges exceed %d", len(gauges), maxGauges)
 	}
@@ -58,6 +96,12 @@ func newMetrics(gauges []Gauge) (*metrics, error) {
 			continue
 		}
 		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts(opts), g.Value))
+	}
+	for _, f := range families {
+		if !metricName.MatchString(f.Name) || f.Values == nil {
+			return nil, fmt.Errorf("metrics: %q is no metric", f.Name)
+		}
+		all = append(all, family{f, prometheus.NewDesc(f.Name, f.Help, f.Labels, nil)})
 	}
 	for _, c := range all {
 		if err := registry.Register(c); err != nil {

@@ -24,6 +24,7 @@ func (g *Gateway) buildLine(context.Context) error {
 	q, p := g.o.Config.Quota, g.o.Config.Proxy
 	g.strange = &pipeline.Strangers{}
 	g.sources = stages.NewLimiter(q.SourceRate, q.SourceBurst)
+	g.flips = &stages.Flips{Now: g.o.Now}
 	g.line = &pipeline.Line{
 		Stages: []pipeline.Stage{
 			stages.Identify{Directory: g.people, Tokens: g.people, Verifier: g.verifier, Sources: g.sources},
@@ -33,12 +34,13 @@ func (g *Gateway) buildLine(context.Context) error {
 			stages.Intent{Verifier: g.verifier, Plans: heldPlans{g}, Anchors: g.plans.Anchors, Proofs: g.proofs, Tools: g.tools, Used: g.ledger.Used},
 			stages.Terms{Keeper: g.terms},
 			&stages.Filter{Filters: g.filters, Arguments: requestLimits(p), Results: replyLimits(g.o.Config.Upstream)},
-			stages.Decide{Policies: &g.bundles.engines, Done: g.ledger.Done, Approvals: g.approvals},
+			stages.Decide{Policies: &g.bundles.engines, Done: g.ledger.Done, Approvals: g.approvals, Flips: g.flips},
 		},
 		Ledger:    g.ledger,
 		Upstream:  stages.Forward{Client: g.client, Servers: servers{g}},
 		Approvals: g.approvals,
 		Strangers: g.strange,
+		Flipped:   g.flips.Note,
 		Instance:  g.o.Config.Ledger.Instance,
 		Receipts:  g.o.Config.Ledger.Receipts,
 		Now:       g.o.Now,

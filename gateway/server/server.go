@@ -74,6 +74,7 @@ type Gateway struct {
 	keys      *keys
 	witness   *witnessing
 	line      *pipeline.Line
+	flips     *stages.Flips
 	proxy     *proxy.Server
 	control   *control.API
 

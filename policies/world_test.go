@@ -91,9 +91,7 @@ func (w *world) ask(q cedar.Request) (plain, engine answered, candidates int) {
 			continue
 		}
 		request := c.view.request(q.Context)
-		if g.reads.fields == 0 {
-			request.Context = types.Record{} // as Decide has it: nobody reads it
-		}
+		request.Context = shown(q.Context, &g.reads)
 		candidates += len(g.policies)
 		decision, diag := g.judge(&c.view, request)
 		said = w.engine.merge(said, outcome{allowed: bool(decision), reasons: diag.Reasons})
@@ -111,6 +109,35 @@ func (w *world) ask(q cedar.Request) (plain, engine answered, candidates int) {
 	slices.Sort(plain.errors)
 	slices.Sort(engine.errors)
 	return plain, engine, candidates
+}
+
+// shown is what Decide would build of a context: the leaves that the policies read, and nothing beside them.
+func shown(ctx types.Record, r *reads) types.Record {
+	out := types.RecordMap{}
+	for name, v := range ctx.All() {
+		inner, nested := v.(types.Record)
+		_, leaf := contextPaths[string(name)]
+		switch {
+		case fieldsAt([]types.String{name})&r.fields == 0:
+		case name == "input" && nested && !r.whole:
+			out[name] = kept(inner, func(param types.String) bool { return slices.Contains(r.params, string(param)) })
+		case nested && !leaf && fieldsAt([]types.String{name}) != readAll:
+			out[name] = kept(inner, func(part types.String) bool { return fieldsAt([]types.String{name, part})&r.fields != 0 })
+		default:
+			out[name] = v
+		}
+	}
+	return types.NewRecord(out)
+}
+
+func kept(from types.Record, keep func(types.String) bool) types.Record {
+	out := types.RecordMap{}
+	for name, v := range from.All() {
+		if keep(name) {
+			out[name] = v
+		}
+	}
+	return types.NewRecord(out)
 }
 
 // number is the place of a policy in the text, from 0; -1 for none, which equals nothing.

@@ -2,11 +2,11 @@ package policies
 
 import (
 	"embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -15,7 +15,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/gatewright/gatewright/merkle"
-	"github.com/gatewright/gatewright/merkle/canon"
+	"github.com/gatewright/gatewright/policies/manifest"
 )
 
 // Bounds of a bundle. A bundle is written by people and read at every start; these leave a wide margin over the largest
@@ -28,9 +28,6 @@ const (
 	maxBundleName  = 255      // bytes of a path
 )
 
-// bundleFormat is the newest manifest format this program reads.
-const bundleFormat = 1
-
 // Names with a meaning of their own inside a bundle. Everything else that is not *.cedar is an opaque section: it counts
 // for the digest and is parsed by whoever owns it.
 const (
@@ -38,15 +35,68 @@ const (
 	schemaFile   = "schema.cedarschema"
 )
 
+// SignatureFile may hold a signature over the bundle. It is no part of it: it neither counts for the digest nor is listed.
+const SignatureFile = "bundle.sig"
+
 //go:embed default
 var defaultFiles embed.FS
 
 // Bundle is one immutable revision of a tenant's policy, named by its digest.
 type Bundle struct {
-	name   string
-	names  []string // sorted
-	files  map[string][]byte
-	digest merkle.Hash
+	manifest  manifest.Manifest // zero when there is none
+	names     []string          // sorted
+	files     map[string][]byte
+	signature []byte // SignatureFile; not checked here
+	digest    merkle.Hash
+}
+
+// NewBundle makes a bundle of files by name, as they come over a wire or out of a store. It is stricter than LoadBundle:
+// a name that is no plain path below the root, or that begins with a dot anywhere, is refused. The bytes are taken over
+// and must not be changed afterwards.
+func NewBundle(files map[string][]byte) (*Bundle, error) {
+	b := &Bundle{files: map[string][]byte{}}
+	total := 0
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if err := checkPlain(name); err != nil {
+			return nil, fmt.Errorf("make bundle: %w", err)
+		}
+		data := files[name]
+		if len(data) > maxBundleFile {
+			return nil, fmt.Errorf("make bundle: %s: larger than %d bytes", name, maxBundleFile)
+		}
+		if err := b.add(name, data, &total); err != nil {
+			return nil, fmt.Errorf("make bundle: %w", err)
+		}
+	}
+	if err := b.seal(); err != nil {
+		return nil, fmt.Errorf("make bundle: %w", err)
+	}
+	return b, nil
+}
+
+// checkPlain refuses what could leave the folder it is written to, or hide in it.
+func checkPlain(name string) error {
+	if !fs.ValidPath(name) || name == "." || strings.ContainsRune(name, '\\') {
+		return fmt.Errorf("%.80q: want a relative path with slashes, without . and ..", name)
+	}
+	for part := range strings.SplitSeq(name, "/") {
+		if strings.HasPrefix(part, ".") {
+			return fmt.Errorf("%.80q: hidden files do not belong in a bundle", name)
+		}
+	}
+	return checkName(name)
+}
+
+// add takes a file in, within the bounds.
+func (b *Bundle) add(name string, data []byte, total *int) error {
+	if *total += len(data); *total > maxBundleBytes {
+		return fmt.Errorf("%s: the bundle is larger than %d bytes", name, maxBundleBytes)
+	}
+	if len(b.files) == maxBundleFiles {
+		return fmt.Errorf("%s: the bundle has more than %d files", name, maxBundleFiles)
+	}
+	b.files[name] = data
+	return nil
 }
 
 // LoadBundle reads a bundle from a folder. It reads every regular file but those whose path has an element that starts
@@ -69,14 +119,7 @@ func LoadBundle(fsys fs.FS) (*Bundle, error) {
 		if err != nil {
 			return err
 		}
-		if total += len(data); total > maxBundleBytes {
-			return fmt.Errorf("%s: the bundle is larger than %d bytes", name, maxBundleBytes)
-		}
-		if len(b.files) == maxBundleFiles {
-			return fmt.Errorf("%s: the bundle has more than %d files", name, maxBundleFiles)
-		}
-		b.files[name] = data
-		return nil
+		return b.add(name, data, &total)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("load bundle: %w", err)
@@ -138,7 +181,9 @@ func readBounded(fsys fs.FS, name string) (data []byte, err error) {
 
 // seal checks the manifest and computes the digest: the RFC 6962 root over one leaf per file, sorted by name.
 func (b *Bundle) seal() error {
-	policies := 0
+	b.signature = b.files[SignatureFile]
+	delete(b.files, SignatureFile)
+	policies, folded := 0, map[string]string{}
 	for name := range b.files {
 		b.names = append(b.names, name)
 		if strings.HasSuffix(name, ".cedar") {
@@ -149,8 +194,15 @@ func (b *Bundle) seal() error {
 		return errors.New("no *.cedar file: an empty bundle would deny everything without saying so")
 	}
 	slices.Sort(b.names)
+	for _, name := range b.names {
+		low := strings.ToLower(name)
+		if other := folded[low]; other != "" {
+			return fmt.Errorf("%q and %q differ in case alone: on some disks they are one file", other, name)
+		}
+		folded[low] = name
+	}
 	if err := b.readManifest(); err != nil {
-		return err
+		return fmt.Errorf("%s: %w", manifestFile, err)
 	}
 	leaves := make([]merkle.Hash, len(b.names))
 	for i, name := range b.names {
@@ -162,26 +214,30 @@ func (b *Bundle) seal() error {
 	return nil
 }
 
-// readManifest checks the part of the manifest that policies own; other members belong to other sections' owners.
+// readManifest reads the manifest and holds its list of templates against the files.
 func (b *Bundle) readManifest() error {
 	data, ok := b.files[manifestFile]
 	if !ok {
 		return nil
 	}
-	if err := canon.Check(data, canon.DefaultLimits()); err != nil {
-		return fmt.Errorf("%s: %w", manifestFile, err)
+	m, err := manifest.Parse(data)
+	if err != nil {
+		return err
 	}
-	var m struct {
-		Format int    `json:"format"`
-		Name   string `json:"name"`
+	b.manifest = *m
+	if m.Templates == nil {
+		return nil
 	}
-	if err := json.Unmarshal(data, &m); err != nil {
-		return fmt.Errorf("%s: %w", manifestFile, err)
+	for _, name := range m.Templates {
+		if _, ok := b.files[name]; !ok || !isTemplate(name) {
+			return fmt.Errorf("templates: there is no template file %.80q", name)
+		}
 	}
-	if m.Format < 1 || m.Format > bundleFormat {
-		return fmt.Errorf("%s: format %d is not one this version reads (1 to %d)", manifestFile, m.Format, bundleFormat)
+	for _, name := range b.names {
+		if isTemplate(name) && !slices.Contains(m.Templates, name) {
+			return fmt.Errorf("templates: %q is not in the list", name)
+		}
 	}
-	b.name = m.Name
 	return nil
 }
 
@@ -207,7 +263,13 @@ func Default() *Bundle {
 func (b *Bundle) Digest() merkle.Hash { return b.digest }
 
 // Name is what the manifest calls the bundle, or "".
-func (b *Bundle) Name() string { return b.name }
+func (b *Bundle) Name() string { return b.manifest.Name }
+
+// Manifest is what manifest.json says; its zero value when there is none. It must not be changed.
+func (b *Bundle) Manifest() manifest.Manifest { return b.manifest }
+
+// Signature is what came in SignatureFile, nil when there was none. It says nothing until somebody checks it.
+func (b *Bundle) Signature() []byte { return slices.Clone(b.signature) }
 
 // Files lists the names of the bundle's files, sorted.
 func (b *Bundle) Files() []string { return slices.Clone(b.names) }

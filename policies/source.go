@@ -125,11 +125,7 @@ func parseRules(b *Bundle) ([]*rule, Problems) {
 	var rules []*rule
 	var problems Problems
 	ids := map[string]*rule{}
-	for _, name := range b.names {
-		if !strings.HasSuffix(name, ".cedar") {
-			continue
-		}
-		found, ps := parseFile(name, string(b.files[name]))
+	take := func(found []*rule, ps Problems) {
 		problems = append(problems, ps...)
 		for _, r := range found {
 			if first, dup := ids[r.id]; dup {
@@ -141,6 +137,12 @@ func parseRules(b *Bundle) ([]*rule, Problems) {
 			rules = append(rules, r)
 		}
 	}
+	for _, name := range b.names {
+		if strings.HasSuffix(name, ".cedar") && !isTemplate(name) {
+			take(parseFile(name, string(b.files[name])))
+		}
+	}
+	take(parseTemplates(b))
 	if len(rules) > maxPolicies {
 		problems = append(problems, Problem{File: rules[maxPolicies].file, Msg: fmt.Sprintf("more than %d policies", maxPolicies)})
 	}
@@ -151,16 +153,27 @@ func parseFile(name, text string) (rules []*rule, problems Problems) {
 	if p := checkText(name, text); p != nil {
 		return nil, Problems{*p}
 	}
+	return parseChecked(name, text, 1)
+}
+
+// parseChecked parses text that begins on a line of the file.
+func parseChecked(name, text string, line int) (rules []*rule, problems Problems) {
 	list, err := cedar.NewPolicyListFromBytes(name, []byte(text))
 	if err != nil {
-		return nil, Problems{parseProblem(name, err)}
+		p := parseProblem(name, err)
+		if p.Line > 0 {
+			p.Line += line - 1
+		}
+		return nil, Problems{p}
 	}
 	for i, p := range list {
 		end := len(text)
 		if i+1 < len(list) {
 			end = list[i+1].Position().Offset
 		}
-		r := newRule(name, i, p, untilSemicolon(text[p.Position().Offset:end]))
+		source := untilSemicolon(text[p.Position().Offset:end])
+		(*ast.Policy)(p.AST()).Position.Line += line - 1
+		r := newRule(name, i, p, source)
 		problems = append(problems, r.takeMode()...)
 		problems = append(problems, r.takeHold()...)
 		problems = append(problems, r.takeRate()...)

@@ -149,13 +149,13 @@ func actionUID(id string) types.EntityUID {
 	return types.NewEntityUID("Action", types.String(id))
 }
 
-// addTools declares one action per tool inside its operation and resolves the whole.
-func (v *vocabulary) addTools(tools []*tool) error {
+// withTools declares one action per tool inside its operation.
+func (v *vocabulary) withTools(tools []*tool) (*ast.Schema, error) {
 	s := *v.base
 	s.Actions = maps.Clone(v.base.Actions)
 	work, ok := v.base.CommonTypes[workContext].Type.(ast.RecordType)
 	if !ok {
-		return fmt.Errorf("%s: %s is missing", schemaFile, workContext)
+		return nil, fmt.Errorf("%s: %s is missing", schemaFile, workContext)
 	}
 	for _, t := range tools {
 		ctx := maps.Clone(work)
@@ -167,8 +167,16 @@ func (v *vocabulary) addTools(tools []*tool) error {
 			AppliesTo: &applies,
 		}
 	}
-	var err error
-	if v.full, err = resolved.Resolve(&s); err != nil {
+	return &s, nil
+}
+
+// addTools declares the tools and resolves the whole.
+func (v *vocabulary) addTools(tools []*tool) error {
+	s, err := v.withTools(tools)
+	if err != nil {
+		return err
+	}
+	if v.full, err = resolved.Resolve(s); err != nil {
 		return Problems{{File: schemaFile, Msg: err.Error()}}
 	}
 	v.parents = map[types.EntityUID][]types.EntityUID{}

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/ledger"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
 )
@@ -105,6 +106,11 @@ func (l *Line) end(c *Call) {
 		c.Reply, c.Record, c.Receipt = Reply{}, "", c.Receipt[:0]
 		c.Denial = Deny(AuditUnavailable, "").Because(l.panicked("line", p))
 	}
+	for _, place := range c.Counted {
+		_ = l.guard("quota", func() error { place.End(c.admitted); return nil })
+	}
+	clear(c.Counted)
+	c.Counted = c.Counted[:0]
 	if c.claimed != nil {
 		c.claimed.settle(c, l.ended(c))
 	}
@@ -263,12 +269,28 @@ func (l *Line) refuse(ctx context.Context, c *Call, cause error) {
 		}
 		r.Verdict, r.Code, r.Detail = "deny", string(d.Code), told(d)
 		note(r, c.Filtered)
+		l.sealRefused(context.WithoutCancel(ctx), c, r)
 		return l.write(context.WithoutCancel(ctx), c, r)
 	})
 	if err != nil {
 		l.Log.Error("refusal not recorded", "op", c.Op, "tenant", c.Caller.Tenant(), "error", err)
 		c.Denial = ledgerDenial(err)
 		c.Record, c.Receipt = "", c.Receipt[:0]
+	}
+}
+
+// maxRefusedArgs bounds the arguments kept beside a refusal, in bytes: what is refused must not fill the disk.
+const maxRefusedArgs = 64 << 10
+
+// sealRefused puts the question beside a refusal once policy has answered it, so that it can be asked again of other
+// policies, as that of an admitted call can. A refusal is recorded also where that fails.
+func (l *Line) sealRefused(ctx context.Context, c *Call, r *ledger.Record) {
+	if c.Ask.Principal == nil || len(c.Args) > maxRefusedArgs {
+		return
+	}
+	if err := l.sealAsk(ctx, c, r); err != nil {
+		r.Ask, r.Side = merkle.Hash{}, nil
+		l.Log.Warn("refusal recorded without what was asked", "tenant", r.Tenant, "record", r.ID, "error", err)
 	}
 }
 

@@ -3,6 +3,7 @@
 //	go run ./bench ladder     what the gateway costs over a bare reverse proxy, part by part
 //	go run ./bench mcp        what a tool call costs, to a server over HTTP and through a connector, and the connector alone
 //	go run ./bench ledger     what a durable, sealed record costs beside one in a plain file and in Badger
+//	go run ./bench policy     what a decision costs beside plain cedar-go and Open Policy Agent, with 10 to 10,000 policies
 package main
 
 import (
@@ -21,6 +22,7 @@ import (
 	"github.com/gatewright/gatewright/bench/ladder"
 	"github.com/gatewright/gatewright/bench/ledger"
 	"github.com/gatewright/gatewright/bench/mcp"
+	"github.com/gatewright/gatewright/bench/policy"
 	"github.com/gatewright/gatewright/bench/rig"
 )
 
@@ -38,9 +40,14 @@ const usage = `Usage: go run ./bench COMMAND [flags]
             p50_vs_fsync=... sync_vs_write=... verify_per_s=... sha256_us=... (in one line)
     --dir DIR        a folder on the disk that is measured (default: the system's for temporary files)
 
+  policy    CPU per decision with 10 to 10,000 policies: the gateway's engine, cedar-go as it comes, and OPA, which is
+            built from bench/peers; lists, loading and replay; ends with
+            policy vs_scan_1000=... vs_opa_min=... us_ready_1000=... us_json_1000=... growth=... list_ms=...
+            load_s_10000=... replay_per_s=... sha256_us=... (in one line)
+
   all
     --rounds N       rounds that count (default 5)
-    --time D         of one rung in a round (default 2s; ledger 1s)
+    --time D         of one rung in a round (default 2s; ledger 1s; policy 300ms)
     --json FILE      write everything that was measured
   ladder, mcp
     --conns N        connections, each with one call in flight (default 64)
@@ -117,6 +124,9 @@ var commands = map[string]func(context.Context, options) (report, error){
 	"ledger": func(ctx context.Context, o options) (report, error) {
 		return ledger.Run(ctx, ledger.Options{Rounds: o.Rounds, Time: o.Time, Dir: o.dir, Log: o.Log})
 	},
+	"policy": func(ctx context.Context, o options) (report, error) {
+		return policy.Run(ctx, policy.Options{Rounds: o.Rounds, Time: o.Time, Log: o.Log})
+	},
 }
 
 // options are the flags of all commands.
@@ -137,10 +147,13 @@ func parse(command string, self, args []string, log io.Writer) (options, error) 
 	flags.IntVar(&o.Rounds, "rounds", 5, "")
 	flags.StringVar(&o.file, "json", "", "")
 	each := 2 * time.Second
-	if command == "ledger" {
+	switch command {
+	case "ledger":
 		each = time.Second
 		flags.StringVar(&o.dir, "dir", "", "")
-	} else {
+	case "policy":
+		each = 300 * time.Millisecond
+	default:
 		flags.IntVar(&o.Conns, "conns", 64, "")
 		flags.StringVar(&o.Profile, "profile", "", "") // for those who work on the gateway: CPU and allocation profiles into a folder
 	}

@@ -121,7 +121,7 @@ func (b *Bench) round(ctx context.Context, backwards bool) (Round, error) {
 	if out.After, err = b.watch.Look(); err != nil {
 		return out, err
 	}
-	out.Noise = noise(out.Before, out.After)
+	out.Noise = Noise(out.Before, out.After)
 	return out, nil
 }
 
@@ -134,8 +134,8 @@ func (b *Bench) find(name string) *Row {
 	return nil
 }
 
-// noise says why a round is not to be trusted, or nothing.
-func noise(before, after Weather) string {
+// Noise says why a round is not to be trusted, or nothing.
+func Noise(before, after Weather) string {
 	if after.Steal > maxSteal {
 		return fmt.Sprintf("the host took %.1f %% of the time", 100*after.Steal)
 	}

@@ -345,6 +345,13 @@ quota {
   agent_rate = 1000
   # Calls of one agent that may come at once.
   agent_burst = 2000
+
+  # How long calls without a plan count in what policies read as context.session, up to 744h. Danger: a
+  # label that a policy looks for is forgotten when its call has left the window.
+  session_window = "1h"
+
+  # Counters of sessions and of policies' rates in memory; the others wait in the store.
+  counters = 100000
 }
 
 # The servers' tools as the gateway last saw them.

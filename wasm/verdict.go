@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strconv"
 	"unicode"
 
 	"github.com/gatewright/gatewright/merkle/canon"
@@ -38,6 +39,8 @@ const (
 	maxMessage = 256
 	maxLabel   = 64
 	maxLabels  = 32
+	maxScores  = 16
+	maxScore   = 1000
 )
 
 // Verdict is a filter's answer to one call. It owns its memory, which Decide uses again.
@@ -46,12 +49,19 @@ type Verdict struct {
 	Reason  string   // [a-z0-9_]{1,64}, or empty
 	Message string   // for people, at most 256 bytes of graphic characters
 	Labels  []string // [a-z0-9:_.-]{1,64}, at most 32
+	Scores  []Score  // at most 16, each name once
 	Body    []byte   // on Rewrite the new arguments or result: a checked JSON object
 	Fuel    int64    // what the decision cost
 }
 
+// Score is how sure a filter is of something, from 0 to 1000.
+type Score struct {
+	Name  string // [a-z0-9_]{1,64}
+	Value int64
+}
+
 // reset empties v and keeps its buffers.
-func (v *Verdict) reset() { *v = Verdict{Labels: v.Labels[:0], Body: v.Body[:0]} }
+func (v *Verdict) reset() { *v = Verdict{Labels: v.Labels[:0], Scores: v.Scores[:0], Body: v.Body[:0]} }
 
 // bounds of a verdict's text.
 type bounds struct{ verdict, context int }
@@ -128,6 +138,8 @@ func (v *Verdict) member(key, value []byte) (err error) {
 		v.Message, err = message(value)
 	case "labels":
 		err = v.readLabels(value)
+	case "scores":
+		err = v.readScores(value)
 	default:
 		err = errors.New("unknown member")
 	}
@@ -160,22 +172,49 @@ func (v *Verdict) readLabels(value []byte) error {
 	})
 }
 
+// readScores reads {"name":870}.
+func (v *Verdict) readScores(value []byte) error {
+	if canon.KindOf(value) != '{' {
+		return errors.New("scores is no object")
+	}
+	return canon.Each(value, func(key, value []byte) error {
+		if len(v.Scores) >= maxScores {
+			return errors.New("too many scores")
+		}
+		name := string(key)
+		if err := wordOf(name, maxLabel, "_"); err != nil {
+			return err
+		}
+		n, err := strconv.ParseInt(string(value), 10, 64)
+		if err != nil || n < 0 || n > maxScore {
+			return fmt.Errorf("a score is not an integer from 0 to %d", maxScore)
+		}
+		v.Scores = append(v.Scores, Score{name, n})
+		return nil
+	})
+}
+
 // word reads a string of 1 to limit bytes of a-z, 0-9 and others.
 func word(value []byte, limit int, others string) (string, error) {
 	s, err := canon.Unquote(value)
 	if err != nil {
 		return "", err
 	}
+	return s, wordOf(s, limit, others)
+}
+
+// wordOf refuses what is not 1 to limit bytes of a-z, 0-9 and others.
+func wordOf(s string, limit int, others string) error {
 	if len(s) < 1 || len(s) > limit {
-		return "", fmt.Errorf("a word is not 1 to %d bytes long", limit)
+		return fmt.Errorf("a word is not 1 to %d bytes long", limit)
 	}
 	for i := range len(s) {
 		c := s[i]
 		if c-'a' > 'z'-'a' && c-'0' > 9 && bytes.IndexByte([]byte(others), c) < 0 {
-			return "", errors.New("a word has a character beyond a-z, 0-9 and " + others)
+			return errors.New("a word has a character beyond a-z, 0-9 and " + others)
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // message reads a line of text.

@@ -225,6 +225,17 @@ func (r *Register) ApprovedBy(tenant string, digest merkle.Hash, approvals int, 
 	return e.row.ID, true
 }
 
+// Given is how many people have approved, in a role that counts; 0 for an approval that is not there.
+func (r *Register) Given(tenant, id string) int {
+	e := r.find(tenant, id)
+	if e == nil {
+		return 0
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return e.row.given(e.row.Approver)
+}
+
 // cut shortens text for people at a character.
 func cut(s string, most int) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")

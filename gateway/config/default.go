@@ -56,7 +56,7 @@ func unsettled() Config {
 			Leeway: 5 * time.Second, CacheTokens: 10_000,
 		},
 		Identity:  Identity{MaxOrganisations: 1000, MaxUsers: 10_000, MaxAgents: 10_000, MaxKeys: 20_000},
-		Quota:     Quota{SourceRate: 1000, SourceBurst: 2000, TenantRate: 5000, TenantBurst: 10_000, AgentRate: 1000, AgentBurst: 2000},
+		Quota:     Quota{SourceRate: 1000, SourceBurst: 2000, TenantRate: 5000, TenantBurst: 10_000, AgentRate: 1000, AgentBurst: 2000, SessionWindow: time.Hour, Counters: 100_000},
 		Catalogue: Catalogue{RefreshEvery: 5 * time.Minute, RefreshTimeout: 30 * time.Second, MaxServers: 200, MaxTools: 1000, MaxTool: 128 << 10, MaxSchema: 64 << 10, SchemaDepth: 32},
 		Upstream: Upstream{
 			ConnectTimeout: 5 * time.Second, Timeout: time.Minute, QueueTimeout: 2 * time.Second, IdleTimeout: 30 * time.Second,

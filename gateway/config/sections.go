@@ -219,6 +219,12 @@ type Quota struct {
 	// AgentRate and AgentBurst bound one agent, whatever its keys. Default 1000 and 2000.
 	AgentRate  float64 `koanf:"agent_rate" min:"0.01" max:"1000000"`
 	AgentBurst int     `koanf:"agent_burst" min:"1" max:"1000000"`
+	// SessionWindow is how long calls without a plan count in what policies read as context.session.
+	// Default 1h. Danger: a label that a policy looks for is forgotten when its call has left the window.
+	SessionWindow time.Duration `koanf:"session_window" min:"1s" max:"744h"`
+	// Counters bounds the counters of sessions and of policies' rates in memory, of all organisations; the
+	// others wait in the store. Default 100000, about 1 KiB each.
+	Counters int `koanf:"counters" min:"100" max:"4000000"`
 }
 
 // Catalogue is the servers' tools as the gateway last saw them.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/policies"
 )
 
 // Again says whether the same request was answered before under the call's Idempotency-Key. Such a call walks the whole
@@ -18,13 +19,21 @@ func (c *Call) Repeats(schema merkle.Hash) bool {
 	return c.again != nil && c.again.plan.InPlan && c.again.schema == schema && c.Token != nil
 }
 
-// Approved is the approval that let the answered call pass which this one repeats, or "". It was spent then; giving the
-// answer again has no effect.
-func (c *Call) Approved() string {
+// Approved is the approval that let the answered call pass which this one repeats, or "", and how many people gave it. It
+// was spent then; giving the answer again has no effect.
+func (c *Call) Approved() (id string, approvals int) {
 	if c.again == nil {
-		return ""
+		return "", 0
 	}
-	return c.again.approval
+	return c.again.approval, c.again.approvals
+}
+
+// Entered is the session as the answered call found it which this one repeats. What repeats is counted nowhere.
+func (c *Call) Entered() policies.SessionFacts {
+	if c.again == nil {
+		return policies.SessionFacts{}
+	}
+	return c.again.session
 }
 
 // granted says whether the call was proved to be a step of a plan, now or when it was answered first.

@@ -30,22 +30,24 @@ type answerKey struct{ tenant, agent, credential, key string }
 // answer is what one call was answered. While the call runs it is not in the order: nothing but the end of its call takes
 // it away, and how many there are is bounded by connections. Once it is done it does not change.
 type answer struct {
-	key      answerKey
-	request  [32]byte
-	done     bool
-	place    *list.Element // in the order, once it is done
-	expires  time.Time     // once it is done
-	reply    Reply
-	denial   *Denial
-	outcome  string // of the settled record; "unknown" when there is none
-	code     string
-	record   string
-	receipt  []byte
-	salt     [16]byte
-	plan     policies.PlanFacts // the step that was granted; facts and not the Grant, which would keep its whole plan in memory
-	schema   merkle.Hash        // of the tool as it was then
-	approval string             // that let it pass
-	size     int
+	key       answerKey
+	request   [32]byte
+	done      bool
+	place     *list.Element // in the order, once it is done
+	expires   time.Time     // once it is done
+	reply     Reply
+	denial    *Denial
+	outcome   string // of the settled record; "unknown" when there is none
+	code      string
+	record    string
+	receipt   []byte
+	salt      [16]byte
+	plan      policies.PlanFacts    // the step that was granted; facts and not the Grant, which would keep its whole plan in memory
+	schema    merkle.Hash           // of the tool as it was then
+	session   policies.SessionFacts // as it was then
+	approval  string                // that let it pass
+	approvals int
+	size      int
 }
 
 // Claim looks the call's key up. On nil the call goes on: either it is the first under its key and now owns it (the Line
@@ -104,7 +106,10 @@ func (s *Answers) settle(c *Call, now time.Time) {
 	a.reply = Reply{Status: c.Reply.Status, Result: clone(c.Reply.Result), Error: clone(c.Reply.Error)}
 	a.receipt = clone(c.Receipt)
 	a.size = len(a.reply.Result) + len(a.reply.Error) + len(a.receipt) + 256
-	a.approval = c.Approval
+	a.approval, a.approvals, a.session = c.Approval, c.Approvals, c.Session
+	for _, l := range a.session.Labels {
+		a.size += len(l) + 16
+	}
 	a.expires, a.place = now.Add(s.keepOf(c)), s.order.PushBack(a)
 	s.bytes += a.size
 	for s.bytes > s.maxBytes() && s.dropOldest() {

@@ -52,19 +52,23 @@ type Call struct {
 
 	// Written by the stages, each its own.
 
-	Caller   identity.Caller
-	Alone    bool // the credential is an intent token: it opens calls of its own plan and nothing else
-	Tool     *catalogue.Tool
-	Token    *intent.Token // verified; the record of a refusal names it and its plan
-	Held     *intent.Held  // the plan of Grant, when this gateway holds it
-	Grant    intent.Grant
-	Overlays []*policies.Overlay // what narrows the bundle for this tenant and plan
-	Labels   []string            // put on by filters, sorted; a slice that is here is never changed in place
-	Filtered string              // which filters rewrote what, for the record's detail; "" when none did
-	Ask      policies.Ask
-	Decision policies.Decision
-	Approval string // id of the approval that lets a held call pass; spent when the call goes out
-	Flips    []Flip // what policies in shadow would have answered instead of Decision; none when they agree
+	Caller    identity.Caller
+	Alone     bool // the credential is an intent token: it opens calls of its own plan and nothing else
+	Tool      *catalogue.Tool
+	Token     *intent.Token // verified; the record of a refusal names it and its plan
+	Held      *intent.Held  // the plan of Grant, when this gateway holds it
+	Grant     intent.Grant
+	Overlays  []*policies.Overlay   // what narrows the bundle for this tenant and plan
+	Labels    []string              // put on by filters, sorted; a slice that is here is never changed in place
+	Scores    []policies.Score      // given by filters on the request, sorted by name, each name once
+	Session   policies.SessionFacts // what was counted of the call's session; unknown where nobody reads it
+	Filtered  string                // which filters rewrote what, for the record's detail; "" when none did
+	Ask       policies.Ask
+	Decision  policies.Decision
+	Approval  string    // id of the approval that lets a held call pass; spent when the call goes out
+	Approvals int       // how many people gave it
+	Counted   []Counted // the call's places in counters
+	Flips     []Flip    // what policies in shadow would have answered instead of Decision; none when they agree
 
 	// Written by the forwarder, which keeps its buffers here from call to call.
 
@@ -93,6 +97,13 @@ type Call struct {
 	ask      []byte // the whole Ask as JSON
 	bound    []byte // associated data of the seal
 	seal     []byte // plaintext and then sealed bytes of the record's side
+}
+
+// Counted is a place that a call took in a counter before it was judged. Keep makes it durable, before the call goes out,
+// with labels that are seen by then. The Line ends each place once: that of a call that did not go out is free again.
+type Counted interface {
+	Keep(ctx context.Context, labels []string) error
+	End(out bool)
 }
 
 // Shown is the plan as the client shows it: a token, and optionally an explicit step with its inclusion proof.
@@ -143,12 +154,13 @@ type Replier interface {
 
 // Reset makes the call ready for reuse, keeping its buffers.
 func (c *Call) Reset() {
+	counted := c.Counted[:0]
 	stages, ask, bound, seal, receipt, rec := c.stages[:0], c.ask[:0], c.bound[:0], c.seal[:0], c.Receipt[:0], c.rec
 	policies, after := rec.Policies[:0], rec.After[:0]
 	if c.Sent != nil {
 		*c.Sent = upstream.Request{}
 	}
-	*c = Call{Carried: c.Carried, Sent: c.Sent, stages: stages, ask: ask, bound: bound, seal: seal, Receipt: receipt}
+	*c = Call{Carried: c.Carried, Sent: c.Sent, Counted: counted, stages: stages, ask: ask, bound: bound, seal: seal, Receipt: receipt}
 	c.rec.Policies, c.rec.After = policies, after
 }
 
@@ -158,7 +170,8 @@ func (c *Call) BuildAsk(done int) policies.Ask {
 	a := policies.Ask{
 		Principal: c.Caller.Principal(), User: c.Caller.User(), Action: c.Action, Server: c.Server, Tool: c.Name,
 		Args: c.Args, ArgsKnown: true, IP: c.Remote, TLS: c.TLS, Now: c.Started, Labels: c.Labels,
-		Local: c.Grant.Local(), Approved: c.Approval != "", Overlays: c.Overlays,
+		Scores: c.Scores, Session: c.Session,
+		Local: c.Grant.Local(), Approved: c.Approval != "", Approvals: c.Approvals, Overlays: c.Overlays,
 	}
 	if a.Plan = c.Planned(); a.Plan.InPlan {
 		a.Plan.Done = done

@@ -3,15 +3,11 @@ package pipeline
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"io"
-	"strconv"
 
 	"github.com/gatewright/gatewright/merkle"
-	"github.com/gatewright/gatewright/merkle/canon"
 	"github.com/gatewright/gatewright/merkle/ledger"
 )
 
@@ -104,52 +100,4 @@ func (l *Line) sealAsk(ctx context.Context, c *Call, r *ledger.Record) error {
 	plain = append(plain, c.ask...)
 	r.Side = aead.Seal(side, side, plain, c.bound)
 	return nil
-}
-
-// appendAsk writes the whole question but its arguments, which stand in it as their salted digest, as canonical JSON.
-func (c *Call) appendAsk(b []byte, r *ledger.Record) []byte {
-	a := &c.Ask
-	b = append(b, `{"action":`...)
-	b = canon.AppendString(b, a.Action)
-	b = append(b, `,"addr":`...)
-	b = canon.AppendString(b, r.Addr)
-	b = append(b, `,"agent":`...)
-	b = canon.AppendString(b, r.Agent)
-	b = append(b, `,"labels":[`...)
-	for i, s := range a.Labels {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = canon.AppendString(b, s)
-	}
-	b = append(b, `],"now":`...)
-	b = strconv.AppendInt(b, a.Now.UnixMicro(), 10)
-	if a.Plan.InPlan {
-		b = append(b, `,"plan":{"done":`...)
-		b = strconv.AppendInt(b, int64(a.Plan.Done), 10)
-		b = append(b, `,"id":`...)
-		b = canon.AppendString(b, a.Plan.ID)
-		b = append(b, `,"issued_under":`...)
-		b = canon.AppendString(b, a.Plan.BundleAtIssue)
-		b = append(b, `,"step":`...)
-		b = strconv.AppendInt(b, int64(a.Plan.Step), 10)
-		b = append(b, `,"steps":`...)
-		b = strconv.AppendInt(b, int64(a.Plan.Steps), 10)
-		b = append(b, '}')
-	}
-	b = append(b, `,"principal":"`...)
-	b = hex.AppendEncode(b, r.Snapshot[:])
-	b = append(b, `","request":"`...)
-	b = hex.AppendEncode(b, r.Request[:])
-	b = append(b, `","salt":"`...)
-	b = base64.RawURLEncoding.AppendEncode(b, c.Salt[:])
-	b = append(b, `","server":`...)
-	b = canon.AppendString(b, a.Server)
-	b = append(b, `,"tls":`...)
-	b = strconv.AppendBool(b, a.TLS)
-	b = append(b, `,"tool":`...)
-	b = canon.AppendString(b, a.Tool)
-	b = append(b, `,"user":`...)
-	b = canon.AppendString(b, a.User)
-	return append(b, '}')
 }

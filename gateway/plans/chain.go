@@ -232,6 +232,18 @@ func (r *Register) Head(who Owner, planID string) (id string, held *intent.Held,
 	return head.row.ID, head.held, true
 }
 
+// Origin returns the first plan of the chain that a plan belongs to, which is the plan itself unless it grew out of another.
+// A plan that is not held here is its own.
+func (r *Register) Origin(tenant, planID string) string {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	e := r.byID[planKey{tenant, planID}]
+	if e == nil || e.chain == nil || len(e.chain.plans) == 0 {
+		return planID
+	}
+	return e.chain.plans[0].row.ID
+}
+
 // chains puts a tenant's plans, as they were loaded, into their chains.
 func (r *Register) chains(list []*entry) error {
 	for _, e := range list {

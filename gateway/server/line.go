@@ -10,6 +10,7 @@ import (
 	"github.com/gatewright/gatewright/gateway/proxy/armoriq"
 	"github.com/gatewright/gatewright/gateway/proxy/mcp"
 	"github.com/gatewright/gatewright/gateway/proxy/native"
+	"github.com/gatewright/gatewright/gateway/quota"
 	"github.com/gatewright/gatewright/gateway/stages"
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/canon"
@@ -25,6 +26,10 @@ func (g *Gateway) buildLine(context.Context) error {
 	g.strange = &pipeline.Strangers{}
 	g.sources = stages.NewLimiter(q.SourceRate, q.SourceBurst)
 	g.flips = &stages.Flips{Now: g.o.Now}
+	counters, err := quota.New(quota.Config{Window: q.SessionWindow, Counters: q.Counters}, g.store)
+	if err != nil {
+		return err
+	}
 	g.line = &pipeline.Line{
 		Stages: []pipeline.Stage{
 			stages.Identify{Directory: g.people, Tokens: g.people, Verifier: g.verifier, Sources: g.sources},
@@ -33,8 +38,10 @@ func (g *Gateway) buildLine(context.Context) error {
 			stages.Retry{Answers: &pipeline.Answers{MaxEntries: p.RetryEntries, MaxBytes: int(p.RetryBytes), Keep: p.RetryFor}, Verifier: g.verifier},
 			stages.Intent{Verifier: g.verifier, Plans: heldPlans{g}, Anchors: g.plans.Anchors, Proofs: g.proofs, Tools: g.tools, Used: g.ledger.Used},
 			stages.Terms{Keeper: g.terms},
+			stages.Session{Policies: &g.bundles.engines, Counters: counters, Origin: g.plans.Origin},
 			&stages.Filter{Filters: g.filters, Arguments: requestLimits(p), Results: replyLimits(g.o.Config.Upstream)},
 			stages.Decide{Policies: &g.bundles.engines, Done: g.ledger.Done, Approvals: g.approvals, Flips: g.flips},
+			stages.Rates{Counters: counters},
 		},
 		Ledger:    g.ledger,
 		Upstream:  stages.Forward{Client: g.client, Servers: servers{g}},

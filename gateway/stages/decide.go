@@ -20,6 +20,7 @@ type Engines interface {
 // Approvals knows which calls people have approved, and takes requests for those that policy holds.
 type Approvals interface {
 	ApprovedBy(tenant string, digest merkle.Hash, approvals int, approver string) (id string, ok bool)
+	Given(tenant, id string) int
 	Request(ctx context.Context, q approvals.Request) (approvals.View, error)
 }
 
@@ -42,6 +43,11 @@ func (s Decide) Check(ctx context.Context, c *pipeline.Call) error {
 		done = s.Done(c.Token.PlanRoot())
 	}
 	engine, shadow := s.Policies.Choose(c.Caller.Tenant(), c.Caller.Principal())
+	if s.Approvals != nil && (engine.ReadsApproval() || shadow.ReadsApproval()) && (c.Answer == nil || c.Trial) {
+		if err := s.given(c); err != nil {
+			return err
+		}
+	}
 	c.Ask = c.BuildAsk(done)
 	c.Decision = engine.Decide(&c.Ask)
 	if c.Decision.Held() && s.Approvals != nil && (c.Answer == nil || c.Trial) {
@@ -69,11 +75,24 @@ func (s Decide) Check(ctx context.Context, c *pipeline.Call) error {
 	return d.WithReason("policy_denied")
 }
 
-// approved finds the approval of a held call, or asks for one and refuses.
-func (s Decide) approved(ctx context.Context, c *pipeline.Call) error {
-	if c.Approval = c.Approved(); c.Approval != "" {
+// given finds what people have approved of a call before policy is asked, for policies that read it.
+func (s Decide) given(c *pipeline.Call) error {
+	if c.Approval, c.Approvals = c.Approved(); c.Approval != "" {
 		return nil
 	}
+	call := toApprove(c)
+	digest, err := call.Digest()
+	if err != nil {
+		return fmt.Errorf("digest of a call that may be approved: %w", err)
+	}
+	if id, ok := s.Approvals.ApprovedBy(call.Tenant, digest, 0, ""); ok {
+		c.Approval, c.Approvals = id, s.Approvals.Given(call.Tenant, id)
+	}
+	return nil
+}
+
+// toApprove is the call as people approve it.
+func toApprove(c *pipeline.Call) approvals.Call {
 	call := approvals.Call{
 		Tenant: c.Caller.Tenant(), User: c.Caller.User(), Agent: c.Caller.Agent(), PlanID: c.Planned().ID,
 		Op: "tools/call", Server: c.Server, Tool: c.Name, Args: c.Args,
@@ -81,6 +100,15 @@ func (s Decide) approved(ctx context.Context, c *pipeline.Call) error {
 	if !c.Trial {
 		call.Op = c.Op
 	}
+	return call
+}
+
+// approved finds the approval of a held call, or asks for one and refuses.
+func (s Decide) approved(ctx context.Context, c *pipeline.Call) error {
+	if c.Approval, c.Approvals = c.Approved(); c.Approval != "" {
+		return nil
+	}
+	call := toApprove(c)
 	digest, err := call.Digest()
 	if err != nil {
 		return fmt.Errorf("digest of a held call: %w", err)
@@ -98,7 +126,7 @@ func (s Decide) approved(ctx context.Context, c *pipeline.Call) error {
 		}
 	}
 	if id, ok := s.Approvals.ApprovedBy(call.Tenant, digest, q.Approvals, q.Approver); ok {
-		c.Approval = id
+		c.Approval, c.Approvals = id, s.Approvals.Given(call.Tenant, id)
 		return nil
 	}
 	v, err := s.Approvals.Request(ctx, q)

@@ -15,6 +15,7 @@ import (
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/canon"
 	"github.com/gatewright/gatewright/merkle/intent"
+	"github.com/gatewright/gatewright/policies"
 	"github.com/gatewright/gatewright/wasm"
 )
 
@@ -164,7 +165,7 @@ func (s *Filter) put(w *walk) {
 	if cap(w.input) > keepInput || cap(w.verdict.Body) > keepInput {
 		return
 	}
-	*w = walk{input: w.input[:0], verdict: wasm.Verdict{Labels: w.verdict.Labels[:0], Body: w.verdict.Body[:0]}}
+	*w = walk{input: w.input[:0], verdict: wasm.Verdict{Labels: w.verdict.Labels[:0], Scores: w.verdict.Scores[:0], Body: w.verdict.Body[:0]}}
 	s.walks.Put(w)
 }
 
@@ -210,7 +211,7 @@ func (w *walk) write() {
 func (w *walk) pass(ctx context.Context, u FilterUnit) error {
 	w.write()
 	v := &w.verdict
-	*v = wasm.Verdict{Labels: v.Labels[:0], Body: v.Body[:0]}
+	*v = wasm.Verdict{Labels: v.Labels[:0], Scores: v.Scores[:0], Body: v.Body[:0]}
 	var err error
 	if w.phase == request {
 		err = u.Decide(ctx, w.input, v)
@@ -221,6 +222,9 @@ func (w *walk) pass(ctx context.Context, u FilterUnit) error {
 		return trapped(u, err)
 	}
 	if err := w.label(v.Labels); err != nil {
+		return broken(u, err)
+	}
+	if err := w.score(v.Scores); err != nil {
 		return broken(u, err)
 	}
 	switch {
@@ -317,6 +321,8 @@ func gate(b []byte, l canon.Limits) error {
 const (
 	maxLabel         = 64
 	maxVerdictLabels = 32
+	maxVerdictScores = 16
+	maxScore         = 1000
 	maxLabels        = 64
 )
 
@@ -343,6 +349,32 @@ func (w *walk) label(add []string) error {
 		return fmt.Errorf("more than %d labels on the call", maxLabels)
 	case len(all) > len(w.c.Labels):
 		w.c.Labels, w.stale = all, true
+	}
+	return nil
+}
+
+// score keeps the highest of each score that a filter gave a request; those of a result are read by nobody. Like the
+// labels, the call's slice is replaced and never changed.
+func (w *walk) score(add []wasm.Score) error {
+	if len(add) == 0 {
+		return nil
+	}
+	all := slices.Clone(w.c.Scores)
+	for i, s := range add {
+		if !isWord(s.Name, maxLabel, "_") || s.Value < 0 || s.Value > maxScore || i >= maxVerdictScores {
+			return errors.New("a malformed score")
+		}
+		at, found := slices.BinarySearchFunc(all, s.Name, func(have policies.Score, name string) int { return strings.Compare(have.Name, name) })
+		if !found {
+			all = slices.Insert(all, at, policies.Score{Name: s.Name})
+		}
+		all[at].Value = max(all[at].Value, s.Value)
+	}
+	if len(all) > maxLabels {
+		return fmt.Errorf("more than %d scores on the call", maxLabels)
+	}
+	if w.phase == request {
+		w.c.Scores = all
 	}
 	return nil
 }

@@ -26,6 +26,7 @@ func (r *request) ifCalled(t target, held *intent.Held, id string, step int, nar
 	ask.Action, ask.Server, ask.Tool, ask.Local = "call_tool", t.server, t.tool, t.local
 	ask.Args, ask.ArgsKnown = t.args, t.known
 	ask.Plan = policies.PlanFacts{InPlan: true, ID: id, Step: step, Steps: 1, Expires: r.c.Started.Add(aheadOfCall)}
+	ask.Session.Known = true // as one that begins: how far it will be by then nobody knows
 	if held != nil {
 		ask.Plan.Steps = held.Size()
 	}

@@ -1,0 +1,394 @@
+package bundles
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/gatewright/gatewright/merkle"
+	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/policies"
+)
+
+// What a change is, as its record says.
+const (
+	opLoad     = "load"     // a source brought it, and it is enforced
+	opPush     = "push"     // somebody handed it in; nothing else changes
+	opActivate = "activate" // it is enforced or tried, see mode
+	opRollback = "rollback" // the one before is enforced again
+	opWithdraw = "withdraw" // what was tried is tried no more
+	opFallback = "fallback" // the enforced one is damaged in the store, and one before it takes its place
+	opFailed   = "failed"   // the change that the record before announced was not made
+)
+
+// changeTime is what record and store may take: a disk that is slower is broken.
+const changeTime = 30 * time.Second
+
+// maxListed bounds the file names in a record, in bytes; a record has to fit its leaf.
+const maxListed = 16 << 10
+
+// change is a change on its way.
+type change struct {
+	op     string
+	by     Actor
+	bundle *policies.Bundle // that is enforced, tried or handed in
+	number uint64
+	row    stateRow     // as it is to be
+	rev    *revisionRow // that comes with it; nil when it is there already
+
+	enforced, staged *policies.Bundle // as they are to be
+	engines          bool             // whether what is in force changes
+	engine, beside   *policies.Engine
+}
+
+// apply makes a change: the record, the store, the engines, in this order. What fails before the engines changes nothing.
+// book.change is held.
+func (s *Service) apply(ctx context.Context, b *book, c *change) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), changeTime) // done or not, whoever still waits for it
+	defer cancel()
+	if c.rev != nil {
+		var err error
+		if c.rev.Files, c.rev.Bytes, err = s.putFiles(ctx, b.tenant, c.bundle); err != nil {
+			return err
+		}
+		c.rev.Count = len(c.rev.Files)
+	}
+	if err := s.record(ctx, b, c, c.op); err != nil {
+		return fmt.Errorf("record the change: %w", err)
+	}
+	if err := s.keep(ctx, b.tenant, c.row, c.rev); err != nil {
+		if err := s.record(ctx, b, c, opFailed); err != nil {
+			s.deps.Log.Error("a change of policies was announced and not made, and that is not on record", "tenant", b.tenant, "op", c.op, "revision", c.number, "error", err)
+		}
+		return err
+	}
+	s.mu.Lock()
+	if c.rev != nil {
+		kept := *c.rev
+		kept.Files = nil
+		b.revs = append(slices.Clone(b.revs), kept)
+	}
+	b.row, b.lost = c.row, false
+	s.changes++
+	if c.engines {
+		b.enforced, b.staged, b.waiting = c.enforced, c.staged, false
+		s.deps.Engines.Put(b.tenant, c.engine, c.beside, c.row.mode())
+	}
+	s.mu.Unlock()
+	if c.engines && !c.engine.Permits() {
+		s.deps.Log.Warn("no policy of the bundle permits anything, and so everything is refused; a bundle begins with a copy of policies/default", "tenant", b.tenant, "revision", c.number)
+	}
+	return nil
+}
+
+// record writes what is about to happen.
+func (s *Service) record(ctx context.Context, b *book, c *change, op string) error {
+	body := struct {
+		Op       string   `json:"op"`
+		Of       string   `json:"of,omitempty"` // the failed one
+		Revision uint64   `json:"revision"`
+		Mode     string   `json:"mode,omitempty"`
+		Percent  int      `json:"percent,omitempty"`
+		Digest   string   `json:"digest"`
+		Replaces string   `json:"replaces,omitempty"`
+		Name     string   `json:"name,omitempty"`
+		Version  uint64   `json:"version,omitempty"`
+		Source   *Source  `json:"source,omitempty"`
+		SignedBy string   `json:"signed_by,omitempty"`
+		Files    []string `json:"files,omitempty"`
+	}{Op: op, Revision: c.number, Digest: c.bundle.Digest().String(), Name: c.bundle.Name(), Version: c.bundle.Manifest().Version}
+	if op == opFailed {
+		body.Of = c.op
+	}
+	switch {
+	case !c.engines:
+	case c.row.Staged != c.number:
+		body.Mode = "enforce"
+		if b.enforced != nil && b.enforced.Digest() != c.bundle.Digest() {
+			body.Replaces = b.enforced.Digest().String()
+		}
+	case c.row.Shadow:
+		body.Mode = Shadow
+	default:
+		body.Mode, body.Percent = Canary, c.row.Canary
+	}
+	rev := c.rev
+	if rev == nil {
+		rev = b.find(c.number)
+	}
+	if rev != nil {
+		body.Source, body.SignedBy = &rev.Source, rev.SignedBy
+	}
+	if c.rev != nil {
+		body.Files = listed(c.bundle)
+	}
+	text, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("describe the bundle: %w", err)
+	}
+	return s.deps.Record(ctx, &ledger.Record{
+		Tenant: b.tenant, Kind: ledger.Bundle, Step: -1, Bundle: c.bundle.Digest(), Verdict: "allow", User: c.by.User, Key: c.by.Key, Body: text,
+	})
+}
+
+// listed names a bundle's files as far as a record has room; the digest stands for all.
+func listed(b *policies.Bundle) []string {
+	files, room := b.Files(), maxListed
+	for i, name := range files {
+		if room -= len(name) + 3; room < 0 {
+			return files[:i]
+		}
+	}
+	return files
+}
+
+// compile judges a bundle against the tenant's tools.
+func (s *Service) compile(tenant string, b *policies.Bundle) (*policies.Engine, error) {
+	e, err := policies.Compile(b, s.deps.Tools(tenant))
+	if err != nil {
+		return nil, fmt.Errorf("%w: compile bundle: %w", ErrRefused, err)
+	}
+	return e, nil
+}
+
+// Push takes a bundle in as a revision, without putting it in force: Activate does. The files must compile against the
+// tenant's tools, and be signed if the configuration asks for it. What is a revision already stays that one.
+func (s *Service) Push(ctx context.Context, tenant string, by Actor, files map[string][]byte) (Revision, error) {
+	bundle, err := policies.NewBundle(files)
+	if err != nil {
+		return Revision{}, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	b, err := s.lock(ctx, tenant)
+	if err != nil {
+		return Revision{}, err
+	}
+	defer b.change.Unlock()
+	if _, err := s.compile(tenant, bundle); err != nil {
+		return Revision{}, s.refuse(err)
+	}
+	rev, err := s.newRevision(b, bundle, by, Source{Kind: API})
+	if err != nil {
+		return Revision{}, s.refuse(err)
+	}
+	if known := b.known(bundle.Digest()); known != nil {
+		return s.Revision(tenant, known.Number)
+	}
+	c := &change{op: opPush, by: by, bundle: bundle, number: rev.Number, row: b.row, rev: rev}
+	c.row.Next, c.row.Version = rev.Number+1, max(c.row.Version, rev.Version)
+	if err := s.apply(ctx, b, c); err != nil {
+		return Revision{}, err
+	}
+	s.tidy(ctx, b)
+	return s.Revision(tenant, rev.Number)
+}
+
+// refuse counts a refusal.
+func (s *Service) refuse(err error) error {
+	s.mu.Lock()
+	s.refused++
+	s.mu.Unlock()
+	return err
+}
+
+// newRevision makes the row of a bundle that may be taken in.
+func (s *Service) newRevision(b *book, bundle *policies.Bundle, by Actor, from Source) (*revisionRow, error) {
+	signer, required, err := s.signed(b.tenant, bundle, from)
+	if err != nil {
+		return nil, err
+	}
+	version := bundle.Manifest().Version
+	if required {
+		known := b.known(bundle.Digest())
+		if err := newer(bundle, b.row.Version, known != nil && known.Version == version); err != nil {
+			return nil, err
+		}
+	}
+	return &revisionRow{
+		Number: max(b.row.Next, 1), Digest: bundle.Digest(), Name: bundle.Name(), Version: version, Signature: bundle.Signature(), SignedBy: signer,
+		User: by.User, Key: by.Key, Source: from, Time: s.deps.Now().Unix(),
+	}, nil
+}
+
+// known finds the newest revision with a digest.
+func (b *book) known(digest merkle.Hash) *revisionRow {
+	for i := len(b.revs) - 1; i >= 0; i-- {
+		if b.revs[i].problem == "" && b.revs[i].Digest == digest {
+			return &b.revs[i]
+		}
+	}
+	return nil
+}
+
+// Activate puts a revision in force. The zero mode enforces it; shadow and canary try it beside the one that is enforced,
+// instead of what was tried before. It is judged again: tools and keys may have changed since it was handed in.
+func (s *Service) Activate(ctx context.Context, tenant string, by Actor, number uint64, m policies.Mode) (Revision, error) {
+	if m.Canary < 0 || m.Canary > 99 || m.Shadow && m.Canary != 0 {
+		return Revision{}, fmt.Errorf("%w: a canary is 1 to 99 percent of the principals, and no shadow", ErrState)
+	}
+	b, err := s.lock(ctx, tenant)
+	if err != nil {
+		return Revision{}, err
+	}
+	defer b.change.Unlock()
+	r := b.find(number)
+	if r == nil {
+		return Revision{}, fmt.Errorf("revision %d: %w", number, ErrNotFound)
+	}
+	c := &change{op: opActivate, by: by, number: number, engines: true}
+	if c.bundle, err = s.judged(ctx, b, r); err != nil {
+		return Revision{}, s.refuse(err)
+	}
+	e, err := s.compile(tenant, c.bundle)
+	if err != nil {
+		return Revision{}, s.refuse(err)
+	}
+	if m == (policies.Mode{}) {
+		b.enforce(c, e)
+	} else if err := s.try(b, c, e, m); err != nil {
+		return Revision{}, err
+	}
+	c.row.Manual = true
+	if err := s.apply(ctx, b, c); err != nil {
+		return Revision{}, err
+	}
+	s.settled(b)
+	return s.Revision(tenant, number)
+}
+
+// judged reads a revision and checks its signature by the keys of today.
+func (s *Service) judged(ctx context.Context, b *book, r *revisionRow) (*policies.Bundle, error) {
+	bundle, err := s.read(ctx, b.tenant, r.Number)
+	if err != nil {
+		return nil, err
+	}
+	_, _, err = s.signed(b.tenant, bundle, r.Source)
+	return bundle, err
+}
+
+// enforce makes the change one that enforces the bundle.
+func (b *book) enforce(c *change, e *policies.Engine) {
+	c.row = b.row
+	if old := b.row.Enforced; old != 0 && old != c.number {
+		c.row.Past = append(slices.DeleteFunc(slices.Clone(b.row.Past), func(n uint64) bool { return n == c.number }), old)
+		c.row.Past = c.row.Past[max(0, len(c.row.Past)-maxPast):]
+	}
+	c.row.Enforced, c.row.Staged, c.row.Shadow, c.row.Canary = c.number, 0, false, 0
+	c.enforced, c.engine = c.bundle, e
+	c.engines = true
+}
+
+// try makes the change one that tries the bundle beside the one that is enforced.
+func (s *Service) try(b *book, c *change, e *policies.Engine, m policies.Mode) error {
+	standing := s.deps.Engines.For(b.tenant)
+	switch {
+	case b.enforced == nil || b.waiting || standing == nil:
+		return fmt.Errorf("%w: no revision is enforced that this one could be tried beside (enforce one first: activate it without --shadow and --canary)", ErrState)
+	case b.row.Enforced == c.number:
+		return fmt.Errorf("%w: revision %d is the one that is enforced (push the change first, and try its number)", ErrState, c.number)
+	}
+	c.row = b.row
+	c.row.Staged, c.row.Shadow, c.row.Canary = c.number, m.Shadow, m.Canary
+	c.enforced, c.staged, c.engine, c.beside = b.enforced, c.bundle, standing, e
+	return nil
+}
+
+// Rollback undoes the last activation, at once: what is being tried is tried no more; or else the revision that was
+// enforced before is enforced again. It needs no signature, since that revision was in force.
+func (s *Service) Rollback(ctx context.Context, tenant string, by Actor) (Revision, error) {
+	b, err := s.lock(ctx, tenant)
+	if err != nil {
+		return Revision{}, err
+	}
+	defer b.change.Unlock()
+	c := &change{op: opRollback, by: by, engines: true}
+	switch past := b.row.Past; {
+	case b.row.Staged != 0 && b.enforced != nil && !b.waiting:
+		c.op, c.number, c.bundle = opWithdraw, b.row.Enforced, b.enforced
+		c.row, c.enforced, c.engine = b.row, b.enforced, s.deps.Engines.For(tenant)
+		c.row.Staged, c.row.Shadow, c.row.Canary = 0, false, 0
+	case len(past) == 0:
+		return Revision{}, fmt.Errorf("%w: no revision was enforced before this one (`gatewright policy history` lists them, `activate N` enforces one)", ErrState)
+	default:
+		c.number = past[len(past)-1]
+		if c.bundle, err = s.read(ctx, tenant, c.number); err != nil {
+			return Revision{}, err
+		}
+		e, err := s.compile(tenant, c.bundle)
+		if err != nil {
+			return Revision{}, s.refuse(err)
+		}
+		b.enforce(c, e)
+		c.row.Past = slices.Clone(past[:len(past)-1])
+	}
+	c.row.Manual = true
+	if err := s.apply(ctx, b, c); err != nil {
+		return Revision{}, err
+	}
+	s.settled(b)
+	return s.Revision(tenant, c.number)
+}
+
+// settled ends what a person's word has overruled: the alarm, and a bundle that waits for tools.
+func (s *Service) settled(b *book) {
+	s.mu.Lock()
+	b.pending = nil
+	s.mu.Unlock()
+	s.Alarmed(b.tenant, "")
+}
+
+// tidy gives up old revisions. A failure costs room and nothing else, and is tried again with the next one.
+func (s *Service) tidy(ctx context.Context, b *book) {
+	if err := s.prune(context.WithoutCancel(ctx), b); err != nil {
+		s.deps.Log.Warn("old revisions of policies are still kept", "tenant", b.tenant, "error", err)
+	}
+}
+
+// fallBack enforces the last revision that is good instead of one that is damaged in the store.
+func (s *Service) fallBack(ctx context.Context, b *book, why error) error {
+	past := b.row.Past
+	for i := len(past) - 1; i >= 0; i-- {
+		bundle, err := s.read(ctx, b.tenant, past[i])
+		if errors.Is(err, ErrDamaged) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		e, err := s.compile(b.tenant, bundle)
+		if err != nil {
+			continue
+		}
+		c := &change{op: opFallback, bundle: bundle, number: past[i]}
+		b.enforce(c, e)
+		c.row.Past, c.row.Manual = slices.Clone(past[:i]), true
+		if err := s.apply(ctx, b, c); err != nil {
+			return err
+		}
+		s.Alarmed(b.tenant, fmt.Sprintf("%v; revision %d, enforced before it, is in force instead", why, past[i]))
+		return nil
+	}
+	s.mu.Lock()
+	b.lost = true
+	s.mu.Unlock()
+	s.Alarmed(b.tenant, fmt.Sprintf("%v, and so is whatever was enforced before; everything is refused until somebody activates a revision", why))
+	return nil
+}
+
+// withdrawDamaged goes on without the revision that was being tried.
+func (s *Service) withdrawDamaged(ctx context.Context, b *book, enforced *policies.Bundle, why error) error {
+	c := &change{op: opWithdraw, bundle: enforced, number: b.row.Enforced, row: b.row}
+	c.row.Staged, c.row.Shadow, c.row.Canary = 0, false, 0
+	if err := s.apply(ctx, b, c); err != nil {
+		return err
+	}
+	s.hold(b, c.row, enforced, nil)
+	s.compileHeld(b)
+	s.Alarmed(b.tenant, fmt.Sprintf("%v; it was being tried, and is not any more", why))
+	return nil
+}

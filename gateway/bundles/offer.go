@@ -1,0 +1,152 @@
+package bundles
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/gatewright/gatewright/policies"
+)
+
+// Offer brings what a source has now. It is enforced when it is good and the source did not have it before: what a person
+// put in force since, a rollback say, is not undone by looking at the same files again. Anew brings it in force all the
+// same, as a person asked for. What is not taken raises the tenant's alarm, and the last good one stays in force.
+func (s *Service) Offer(ctx context.Context, tenant string, by Actor, bundle *policies.Bundle, from Source, anew bool) error {
+	b, err := s.lock(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	defer b.change.Unlock()
+	if err := s.offered(ctx, b, by, &offer{bundle, from}, anew); err != nil {
+		if !anew || b.enforced == nil {
+			s.Alarmed(tenant, err.Error())
+		}
+		return s.refuse(err)
+	}
+	return nil
+}
+
+// offered takes an offer, or says why not. book.change is held.
+func (s *Service) offered(ctx context.Context, b *book, by Actor, o *offer, anew bool) error {
+	digest := o.bundle.Digest()
+	switch {
+	case b.lost && !anew:
+		return fmt.Errorf("%w: what was in force is lost, and only `gatewright policy activate N` says what is to be", ErrState)
+	case anew:
+	case digest == b.row.Offered && (b.enforced != nil || b.waiting):
+		s.overlooked(b)
+		return nil
+	case o.source.Kind == BuiltIn && b.row.Manual:
+		return nil
+	}
+	rev, err := s.newRevision(b, o.bundle, by, o.source)
+	if err != nil {
+		return err
+	}
+	e, err := s.compile(b.tenant, o.bundle)
+	if err != nil {
+		s.mu.Lock()
+		b.pending = o
+		s.mu.Unlock()
+		return err
+	}
+	if b.enforced != nil && b.enforced.Digest() == digest && b.row.Staged == 0 {
+		return s.noted(ctx, b, o, e, anew)
+	}
+	c := &change{op: opLoad, by: by, bundle: o.bundle, number: rev.Number, rev: rev}
+	if known := b.known(digest); known != nil {
+		c.number, c.rev = known.Number, nil
+	}
+	b.enforce(c, e)
+	c.row.Next, c.row.Version = max(b.row.Next, c.number+1), max(b.row.Version, rev.Version)
+	c.row.Offered, c.row.Manual = digest, false
+	if err := s.apply(ctx, b, c); err != nil {
+		return err
+	}
+	s.settled(b)
+	s.tidy(ctx, b)
+	return nil
+}
+
+// overlooked ends an alarm that was about a source which now has what it had before.
+func (s *Service) overlooked(b *book) {
+	if b.pending != nil || s.Alarm(b.tenant) != "" && !b.waiting {
+		s.settled(b)
+	}
+}
+
+// noted keeps that the source has what is enforced already, with an engine for the tools of now. Nothing changes, and so
+// there is no record.
+func (s *Service) noted(ctx context.Context, b *book, o *offer, e *policies.Engine, anew bool) error {
+	row := b.row
+	row.Offered, row.Manual = o.bundle.Digest(), row.Manual && !anew
+	if !same(row, b.row) {
+		if err := s.keep(ctx, b.tenant, row, nil); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	b.row, b.waiting = row, false
+	s.deps.Engines.Put(b.tenant, e, nil, policies.Mode{})
+	s.mu.Unlock()
+	s.settled(b)
+	return nil
+}
+
+// Retool compiles what is in force against the tenant's tools as they are now. What does not compile any more stays as it
+// was compiled last; what had to wait for its tools comes into force.
+func (s *Service) Retool(ctx context.Context, tenant string) {
+	s.mu.RLock()
+	b := s.books[tenant]
+	s.mu.RUnlock()
+	if b == nil {
+		return
+	}
+	b.change.Lock()
+	defer b.change.Unlock()
+	if o := b.pending; o != nil {
+		if err := s.offered(ctx, b, Actor{}, o, true); err == nil {
+			s.deps.Log.Info("policies are in force now that the tools are known", "tenant", tenant)
+			return
+		} else if !errors.Is(err, ErrRefused) {
+			s.Alarmed(tenant, err.Error())
+		}
+	}
+	if b.enforced != nil {
+		s.compileHeld(b)
+	}
+}
+
+// compileHeld puts engines in force for the bundles that are held. book.change is held.
+func (s *Service) compileHeld(b *book) {
+	engine, err := s.compile(b.tenant, b.enforced)
+	waited := b.waiting
+	if err != nil {
+		s.mu.Lock()
+		b.waiting = s.deps.Engines.For(b.tenant) == nil
+		s.mu.Unlock()
+		s.Alarmed(b.tenant, wontCompile(b.waiting, err))
+		return
+	}
+	var beside *policies.Engine
+	if b.staged != nil {
+		if beside, err = s.compile(b.tenant, b.staged); err != nil {
+			beside, _ = s.deps.Engines.Staged(b.tenant)
+			s.deps.Log.Error("the revision that is tried does not compile against the tools as they are now", "tenant", b.tenant, "revision", b.row.Staged, "error", err)
+		}
+	}
+	s.mu.Lock()
+	b.waiting = false
+	s.deps.Engines.Put(b.tenant, engine, beside, b.row.mode())
+	s.mu.Unlock()
+	if waited {
+		s.Alarmed(b.tenant, "")
+	}
+}
+
+func wontCompile(nothing bool, err error) string {
+	if nothing {
+		return "the policies that were in force do not compile against the tools as they are now; everything is refused until they do: " + err.Error()
+	}
+	return "policies do not compile against the tools as they are now; the last good ones stay in force: " + err.Error()
+}

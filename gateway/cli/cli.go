@@ -250,19 +250,25 @@ func (sh *shell) report(err error) int {
 		fmt.Fprintf(sh.err, "%s%s\n", [...]string{"gatewright: ", "  "}[min(i, 1)], line)
 	}
 	if hint != "" {
-		fmt.Fprintf(sh.err, "hint: %s\n", oneLine(hint))
+		fmt.Fprintf(sh.err, "hint: %s\n", plainly(oneLine(hint)))
 	}
 	return code
 }
 
-// mistakes are the lines of an error: one, or one for each of a bundle's mistakes.
+// mistakes are the lines of an error: one, or one for each of the mistakes in a bundle or its tests.
 func mistakes(err error) []string {
-	if _, ok := errors.AsType[policies.Problems](err); !ok {
-		return []string{oneLine(err.Error())}
+	lines := []string{err.Error()}
+	var several interface {
+		error
+		Lines() []string
 	}
-	lines := strings.Split(strings.TrimSpace(err.Error()), "\n")
+	if _, ok := errors.AsType[policies.Problems](err); ok {
+		lines = strings.Split(strings.TrimSpace(err.Error()), "\n")
+	} else if errors.As(err, &several) {
+		lines = several.Lines()
+	}
 	for i, line := range lines {
-		lines[i] = oneLine(line)
+		lines[i] = plainly(oneLine(line))
 	}
 	return lines
 }

@@ -1,10 +1,14 @@
 package suite
 
-import "github.com/gatewright/gatewright/policies"
+import (
+	"github.com/gatewright/gatewright/policies"
+	"github.com/gatewright/gatewright/policies/layout"
+)
 
 // Seen counts what the cases met of one policy.
 type Seen struct {
 	Policy     policies.Policy
+	Fitted     int // cases whose call its scope fits
 	Applied    int // cases in which it applied
 	Conditions []SeenCondition
 }
@@ -13,6 +17,7 @@ type Seen struct {
 type SeenCondition struct {
 	policies.Condition
 	Held, Failed int
+	Broken       int // it could not be evaluated
 }
 
 // Coverage is how much of the policies the cases met.
@@ -52,6 +57,7 @@ func (c *Coverage) see(x *policies.Explanation) {
 			continue
 		}
 		s := &c.Policies[i]
+		s.Fitted++
 		if r.Value == policies.Holds {
 			s.Applied++
 		}
@@ -62,13 +68,15 @@ func (c *Coverage) see(x *policies.Explanation) {
 				s.Conditions[k].Held++
 			case j.Value == policies.Fails:
 				s.Conditions[k].Failed++
+			case j.Value == policies.Broken:
+				s.Conditions[k].Broken++
 			}
 		}
 	}
 }
 
-// Percent is the share of what could be met: that each policy applies, and that each condition holds and fails. A bundle
-// without policies is covered.
+// Percent is the share of what could be met: that each policy's scope fits, that the policy applies, and that each of its
+// conditions holds and fails. A bundle without policies is covered.
 func (c *Coverage) Percent() float64 {
 	met, all := 0, 0
 	count := func(n int) {
@@ -77,6 +85,7 @@ func (c *Coverage) Percent() float64 {
 		}
 	}
 	for i := range c.Policies {
+		count(c.Policies[i].Fitted)
 		count(c.Policies[i].Applied)
 		for _, x := range c.Policies[i].Conditions {
 			count(x.Held)
@@ -95,11 +104,16 @@ func (c *Coverage) Missing() []Missing {
 	for i := range c.Policies {
 		s := &c.Policies[i]
 		p := &s.Policy
+		if s.Fitted == 0 {
+			out = append(out, Missing{p.File, p.Line, 1, p.ID, "its scope fits no case"})
+		}
 		if s.Applied == 0 {
 			out = append(out, Missing{p.File, p.Line, 1, p.ID, "it never applies"})
 		}
 		for _, x := range s.Conditions {
 			switch {
+			case x.Held == 0 && x.Failed == 0 && x.Broken > 0:
+				out = append(out, Missing{p.File, x.Line, x.Column, p.ID, "this never holds and never fails, it only cannot be evaluated: " + x.said()})
 			case x.Held == 0 && x.Failed == 0:
 				out = append(out, Missing{p.File, x.Line, x.Column, p.ID, "this is never reached: " + x.said()})
 			case x.Held == 0:
@@ -112,9 +126,16 @@ func (c *Coverage) Missing() []Missing {
 	return out
 }
 
-func (x *SeenCondition) said() string {
-	if x.Unless {
-		return "unless " + x.Text
+func (x *SeenCondition) said() string { return said(x.Condition) }
+
+// said gives a condition on one line.
+func said(c policies.Condition) string {
+	text := plain(layout.Line(c.Text))
+	if text == "" {
+		text = "(its text was not found)"
 	}
-	return x.Text
+	if c.Unless {
+		return "unless " + text
+	}
+	return text
 }

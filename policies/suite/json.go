@@ -16,7 +16,7 @@ type CaseJSON struct {
 	File     string       `json:"file"`
 	Line     int          `json:"line"`
 	Name     string       `json:"name"`
-	Want     string       `json:"want"`
+	Want     string       `json:"want,omitempty"` // "" of a call that is no test
 	Got      string       `json:"got"`
 	By       []string     `json:"by"`
 	Why      string       `json:"why,omitempty"` // of one that failed
@@ -28,8 +28,13 @@ type CaseJSON struct {
 // PolicyJSON is what became of one policy.
 type PolicyJSON struct {
 	Policy     string          `json:"policy"`
-	Effect     string          `json:"effect"` // permit, forbid or hold
-	Value      string          `json:"value"`  // holds, fails or error
+	Effect     string          `json:"effect"`             // permit, forbid or hold
+	Value      string          `json:"value"`              // holds, fails or error
+	Approved   bool            `json:"approved,omitempty"` // a hold that applies, and that the approval has answered
+	Line       int             `json:"line"`
+	File       string          `json:"file"`
+	ID         string          `json:"id"`
+	Reason     string          `json:"reason,omitempty"` // of its @reason
 	Conditions []ConditionJSON `json:"conditions"`
 }
 
@@ -57,7 +62,7 @@ type MissingJSON struct {
 func (r *Report) JSON() JSON {
 	out := JSON{Cases: []CaseJSON{}, Failed: r.Failed(), Covered: r.Coverage.Percent(), Missing: []MissingJSON{}, TookUsec: r.Took.Microseconds()}
 	for i := range r.Results {
-		out.Cases = append(out.Cases, r.Results[i].json())
+		out.Cases = append(out.Cases, r.Results[i].JSON())
 	}
 	for _, m := range r.Coverage.Missing() {
 		out.Missing = append(out.Missing, MissingJSON(m))
@@ -65,7 +70,8 @@ func (r *Report) JSON() JSON {
 	return out
 }
 
-func (r *Result) json() CaseJSON {
+// JSON shapes one case.
+func (r *Result) JSON() CaseJSON {
 	c := CaseJSON{
 		File: r.Case.File, Line: r.Case.Line, Name: r.Case.Name, Want: r.Case.Want, Got: r.Got, By: append([]string{}, r.By...),
 		Errors: r.Errors, Policies: []PolicyJSON{}, Nearest: r.Explanation.Nearest,
@@ -75,7 +81,7 @@ func (r *Result) json() CaseJSON {
 	}
 	for i := range r.Explanation.Reasons {
 		x := &r.Explanation.Reasons[i]
-		p := PolicyJSON{Policy: x.Policy, Effect: effect(x), Value: x.Value.String(), Conditions: []ConditionJSON{}}
+		p := PolicyJSON{Policy: x.Policy, Effect: effect(x), Value: x.Value.String(), Approved: x.Approved, Line: x.Line, File: x.File, ID: x.ID, Reason: x.Annotations["reason"], Conditions: []ConditionJSON{}}
 		for _, j := range x.Conditions {
 			p.Conditions = append(p.Conditions, ConditionJSON{j.Line, j.Column, j.Unless, j.Text, j.Value.String(), j.Reached, j.Error})
 		}

@@ -3,10 +3,8 @@ package suite
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"path"
 	"slices"
 	"strings"
@@ -14,7 +12,6 @@ import (
 
 	"golang.org/x/tools/txtar"
 
-	"github.com/gatewright/gatewright/merkle/canon"
 	"github.com/gatewright/gatewright/policies"
 )
 
@@ -33,20 +30,29 @@ type Tool struct {
 	Name        string          `json:"name"`
 	Op          string          `json:"op,omitempty"` // call_tool, read_resource or get_prompt; call_tool when it is left out
 	InputSchema json.RawMessage `json:"inputSchema,omitempty"`
-	Annotations struct {
-		ReadOnly    bool `json:"readOnlyHint"`
-		Destructive bool `json:"destructiveHint"`
-		Idempotent  bool `json:"idempotentHint"`
-		OpenWorld   bool `json:"openWorldHint"`
-	} `json:"annotations"`
-	Sensitivity int64    `json:"sensitivity,omitempty"`
-	Labels      []string `json:"labels,omitempty"`
+	Annotations Annotations     `json:"annotations"`
+	Sensitivity int64           `json:"sensitivity,omitempty"`
+	Labels      []string        `json:"labels,omitempty"`
+
+	// Of no use here, but tools are copied with them.
+	Title        string          `json:"title,omitempty"`
+	Description  string          `json:"description,omitempty"`
+	OutputSchema json.RawMessage `json:"outputSchema,omitempty"`
+}
+
+// Annotations are what MCP lets a server say of a tool. Left out: false.
+type Annotations struct {
+	Title       string `json:"title,omitempty"` // of no use here
+	ReadOnly    bool   `json:"readOnlyHint"`
+	Destructive bool   `json:"destructiveHint"`
+	Idempotent  bool   `json:"idempotentHint"`
+	OpenWorld   bool   `json:"openWorldHint"`
 }
 
 // Principal is who calls. Left out: an active agent of organisation acme with trust 500, whose id is the name it has in
 // the test.
 type Principal struct {
-	Kind    string   `json:"kind,omitempty"`
+	Kind    string   `json:"kind,omitempty"` // Agent or User
 	ID      string   `json:"id,omitempty"`
 	Tenant  string   `json:"tenant,omitempty"`
 	Owner   string   `json:"owner,omitempty"`
@@ -55,7 +61,7 @@ type Principal struct {
 	Labels  []string `json:"labels,omitempty"`
 	TalksTo []string `json:"talksTo,omitempty"`
 	Trust   *int64   `json:"trust,omitempty"`
-	Status  string   `json:"status,omitempty"`
+	Status  string   `json:"status,omitempty"` // active, pending, suspended or revoked
 }
 
 // Plan is what is proved of the call's plan. A case without one is a call in no plan.
@@ -69,24 +75,36 @@ type Plan struct {
 	BundleAtIssue string    `json:"bundleAtIssue,omitempty"`
 }
 
-// Case is one call, and what must become of it. Left out: action call_tool, arguments {}, address 192.0.2.1 over TLS, and
-// noon of 1 January 2026 UTC.
-type Case struct {
-	Principal string          `json:"principal"`
-	As        string          `json:"as,omitempty"` // the user on whose behalf
-	Action    string          `json:"action,omitempty"`
-	Server    string          `json:"server,omitempty"`
-	Tool      string          `json:"tool,omitempty"`
-	Args      json.RawMessage `json:"args,omitempty"`
-	Plan      *Plan           `json:"plan,omitempty"`
-	IP        string          `json:"ip,omitempty"`
-	TLS       *bool           `json:"tls,omitempty"`
-	Now       time.Time       `json:"now,omitzero"`
-	Labels    []string        `json:"labels,omitempty"` // put on by filters
-	Approved  bool            `json:"approved,omitempty"`
+// Session is what was counted of the session before the call. Left out: nothing.
+type Session struct {
+	Calls    int64    `json:"calls,omitempty"`
+	ThisTool int64    `json:"callsThisTool,omitempty"`
+	Labels   []string `json:"labels,omitempty"`
+}
 
-	Want string   `json:"want"`         // allow, deny or hold
-	By   []string `json:"by,omitempty"` // ids of exactly the policies that decide, in any order; left out: whichever
+// Case is one call, and what must become of it. Left out: action call_tool, arguments {}, address 192.0.2.1 over TLS, noon of
+// 1 January 2026 UTC, no plan, a session that begins, nothing found by filters, nobody's approval.
+type Case struct {
+	Principal string           `json:"principal"`
+	As        string           `json:"as,omitempty"` // the user on whose behalf
+	Action    string           `json:"action,omitempty"`
+	Server    string           `json:"server,omitempty"`
+	Tool      string           `json:"tool,omitempty"`
+	Local     bool             `json:"local,omitempty"` // a tool that the caller runs itself
+	Args      json.RawMessage  `json:"args,omitempty"`
+	Plan      *Plan            `json:"plan,omitempty"`
+	Session   *Session         `json:"session,omitempty"`
+	IP        string           `json:"ip,omitempty"`
+	TLS       *bool            `json:"tls,omitempty"`
+	Now       time.Time        `json:"now,omitzero"`
+	Labels    []string         `json:"labels,omitempty"` // put on by filters
+	Scores    map[string]int64 `json:"scores,omitempty"` // given by filters, from 0 to 1000
+	Approved  bool             `json:"approved,omitempty"`
+	Approvals int              `json:"approvals,omitempty"` // how many people approved; 1 when approved says so and this is left out
+
+	Want  string   `json:"want"`            // allow, deny or hold
+	By    []string `json:"by,omitempty"`    // ids of exactly the policies that decide, in any order; left out: whichever
+	Error bool     `json:"error,omitempty"` // it is denied because something cannot be evaluated; any other denial by an error fails
 
 	Name string `json:"-"`
 	File string `json:"-"`
@@ -97,187 +115,131 @@ type Case struct {
 type Test struct {
 	File       string
 	About      string
-	Tools      []Tool
+	Tools      []Tool // of this file alone
 	Principals map[string]Principal
 	Cases      []Case
 }
 
-// Problem is what is wrong with a test, and where.
-type Problem struct {
-	File string
-	Line int
-	Msg  string
-}
-
-// Error gives "file:line: message".
-func (p *Problem) Error() string { return fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Msg) }
-
-// Load reads the tests of a bundle, in the order of their names. Every problem is reported, joined.
-func Load(b *policies.Bundle) ([]Test, error) {
-	var tests []Test
-	base, err := shared(b)
-	errs := []error{err}
+// Load reads the tests of a bundle, in the order of their names, and what all of them share, which comes first. An error is
+// Problems.
+func Load(b *policies.Bundle) (tests []Test, err error) {
+	base, problems := shared(b)
+	tests = []Test{base}
 	for _, name := range b.Files() {
+		if problem := misplaced(name); problem != nil {
+			problems = append(problems, *problem)
+			continue
+		}
 		if path.Dir(name) != Folder || path.Ext(name) != ".txtar" {
 			continue
 		}
 		text, _ := b.File(name)
-		t, err := parse(name, text, &base)
-		tests, errs = append(tests, t), append(errs, err)
+		r := reader{Test: Test{File: name, Principals: maps.Clone(base.Principals)}}
+		r.parse(text)
+		tests, problems = append(tests, r.Test), append(problems, r.problems...)
 	}
-	return tests, errors.Join(errs...)
+	return tests, problems.orNil()
+}
+
+// misplaced says of a file that looks like a test why it would not be run.
+func misplaced(name string) *Problem {
+	if name == sharedTools || name == sharedPrincipals || path.Dir(name) == Folder && path.Ext(name) == ".txtar" {
+		return nil
+	}
+	inside := strings.HasPrefix(strings.ToLower(name), Folder+"/")
+	if inside && path.Ext(name) == ".md" || !inside && strings.ToLower(path.Ext(name)) != ".txtar" {
+		return nil
+	}
+	return &Problem{File: name, Msg: "this file is not run", Hint: "tests are " + Folder + "/*.txtar, beside " + sharedTools + ", " + sharedPrincipals + " and " + Folder + "/*.md"}
 }
 
 // shared reads what all tests have.
-func shared(b *policies.Bundle) (Test, error) {
-	t := Test{File: sharedTools, Principals: map[string]Principal{}}
-	var errs []error
+func shared(b *policies.Bundle) (Test, Problems) {
+	r := reader{Test: Test{File: sharedTools, Principals: map[string]Principal{}}}
 	if text, ok := b.File(sharedTools); ok {
-		errs = append(errs, strict(text, &t.Tools, sharedTools, 1))
+		r.strict(text, &r.Tools, 1)
 	}
+	r.File = sharedPrincipals
 	if text, ok := b.File(sharedPrincipals); ok {
-		errs = append(errs, strict(text, &t.Principals, sharedPrincipals, 1))
+		r.strict(text, &r.Principals, 1)
 	}
-	return t, errors.Join(errs...)
+	for _, name := range slices.Sorted(maps.Keys(r.Principals)) {
+		r.checkPrincipal(name, 1)
+	}
+	r.File = sharedTools
+	return r.Test, r.problems
 }
 
-// parse reads one file on top of what all share.
-func parse(name string, text []byte, base *Test) (Test, error) {
-	t := Test{File: name, Tools: slices.Clone(base.Tools), Principals: maps.Clone(base.Principals)}
+// reader reads one file.
+type reader struct {
+	Test
+	problems Problems
+}
+
+func (r *reader) fail(line int, hint, format string, a ...any) {
+	r.problems = append(r.problems, Problem{r.File, line, fmt.Sprintf(format, a...), hint})
+}
+
+const sections = "sections are -- tools --, -- principal NAME -- and -- case NAME --"
+
+func (r *reader) parse(text []byte) {
+	text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
+	r.markers(text)
 	archive := txtar.Parse(text)
-	t.About = strings.TrimSpace(string(archive.Comment))
+	r.About = strings.TrimSpace(string(archive.Comment))
 	line := 1 + bytes.Count(archive.Comment, []byte("\n"))
-	var errs []error
 	seen := map[string]bool{}
 	for _, s := range archive.Files {
-		at := &Problem{File: name, Line: line}
-		if seen[s.Name] {
-			at.Msg = fmt.Sprintf("a second section %q", s.Name)
-			errs = append(errs, at)
+		name := words(s.Name)
+		if seen[name] {
+			r.fail(line, "give each its own name", "a second section %q", name)
 		}
-		seen[s.Name] = true
-		errs = append(errs, t.section(s.Name, s.Data, line))
+		seen[name] = true
+		r.section(name, s.Data, line)
 		line += 1 + bytes.Count(s.Data, []byte("\n"))
 	}
-	if len(t.Cases) == 0 && errors.Join(errs...) == nil {
-		errs = append(errs, &Problem{name, 1, "no case: write a section -- case NAME --"})
+	if len(r.Cases) == 0 && len(r.problems) == 0 {
+		r.fail(1, "write a section -- case NAME --", "no case")
 	}
-	for i := range t.Cases {
-		if err := t.check(&t.Cases[i]); err != nil {
-			errs = append(errs, err)
-		}
+	for i := range r.Cases {
+		r.check(&r.Cases[i])
 	}
-	return t, errors.Join(errs...)
 }
 
-func (t *Test) section(name string, data []byte, line int) error {
+// markers refuses lines that a person takes for the head of a section, and the format does not.
+func (r *reader) markers(text []byte) {
+	for i, line := range strings.Split(string(text), "\n") {
+		bare := strings.Trim(line, "\ufeff \t\r\v\f\u00a0")
+		if !strings.HasPrefix(bare, "--") || strings.Trim(bare, "-") == "" {
+			continue
+		}
+		if line != bare || !strings.HasPrefix(line, "-- ") || !strings.HasSuffix(line, " --") || len(words(line)) < len("-- x --") {
+			r.fail(i+1, "write it as -- case NAME --, from the first column to the last", "%q looks like the head of a section, and is none", line)
+		}
+	}
+}
+
+// words puts single spaces between the words of a name.
+func words(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+func (r *reader) section(name string, data []byte, line int) {
 	kind, rest, _ := strings.Cut(name, " ")
-	rest = strings.TrimSpace(rest)
 	switch {
 	case kind == "tools" && rest == "":
-		var tools []Tool
-		err := strict(data, &tools, t.File, line)
-		t.Tools = append(t.Tools, tools...)
-		return err
+		r.strict(data, &r.Tools, line)
 	case kind == "principal" && rest != "":
 		var p Principal
-		err := strict(data, &p, t.File, line)
-		t.Principals[rest] = p
-		return err
+		if r.strict(data, &p, line) {
+			r.Principals[rest] = p
+			r.checkPrincipal(rest, line)
+		}
 	case kind == "case" && rest != "":
-		c := Case{Name: rest, File: t.File, Line: line}
-		if err := strict(data, &c, t.File, line); err != nil {
-			return err
+		c := Case{Name: rest, File: r.File, Line: line}
+		if r.strict(data, &c, line) {
+			c.Principal = words(c.Principal)
+			r.Cases = append(r.Cases, c)
 		}
-		t.Cases = append(t.Cases, c)
-		return nil
+	default:
+		r.fail(line, sections, "section %q", name)
 	}
-	return &Problem{t.File, line, fmt.Sprintf("section %q: want tools, principal NAME or case NAME", name)}
-}
-
-// strict decodes JSON with known members only.
-func strict(data []byte, into any, file string, line int) error {
-	if err := canon.Check(bytes.TrimSpace(data), canon.DefaultLimits()); err != nil {
-		return &Problem{file, line, err.Error()}
-	}
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		return &Problem{file, line, strings.TrimPrefix(err.Error(), "json: ")}
-	}
-	return nil
-}
-
-// check refuses a case that could never say anything.
-func (t *Test) check(c *Case) error {
-	fail := func(format string, a ...any) error {
-		return &Problem{c.File, c.Line, fmt.Sprintf("case %q: ", c.Name) + fmt.Sprintf(format, a...)}
-	}
-	_, known := t.Principals[c.Principal]
-	switch {
-	case !slices.Contains([]string{"allow", "deny", "hold"}, c.Want):
-		return fail("want %q: say allow, deny or hold", c.Want)
-	case !known:
-		return fail("principal %q is not described: add a section -- principal %s --", c.Principal, c.Principal)
-	}
-	if c.IP != "" {
-		if _, err := netip.ParseAddr(c.IP); err != nil {
-			return fail("ip %q is no address", c.IP)
-		}
-	}
-	if len(c.Args) > 0 && c.Args[0] != '{' {
-		return fail("args are not an object")
-	}
-	return nil
-}
-
-// ask is the case as a question.
-func (t *Test) ask(c *Case) *policies.Ask {
-	p := t.Principals[c.Principal]
-	a := &policies.Ask{
-		Principal: &policies.Principal{
-			Kind: or(p.Kind, "Agent"), ID: or(p.ID, c.Principal), Tenant: or(p.Tenant, "acme"), Owner: p.Owner, Teams: p.Teams, Roles: p.Roles,
-			Labels: p.Labels, TalksTo: p.TalksTo, Trust: 500, Status: or(p.Status, "active"),
-		},
-		User: c.As, Action: or(c.Action, "call_tool"), Server: c.Server, Tool: c.Tool, Args: c.Args, ArgsKnown: true,
-		IP: netip.MustParseAddr("192.0.2.1"), TLS: c.TLS == nil || *c.TLS, Now: c.Now, Labels: c.Labels, Approved: c.Approved,
-	}
-	if p.Trust != nil {
-		a.Principal.Trust = *p.Trust
-	}
-	if len(a.Args) == 0 {
-		a.Args = []byte("{}")
-	}
-	if c.IP != "" {
-		a.IP = netip.MustParseAddr(c.IP) // checked
-	}
-	if a.Now.IsZero() {
-		a.Now = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
-	}
-	if l := c.Plan; l != nil {
-		a.Plan = policies.PlanFacts{
-			InPlan: l.InPlan == nil || *l.InPlan, ID: l.ID, Step: l.Step, Steps: l.Steps, Done: l.Done, Expires: l.Expires,
-			BundleAtIssue: l.BundleAtIssue,
-		}
-	}
-	return a
-}
-
-func or(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
-}
-
-func (t *Test) defs() []policies.ToolDef {
-	var out []policies.ToolDef
-	for _, x := range t.Tools {
-		out = append(out, policies.ToolDef{
-			Server: x.Server, Name: x.Name, Op: x.Op, InputSchema: x.InputSchema, ReadOnly: x.Annotations.ReadOnly,
-			Destructive: x.Annotations.Destructive, Idempotent: x.Annotations.Idempotent, OpenWorld: x.Annotations.OpenWorld,
-			Sensitivity: x.Sensitivity, Labels: x.Labels,
-		})
-	}
-	return out
 }

@@ -48,66 +48,31 @@ func (r *Report) Failed() int {
 	return n
 }
 
-// ErrNone says that there is nothing to run.
-var ErrNone = errors.New("no tests: a bundle keeps them in " + Folder + "/*.txtar")
-
-// Compile compiles a bundle against all the tools that its tests describe, and tells how many they are. Of two
-// descriptions of one tool the first counts.
-func Compile(b *policies.Bundle) (e *policies.Engine, tools int, err error) {
-	tests, err := Load(b)
-	if err != nil {
-		return nil, 0, err
-	}
-	if len(tests) == 0 {
-		t, err := shared(b)
-		if err != nil {
-			return nil, 0, err
-		}
-		tests = []Test{t}
-	}
-	var defs []policies.ToolDef
-	known := map[[3]string]bool{}
-	for i := range tests {
-		for _, d := range tests[i].defs() {
-			key := [3]string{d.Op, d.Server, d.Name}
-			if !known[key] {
-				defs = append(defs, d)
-			}
-			known[key] = true
-		}
-	}
-	e, err = policies.Compile(b, defs)
-	return e, len(defs), err
-}
-
-// Run compiles the bundle against each file's tools and asks every case. An error is about the bundle or the tests
-// themselves: of a bundle that does not compile it is policies.Problems. A case that does not pass is in the report.
+// Run compiles the bundle and asks every case. An error is about the bundle or the tests themselves: ErrNone, Problems,
+// policies.Problems. A case that does not pass is in the report.
 func Run(ctx context.Context, b *policies.Bundle, o Options) (*Report, error) {
+	began := time.Now()
 	tests, err := Load(b)
 	if err != nil {
 		return nil, err
 	}
-	if len(tests) == 0 {
+	if len(tests) == 1 { // what all share, and no more
 		return nil, ErrNone
 	}
-	began := time.Now()
+	c, err := compile(b, tests)
+	if err != nil {
+		return nil, err
+	}
 	r := &Report{}
-	for i := range tests {
-		t := &tests[i]
-		e, err := policies.Compile(b, t.defs())
-		if err != nil {
-			return nil, err
-		}
-		if s := e.Skipped(); len(s) > 0 {
-			return nil, &Problem{t.File, 1, "tools that cannot be used: " + strings.Join(s, "; ")}
-		}
-		r.Coverage.add(e)
+	r.Coverage.add(c.Engine)
+	for i := range c.Tests {
+		t := &c.Tests[i]
 		for k := range t.Cases {
 			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
-			if c := &t.Cases[k]; o.Only == nil || o.Only.MatchString(c.File+": "+c.Name) {
-				r.Results = append(r.Results, t.run(e, c))
+			if x := &t.Cases[k]; o.Only == nil || o.Only.MatchString(x.File+": "+x.Name) {
+				r.Results = append(r.Results, t.run(c.Engine, x))
 				r.Coverage.see(&r.Results[len(r.Results)-1].Explanation)
 			}
 		}
@@ -129,10 +94,7 @@ func (t *Test) run(e *policies.Engine, c *Case) Result {
 	case d.Held():
 		r.Got = "hold"
 	}
-	for _, label := range d.Policies() {
-		r.By = append(r.By, label[strings.LastIndexByte(label, ' ')+1:])
-	}
-	r.Errors = d.Errors()
+	r.By, r.Errors = d.IDs(), d.Errors()
 	r.Why = errors.Join(err, r.compare())
 	return r
 }
@@ -142,6 +104,12 @@ func (r *Result) compare() error {
 	c := r.Case
 	if r.Got != c.Want {
 		return fmt.Errorf("want %s, got %s%s", c.Want, r.Got, r.because())
+	}
+	switch failed := r.Got == "deny" && len(r.Errors) > 0; {
+	case failed && !c.Error:
+		return fmt.Errorf("deny as wanted, but by an error%s; if that is what is meant, say \"error\": true", r.because())
+	case c.Error && !failed:
+		return fmt.Errorf("%s as wanted, but everything could be evaluated: want an error", r.Got)
 	}
 	if c.By != nil && !sameSet(c.By, r.By) {
 		return fmt.Errorf("%s as wanted, by %s: want %s", r.Got, list(r.By), list(c.By))

@@ -88,7 +88,7 @@ func TestEachCaseIsAskedAndWhatNoneMetIsNamed(t *testing.T) {
 	want := `p.cedar:3:8 read: this never fails: context.plan.inPlan
 p.cedar:8:10 no-payroll: this never fails: unless principal in Team::"finance"
 `
-	if missing != want || fmt.Sprintf("%.1f", r.Coverage.Percent()) != "86.7" { // 13 of 15
+	if missing != want || fmt.Sprintf("%.1f", r.Coverage.Percent()) != "88.9" { // 16 of 18
 		t.Errorf("%.1f%% covered, missing\n%swant\n%s", r.Coverage.Percent(), missing, want)
 	}
 	only := run(t, good(), suite.Options{Only: regexp.MustCompile(`a\.txtar: eve`)})
@@ -99,14 +99,14 @@ p.cedar:8:10 no-payroll: this never fails: unless principal in Team::"finance"
 
 func TestACaseThatComesOutOtherwiseSaysWhy(t *testing.T) {
 	for name, c := range map[string][3]string{
-		"allowed":           {`"want": "allow", "by": ["read"]`, `"want": "deny"`, "want deny, got allow by read"},
-		"by another":        {`"want": "allow", "by": ["read"]`, `"want": "allow", "by": ["write"]`, "allow as wanted, by read: want write"},
-		"forbidden":         {`"want": "deny", "by": ["no-payroll"]`, `"want": "allow"`, "want allow, got deny by no-payroll"},
-		"nobody permits":    {`"want": "deny", "by": []`, `"want": "allow"`, "want allow, got deny: no policy permits it; the nearest is p.cedar:1 read"},
-		"held":              {`"want": "hold", "by": ["ask-first"]`, `"want": "allow"`, "want allow, got hold by ask-first"},
-		"an unknown tool":   {`"tool": "query", "args": {"table": "orders"}`, `"tool": "drop", "args": {"table": "orders"}`, `tool "drop" of server "db" is not known to policy`},
-		"of another type":   {`{"table": "orders"}`, `{"table": 7}`, "want allow, got deny: "},
-		"an unknown status": {`{"teams": ["data"]}`, `{"teams": ["data"], "status": "happy"}`, "principal of unknown status"},
+		"allowed":            {`"want": "allow", "by": ["read"]`, `"want": "deny"`, "want deny, got allow by read"},
+		"by another":         {`"want": "allow", "by": ["read"]`, `"want": "allow", "by": ["write"]`, "allow as wanted, by read: want write"},
+		"forbidden":          {`"want": "deny", "by": ["no-payroll"]`, `"want": "allow"`, "want allow, got deny by no-payroll"},
+		"nobody permits":     {`"want": "deny", "by": []`, `"want": "allow"`, "want allow, got deny: no policy permits it; the nearest is p.cedar:1 read"},
+		"held":               {`"want": "hold", "by": ["ask-first"]`, `"want": "allow"`, "want allow, got hold by ask-first"},
+		"denied by an error": {`"args": {"table": "payroll"}, "plan": {}, "want": "deny", "by": ["no-payroll"]`, `"args": {"table": 7}, "plan": {}, "want": "deny"`, "deny as wanted, but by an error: "},
+		"no error":           {`"want": "deny", "by": []`, `"want": "deny", "error": true`, "deny as wanted, but everything could be evaluated"},
+		"of another type":    {`{"table": "orders"}`, `{"table": 7}`, "want allow, got deny: "},
 	} {
 		files := good()
 		files["tests/a.txtar"] = strings.Replace(cases, c[0], c[1], 1)
@@ -133,7 +133,7 @@ func TestATestThatSaysNothingIsRefused(t *testing.T) {
 		"no want":              {head + `{"principal": "ada"}`, `tests/a.txtar:3: case "x": want ""`},
 		"another want":         {head + `{"principal": "ada", "want": "allowed"}`, `want "allowed": say allow, deny or hold`},
 		"an unknown principal": {head + `{"principal": "bob", "want": "deny"}`, `add a section -- principal bob --`},
-		"a misspelt member":    {head + `{"principal": "ada", "want": "deny", "arg": {}}`, `tests/a.txtar:3: unknown field "arg"`},
+		"a misspelt member":    {head + `{"principal": "ada", "want": "deny", "arg": {}}`, `tests/a.txtar:3: unknown field "arg": want principal, as, `},
 		"a member twice":       {head + `{"principal": "ada", "want": "allow", "want": "deny"}`, "tests/a.txtar:3: "},
 		"no JSON":              {head + `principal: ada`, "tests/a.txtar:3: "},
 		"two values":           {head + `{"principal": "ada", "want": "deny"} {}`, "tests/a.txtar:3: "},
@@ -142,13 +142,30 @@ func TestATestThatSaysNothingIsRefused(t *testing.T) {
 		"another section":      {head + `{"principal": "ada", "want": "deny"}` + "\n-- cases y --\n{}\n", `tests/a.txtar:5: section "cases y"`},
 		"a section twice":      {head + `{"principal": "ada", "want": "deny"}` + "\n-- case x --\n" + `{"principal": "ada", "want": "allow"}`, `tests/a.txtar:5: a second section "case x"`},
 		"a case with no name":  {"-- case --\n{}", `section "case"`},
+		"an unknown action":    {head + `{"principal": "ada", "action": "call", "want": "deny"}`, `tests/a.txtar:3: case "x": unknown action "call" (one of `},
+		"a group of actions":   {head + `{"principal": "ada", "action": "work", "want": "deny"}`, `unknown action "work"`},
+		"an unknown tool":      {head + `{"principal": "ada", "server": "db", "tool": "drop", "want": "deny"}`, `tool "drop" of server "db" is not described (describe it in tests/tools.json`},
+		"an unknown kind":      {"-- principal ada --\n{\"kind\": \"agent\"}\n", `tests/a.txtar:1: principal "ada": kind "agent" (one of Agent, User)`},
+		"an unknown status":    {"-- principal ada --\n{\"status\": \"happy\"}\n", `principal "ada": status "happy"`},
+		"an error that allows": {head + `{"principal": "ada", "want": "allow", "error": true}`, "an error can only deny"},
+		"another spelling":     {head + `{"principal": "ada", "want": "deny", "BY": ["read"]}`, `unknown field "BY"`},
+		"of a member":          {head + `{"principal": "ada", "Want": "deny"}`, `unknown field "Want"`},
+		"of a plan's":          {head + `{"principal": "ada", "want": "deny", "plan": {"inplan": true}}`, `unknown field "inplan"`},
+		"of a tool's":          {"-- tools --\n[{\"server\": \"db\", \"name\": \"x\", \"annotations\": {\"readonlyhint\": true}}]\n" + head + `{"principal": "ada", "want": "deny"}`, `tests/a.txtar:1: unknown field "readonlyhint"`},
+		"a byte order mark":    {"\ufeff-- principal ada --\n{}\n-- case x --\n" + `{"principal": "ada", "want": "deny"}`, `tests/a.txtar:1: "\ufeff-- principal ada --" looks like the head of a section`},
+		"a space at the end":   {head[:len(head)-1] + " \n" + `{"principal": "ada", "want": "deny"}`, `tests/a.txtar:3: "-- case x -- " looks like`},
+		"a space before":       {" " + head + `{"principal": "ada", "want": "deny"}`, `tests/a.txtar:1: " -- principal ada --" looks like`},
+		"no space":             {head + `{"principal": "ada", "want": "deny"}` + "\n--case y--\n", `tests/a.txtar:5: "--case y--" looks like`},
+		"the same name":        {"-- principal  ada --\n{}\n" + head + `{"principal": "ada", "want": "deny"}`, `a second section "principal ada"`},
+		"an approval of none":  {head + `{"principal": "ada", "want": "deny", "approvals": 2}`, "approvals without approved"},
+		"too high a score":     {head + `{"principal": "ada", "want": "deny", "scores": {"pii": 1001}}`, `score "pii" is 1001`},
 	} {
 		_, err := suite.Run(t.Context(), bundle(t, map[string]string{"p.cedar": "permit (principal, action, resource);", "tests/a.txtar": c[0]}), suite.Options{})
 		if err == nil || !strings.Contains(err.Error(), c[1]) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	none := bundle(t, map[string]string{"p.cedar": payroll, "tests/readme.md": "x", "tests/deep/a.txtar": cases})
+	none := bundle(t, map[string]string{"p.cedar": payroll, "tests/readme.md": "x"})
 	if _, err := suite.Run(t.Context(), none, suite.Options{}); !errors.Is(err, suite.ErrNone) {
 		t.Error("no tests:", err)
 	}
@@ -169,7 +186,7 @@ func TestReportsForMachines(t *testing.T) {
 	files["tests/b.txtar"] = "-- principal <&> --\n{}\n-- case \"quoted\" <x> --\n" + `{"principal": "<&>", "server": "db", "tool": "query", "want": "allow"}`
 	r := run(t, files, suite.Options{})
 	var junit strings.Builder
-	if err := r.JUnit(&junit); err != nil {
+	if err := r.JUnit(&junit, "policies/"); err != nil {
 		t.Fatal(err)
 	}
 	var read struct {
@@ -194,7 +211,7 @@ func TestReportsForMachines(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 	var sarif strings.Builder
-	if err := suite.SARIF(&sarif, "policies/", r.Findings()); err != nil {
+	if err := suite.SARIF(&sarif, "policies/", r.Findings(), nil); err != nil {
 		t.Fatal(err)
 	}
 	var log struct {
@@ -236,5 +253,132 @@ func BenchmarkThousandCases(b *testing.B) {
 		if r := run(b, files, suite.Options{}); r.Failed() != 0 {
 			b.Fatal(r.Results[0].Why)
 		}
+	}
+}
+
+func TestFilesThatAreNotRunAreNamed(t *testing.T) {
+	for _, name := range []string{"tests/sub/a.txtar", "tests/a.TXTAR", "tests/a.txt", "Tests/a.txtar", "a.txtar", "tests/tool.json"} {
+		files := good()
+		files[name] = cases
+		_, err := suite.Run(t.Context(), bundle(t, files), suite.Options{})
+		if err == nil || !strings.Contains(err.Error(), name+": this file is not run") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestEveryProblemIsReported(t *testing.T) {
+	files := good()
+	files["tests/a.txtar"] = strings.ReplaceAll(cases, `"want"`, `"wnat"`)
+	_, err := suite.Run(t.Context(), bundle(t, files), suite.Options{})
+	ps, ok := errors.AsType[suite.Problems](err)
+	if !ok || len(ps.Lines()) != 5 || strings.Count(err.Error(), "\n") != 4 {
+		t.Fatal(err)
+	}
+	found := suite.Findings(err)
+	if len(found) != 5 || found[0].File != "tests/a.txtar" || found[0].Line != 6 || found[0].Rule != "policy-test" {
+		t.Errorf("%+v", found)
+	}
+	var junit strings.Builder
+	if err := suite.JUnitErrors(&junit, "x/", found); err != nil || !strings.Contains(junit.String(), `tests="5" failures="0" errors="5"`) || !strings.Contains(junit.String(), `file="x/tests/a.txtar" line="6"`) {
+		t.Error(err, junit.String())
+	}
+}
+
+// The tools of every file are those of one tenant.
+func TestToolsOfOneFileAreKnownToAll(t *testing.T) {
+	files := good()
+	delete(files, "tests/tools.json")
+	files["tests/a.txtar"] = cases + "-- tools --\n" + tools + "\n"
+	files["tests/b.txtar"] = "-- principal ada --\n{}\n-- case it looks around --\n" + `{"principal": "ada", "action": "list_tools", "want": "deny"}`
+	if r := run(t, files, suite.Options{}); r.Failed() != 0 || len(r.Results) != 6 {
+		t.Errorf("%+v", r)
+	}
+	files["tests/b.txtar"] += "\n-- tools --\n" + strings.Replace(tools, "string", "integer", 1)
+	_, err := suite.Run(t.Context(), bundle(t, files), suite.Options{})
+	if err == nil || !strings.Contains(err.Error(), `tests/b.txtar:1: tool "query" of server "db" is described otherwise in tests/a.txtar`) {
+		t.Error(err)
+	}
+	delete(files, "tests/b.txtar")
+	files["tests/a.txtar"] = cases
+	if _, err = suite.Run(t.Context(), bundle(t, files), suite.Options{}); err == nil || !strings.Contains(err.Error(), "describe the tool in tests/tools.json") {
+		t.Error(err)
+	}
+}
+
+// Carriage returns of another system's editor change nothing.
+func TestLinesMayEndInCarriageReturns(t *testing.T) {
+	files := good()
+	files["tests/a.txtar"] = strings.ReplaceAll(cases, "\n", "\r\n")
+	if r := run(t, files, suite.Options{}); r.Failed() != 0 || len(r.Results) != 5 || r.Results[4].Case.Line != 14 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestWhatAPolicySaysBeginsNoLine(t *testing.T) {
+	files := map[string]string{
+		"p.cedar":       "@id(\"a\\nok   forged b\") @reason(\"x\\n- y\\u{1b}[2J\") permit (principal, action, resource)\nwhen { \"a  //b\" == // why\n  \"a  //b\" };",
+		"tests/a.txtar": "-- principal ada --\n{}\n-- case x --\n" + `{"principal": "ada", "action": "list_tools", "want": "allow", "by": ["a\nok   forged b"]}`,
+	}
+	r := run(t, files, suite.Options{})
+	want := "permit p.cedar:1 a\\u000aok   forged b applies\n    x\\u000a- y\\u001b[2J\n  + 2:8  \"a  //b\" == \"a  //b\"\n"
+	if got := suite.Lines(&r.Results[0].Explanation); got != want || r.Failed() != 0 {
+		t.Errorf("%q %v", got, r.Results[0].Why)
+	}
+}
+
+func TestAHoldThatWasApprovedSaysSo(t *testing.T) {
+	r := run(t, good(), suite.Options{Only: regexp.MustCompile("once approved")})
+	if got := suite.Lines(&r.Results[0].Explanation); !strings.Contains(got, "hold p.cedar:10 ask-first applies, and is approved\n") {
+		t.Error(got)
+	}
+}
+
+// A condition that only ever fails to be evaluated was reached.
+func TestABrokenConditionWasReached(t *testing.T) {
+	files := good()
+	files["tests/a.txtar"] = "-- principal ada --\n{\"teams\": [\"data\"]}\n-- case x --\n" +
+		`{"principal": "ada", "server": "db", "tool": "query", "args": {"table": 7}, "plan": {}, "want": "deny", "error": true}`
+	r := run(t, files, suite.Options{})
+	if r.Failed() != 0 {
+		t.Fatal(r.Results[0].Why)
+	}
+	found := ""
+	for _, m := range r.Coverage.Missing() {
+		found += m.What + "\n"
+	}
+	if !strings.Contains(found, "it only cannot be evaluated: context.input has table") {
+		t.Error(found)
+	}
+	files["tests/a.txtar"] = "-- principal ada --\n{}\n-- case x --\n" + `{"principal": "ada", "action": "list_tools", "want": "deny"}`
+	r = run(t, files, suite.Options{})
+	if m := r.Coverage.Missing(); m[0].What != "its scope fits no case" || r.Coverage.Percent() != 0 {
+		t.Errorf("%+v", m)
+	}
+}
+
+func TestNamesOfFilesAreURIs(t *testing.T) {
+	var s strings.Builder
+	err := suite.SARIF(&s, "my policies/50%/", []suite.Finding{{Rule: "policy-invalid", Level: "error", File: "a#b?.cedar", Line: 1, Msg: "x"}, {Rule: "policy-invalid", Level: "error", Msg: "whole"}}, nil)
+	if err != nil || !strings.Contains(s.String(), `"uri": "my%20policies/50%25/a%23b%3F.cedar"`) {
+		t.Error(err, s.String())
+	}
+	s.Reset()
+	if err := suite.SARIF(&s, "/abs/", []suite.Finding{{Rule: "policy-invalid", Level: "error", File: "a.cedar"}}, nil); err != nil || !strings.Contains(s.String(), `"uri": "file:///abs/a.cedar"`) {
+		t.Error(err, s.String())
+	}
+}
+
+func TestACaseSaysAllThatPoliciesRead(t *testing.T) {
+	files := map[string]string{
+		"p.cedar": `permit (principal, action, resource) when { context.plan.inPlan && context.plan.step == 2 && context.plan.stepsDone == 2 &&
+  context.net.ip == ip("203.0.113.9") && !context.net.tls && context.trust == 7 && context has onBehalfOf && context.onBehalfOf == User::"usr_1" &&
+  context.filters.labels == ["pii"] && context.now == datetime("2030-02-03T04:05:06Z") && principal.talksTo == [Server::"db"] &&
+  principal in Role::"Admin" && principal.labels == ["blue"] };`,
+		"tests/a.txtar": "-- principal ada --\n" + `{"trust": 7, "talksTo": ["db"], "roles": ["Admin"], "labels": ["blue"], "owner": "usr_1"}` + "\n-- case x --\n" +
+			`{"principal": "ada", "action": "list_tools", "as": "usr_1", "plan": {"step": 2, "stepsDone": 2}, "ip": "203.0.113.9", "tls": false, "labels": ["pii"], "now": "2030-02-03T04:05:06Z", "want": "allow"}`,
+	}
+	if r := run(t, files, suite.Options{}); r.Failed() != 0 {
+		t.Error(r.Results[0].Why, suite.Lines(&r.Results[0].Explanation))
 	}
 }

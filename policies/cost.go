@@ -236,7 +236,7 @@ func constants(n ast.IsNode) bool {
 // affordable reports whether the bundle's policies in g may look at arguments of this size. Most calls are settled by the
 // first look.
 func (g *group) affordable(a *Ask, v *view, ctx types.RecordMap) bool {
-	if g.slope == 0 || len(a.Args) <= bundleBudget/textGrowth/g.slope {
+	if g.cheap(a) {
 		return true
 	}
 	s := sizesOf(a, v)

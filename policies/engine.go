@@ -35,8 +35,8 @@ type Engine struct {
 	index   *index
 	tools   map[targetKey]*target
 	skipped []string
-	reading field // of all policies, those in shadow included
-	rated   bool  // whether any enforced one has a rate
+	reading field   // of all policies, those in shadow included
+	rated   bool    // whether any enforced one has a rate
 	beside  *Engine // of the policies in shadow; nil when there are none, see mode.go
 
 	callers    *cache[*Principal, *caller]
@@ -276,8 +276,13 @@ func (e *Engine) lasting(a *Ask, c *candidates, out *outcome) error {
 	return err
 }
 
-// evaluate builds the context a group reads and asks Cedar.
+// evaluate asks a group: by a glance, or else Cedar, with the context that the group reads.
 func (e *Engine) evaluate(a *Ask, v *view, g *group, f *facts) (out outcome, err error) {
+	if !g.slow {
+		if out, known, err := e.glance(a, v, g, f); known || err != nil {
+			return out, err
+		}
+	}
 	ctx := f.base(a)
 	if input := v.target.input; input != nil && f.fields&(readInput|readNulls|readUndeclared) != 0 {
 		if err := addInput(ctx, a.Args, input, g.reads); err != nil {

@@ -102,7 +102,8 @@ func (e *Engine) Explain(a *Ask) (x Explanation, err error) {
 func (v *view) inScope(r *rule) bool {
 	p := *r.ast()
 	p.Conditions = nil
-	return v.passes(cedar.NewPolicyFromAST((*publicast.Policy)(&p)))
+	holds, fails := v.passes(cedar.NewPolicyFromAST((*publicast.Policy)(&p)))
+	return holds || fails
 }
 
 // judge evaluates a policy's conditions one by one.

@@ -189,15 +189,8 @@ func expiry(t time.Time) types.Datetime {
 // addInput adds what the candidates read of the arguments.
 func addInput(ctx types.RecordMap, args []byte, s *shape, r reads) error {
 	in := inputReader{shape: s, reads: r, input: types.RecordMap{}}
-	if len(args) > 0 {
-		if canon.KindOf(args) != '{' {
-			return errNotObject
-		}
-		in.left = len(r.params)
-		in.all = r.whole || r.fields&(readNulls|readUndeclared) != 0
-		if err := in.read(args); err != nil {
-			return err
-		}
+	if err := in.take(args); err != nil {
+		return err
 	}
 	if r.fields&readInput != 0 {
 		ctx["input"] = types.NewRecord(in.input)

@@ -68,9 +68,9 @@ func (o one) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
 }
 
 // passes reports whether a policy can still match, or fail, given who asks and for what.
-func (v *view) passes(guard *cedar.Policy) bool {
+func (v *view) passes(guard *cedar.Policy) (holds, fails bool) {
 	_, diag := cedar.Authorize(one{guard}, v, v.request(types.Record{}))
-	return len(diag.Reasons) > 0 || len(diag.Errors) > 0
+	return len(diag.Reasons) > 0, len(diag.Errors) > 0
 }
 
 // request is the question as Cedar takes it.

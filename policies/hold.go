@@ -90,9 +90,14 @@ func (e *Engine) askHolds(out *outcome, holds *group, v *view, request cedar.Req
 	if len(diag.Errors) > 0 {
 		e.blame(out, diag.Errors)
 	}
-	if len(diag.Reasons) > 0 {
+	e.hold(out, diag.Reasons)
+}
+
+// hold notes the policies with @hold, and the forbids with @rate, that apply.
+func (e *Engine) hold(out *outcome, reasons []cedar.DiagnosticReason) {
+	if len(reasons) > 0 {
 		out.more = &more{}
-		for _, r := range e.named(diag.Reasons) {
+		for _, r := range e.named(reasons) {
 			if r.hold != nil {
 				out.more.holds = append(out.more.holds, r)
 			} else {

@@ -7,6 +7,8 @@ import (
 	cedar "github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
+
+	"github.com/gatewright/gatewright/policies/quick"
 )
 
 // scopeKey is what one scope of a policy asks for: everything (zero), a type (no id), or an entity and what is in it.
@@ -117,13 +119,15 @@ type group struct {
 	cost     extent // of all, holds included
 	slope    int    // of cost
 	policies []labeled
+	slow     bool   // not all of them, holds included, can be asked by a glance
 	holds    *group // those with @hold and forbids with @rate, asked apart: they must not hide which policies permit
 }
 
 func (g *group) empty() bool { return len(g.policies) == 0 && g.holds == nil }
 
-// add puts a rule into the group, in the given form.
-func (g *group) add(r *rule, form *variant) {
+// add puts a rule into the group, in the given form. sure says that its guard holds.
+func (g *group) add(r *rule, form *variant, sure bool) {
+	g.slow = g.slow || form.program == nil || !sure
 	g.reads = g.reads.union(form.reads)
 	g.cost.add(form.cost, 1)
 	g.slope = g.cost.slope()
@@ -133,13 +137,23 @@ func (g *group) add(r *rule, form *variant) {
 		}
 		g = g.holds
 	}
-	g.policies = append(g.policies, labeled{cedar.PolicyID(r.label), form.policy})
+	g.policies = append(g.policies, r.labeled(form))
 }
 
 // labeled is a policy under the id that diagnostics will carry.
 type labeled struct {
 	id     cedar.PolicyID
 	policy *cedar.Policy
+
+	program *quick.Program // nil if it is not of the common kind
+	forbid  bool
+	reason  []cedar.DiagnosticReason // itself
+}
+
+func (r *rule) labeled(form *variant) labeled {
+	return labeled{
+		id: cedar.PolicyID(r.label), policy: form.policy, program: form.program, forbid: r.forbid, reason: r.reason,
+	}
 }
 
 // All gives the policies to cedar-go.
@@ -176,14 +190,18 @@ func gather(v view, unknown bool) *candidates {
 		if unknown {
 			form = r.maybe
 		}
-		if form == nil || !c.view.passes(form.guard) {
+		if form == nil {
+			continue
+		}
+		holds, fails := c.view.passes(form.guard)
+		if !holds && !fails {
 			continue
 		}
 		g := &c.lasting
 		if form.reads.fields&readFresh != 0 {
 			g = &c.fresh
 		}
-		g.add(r, form)
+		g.add(r, form, holds && !fails)
 	}
 	return c
 }

@@ -266,7 +266,7 @@ func (o *Overlay) fitting(v *view, unknown bool) (f fit) {
 		}
 		if form != nil && r.fits(v) {
 			f.reads.fields |= form.reads.fields
-			f.policies = append(f.policies, labeled{cedar.PolicyID(r.label), form.run})
+			f.policies = append(f.policies, labeled{id: cedar.PolicyID(r.label), policy: form.run})
 			f.forms = append(f.forms, form)
 		}
 	}

@@ -10,6 +10,8 @@ import (
 
 	cedar "github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
+
+	"github.com/gatewright/gatewright/policies/quick"
 )
 
 // Bounds of policy text. cedar-go parses and evaluates by recursion; a Go stack that overflows kills the process, so
@@ -25,6 +27,7 @@ type rule struct {
 	order  int    // position in the bundle, the order in which decisions list policies
 	label  string // "file.cedar:line id"
 	single []string
+	reason []cedar.DiagnosticReason // itself, as cedar-go gives it
 	id     string
 	file   string
 	line   int
@@ -52,13 +55,15 @@ type variant struct {
 	reads  reads
 	cost   extent // the most that it takes
 
+	program *quick.Program // nil if it is not of the common kind
+
 	run      *cedar.Policy // of an overlay: policy, with patterns over arguments looked up
 	searches []search
 }
 
 func newVariant(p *cedar.Policy) variant {
 	tree := (*ast.Policy)(p.AST())
-	return variant{policy: p, guard: guardOf(tree), reads: readsOf(tree), cost: costOf(tree)}
+	return variant{policy: p, guard: guardOf(tree), reads: readsOf(tree), cost: costOf(tree), program: quick.Compile(tree.Conditions, places)}
 }
 
 func (r *rule) ast() *ast.Policy { return (*ast.Policy)(r.full.policy.AST()) }
@@ -206,6 +211,7 @@ func newRule(file string, i int, p *cedar.Policy, text string) *rule {
 	}
 	r.label = file + ":" + strconv.Itoa(r.line) + " " + r.id
 	r.single = []string{r.label}
+	r.reason = []cedar.DiagnosticReason{{PolicyID: cedar.PolicyID(r.label), Position: p.Position()}}
 	return r
 }
 

@@ -26,7 +26,7 @@ type scribe struct {
 func (s *scribe) note(r *ledger.Record, err error) {
 	if err == nil {
 		kept := *r
-		kept.After = slices.Clone(r.After)
+		kept.After, kept.Side, kept.Policies = slices.Clone(r.After), slices.Clone(r.Side), slices.Clone(r.Policies)
 		s.records = append(s.records, kept)
 	}
 }

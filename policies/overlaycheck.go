@@ -59,6 +59,7 @@ func (c *overlayCheck) rule(r *rule) Problems {
 	c.scopes()
 	words := checker{words: c.words}
 	c.problems = append(c.problems, words.enums(r)...)
+	c.problems = append(c.problems, words.strays(r)...)
 	c.problems = append(c.problems, reach(r)...)
 	literals(r.ast(), c.literal)
 	for _, cond := range r.ast().Conditions {

@@ -25,7 +25,7 @@ type checker struct {
 
 // check validates one rule strictly and reports what is wrong at its place.
 func (c *checker) check(r *rule) Problems {
-	problems := append(reach(r), c.enums(r)...)
+	problems := append(append(reach(r), c.enums(r)...), c.strays(r)...)
 	err := c.validator(r).Policy(r.id, r.ast())
 	if err == nil {
 		return problems

@@ -39,6 +39,7 @@ var doors = map[string][]string{
 	"github.com/dgraph-io/badger/":          {"store/badger"},
 	"github.com/jackc/pgx/":                 {"store/postgres"},
 	"github.com/cedar-policy/":              {"policies"},
+	"github.com/go-git/":                    {"gateway/bundles/git"},
 	"github.com/tetratelabs/wazero":         {"wasm"},
 	"github.com/hashicorp/go-plugin":        {"plugins"},
 	"github.com/hashicorp/go-hclog":         {"plugins"},

@@ -1,0 +1,4 @@
+package git
+
+// Unpack is unpack.
+var Unpack = unpack

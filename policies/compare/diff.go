@@ -2,6 +2,7 @@ package compare
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -194,7 +195,7 @@ func (d *differ) compare(r *RecordedAsk, at uint64, t *tally) {
 	}
 	if from != to {
 		k := blame(from, to, &was, &will)
-		t.flip(k, r.target(), r.Agent, func() Example { return r.example(at) })
+		t.flip(k, r.Target(), r.Agent, func() Example { return r.example(at) })
 	}
 }
 
@@ -233,8 +234,8 @@ func blame(from, to string, was, will *policies.Decision) groupKey {
 	return k
 }
 
-// target is what was called, in words.
-func (r *RecordedAsk) target() string {
+// Target is what was called, in words.
+func (r *RecordedAsk) Target() string {
 	switch {
 	case r.Server == "" && r.Tool == "":
 		return r.Action
@@ -245,7 +246,23 @@ func (r *RecordedAsk) target() string {
 }
 
 func (r *RecordedAsk) example(at uint64) Example {
-	return Example{Record: r.Record, Agent: r.Agent, Target: r.target(), at: at}
+	x := Example{Record: r.Record, Agent: r.Agent, Target: r.Target(), at: at}
+	if r.made {
+		x.Args, x.Ask = string(r.Args), r.describe()
+	}
+	return x
+}
+
+// describe is what a made-up request says beside its arguments.
+func (r *RecordedAsk) describe() string {
+	b, err := json.Marshal(map[string]any{
+		"principal": r.Principal, "user": r.User, "plan": r.Plan, "session": r.Session, "labels": r.Labels, "scores": r.Scores,
+		"addr": r.Addr, "tls": r.TLS, "now": r.Time, "approved": r.Approved, "approvals": r.Approvals,
+	})
+	if err != nil {
+		return ""
+	}
+	return string(b)
 }
 
 // unexplained counts a record whose answer the old bundle does not give.

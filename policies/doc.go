@@ -12,6 +12,10 @@
 // once people have approved exactly this call. An Overlay is policies of one tenant or one plan that only narrow what the
 // bundle allows. An Outlook says what can be known of a tool's calls before any is made.
 //
+// A permit with @rate("10/1h") permits so many calls in any such span of time, and a forbid with it forbids what goes beyond
+// it (rate.go); Decision.Rates says which count a call, and the caller of this package counts. So it is with
+// context.session, which is counted elsewhere and comes in the Ask.
+//
 // The words a policy may use stand in default/schema.cedarschema; how JSON arguments become context.input stands at kind,
 // in input.go. A tool SERVER/NAME is asked about as Action::"SERVER___NAME" in Action::"call_tool" on
 // Tool::"SERVER/NAME" in Server::"SERVER"; a tool that the caller runs itself (Ask.Local), as Action::"call_tool".

@@ -3,6 +3,7 @@ package wasm_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -32,6 +33,8 @@ func TestVerdicts(t *testing.T) {
 		{`{"\u0076erdict":"pass","labels":[]}`, wasm.Verdict{Kind: wasm.Pass}},
 		{`{"labels":["secret:aws-key","a.b_c"],"verdict":"pass"}`, wasm.Verdict{Kind: wasm.Pass, Labels: []string{"secret:aws-key", "a.b_c"}}},
 		{`{"verdict":"pass","labels":[` + labels + `]}`, wasm.Verdict{Kind: wasm.Pass, Labels: slices.Repeat([]string{label}, 32)}},
+		{`{"scores":{"a_1":0,"pii":1000},"verdict":"pass"}`, wasm.Verdict{Kind: wasm.Pass, Scores: []wasm.Score{{Name: "a_1"}, {Name: "pii", Value: 1000}}}},
+		{`{"verdict":"deny","scores":{}}`, wasm.Verdict{Kind: wasm.Deny}},
 		{`{"verdict":"deny"}`, wasm.Verdict{Kind: wasm.Deny}},
 		{`{"verdict":"deny","reason":"no_1","message":"naïve \"quoted\" 日本"}`, wasm.Verdict{Kind: wasm.Deny, Reason: "no_1", Message: `naïve "quoted" 日本`}},
 		{`{"verdict":"deny","reason":"` + label + `","message":"` + strings.Repeat("m", 256) + `"}`, wasm.Verdict{Kind: wasm.Deny, Reason: label, Message: strings.Repeat("m", 256)}},
@@ -39,7 +42,7 @@ func TestVerdicts(t *testing.T) {
 		{`{"arguments": {"a":[1.50,"\u00e9"]} ,"verdict":"rewrite","reason":"x"}`, wasm.Verdict{Kind: wasm.Rewrite, Reason: "x", Body: []byte(`{"a":[1.50,"\u00e9"]}`)}},
 	} {
 		v, kind := decide(t, f, c.text)
-		if kind != "" || v.Kind != c.want.Kind || v.Reason != c.want.Reason || v.Message != c.want.Message || !slices.Equal(v.Labels, c.want.Labels) || !bytes.Equal(v.Body, c.want.Body) {
+		if kind != "" || v.Kind != c.want.Kind || v.Reason != c.want.Reason || v.Message != c.want.Message || !slices.Equal(v.Labels, c.want.Labels) || !slices.Equal(v.Scores, c.want.Scores) || !bytes.Equal(v.Body, c.want.Body) {
 			t.Errorf("%.200s: %+v, trap %q", c.text, v, kind)
 		}
 	}
@@ -49,10 +52,22 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+// scores is so many scores.
+func scores(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `,"s%d":1`, i)
+	}
+	return b.String()[1:]
+}
+
 func TestWhatIsNoVerdict(t *testing.T) {
 	f := load(t, echo(), func(c *wasm.Config) { c.Traps, c.MaxVerdict, c.MaxContext = 1000, 1000, 40_000 })
 	for _, text := range []string{
 		``, ` `, `null`, `[]`, `"pass"`, `pass`, `{}`, `{"verdict":"pass"`, `{"verdict":"pass"}}`, `{"verdict":"pass"} x`, "\xef\xbb\xbf" + `{"verdict":"pass"}`,
+		`{"verdict":"pass","scores":[]}`, `{"verdict":"pass","scores":null}`, `{"verdict":"pass","scores":{"a":1001}}`, `{"verdict":"pass","scores":{"a":-1}}`, `{"verdict":"pass","scores":{"a":1.5}}`,
+		`{"verdict":"pass","scores":{"a":1e2}}`, `{"verdict":"pass","scores":{"a":"1"}}`, `{"verdict":"pass","scores":{"a":null}}`, `{"verdict":"pass","scores":{"A":1}}`, `{"verdict":"pass","scores":{"":1}}`,
+		`{"verdict":"pass","scores":{"a-b":1}}`, `{"verdict":"pass","scores":{"a":1,"a":2}}`, `{"verdict":"pass","scores":{` + scores(17) + `}}`, `{"verdict":"pass","scores":{"` + strings.Repeat("a", 65) + `":1}}`,
 		`{"verdict":"allow"}`, `{"verdict":"PASS"}`, `{"verdict":"pa\u0073s"}`, `{"verdict":true}`, `{"verdict":null}`, `{"verdict":["pass"]}`, `{"Verdict":"pass"}`,
 		`{"verdict":"pass","verdict":"pass"}`, `{"verdict":"deny","verdict":"pass"}`, `{"verdict":"pass","\u0076erdict":"pass"}`, `{"verdict":"pass","verdict ":"pass"}`,
 		`{"verdict":"pass","tenant":"org_2"}`, `{"verdict":"pass","tool":"x"}`, `{"verdict":"pass","plan":null}`, `{"verdict":"pass","":1}`, `{"verdict":"pass","result":{}}`,

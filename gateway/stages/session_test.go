@@ -15,9 +15,11 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/gatewright/gatewright/gateway/approvals"
 	"github.com/gatewright/gatewright/gateway/pipeline"
 	"github.com/gatewright/gatewright/gateway/quota"
 	"github.com/gatewright/gatewright/gateway/stages"
+	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/canon"
 	"github.com/gatewright/gatewright/merkle/ledger"
 	"github.com/gatewright/gatewright/policies"
@@ -373,5 +375,52 @@ func TestARecordHoldsAllThatPolicyRead(t *testing.T) {
 	}
 	if judged != 3 || !strings.Contains(strings.Join(c.book.records[2].Policies, ""), "reads") {
 		t.Errorf("%d decisions, the second by %q", judged, c.book.records[2].Policies)
+	}
+}
+
+// people is a register in which some calls are approved.
+type people struct {
+	given map[merkle.Hash]int
+	asked int
+}
+
+func (p *people) ApprovedBy(_ string, digest merkle.Hash, approvals int, _ string) (string, bool) {
+	p.asked++
+	n := p.given[digest]
+	return "apr_1", n > 0 && n >= approvals
+}
+
+func (p *people) Given(string, string) int {
+	for _, n := range p.given {
+		return n
+	}
+	return 0
+}
+
+func (p *people) Request(context.Context, approvals.Request) (approvals.View, error) {
+	return approvals.View{ID: "apr_1"}, nil
+}
+
+func TestPolicyReadsHowManyApproved(t *testing.T) {
+	w := newWorld(t)
+	const two = planned + `@id("two") forbid (principal, action in Action::"work", resource) unless { context.approval.approved && context.approval.count >= 2 };`
+	call := approvals.Call{Tenant: "acme", Op: "tools/call", Server: "files", Tool: "read", Args: []byte(`{"path":"/a"}`)}
+	for given, want := range map[int]bool{0: false, 1: false, 2: true, 3: true} {
+		w.engines.Swap("acme", w.engine(two))
+		c := w.granted(`{"path":"/a"}`)
+		call.User, call.Agent, call.PlanID = c.Caller.User(), c.Caller.Agent(), c.Planned().ID
+		digest, err := call.Digest()
+		w.must(err)
+		p := &people{given: map[merkle.Hash]int{digest: given}}
+		err = stages.Decide{Policies: &w.engines, Approvals: p}.Check(context.Background(), c)
+		if (err == nil) != want || (c.Approval != "") != (given > 0) || c.Approvals != given {
+			t.Errorf("%d approvals: %v, %q", given, err, c.Approval)
+		}
+		w.engines.Swap("acme", w.engine(planned))
+		c = w.granted(`{"path":"/a"}`)
+		w.must(stages.Decide{Policies: &w.engines, Approvals: p}.Check(context.Background(), c))
+		if c.Approval != "" || p.asked != 1 {
+			t.Errorf("an approval that no policy asks for is used: %q", c.Approval)
+		}
 	}
 }

@@ -131,7 +131,22 @@ func (c *checker) validator(r *rule) *validate.Validator {
 			maps.Copy(actions, c.pick([]types.EntityUID{t.action}))
 		}
 		maps.Copy(actions, c.pick(scope))
+		c.outside(actions, scope)
 	}, c.words.fixed.Actions)
+}
+
+// outside leaves of the actions that a scope does not reach only their places in the hierarchy: the validator prepares the
+// context of each action it sees for each policy again, and then looks at those in the scope.
+func (c *checker) outside(actions map[types.EntityUID]resolved.Action, scope []types.EntityUID) {
+	if len(scope) == 0 {
+		return
+	}
+	for uid, a := range actions {
+		if !slices.Contains(scope, uid) && !slices.ContainsFunc(c.words.parents[uid], func(p types.EntityUID) bool { return slices.Contains(scope, p) }) {
+			a.AppliesTo = nil
+			actions[uid] = a
+		}
+	}
 }
 
 // cached makes the validator of a key, over base and what more adds.

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	cedar "github.com/cedar-policy/cedar-go"
-	publicast "github.com/cedar-policy/cedar-go/ast"
 	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
 	"github.com/cedar-policy/cedar-go/x/exp/eval"
@@ -87,10 +85,20 @@ func (e *Engine) Explain(a *Ask) (x Explanation, err error) {
 		return x, nil //nolint:nilerr // as above
 	}
 	v := view{caller: who, target: t}
+	var rules []*rule
+	var all reads
 	for _, r := range v.fitting() {
 		if v.inScope(r) {
-			x.Reasons = append(x.Reasons, e.judge(a, &v, r))
+			rules, all = append(rules, r), all.union(r.full.reads)
 		}
+	}
+	env, err := v.environment(a, all)
+	for _, r := range rules {
+		own := err
+		if err != nil {
+			env, own = v.environment(a, r.full.reads)
+		}
+		x.Reasons = append(x.Reasons, v.judge(a, r, env, own))
 	}
 	if !slices.ContainsFunc(x.Reasons, func(r Reason) bool { return !r.Forbid && r.Value == Holds }) {
 		x.Nearest = closestPermits(x.Reasons)
@@ -100,20 +108,37 @@ func (e *Engine) Explain(a *Ask) (x Explanation, err error) {
 
 // inScope tells whether the scopes of a policy hold; the index may answer with more.
 func (v *view) inScope(r *rule) bool {
-	p := *r.ast()
-	p.Conditions = nil
-	holds, fails := v.passes(cedar.NewPolicyFromAST((*publicast.Policy)(&p)))
-	return holds || fails
+	p := r.ast()
+	return fits(p.Principal, &v.caller.entity) && fits(p.Action, &v.target.action) && fits(p.Resource, &v.target.resource)
 }
 
-// judge evaluates a policy's conditions one by one.
-func (e *Engine) judge(a *Ask, v *view, r *rule) (out Reason) {
+// fits tells whether a scope lets an entity through, all of whose groups are its parents.
+func fits(n ast.IsScopeNode, e *types.Entity) bool {
+	in := func(u types.EntityUID) bool { return u == e.UID || e.Parents.Contains(u) }
+	switch s := n.(type) {
+	case ast.ScopeTypeAll:
+		return true
+	case ast.ScopeTypeEq:
+		return s.Entity == e.UID
+	case ast.ScopeTypeIn:
+		return in(s.Entity)
+	case ast.ScopeTypeInSet:
+		return slices.ContainsFunc(s.Entities, in)
+	case ast.ScopeTypeIs:
+		return s.Type == e.UID.Type
+	case ast.ScopeTypeIsIn:
+		return s.Type == e.UID.Type && in(s.Entity)
+	}
+	return false
+}
+
+// judge evaluates a policy's conditions one by one. err is why the environment does not hold all that they read.
+func (v *view) judge(a *Ask, r *rule, env eval.Env, err error) (out Reason) {
 	out = Reason{
 		Policy: r.label, ID: r.id, File: r.file, Line: r.line, Forbid: r.forbid, Hold: r.hold != nil,
 		Annotations: r.annotations(), Value: Holds,
 	}
 	defer func() { out.Approved = out.Hold && out.Value == Holds && a.Approved }()
-	env, err := v.environment(a, r.full.reads)
 	for _, c := range r.conditions() {
 		j := Judged{Condition: c.Condition, Reached: out.Value == Holds}
 		if err != nil {

@@ -189,7 +189,9 @@ func TestCheckWarnsOfWhatWasHardlyMeant(t *testing.T) {
 	if o = h.run(t, "policy", "check", dir, "--strict"); o.code != 1 || !strings.Contains(o.errOut, "2 warnings\nhint: ") {
 		t.Errorf("%+v", o)
 	}
-	var v struct{ Findings []struct{ Rule, Level string } }
+	var v struct {
+		Findings []struct{ Rule, Level string }
+	}
 	if o = h.run(t, "policy", "check", dir, "--json", "--strict"); o.code != 1 || json.Unmarshal([]byte(o.out), &v) != nil || len(v.Findings) != 3 {
 		t.Errorf("%+v", o)
 	}

@@ -1,6 +1,9 @@
 package layout
 
-import "slices"
+import (
+	"slices"
+	"unicode/utf8"
+)
 
 // form is how a doc stands on the page.
 type form uint8
@@ -23,8 +26,11 @@ type doc struct {
 	form  form
 	at    int // of a token
 	parts []doc
-	width int  // on one line, in characters
-	long  bool // a comment inside makes it more than one line
+	width int // on one line, in characters
+
+	// Where comments stand: before its first token, behind its last one, or in between, which breaks a group.
+	head, tail, body bool
+	none             bool // it has no token
 }
 
 // former turns tokens into docs.
@@ -32,23 +38,34 @@ type former struct{ pieces []piece }
 
 func (f *former) token(i int) doc {
 	p := &f.pieces[i]
-	return doc{form: token, at: i, width: len([]rune(p.Text)), long: len(p.lead) > 0 || p.trail != ""}
+	return doc{form: token, at: i, width: utf8.RuneCountInString(p.Text), head: len(p.lead) > 0, tail: p.trail != ""}
 }
 
+// before is the comments before a token that stand further in than it does.
+func (f *former) before(i int) doc { return doc{form: lead, at: i, none: true} }
+
 func join(form form, parts ...doc) doc {
-	d := doc{form: form, parts: parts}
+	d := doc{form: form, parts: parts, none: true}
 	for _, p := range parts {
 		d.width += p.width
-		d.long = d.long || p.long || p.form == hard
+		if p.none {
+			d.body = d.body || p.form == hard
+			continue
+		}
+		d.body = d.body || p.body || !d.none && (d.tail || p.head)
+		if d.none {
+			d.head = p.head
+		}
+		d.tail, d.none = p.tail, false
 	}
 	return d
 }
 
 var (
-	aSpace = doc{form: space, width: 1}
-	aLine  = doc{form: line, width: 1}
-	aSoft  = doc{form: soft}
-	aHard  = doc{form: hard}
+	aSpace = doc{form: space, width: 1, none: true}
+	aLine  = doc{form: line, width: 1, none: true}
+	aSoft  = doc{form: soft, none: true}
+	aHard  = doc{form: hard, none: true}
 )
 
 // file is a list of policies.
@@ -56,10 +73,10 @@ func (f *former) file() doc {
 	var all []doc
 	for i := 0; i < len(f.pieces)-1; {
 		end := f.find(i, len(f.pieces)-1, ";") + 1
-		all = append(all, doc{form: policy}, f.policy(i, end))
+		all = append(all, doc{form: policy, none: true}, f.policy(i, end))
 		i = end
 	}
-	return join(seq, append(all, doc{form: lead, at: len(f.pieces) - 1})...)
+	return join(seq, append(all, f.before(len(f.pieces)-1))...)
 }
 
 // find gives the index of the first of the words outside of brackets, or end.
@@ -104,8 +121,9 @@ func (f *former) policy(from, end int) doc {
 	for f.pieces[i].Text == "@" {
 		name := []doc{f.token(i), f.token(i + 1)}
 		if i += 2; f.pieces[i].Text == "(" {
-			name = append(name, f.brackets(i))
-			i = f.close(i) + 1
+			end := f.close(i) + 1
+			name = append(name, f.row(i, end))
+			i = end
 		}
 		out = append(out, join(seq, name...), aHard)
 	}
@@ -117,17 +135,26 @@ func (f *former) policy(from, end int) doc {
 	return join(seq, append(out, f.token(end-1))...)
 }
 
+// row is tokens with nothing between them.
+func (f *former) row(from, end int) doc {
+	var out []doc
+	for i := from; i < end; i++ {
+		out = append(out, f.token(i))
+	}
+	return join(seq, out...)
+}
+
 // block is what a when or an unless asks for.
 func (f *former) block(open int) doc {
 	end := f.close(open)
-	return join(group, f.token(open), join(nest, aLine, f.expr(open+1, end), doc{form: lead, at: end}), aLine, f.token(end))
+	return join(group, f.token(open), join(nest, aLine, f.expr(open+1, end), f.before(end)), aLine, f.token(end))
 }
 
 // brackets is a list, a record, arguments, or an expression in parentheses.
 func (f *former) brackets(open int) doc {
 	end := f.close(open)
 	if open+1 == end {
-		return join(group, f.token(open), join(nest, doc{form: lead, at: end}), f.token(end))
+		return join(group, f.token(open), join(nest, f.before(end)), f.token(end))
 	}
 	inner := []doc{aSoft}
 	for i := open + 1; i < end; {
@@ -139,7 +166,7 @@ func (f *former) brackets(open int) doc {
 			}
 		}
 	}
-	return join(group, f.token(open), join(nest, append(inner, doc{form: lead, at: end})...), aSoft, f.token(end))
+	return join(group, f.token(open), join(nest, append(inner, f.before(end))...), aSoft, f.token(end))
 }
 
 // element is an expression, or a record's name with one.
@@ -179,7 +206,7 @@ func (f *former) choice(from, end int) doc {
 	other = f.branch(then+1, end, "else")
 	part := func(word, end int) doc {
 		if word >= end {
-			return doc{form: seq}
+			return join(seq)
 		}
 		return join(seq, f.token(word), aSpace, join(nest, f.expr(word+1, end)))
 	}

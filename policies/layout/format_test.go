@@ -73,8 +73,9 @@ func TestAFileIsLaidOut(t *testing.T) {
 		"  // only\n\n\n": "// only\n",
 		"// a\n// b\n\n\n// c\npermit(principal,action,resource);// d\n// e\n\n// f": "// a\n// b\n\n// c\npermit (principal, action, resource); // d\n// e\n\n// f\n",
 		"@id(\"x\")@reason (\"y\") permit(principal in Team::\"a\",action==Action::\"b\",resource,)when{!(-1+2*3-context.a[\"b\"].c( 1 , 2 )<-4)&&a::b::\"c\"in[A::\"x\",]}unless{ {a:1,\"b\":[ ]}has a};permit(principal,action,resource);": "@id(\"x\")\n@reason(\"y\")\npermit (principal in Team::\"a\", action == Action::\"b\", resource,)\n" +
-			"when { !(-1 + 2 * 3 - context.a[\"b\"].c(1, 2) < -4) && a::b::\"c\" in [A::\"x\",] }\nunless { {a: 1, \"b\": []} has a };\n\npermit (principal, action, resource);\n",
+			"when {\n  !(-1 + 2 * 3 - context.a[\"b\"].c(1, 2) < -4) && a::b::\"c\" in [A::\"x\",]\n}\nunless { {a: 1, \"b\": []} has a };\n\npermit (principal, action, resource);\n",
 		"permit(principal,action,resource)when{context." + long + "&&context." + long + "&&(context." + long + "||context.x)};":                         "permit (principal, action, resource)\nwhen {\n  context." + long + " &&\n  context." + long + " &&\n  (context." + long + " || context.x)\n};\n",
+		"@id(\"" + long + long + "\")permit(principal,action,resource);":                                                                                "@id(\"" + long + long + "\")\npermit (principal, action, resource);\n",
 		"permit(principal,action,resource)when{if context.a then if context.b then true else false else context." + long + " == context." + long + "};": "permit (principal, action, resource)\nwhen {\n  if context.a\n  then if context.b then true else false\n  else context." + long + " == context." + long + "\n};\n",
 		"permit(principal, // who\naction,resource // what\n// so\n)when{ // why\ntrue&&// one\nfalse\n// two\n};":                                      "permit (\n  principal, // who\n  action,\n  resource // what\n  // so\n)\nwhen { // why\n  true && // one\n  false\n  // two\n};\n",
 	} {

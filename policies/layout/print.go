@@ -7,8 +7,8 @@ import (
 
 // Measures of the page.
 const (
-	pageWidth = 100 // characters; what cannot be broken may be wider
-	stepIn    = 2   // spaces
+	pageWidth = 80 // characters, as Cedar's own formatter has it; what cannot be broken may be wider
+	stepIn    = 2  // spaces
 )
 
 // printer writes docs.
@@ -58,7 +58,7 @@ func (p *printer) print(d doc, indent int, broken bool) {
 			p.print(part, indent, broken)
 		}
 	case group:
-		over := d.long || p.start(indent)+d.width > pageWidth
+		over := d.body || p.start(indent)+d.width > pageWidth
 		for _, part := range d.parts {
 			p.print(part, indent, over)
 		}

@@ -11,9 +11,8 @@ import (
 
 // ask is the case as a question.
 func (t *Test) ask(c *Case) *policies.Ask {
-	p := t.Principals[c.Principal]
 	a := &policies.Ask{
-		Principal: p.value(c.Principal), User: c.As, Action: or(c.Action, "call_tool"), Server: c.Server, Tool: c.Tool, Local: c.Local,
+		Principal: t.principal(c.Principal), User: c.As, Action: or(c.Action, "call_tool"), Server: c.Server, Tool: c.Tool, Local: c.Local,
 		Args: c.Args, ArgsKnown: true, IP: netip.MustParseAddr("192.0.2.1"), TLS: c.TLS == nil || *c.TLS, Now: c.Now,
 		Labels: c.Labels, Approved: c.Approved, Approvals: c.Approvals, Session: policies.SessionFacts{Known: true},
 	}
@@ -39,6 +38,18 @@ func (t *Test) ask(c *Case) *policies.Ask {
 		a.Plan = c.Plan.facts()
 	}
 	return a
+}
+
+// principal gives one that is described, the same to every case: the engine keeps what it knows of one by its pointer.
+func (t *Test) principal(name string) *policies.Principal {
+	if t.made == nil {
+		t.made = map[string]*policies.Principal{}
+	}
+	if t.made[name] == nil {
+		p := t.Principals[name]
+		t.made[name] = p.value(name)
+	}
+	return t.made[name]
 }
 
 func (p *Principal) value(name string) *policies.Principal {

@@ -118,6 +118,7 @@ type Test struct {
 	Tools      []Tool // of this file alone
 	Principals map[string]Principal
 	Cases      []Case
+	made       map[string]*policies.Principal
 }
 
 // Load reads the tests of a bundle, in the order of their names, and what all of them share, which comes first. An error is

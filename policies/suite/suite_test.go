@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/gatewright/gatewright/policies"
 	"github.com/gatewright/gatewright/policies/suite"
@@ -380,5 +381,39 @@ func TestACaseSaysAllThatPoliciesRead(t *testing.T) {
 	}
 	if r := run(t, files, suite.Options{}); r.Failed() != 0 {
 		t.Error(r.Results[0].Why, suite.Lines(&r.Results[0].Explanation))
+	}
+}
+
+// A suite of a thousand cases over a hundred policies, with its coverage.
+func TestAThousandCasesFeelInstant(t *testing.T) {
+	files := manyCases(100)
+	began := time.Now()
+	r := run(t, files, suite.Options{})
+	took := time.Since(began)
+	t.Logf("%d cases, %d policies, %.1f %% covered: %s with loading and compiling, %s of it asking", len(r.Results), len(r.Coverage.Policies), r.Coverage.Percent(), took, r.Took)
+	if r.Failed() != 0 || len(r.Results) != 1000 || r.Coverage.Percent() < 50 || took > 5*time.Second { // a busy machine; an idle one takes a tenth of a second
+		t.Error(r.Failed(), len(r.Results), r.Coverage.Percent(), took)
+	}
+}
+
+func manyCases(n int) map[string]string {
+	var text, rules strings.Builder
+	text.WriteString("-- principal ada --\n{\"teams\": [\"data\"]}\n")
+	for i := range n {
+		fmt.Fprintf(&rules, "@id(\"p%d\") permit (principal in Team::\"data\", action == Action::\"db___query\", resource) when { context.plan.inPlan && context.input has table && context.input.table == \"t%d\" };\n", i, i)
+	}
+	for i := range 1000 {
+		fmt.Fprintf(&text, "-- case %d --\n{\"principal\": \"ada\", \"server\": \"db\", \"tool\": \"query\", \"args\": {\"table\": \"t%d\"}, \"plan\": {}, \"want\": \"allow\", \"by\": [\"p%d\"]}\n", i, i%n, i%n)
+	}
+	return map[string]string{"p.cedar": rules.String(), "tests/tools.json": tools, "tests/a.txtar": text.String()}
+}
+
+// BenchmarkThousandCasesOfAHundredPolicies runs them with loading, compiling and coverage.
+func BenchmarkThousandCasesOfAHundredPolicies(b *testing.B) {
+	files := manyCases(100)
+	for b.Loop() {
+		if r := run(b, files, suite.Options{}); r.Failed() != 0 {
+			b.Fatal(r.Results[0].Why)
+		}
 	}
 }

@@ -86,6 +86,18 @@ type Server struct {
 	Header       string `json:"header,omitempty"`
 }
 
+// ServerTool is a tool as the gateway's catalogue holds it. Its description is the server's and not to be trusted.
+type ServerTool struct {
+	Server      string          `json:"server"`
+	Name        string          `json:"name"`
+	Title       string          `json:"title,omitempty"`
+	Description string          `json:"description,omitempty"`
+	State       string          `json:"state"` // usable or unusable
+	Why         string          `json:"why,omitempty"`
+	Schema      string          `json:"schema_hash"` // SHA-256 of the input schema's canonical form, hex
+	InputSchema json.RawMessage `json:"input_schema,omitempty"`
+}
+
 // Record is an entry of the organisation's ledger.
 type Record struct {
 	Index  uint64          `json:"index"`
@@ -169,6 +181,11 @@ func (a *Admin) AddServer(ctx context.Context, s Server) error {
 // RefreshServer has the gateway look at a server's tools now.
 func (a *Admin) RefreshServer(ctx context.Context, name string) error {
 	return a.change(ctx, http.MethodPost, "/api/v1/servers/"+url.PathEscape(name)+"/refresh", nil, nil)
+}
+
+// ServerTools lists all tools of a server, those that cannot be used included.
+func (a *Admin) ServerTools(ctx context.Context, server string) ([]ServerTool, error) {
+	return listAll[ServerTool](ctx, a.end, "/api/v1/servers/"+url.PathEscape(server)+"/tools")
 }
 
 // RemoveServer removes a server and its tools.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/gatewright/gatewright/store"
@@ -130,9 +131,7 @@ func (a *account) fill(r *row) {
 		}
 		a.counts[what] = t
 	}
-	for l, slot := range r.Labels {
-		a.labels[l] = slot
-	}
+	maps.Copy(a.labels, r.Labels)
 }
 
 // row is what is to be kept, and the change it stands for.
@@ -147,9 +146,7 @@ func (a *account) row(now time.Time) (r row, change uint64) {
 			}
 		}
 	}
-	for l, slot := range a.labels {
-		r.Labels[l] = slot
-	}
+	maps.Copy(r.Labels, a.labels)
 	switch {
 	case a.width > 0:
 		r.Expires = now.Add(time.Duration(a.width*(a.slots+1))).Unix() + 1

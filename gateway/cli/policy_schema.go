@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -101,8 +102,11 @@ func (c *policySchemaCmd) compatible(tools []suite.Tool) ([]byte, error) {
 	var parts [][]byte
 	for _, name := range servers {
 		text, err := c.ofServer(name, byServer[name])
+		if fault, ok := errors.AsType[*toolschema.Error](err); ok {
+			err = &hinted{fmt.Errorf("server %q: %w", name, &toolschema.Error{Where: fault.Where, Msg: fault.Msg}), fault.Hint}
+		}
 		if err != nil {
-			return nil, fmt.Errorf("server %q: %w", name, err)
+			return nil, err
 		}
 		parts = append(parts, text)
 	}

@@ -141,7 +141,7 @@ func TestFlagsThatSayNothingAreRefused(t *testing.T) {
 
 func TestReportsAreWrittenOfARunThatCouldNotBe(t *testing.T) {
 	h, files := newHouse(t), smallBundle()
-	files["tests/mail.txtar"] = strings.ReplaceAll(files["tests/mail.txtar"], `"want"`, `"wnat"`)
+	files["tests/mail.txtar"] = strings.ReplaceAll(files["tests/mail.txtar"], `"want"`, `"wanted"`)
 	dir, out := bundleOf(t, files), t.TempDir()
 	junit, sarif := filepath.Join(out, "j.xml"), filepath.Join(out, "s.json")
 	o := h.run(t, "policy", "test", dir, "--junit", junit, "--sarif", sarif, "--json")

@@ -202,8 +202,8 @@ func (f *former) expr(from, end int) doc {
 
 // choice is if, then and else.
 func (f *former) choice(from, end int) doc {
-	then, other := f.branch(from+1, end, "then"), 0
-	other = f.branch(then+1, end, "else")
+	then := f.branch(from+1, end, "then")
+	other := f.branch(then+1, end, "else")
 	part := func(word, end int) doc {
 		if word >= end {
 			return join(seq)

@@ -87,7 +87,7 @@ func flatten(n ast.IsNode, want bool) []fact {
 	case ast.NodeTypeNot:
 		return flatten(v.Arg, !want)
 	case ast.NodeTypeNotEquals:
-		return []fact{{node: ast.NodeTypeEquals{BinaryNode: v.BinaryNode}, want: !want}}
+		return []fact{{node: ast.NodeTypeEquals(v), want: !want}}
 	case ast.NodeTypeLessThan, ast.NodeTypeLessThanOrEqual, ast.NodeTypeGreaterThan, ast.NodeTypeGreaterThanOrEqual:
 		return []fact{{node: upward(v, want), want: true}}
 	}

@@ -118,7 +118,7 @@ func (s *shadows) of(p *policy) *policy {
 			for _, res := range around(resource, serverOf(resource)) {
 				for _, f := range facts {
 					for _, q := range s.at[shadowKey{principal, action, res, f}] {
-						if q != p && q.covers(p, facts, mine) {
+						if q != p && p.coveredBy(q, facts, mine) {
 							return q
 						}
 					}
@@ -147,9 +147,9 @@ func serverOf(k scopeKey) []types.EntityUID {
 	return []types.EntityUID{types.NewEntityUID("Server", types.String(name))}
 }
 
-// covers tells whether q, whose principal and resource hold those of p, also holds every action and asks for nothing more.
+// coveredBy tells whether q, whose principal and resource hold those of p, also holds every action and asks for nothing more.
 // Of two that say the same the later one is pointless.
-func (q *policy) covers(p *policy, facts []string, actions []scopeKey) bool {
+func (p *policy) coveredBy(q *policy, facts []string, actions []scopeKey) bool {
 	if p.Forbid && !q.Forbid {
 		return false
 	}
@@ -165,8 +165,5 @@ func (q *policy) covers(p *policy, facts []string, actions []scopeKey) bool {
 	}
 	same := q.Forbid == p.Forbid && p.Hold == q.Hold && len(q.facts) == len(p.facts) && slices.Equal(keys(q.tree.Principal), keys(p.tree.Principal)) &&
 		slices.Equal(keys(q.tree.Action), actions) && slices.Equal(keys(q.tree.Resource), keys(p.tree.Resource))
-	return !same || q.before(p)
+	return !same || q.order < p.order
 }
-
-// before tells which of two comes first in the bundle.
-func (q *policy) before(p *policy) bool { return q.order < p.order }

@@ -90,10 +90,10 @@ func exactMembers(data []byte, t reflect.Type) error {
 		return nil
 	}
 	known, names := map[string]reflect.Type{}, []string{}
-	for i := range t.NumField() {
-		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+	for f := range t.Fields() {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if name != "-" && name != "" {
-			known[name] = t.Field(i).Type
+			known[name] = f.Type
 			names = append(names, name)
 		}
 	}

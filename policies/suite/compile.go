@@ -3,6 +3,7 @@ package suite
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"strings"
 
@@ -103,9 +104,7 @@ func (c *Compiled) Explain(x *Case, more map[string]Principal) (*Result, error) 
 	x.Principal = words(x.Principal)
 	r := reader{Test: Test{File: or(x.File, "the call"), Principals: map[string]Principal{}}}
 	for i := range c.Tests {
-		for name, p := range c.Tests[i].Principals {
-			r.Principals[name] = p
-		}
+		maps.Copy(r.Principals, c.Tests[i].Principals)
 	}
 	for name, p := range more {
 		r.Principals[name] = p

@@ -258,7 +258,7 @@ func BenchmarkThousandCases(b *testing.B) {
 }
 
 func TestFilesThatAreNotRunAreNamed(t *testing.T) {
-	for _, name := range []string{"tests/sub/a.txtar", "tests/a.TXTAR", "tests/a.txt", "Tests/a.txtar", "a.txtar", "tests/tool.json"} {
+	for _, name := range []string{"tests/sub/a.txtar", "tests/b.TXTAR", "tests/a.txt", "Tests/b.txtar", "a.txtar", "tests/tool.json"} {
 		files := good()
 		files[name] = cases
 		_, err := suite.Run(t.Context(), bundle(t, files), suite.Options{})
@@ -270,7 +270,7 @@ func TestFilesThatAreNotRunAreNamed(t *testing.T) {
 
 func TestEveryProblemIsReported(t *testing.T) {
 	files := good()
-	files["tests/a.txtar"] = strings.ReplaceAll(cases, `"want"`, `"wnat"`)
+	files["tests/a.txtar"] = strings.ReplaceAll(cases, `"want"`, `"wanted"`)
 	_, err := suite.Run(t.Context(), bundle(t, files), suite.Options{})
 	ps, ok := errors.AsType[suite.Problems](err)
 	if !ok || len(ps.Lines()) != 5 || strings.Count(err.Error(), "\n") != 4 {

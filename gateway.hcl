@@ -592,6 +592,52 @@ policies {
   # A folder with a bundle (*.cedar, schema.cedarschema); empty: the built-in one. Danger: it replaces
   # the built-in rules, it does not add to them.
   bundle = ""
+
+  # How often the folder is looked at, up to 1h; what changed there, and was still for that long, is put in
+  # force. 0s: only on SIGHUP. Danger: whoever can write the folder changes the rules, and nobody is asked.
+  watch = "2s"
+
+  # A git repository with the bundle, instead of a folder: an absolute path, file:// or https://. Danger: whoever
+  # can push to it changes the rules; see keys.
+  git = ""
+  # Its branch or tag. Danger: a branch moves.
+  ref = "main"
+  # A commit, 40 hex digits, that is read and no other.
+  commit = ""
+  # The bundle's folder in the repository; empty: its root.
+  path = ""
+  # The name of a variable with the password for https. Danger: it is sent to whoever answers there.
+  token_env = ""
+  # How often the repository is asked, up to 24h; 0s: only on SIGHUP.
+  poll = "1m"
+
+  # Keys, one of which has to sign every bundle but the built-in one (`gatewright policy sign` does, and prints
+  # the key). Signed bundles need a version in manifest.json, and only a higher one is taken. Danger: empty, no
+  # signature is asked for, and write access to folder, repository or an admin key is enough.
+  keys = []
+
+  # Revisions of a tenant's policies that are kept, 2 to 10000, besides those in use. Danger: to what was given up
+  # there is no way back.
+  history = 100
+
+  # One tenant's rules come from elsewhere; nothing above but watch, poll and history holds for it.
+  #
+  # tenant "acme" {
+  #   # A folder; empty, as git is: the built-in bundle. Danger: as above.
+  #   bundle = ""
+  #   # Or a repository. Danger: as above.
+  #   git = "https://git.example/acme/policies"
+  #   # Its branch or tag.
+  #   ref = "main"
+  #   # The one commit that is read.
+  #   commit = ""
+  #   # The bundle's folder in it.
+  #   path = ""
+  #   # The variable with its password.
+  #   token_env = ""
+  #   # Keys, one of which has to sign. Danger: those above do not hold here.
+  #   keys = ["acme-policies+c373486d+AdYvAWoe/R5P33k+tCzYRHHhup8M8E0Sh7XMcfYWKHy4"]
+  # }
 }
 
 # Calls that policy holds until people have approved them.

@@ -73,6 +73,7 @@ func unsettled() Config {
 			Enabled: []string{"redact-secrets"}, Fuel: 4_000_000, ByteFuel: 512, InitFuel: 50_000_000, Memory: 16 << 20, Wait: 100 * time.Millisecond,
 			MaxContext: 1 << 20, MaxVerdict: 16 << 10, Traps: 5, TrapWindow: time.Minute, BreakFor: 10 * time.Second,
 		},
+		Policies:  Policies{Ref: "main", Watch: 2 * time.Second, Poll: time.Minute, Keys: []string{}, History: 100},
 		Approvals: Approvals{Required: 1, TTL: 30 * time.Minute, Approver: "manager", MemberLimit: "0", MaxOpen: 100, MaxAll: 10_000, Keep: 7 * 24 * time.Hour},
 		ArmorIQ:   ArmorIQ{Enabled: true, Arguments: "exact", Answers: "auto"},
 		Log:       Log{Level: "info", Format: "text"},
@@ -96,6 +97,9 @@ func DefaultLogin() Login {
 func defaultElement(t reflect.Type) reflect.Value {
 	if t == reflect.TypeFor[WitnessedLog]() {
 		return reflect.ValueOf(WitnessedLog{Keys: []string{}})
+	}
+	if t == reflect.TypeFor[TenantPolicies]() {
+		return reflect.ValueOf(TenantPolicies{Ref: "main", Keys: []string{}})
 	}
 	if t == reflect.TypeFor[Sink]() {
 		return reflect.ValueOf(DefaultSink())

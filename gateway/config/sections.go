@@ -395,11 +395,52 @@ type Filters struct {
 	BreakFor   time.Duration `koanf:"break_for" min:"100ms" max:"1h"`
 }
 
-// Policies is where the tenants' first rules come from.
+// Policies is where the tenants' rules come from, besides those that people push.
 type Policies struct {
 	// Bundle is a folder with a bundle (*.cedar, schema.cedarschema). Default none: the built-in bundle.
 	// Danger: it replaces the built-in rules, it does not add to them.
 	Bundle string `koanf:"bundle"`
+	// Watch is how often the folder is looked at; what changed and was still for one such time is put in force; 0: on
+	// SIGHUP alone. Default 2s. Danger: whoever can write the folder changes the rules, with nobody asked.
+	Watch time.Duration `koanf:"watch" min:"0s" max:"1h"`
+	// Git is a repository that holds the bundle, instead of a folder: an absolute path, file:// or https://. Default none.
+	// Danger: whoever can push to it changes the rules; see Keys.
+	Git string `koanf:"git"`
+	// Ref is its branch or tag, and Commit pins a commit. Default main, and none. Danger: a branch moves.
+	Ref    string `koanf:"ref"`
+	Commit string `koanf:"commit"`
+	// Path is the bundle's folder in the repository. Default its root.
+	Path string `koanf:"path"`
+	// TokenEnv names the variable with the password for https. Default none.
+	TokenEnv string `koanf:"token_env"`
+	// Poll is how often the repository is asked; 0: on SIGHUP alone. Default 1m.
+	Poll time.Duration `koanf:"poll" min:"0s" max:"24h"`
+	// Keys are those of which one has to sign every bundle but the built-in one, in signed-note form. Default none: no
+	// signature is asked for.
+	Keys []string `koanf:"keys"`
+	// History is how many revisions of a tenant are kept. Default 100.
+	History int `koanf:"history" min:"2" max:"10000"`
+	// Tenants are those whose bundles come from elsewhere, by name.
+	Tenants map[string]TenantPolicies `koanf:"tenant"`
+}
+
+// TenantPolicies says where one tenant's bundle comes from: nothing above but Watch, Poll and History holds for it.
+type TenantPolicies struct {
+	Bundle   string   `koanf:"bundle"`
+	Git      string   `koanf:"git"`
+	Ref      string   `koanf:"ref"`
+	Commit   string   `koanf:"commit"`
+	Path     string   `koanf:"path"`
+	TokenEnv string   `koanf:"token_env"`
+	Keys     []string `koanf:"keys"`
+}
+
+// For says where a tenant's bundle comes from.
+func (p Policies) For(tenant string) TenantPolicies {
+	if t, ok := p.Tenants[tenant]; ok {
+		return t
+	}
+	return TenantPolicies{p.Bundle, p.Git, p.Ref, p.Commit, p.Path, p.TokenEnv, p.Keys}
 }
 
 // Approvals are the decisions of people about calls that policy holds.

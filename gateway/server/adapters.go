@@ -112,7 +112,7 @@ func (g *Gateway) openCatalogue(ctx context.Context) error {
 	if g.tools, err = catalogue.Open(ctx, cc, g.store, lister{g}, g.o.Now); err != nil {
 		return err
 	}
-	g.tools.OnChange(func(tenant string) { g.bundles.retool(tenant) })
+	g.tools.OnChange(func(tenant string) { g.bundles.Retool(context.Background(), tenant) })
 	return nil
 }
 

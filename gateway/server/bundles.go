@@ -2,159 +2,245 @@ package server
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"os"
 	"slices"
 	"sync"
+	"time"
 
+	"github.com/gatewright/gatewright/gateway/bundles"
+	"github.com/gatewright/gatewright/gateway/bundles/git"
+	"github.com/gatewright/gatewright/gateway/bundles/watch"
+	"github.com/gatewright/gatewright/gateway/config"
+	"github.com/gatewright/gatewright/gateway/control"
 	"github.com/gatewright/gatewright/merkle/ledger"
 	"github.com/gatewright/gatewright/policies"
 )
 
-// bundles keeps each tenant's engine compiled from its bundle and its tools. A bundle or a tool list that does not
-// compile leaves the last good engine in force and raises an alarm in the log; a tenant that never had one is refused
-// everything.
-type bundles struct {
-	folder string // bundle folder for every tenant; empty: the embedded default
-	tools  func(tenant string) []policies.ToolDef
-	record func(ctx context.Context, tenant string, body []byte, b *policies.Bundle) error
-	log    *slog.Logger
-
+// revisions is every tenant's policies: the revisions, and the sources that bring new ones by themselves.
+type revisions struct {
+	*bundles.Service
 	engines policies.Set
+	cfg     config.Policies
 
-	// mu serializes loading and compiling, so that what came into force last stays in force.
-	mu sync.Mutex
-
-	// state guards the maps and is never held while anything is compiled: every token asks for Current.
-	state   sync.RWMutex
-	current map[string]*policies.Bundle
-	waiting map[string]bool // tenants whose bundle did not compile for want of tools
+	// common is the source of the tenants that have none of their own. Both are fixed after the start.
+	common *source
+	own    map[string]*source
 }
 
-// inForce reads the tenant's bundle and whether it waits for tools.
-func (b *bundles) inForce(tenant string) (p *policies.Bundle, waiting bool) {
-	b.state.RLock()
-	defer b.state.RUnlock()
-	return b.current[tenant], b.waiting[tenant]
+var _ control.Bundles = (*revisions)(nil)
+
+// source is where tenants' bundles come from by themselves: the built-in bundle, a folder, or a repository.
+type source struct {
+	mu    sync.Mutex   // guards read, which is for one at a time
+	read  watch.Source // nil: the built-in bundle
+	every time.Duration
+	now   chan struct{}
 }
 
-// read loads the bundle anew.
-func (b *bundles) read() (*policies.Bundle, error) {
-	if b.folder == "" {
-		return policies.Default(), nil
+// openPolicies makes ready to put bundles in force.
+func (g *Gateway) openPolicies(context.Context) error {
+	p := g.o.Config.Policies
+	r := &revisions{cfg: p, own: map[string]*source{}}
+	keys := map[string]ledger.VerifierKeys{}
+	for _, name := range append([]string{""}, slices.Sorted(maps.Keys(p.Tenants))...) {
+		t := p.For(name)
+		src, err := newSource(p, t)
+		if err != nil {
+			return g.misconfigured(fmt.Errorf("policies: %w", err))
+		}
+		if name == "" {
+			r.common = src
+		} else {
+			r.own[name] = src
+		}
+		for _, text := range t.Keys {
+			k, err := ledger.ParseVerifierKey(text)
+			if err != nil {
+				return g.misconfigured(fmt.Errorf("policies: keys: %w", err))
+			}
+			keys[name] = append(keys[name], k)
+		}
 	}
-	if info, err := os.Stat(b.folder); err != nil || !info.IsDir() {
-		return nil, fmt.Errorf("policies.bundle %s is not a folder that can be read", b.folder)
-	}
-	out, err := policies.LoadBundle(os.DirFS(b.folder))
-	if err != nil {
-		return nil, fmt.Errorf("policies.bundle %s: %w", b.folder, err)
-	}
-	return out, nil
+	var err error
+	r.Service, err = bundles.New(bundles.Config{History: p.History}, bundles.Deps{
+		Store: g.store, Record: g.write, Tools: g.tools.Defs, Engines: &r.engines, Now: g.o.Now, Log: g.o.Log,
+		Keys: func(tenant string) ledger.VerifierKeys {
+			if _, ok := p.Tenants[tenant]; ok {
+				return keys[tenant]
+			}
+			return keys[""]
+		},
+	})
+	g.bundles = r
+	return err
 }
 
-// Current is the bundle in force for a tenant.
-func (b *bundles) Current(tenant string) (*policies.Bundle, bool) {
-	p, _ := b.inForce(tenant)
-	return p, p != nil
+func newSource(p config.Policies, t config.TenantPolicies) (*source, error) {
+	s := &source{now: make(chan struct{}, 1)}
+	switch {
+	case t.Bundle != "":
+		s.read, s.every = watch.Folder{Dir: t.Bundle}, p.Watch
+	case t.Git != "":
+		token := ""
+		if t.TokenEnv != "" {
+			if token = os.Getenv(t.TokenEnv); token == "" {
+				return nil, fmt.Errorf("token_env: the variable %s is not set", t.TokenEnv)
+			}
+		}
+		repo, err := git.New(git.Config{URL: t.Git, Ref: t.Ref, Commit: t.Commit, Path: t.Path, Token: token})
+		if err != nil {
+			return nil, err
+		}
+		s.read, s.every = watch.Repository{Source: repo}, p.Poll
+	}
+	return s, nil
 }
 
-// Reload reads the bundle again and puts it in force when it compiles. The change is a ledger record, written first.
-func (b *bundles) Reload(ctx context.Context, tenant string) (*policies.Bundle, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	next, err := b.read()
+// bundle reads what the source has now.
+func (s *source) bundle(ctx context.Context) (*policies.Bundle, bundles.Source, error) {
+	if s.read == nil {
+		return policies.Default(), bundles.Source{Kind: bundles.BuiltIn}, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.read.Read(ctx)
+}
+
+func (r *revisions) source(tenant string) *source {
+	if s := r.own[tenant]; s != nil {
+		return s
+	}
+	return r.common
+}
+
+// Reload brings in force what a tenant's source has now, whatever was put in force since. On error the bundle before
+// stays.
+func (r *revisions) Reload(ctx context.Context, tenant string) (*policies.Bundle, error) {
+	b, from, err := r.source(tenant).bundle(ctx)
 	if err != nil {
 		return nil, err
 	}
-	e, err := policies.Compile(next, b.tools(tenant))
-	if err != nil {
-		return nil, fmt.Errorf("compile bundle: %w", err)
+	if err := r.Offer(ctx, tenant, bundles.Actor{}, b, from, true); err != nil {
+		return nil, err
 	}
-	old, _ := b.inForce(tenant)
-	if old == nil || old.Digest() != next.Digest() {
-		if err := b.announce(ctx, tenant, old, next); err != nil {
-			return nil, err
+	return b, nil
+}
+
+// start puts in force what the tenant had, or what its source has that it did not have yet. Only a tenant without either
+// ends the start, and then it says why.
+func (r *revisions) start(ctx context.Context, tenant string) error {
+	has, err := r.Open(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	b, from, err := r.source(tenant).bundle(ctx)
+	if err == nil {
+		err = r.Offer(ctx, tenant, bundles.Actor{}, b, from, false)
+	}
+	switch {
+	case err == nil:
+		return nil
+	case !has && !errors.Is(err, git.ErrFetch) && !namesUnknownTools(err):
+		return err
+	}
+	r.Alarmed(tenant, r.standing(tenant)+err.Error())
+	r.Retool(ctx, tenant) // its tools may have become known between the two
+	return nil
+}
+
+// standing says what holds while a bundle cannot be had.
+func (r *revisions) standing(tenant string) string {
+	if _, ok := r.Current(tenant); ok {
+		return "the policies in force before stay: "
+	}
+	return "nothing is in force, so the tenant is refused everything until this is mended: "
+}
+
+// watch follows every source until ctx ends.
+func (r *revisions) watch(ctx context.Context) {
+	var all sync.WaitGroup
+	for name, s := range r.sources() {
+		if s.read == nil {
+			continue
+		}
+		w := &watch.Watch{Source: locked{s}, Every: s.every, Now: s.now, Found: func(ctx context.Context, b *policies.Bundle, from bundles.Source, err error) {
+			for _, tenant := range r.Tenants() {
+				if r.named(tenant) == name {
+					r.found(ctx, tenant, b, from, err)
+				}
+			}
+		}}
+		all.Go(func() { w.Run(ctx) })
+	}
+	all.Wait()
+}
+
+// sources lists them by the tenant they are for; "" is the common one.
+func (r *revisions) sources() map[string]*source {
+	all := map[string]*source{"": r.common}
+	for name, s := range r.own {
+		all[name] = s
+	}
+	return all
+}
+
+func (r *revisions) named(tenant string) string {
+	if r.own[tenant] != nil {
+		return tenant
+	}
+	return ""
+}
+
+// found takes what a watch found, or raises the alarm.
+func (r *revisions) found(ctx context.Context, tenant string, b *policies.Bundle, from bundles.Source, err error) {
+	if err != nil {
+		r.Alarmed(tenant, r.standing(tenant)+err.Error())
+		return
+	}
+	_ = r.Offer(ctx, tenant, bundles.Actor{}, b, from, false) // what it refuses it raises the alarm about
+}
+
+// hangup looks at every source at once, as SIGHUP asks. What a person put in force since stays unless the source changed.
+func (r *revisions) hangup() {
+	for _, s := range r.sources() {
+		select {
+		case s.now <- struct{}{}:
+		default: // it is asked already
 		}
 	}
-	if !e.Permits() {
-		b.log.Warn("no policy of the bundle permits anything, and so everything is refused; a bundle begins with a copy of policies/default", "tenant", tenant)
-	}
-	b.engines.Swap(tenant, e)
-	b.state.Lock()
-	defer b.state.Unlock()
-	b.current[tenant] = next
-	delete(b.waiting, tenant)
-	return next, nil
 }
 
-// reloadAll reads every tenant's bundle again, as SIGHUP asks. Where that fails the last good one stays in force.
-func (b *bundles) reloadAll(ctx context.Context) {
-	b.state.RLock()
-	tenants := slices.Sorted(maps.Keys(b.current))
-	b.state.RUnlock()
-	for _, t := range tenants {
-		if p, err := b.Reload(ctx, t); err != nil {
-			b.log.Error("policies not reloaded; the last good ones stay in force", "tenant", t, "error", err)
-		} else {
-			b.log.Info("policies reloaded", "tenant", t, "bundle", p.Digest().String())
-		}
-	}
+// locked is a source that others read too.
+type locked struct{ s *source }
+
+// Settles, Stamp and Read are the source's.
+func (l locked) Settles() bool { return l.s.read.Settles() }
+
+// Stamp names what is there.
+func (l locked) Stamp(ctx context.Context) (string, error) {
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	return l.s.read.Stamp(ctx)
 }
 
-// await notes that the tenant's bundle is to be tried again when its tools change. Until then it is refused everything.
-func (b *bundles) await(tenant string) {
-	b.state.Lock()
-	defer b.state.Unlock()
-	b.waiting[tenant] = true
+// Read reads it.
+func (l locked) Read(ctx context.Context) (*policies.Bundle, bundles.Source, error) {
+	return l.s.bundle(ctx)
 }
 
-func (b *bundles) announce(ctx context.Context, tenant string, old, next *policies.Bundle) error {
-	body := map[string]any{"files": next.Files(), "digest": next.Digest().String()}
-	if old != nil {
-		body["replaces"] = old.Digest().String()
+// bundleGauges are what is counted about policies, for /metrics.
+func (g *Gateway) bundleGauges() []control.Gauge {
+	gauge := func(name, help string, counter bool, value func(bundles.Stats) float64) control.Gauge {
+		return control.Gauge{Name: "gatewright_policy_" + name, Help: help, Counter: counter, Value: func() float64 { return value(g.bundles.Stats()) }}
 	}
-	text, err := json.Marshal(body)
-	if err != nil {
-		return fmt.Errorf("describe the bundle: %w", err)
+	return []control.Gauge{
+		gauge("alarms", "Tenants that do not have the policies they are meant to have.", false, func(s bundles.Stats) float64 { return float64(s.Alarms) }),
+		gauge("waiting", "Tenants whose policies wait for tools, and that are refused everything.", false, func(s bundles.Stats) float64 { return float64(s.Waiting) }),
+		gauge("revisions", "Revisions of policies kept.", false, func(s bundles.Stats) float64 { return float64(s.Revisions) }),
+		gauge("changes_total", "Changes of policies since the start.", true, func(s bundles.Stats) float64 { return float64(s.Changes) }),
+		gauge("refused_total", "Bundles of policies that were refused since the start.", true, func(s bundles.Stats) float64 { return float64(s.Refused) }),
 	}
-	return b.record(ctx, tenant, text, next)
-}
-
-// retool compiles the tenant's bundle against its tools as they are now.
-func (b *bundles) retool(tenant string) {
-	if _, waiting := b.inForce(tenant); waiting {
-		b.retry(tenant)
-		return
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	p, _ := b.inForce(tenant) // read under mu: no other can come into force before the swap
-	if p == nil {
-		return
-	}
-	e, err := policies.Compile(p, b.tools(tenant))
-	if err != nil {
-		b.log.Error("policies do not compile against the tools as they are now; the last good ones stay in force", "tenant", tenant, "error", err)
-		return
-	}
-	b.engines.Swap(tenant, e)
-}
-
-// retry puts a bundle in force that had to wait for tools.
-func (b *bundles) retry(tenant string) {
-	if _, err := b.Reload(context.Background(), tenant); err != nil {
-		b.log.Error("policies still do not compile; the tenant is refused everything", "tenant", tenant, "error", err)
-		return
-	}
-	b.log.Info("policies are in force now that the tools are known", "tenant", tenant)
-}
-
-// recordBundle writes that a bundle came into force.
-func (g *Gateway) recordBundle(ctx context.Context, tenant string, body []byte, b *policies.Bundle) error {
-	r := &ledger.Record{Tenant: tenant, Kind: ledger.Bundle, Step: -1, Bundle: b.Digest(), Verdict: "allow", Body: body}
-	return g.write(ctx, r)
 }

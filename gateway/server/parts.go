@@ -23,7 +23,6 @@ import (
 	"github.com/gatewright/gatewright/merkle/ledger/mldsa"
 	"github.com/gatewright/gatewright/merkle/ledger/publish"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
-	"github.com/gatewright/gatewright/policies"
 	"github.com/gatewright/gatewright/store/badger"
 )
 
@@ -179,15 +178,6 @@ func (g *Gateway) openPlans(ctx context.Context) error {
 	return err
 }
 
-// openPolicies makes ready to put bundles in force.
-func (g *Gateway) openPolicies(context.Context) error {
-	g.bundles = &bundles{
-		folder: g.o.Config.Policies.Bundle, tools: g.tools.Defs, record: g.recordBundle, log: g.o.Log,
-		current: map[string]*policies.Bundle{}, waiting: map[string]bool{},
-	}
-	return nil
-}
-
 // policyDigest names the bundle in force when a token is issued.
 func (g *Gateway) policyDigest(tenant string) merkle.Hash {
 	if b, ok := g.bundles.Current(tenant); ok {
@@ -246,7 +236,7 @@ func (g *Gateway) gauges() []control.Gauge {
 	gauge := func(name, help string, value func() int) control.Gauge {
 		return control.Gauge{Name: "gatewright_" + name, Help: help, Value: func() float64 { return float64(value()) }}
 	}
-	return slices.Concat(g.sinkGauges(), g.retentionGauges(), g.publishGauges(), []control.Gauge{
+	return slices.Concat(g.sinkGauges(), g.bundleGauges(), g.retentionGauges(), g.publishGauges(), []control.Gauge{
 		counter("line_admitted", "Calls let out.", line.Admitted.Load),
 		counter("line_settled", "Calls whose outcome is on record.", line.Settled.Load),
 		counter("line_refused", "Calls of known callers refused.", line.Refused.Load),

@@ -70,7 +70,7 @@ type Gateway struct {
 	keeper    *retention.Keeper
 	pulse     pulse
 	client    *upstream.Client
-	bundles   *bundles
+	bundles   *revisions
 	keys      *keys
 	witness   *witnessing
 	line      *pipeline.Line
@@ -192,6 +192,7 @@ func (g *Gateway) Serve(ctx context.Context) error {
 	go g.refreshing(ctx)
 	behind.Go(func() { g.beating(ctx) })
 	behind.Go(func() { g.keeper.Run(ctx) })
+	behind.Go(func() { g.bundles.watch(ctx) })
 	select {
 	case err = <-failed:
 	case <-ctx.Done():
@@ -220,7 +221,7 @@ func (g *Gateway) housekeeping(ctx context.Context) {
 			return
 		case <-hangup:
 			g.reloadCertificates()
-			g.bundles.reloadAll(ctx)
+			g.bundles.hangup()
 		case <-flush.C:
 			if err := g.strange.Flush(ctx, g.line); err != nil {
 				g.o.Log.Error("strangers' refusals not recorded, kept for the next try", "error", err)

@@ -55,8 +55,8 @@ func (g *Gateway) firstAdmin(ctx context.Context) error {
 	return nil
 }
 
-// openTenants reads the tools of every tenant's servers and puts its bundle in force. A bundle that is wrong in itself
-// ends the start. One that only names tools which a tenant does not have (a server is down, renamed a tool, or is not
+// openTenants reads the tools of every tenant's servers and puts its policies in force. A bundle that is wrong in itself
+// ends the start of a tenant that had none before. One that only names tools which a tenant does not have (a server is down, renamed a tool, or is not
 // there yet) is waited for: that tenant is refused everything until it compiles, and the others are served.
 func (g *Gateway) openTenants(ctx context.Context) error {
 	g.configuredServers(ctx)
@@ -66,18 +66,9 @@ func (g *Gateway) openTenants(ctx context.Context) error {
 	}
 	g.refreshTools(ctx)
 	for _, o := range orgs {
-		_, err := g.bundles.Reload(ctx, o.Tenant)
-		if err == nil {
-			continue
-		}
-		if !namesUnknownTools(err) {
+		if err := g.bundles.start(ctx, o.Tenant); err != nil {
 			return fmt.Errorf("policies of %s: %w", o.Tenant, err)
 		}
-		g.bundles.await(o.Tenant)
-		if _, err = g.bundles.Reload(ctx, o.Tenant); err == nil { // they became known between the two
-			continue
-		}
-		g.o.Log.Error("policies name tools that are not known; the tenant is refused everything until they are", "tenant", o.Tenant, "error", err)
 	}
 	return nil
 }
@@ -100,7 +91,7 @@ func namesUnknownTools(err error) bool {
 // directory is the identity directory as the control port uses it: a new organisation gets its policies at once.
 type directory struct {
 	*identity.Directory
-	bundles *bundles
+	bundles *revisions
 }
 
 // CreateOrg makes an organisation and puts its bundle in force. Without one everything would be refused to it.
@@ -109,7 +100,7 @@ func (d directory) CreateOrg(ctx context.Context, tenant, name string) (identity
 	if err != nil {
 		return org, err
 	}
-	if _, err := d.bundles.Reload(ctx, tenant); err != nil {
+	if err := d.bundles.start(ctx, tenant); err != nil {
 		return org, fmt.Errorf("put policies in force: %w", err)
 	}
 	return org, nil

@@ -34,6 +34,7 @@ type Engine struct {
 	byLabel map[string]*rule
 	index   *index
 	tools   map[targetKey]*target
+	sorted  []*target // the tools that can be called, by server and name
 	skipped []string
 	reading field   // of all policies, those in shadow included
 	rated   bool    // whether any enforced one has a rate
@@ -43,6 +44,7 @@ type Engine struct {
 	targets    *cache[targetKey, *target]
 	candidates *cache[candidateKey, *candidates]
 	outcomes   *cache[outcomeKey, outcome]
+	lists      *cache[listKey, *listing]
 }
 
 type candidateKey struct {
@@ -118,12 +120,18 @@ func compile(b *Bundle, defs []ToolDef) (*Engine, error) {
 func (e *Engine) fill(rules []*rule, tools []*tool) {
 	e.rules, e.index, e.tools = rules, newIndex(rules), make(map[targetKey]*target, len(tools))
 	for _, t := range tools {
-		e.tools[t.key] = e.newTarget(t.action, t.entity, t.input)
+		known := e.newTarget(t.action, t.entity, t.input)
+		known.key, e.tools[t.key] = t.key, known
+		if t.op == opCall {
+			e.sorted = append(e.sorted, known)
+		}
 	}
+	slices.SortFunc(e.sorted, func(a, b *target) int { return byName(a.key, b.key) })
 	e.callers = newCache[*Principal, *caller](callerBits)
 	e.targets = newCache[targetKey, *target](targetBits)
 	e.candidates = newCache[candidateKey, *candidates](candidateBits)
 	e.outcomes = newCache[outcomeKey, outcome](outcomeBits)
+	e.lists = newCache[listKey, *listing](listBits)
 }
 
 // takeTools prepares the definitions. Of tools whose names run into each other none is taken: a server must not be able

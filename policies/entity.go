@@ -93,6 +93,7 @@ type targetKey struct{ action, server, name, organization string }
 
 // target is an action on a resource, with the policies that may speak about it.
 type target struct {
+	key      targetKey // of a tool that the catalogue knows
 	action   types.Entity
 	resource types.Entity
 	size     int    // bytes of the resource

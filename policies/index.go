@@ -131,7 +131,7 @@ func (g *group) add(r *rule, form *variant, sure bool) {
 	g.reads = g.reads.union(form.reads)
 	g.cost.add(form.cost, 1)
 	g.slope = g.cost.slope()
-	if r.hold != nil || r.rate != nil && r.forbid {
+	if r.apart() {
 		if g.holds == nil {
 			g.holds = &group{}
 		}
@@ -149,6 +149,9 @@ type labeled struct {
 	forbid  bool
 	reason  []cedar.DiagnosticReason // itself
 }
+
+// apart says that a policy does not deny what it applies to: it has people asked, or calls counted.
+func (r *rule) apart() bool { return r.hold != nil || r.rate != nil && r.forbid }
 
 func (r *rule) labeled(form *variant) labeled {
 	return labeled{

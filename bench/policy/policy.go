@@ -41,6 +41,7 @@ type bench struct {
 	Options
 	watch  *rig.Watch
 	worlds []*world
+	lister *ours // 1,000 policies over 200 tools
 	peer   *peer // nil: not compared with
 }
 
@@ -99,6 +100,9 @@ func (b *bench) open(ctx context.Context, r *Report) (err error) {
 		}
 		b.worlds = append(b.worlds, w)
 	}
+	if b.lister, err = newOurs(newWorkload(1_000, listed/toolsAServer)); err != nil {
+		return errors.Join(err, b.close())
+	}
 	return nil
 }
 
@@ -110,7 +114,7 @@ func (b *bench) close() error {
 }
 
 func (b *bench) world(n int, r *Report) (*world, error) {
-	load := newWorkload(n)
+	load := newWorkload(n, max(1, n/20))
 	o, err := newOurs(load)
 	if err != nil {
 		return nil, err
@@ -236,7 +240,7 @@ func (b *bench) at(n int) *ours {
 
 // others measures what is not a decision of one call.
 func (b *bench) others(r *Round) (err error) {
-	if r.List, r.Cached, err = b.at(1_000).lists(); err != nil {
+	if r.List, r.Cached, err = b.lister.lists(); err != nil {
 		return err
 	}
 	if r.Replay, err = b.at(1_000).replay(b.Time); err != nil {

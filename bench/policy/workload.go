@@ -69,10 +69,10 @@ const (
 const inputSchema = `{"type":"object","properties":{"path":{"type":"string"},"amount":{"type":"integer"},"note":{"type":"string"},` +
 	`"options":{"type":"object","properties":{"dry":{"type":"boolean"}}}},"required":["path","amount"]}`
 
-// newWorkload makes the same workload for the same number of policies.
-func newWorkload(n int) *workload {
+// newWorkload makes the same workload for the same number of policies, over so many servers.
+func newWorkload(n, servers int) *workload {
 	g := rand.New(rand.NewPCG(uint64(n), 6)) //nolint:gosec // a workload, and the same one every time
-	w := &workload{policies: n, servers: max(1, n/20)}
+	w := &workload{policies: n, servers: servers}
 	teams := max(1, n/10)
 	for i := range w.servers * toolsAServer {
 		server, name := fmt.Sprintf("s%d", i/toolsAServer), fmt.Sprintf("tool%d", i%toolsAServer)

@@ -46,6 +46,7 @@ type Deps struct {
 	Strangers  Strangers
 	Gauges     []Gauge
 	Families   []Family
+	Policies   Policies     // zero: changes of policy are not judged
 	Ready      func() error // nil when calls are served; else why not, shown to nobody but the log
 	Now        func() time.Time
 	Rand       io.Reader

@@ -150,6 +150,14 @@ type paced struct {
 	spent   time.Duration // in writes: the reader's time
 }
 
+// Flush sends what was written, where that can be asked for.
+func (p *paced) Flush() error {
+	if err := p.control.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return fmt.Errorf("%w: %w", errReader, err)
+	}
+	return nil
+}
+
 // left is how long the next write may take.
 func (p *paced) left() time.Duration {
 	earned := time.Duration(p.taken) * time.Second / leastRate

@@ -51,6 +51,7 @@ func (a *API) mount() error {
 	m.tokens()
 	m.revocations()
 	m.bundles()
+	m.policies()
 	m.records()
 	m.proofs()
 	m.retention()

@@ -66,7 +66,7 @@ func (l *memoryLog) Scan(_ context.Context, tenant string, from uint64, n int) (
 	var out []wal.Entry
 	for i, r := range l.of(tenant) {
 		if uint64(i) >= from && len(out) < n {
-			out = append(out, wal.Entry{Index: uint64(i), Data: r.AppendJSON(nil), Leaf: merkle.LeafHash(r.AppendJSON(nil))})
+			out = append(out, wal.Entry{Index: uint64(i), Data: r.AppendJSON(nil), Leaf: merkle.LeafHash(r.AppendJSON(nil)), Side: r.Side})
 		}
 	}
 	return out, nil

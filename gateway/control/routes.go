@@ -126,6 +126,10 @@ var routes = []Route{
 	{Op: "current-bundle", Method: "GET", Path: "/api/v1/bundles/current", Roles: anyRole, Kinds: managementKeys, About: "the bundle in force"},
 	{Op: "reload-bundle", Method: "POST", Path: "/api/v1/bundles/reload", Roles: admins, Kinds: managementKeys, Writes: true, About: "load the bundle again from where it lies; the last good one stays on error"},
 
+	{Op: "diff-policies", Method: "POST", Path: "/api/v1/policies/diff", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, Sensitive: true, Media: "application/jsonl", About: "which recorded decisions two bundles answer differently; for Admins, since policies can read what is sealed beside records"},
+	{Op: "explain-record", Method: "POST", Path: "/api/v1/policies/explain", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, About: "why a recorded call is allowed or denied, condition by condition"},
+	{Op: "policy-shadow", Method: "GET", Path: "/api/v1/policies/shadow", Roles: anyRole, Kinds: managementKeys, About: "what is tried beside the policies in force, and which calls it would have answered differently"},
+
 	{Op: "list-audit-logs", Method: "GET", Path: "/api/v1/audit-logs", Roles: anyRole, Kinds: managementKeys, About: "the organisation's ledger by time, agent, user, server, tool, verdict, kind, code and outcome; newest first unless asked otherwise"},
 	{Op: "audit-log-stats", Method: "GET", Path: "/api/v1/audit-logs/stats", Roles: anyRole, Kinds: managementKeys, About: "the same records added up: by kind, verdict, code, outcome and hour, and the most frequent agents, users, servers and tools"},
 	{Op: "get-audit-log", Method: "GET", Path: "/api/v1/audit-logs/{record}", Roles: anyRole, Kinds: managementKeys, About: "one record, by its index or by its id, and where it leads"},

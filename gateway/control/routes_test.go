@@ -84,7 +84,7 @@ var bodies = map[string]string{
 	"create-user": goodUser, "set-user-role": `{"role":"Viewer"}`, "set-user-status": `{"status":"suspended"}`, "set-agent-owner": `{"owner":"USER"}`, "create-management-key": `{"name":"k"}`,
 	"create-agent": `{"name":"new"}`, "set-agent-status": `{"status":"active"}`, "rotate-agent-key": `{"public_key":"PUBLIC"}`,
 	"approve-device-code": `{"agent":"AGENT"}`, "create-key": `{"agent":"AGENT","name":"k"}`, "add-server": `{"name":"new","url":"https://mcp.example/mcp"}`, "update-server": `{"url":"https://mcp.example/other"}`, "put-secret": `{"value":"x"}`,
-	"set-plan-state": `{"state":"revoked","reason":"test"}`, "approve-call": `{"reason":"test"}`, "reject-call": `{"reason":"test"}`, "reject-proposal": `{"reason":"test"}`, "export-records": `{"format":"csv"}`, "prove-absence": `{"agent":"AGENT"}`, "hold-ledger": `{"reason":"case 12"}`, "release-ledger": `{"reason":"over"}`, "prune-ledger": `{"dry_run":true}`, "erase-subject": `{"subject":"AGENT","reason":"asked","confirm":"AGENT"}`, "revoke": `{"kind":"agent","id":"AGENT","reason":"test"}`,
+	"set-plan-state": `{"state":"revoked","reason":"test"}`, "approve-call": `{"reason":"test"}`, "reject-call": `{"reason":"test"}`, "reject-proposal": `{"reason":"test"}`, "export-records": `{"format":"csv"}`, "diff-policies": `{"limit":10}`, "explain-record": `{"record":"RECORD"}`, "prove-absence": `{"agent":"AGENT"}`, "hold-ledger": `{"reason":"case 12"}`, "release-ledger": `{"reason":"over"}`, "prune-ledger": `{"dry_run":true}`, "erase-subject": `{"subject":"AGENT","reason":"asked","confirm":"AGENT"}`, "revoke": `{"kind":"agent","id":"AGENT","reason":"test"}`,
 }
 
 func freshPublicKey() string {
@@ -97,6 +97,9 @@ func (w *world) attempt(r control.Route, key, tenant string) *reply {
 	body := ""
 	if r.Body {
 		body = strings.NewReplacer("AGENT", w.ids[tenant].agent, "USER", w.ids[demo].user, "PUBLIC", freshPublicKey()).Replace(bodies[r.Op])
+	}
+	if strings.Contains(body, "RECORD") {
+		body = strings.Replace(body, "RECORD", w.asked(tenant, w.ids[tenant].user, "orders", nil), 1)
 	}
 	req := w.request(r.Method, w.sample(r.Path, tenant), key, body)
 	req.RemoteAddr = "192.0.2.10:4000" // not this machine, which may read metrics without a key

@@ -52,6 +52,7 @@ type world struct {
 	keeper    *keeper
 	sinks     sinkList
 	families  []control.Family
+	policies  control.Policies
 	api       *control.API
 	directory *identity.Directory
 	log       *memoryLog
@@ -107,6 +108,7 @@ func newWorldOver(t testing.TB, kept store.Store) *world {
 	w.witness = &peers{}
 	w.exports = newShelf(t)
 	w.proofs = &prover{log: w.log}
+	w.policies = judging()
 	w.keeper = &keeper{w: w, holds: map[string]retention.Hold{}}
 	w.rebuild(w.log)
 	return w
@@ -130,7 +132,7 @@ func (w *world) rebuild(log control.Ledger) {
 	}
 	var err error
 	w.api, err = control.New(cfg, control.Deps{
-		Directory: w.directory, Catalogue: w.catalogue, Connectors: w.processes, Plans: w.plans, Approvals: w.approvals, Devices: w.desk, Terms: w.terms, Usage: w.usage, Ledger: log, Exports: w.exports, Proofs: w.proofs, LogFiles: files, Subjects: w.vault, Witness: w.witness, Retention: w.keeper, Sinks: w.sinks, Bundles: w.bundles, Vault: w.vault, Families: w.families,
+		Directory: w.directory, Catalogue: w.catalogue, Connectors: w.processes, Plans: w.plans, Approvals: w.approvals, Devices: w.desk, Terms: w.terms, Usage: w.usage, Ledger: log, Exports: w.exports, Proofs: w.proofs, LogFiles: files, Subjects: w.vault, Witness: w.witness, Retention: w.keeper, Sinks: w.sinks, Bundles: w.bundles, Vault: w.vault, Families: w.families, Policies: w.policies,
 		Strangers: w.strangers, Ready: ready, Now: w.clock.now, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(&locked{w: w.slog}, nil)),
 	})
 	w.must(err)

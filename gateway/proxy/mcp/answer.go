@@ -68,6 +68,7 @@ func (e *exchange) list(c *pipeline.Call) ([]byte, error) {
 	tenant := c.Caller.Tenant()
 	servers := e.d.Catalogue.Servers(tenant)
 	prefix := e.server == "" && len(servers) > 1
+	usable := e.usable(c)
 	b := append([]byte(nil), `{"tools":[`...)
 	n := 0
 	for _, s := range servers {
@@ -75,7 +76,7 @@ func (e *exchange) list(c *pipeline.Call) ([]byte, error) {
 			continue
 		}
 		for _, t := range e.d.Catalogue.Tools(tenant, s.Name) {
-			if !e.visible(c, t) {
+			if !usable.Has(t.Server, t.Name) {
 				continue
 			}
 			if n > 0 {
@@ -100,18 +101,32 @@ func (e *exchange) list(c *pipeline.Call) ([]byte, error) {
 // maxList bounds a list, in bytes: it is built in memory for every caller who asks.
 const maxList = 8 << 20
 
-// visible asks policy whether the caller could use the tool at all: with some arguments, as a step of some plan.
+// usable asks policy which tools the caller could use at all: with some arguments, as a step of some plan.
+func (e *exchange) usable(c *pipeline.Call) *policies.ToolList {
+	a, engine := e.someCall(c)
+	a.Server = e.server
+	return engine.ToolList(&a)
+}
+
+// visible asks policy about one tool.
 func (e *exchange) visible(c *pipeline.Call, t *catalogue.Tool) bool {
-	a := policies.Ask{
-		Principal: c.Caller.Principal(), User: c.Caller.User(), Action: "call_tool", Server: t.Server, Tool: t.Name,
+	a, engine := e.someCall(c)
+	a.Server, a.Tool = t.Server, t.Name
+	d := engine.Decide(&a)
+	return d.Allowed() || d.Held()
+}
+
+// someCall is a call of a tool by this caller, with unknown arguments, and the engine that decides about it.
+func (e *exchange) someCall(c *pipeline.Call) (a policies.Ask, engine *policies.Engine) {
+	a = policies.Ask{
+		Principal: c.Caller.Principal(), User: c.Caller.User(), Action: "call_tool",
 		Plan: policies.PlanFacts{InPlan: true}, IP: c.Remote, TLS: c.TLS, Now: c.Started,
 	}
 	if e.d.Overlays != nil {
 		a.Overlays = e.d.Overlays(c.Caller.Tenant())
 	}
-	engine, _ := e.d.Policies.Choose(c.Caller.Tenant(), a.Principal)
-	d := engine.Decide(&a)
-	return d.Allowed() || d.Held()
+	engine, _ = e.d.Policies.Choose(c.Caller.Tenant(), a.Principal)
+	return a, engine
 }
 
 // toolMembers are the members of a tool definition that are shown on; the rest is dropped.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -267,12 +268,12 @@ func (m *toolMaker) definitions(prefix string, depth int) obj {
 		names = append(names, name)
 	}
 	if m.often(50) {
-		m.defs = append(m.defs[:len(m.defs):len(m.defs)], names...)
+		m.defs = append(slices.Clip(m.defs), names...)
 	}
 	for _, name := range names {
 		defs[name] = m.schema(depth + 1)
 	}
-	m.defs = append(m.defs[:len(m.defs):len(m.defs)], names...)
+	m.defs = append(slices.Clip(m.defs), names...)
 	return defs
 }
 

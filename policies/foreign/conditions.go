@@ -281,12 +281,7 @@ func isVariable(n ast.IsNode, names ...string) bool {
 	if !ok {
 		return false
 	}
-	for _, name := range names {
-		if string(v.Name) == name {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(names, string(v.Name))
 }
 
 func variable(name string) ast.IsNode { return ast.NodeTypeVariable{Name: types.String(name)} }

@@ -59,8 +59,8 @@ func startPeer(ctx context.Context) (_ *peer, err error) {
 		}
 	}()
 	binary := filepath.Join(dir, "peers")
-	build := exec.CommandContext(ctx, "go", "build", "-o", binary, ".")
-	build.Dir, build.Env = source, append(os.Environ(), "GOWORK=off")
+	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", binary, ".")
+	build.Dir, build.Env = source, append(os.Environ(), "GOWORK=off", "GOFLAGS=") // which may speak of the gateway's own module
 	if text, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("%w: %w: %.200q", errNoPeer, err, strings.TrimSpace(string(text)))
 	}

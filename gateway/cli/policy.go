@@ -16,6 +16,8 @@ type policyCmd struct {
 	Check     policyCheckCmd     `cmd:"" help:"Check that a bundle of policies can come into force, and says what its authors mean. Needs no gateway."`
 	Fmt       policyFmtCmd       `cmd:"" help:"Lay policies out as everybody does. Needs no gateway."`
 	Test      policyTestCmd      `cmd:"" help:"Run the tests beside the policies. Needs no gateway."`
+	Diff      policyDiffCmd      `cmd:"" help:"Say which recorded decisions two bundles answer differently."`
+	Replay    policyReplayCmd    `cmd:"" help:"Say which recorded decisions a bundle answers differently from the one in force."`
 	Explain   policyExplainCmd   `cmd:"" help:"Say why a call is or would be allowed or denied, condition by condition."`
 	Schema    policySchemaCmd    `cmd:"" help:"Print the schema that policies are held against, for editors and Cedar's own tools. Needs no gateway but with --api."`
 	Translate policyTranslateCmd `cmd:"" help:"Put policies of another gateway into the words of this one. Needs no gateway."`

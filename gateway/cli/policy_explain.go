@@ -114,11 +114,15 @@ type policyExplainCmd struct {
 	bundleFolder
 	whichCases
 	hypothetical
+	recordedCall
 	JSON bool `help:"Print JSON." name:"json"`
 }
 
 // Run explains a call that the flags describe, or those of cases, whether or not they come out as wanted.
 func (c *policyExplainCmd) Run(sh *shell) error {
+	if recordName.MatchString(c.Bundle) {
+		return c.explainRecord(sh, c.Bundle, c.JSON)
+	}
 	b, err := c.load()
 	if err != nil {
 		return err

@@ -155,3 +155,28 @@ func TestEveryTypeOfJSONIsSeen(t *testing.T) {
 		}
 	}
 }
+
+func TestADecisionCoversEveryNumberThatWasCounted(t *testing.T) {
+	e := defaultEngine(t)
+	full := func() *policies.Ask {
+		a := call("mail", "send", `{"to":"x"}`)
+		a.Session = policies.SessionFacts{Known: true, Calls: 3, ThisTool: 2, Labels: []string{"a"}}
+		a.Scores, a.Approved, a.Approvals = []policies.Score{{Name: "pii", Value: 4}}, true, 2
+		return a
+	}
+	for name, change := range map[string]func(*policies.Ask){
+		"known": func(a *policies.Ask) { a.Session.Known = false }, "calls": func(a *policies.Ask) { a.Session.Calls++ },
+		"this tool": func(a *policies.Ask) { a.Session.ThisTool++ }, "labels": func(a *policies.Ask) { a.Session.Labels[0] = "b" },
+		"score": func(a *policies.Ask) { a.Scores[0].Value++ }, "its name": func(a *policies.Ask) { a.Scores[0].Name = "pij" },
+		"approvals": func(a *policies.Ask) { a.Approvals++ }, "approved": func(a *policies.Ask) { a.Approved = false },
+	} {
+		a := full()
+		d := e.Decide(a)
+		if !d.Covers(full()) {
+			t.Fatal("does not cover an equal Ask")
+		}
+		if change(a); d.Covers(a) {
+			t.Errorf("%s changed and the decision still covers", name)
+		}
+	}
+}

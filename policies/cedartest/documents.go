@@ -116,7 +116,7 @@ func someAddress(s *Source) types.IPAddr {
 func someDecimal(s *Source) types.Decimal { return must(types.NewDecimal(int64(s.n(40)-20), -1)) }
 
 func someMoment(s *Source) types.Datetime {
-	return types.NewDatetime(time.UnixMilli(int64(s.n(20))*86_400_123_45 - 86_400_000))
+	return types.NewDatetime(time.UnixMilli(int64(s.n(20)) * 86_400_123_45))
 }
 
 func documentRequest(s *Source) cedar.Request {

@@ -8,6 +8,7 @@ import (
 
 // What literals are made of. Some of each are not what they say: they fail when they are evaluated. Two are left out on
 // purpose, because cedar-go reads them otherwise than Cedar's own engine does: decimals with a plus, and the shortest duration.
+// And toDate and toTime are asked only of moments that are midnight, or not before 1970: of others cedar-go rounds up.
 var (
 	addresses = []string{"10.0.0.0/8", "10.1.2.3", "192.0.2.7", "127.0.0.1", "127.0.0.0/8", "::1", "2001:db8::/32", "2001:db8::5", "224.0.0.0/4", "0.0.0.0/0",
 		"ff00::/8", "10.0.0.1/33", "300.1.1.1", "10.0.0", "", "::ffff:10.1.2.3", "10.01.2.3", "10.0.0.0/08"}

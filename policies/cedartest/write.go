@@ -231,9 +231,9 @@ func (w *writer) time(k kind, depth int) string {
 	case k == moment && w.one(2):
 		return w.expr(moment, depth) + ".offset(" + w.expr(span, depth) + ")"
 	case k == moment:
-		return w.expr(moment, depth) + ".toDate()"
+		return w.leaf(moment) + ".toDate()"
 	case w.one(2):
 		return w.expr(moment, depth) + ".durationSince(" + w.expr(moment, depth) + ")"
 	}
-	return w.expr(moment, depth) + ".toTime()"
+	return w.leaf(moment) + ".toTime()"
 }

@@ -42,6 +42,7 @@ type Deps struct {
 	Sinks      Sinks     // nil: there are none
 	Retention  Retention // nil: everything is kept
 	Bundles    Bundles
+	Revisions  Revisions // nil: none are kept
 	Vault      Vault
 	Strangers  Strangers
 	Gauges     []Gauge
@@ -90,6 +91,9 @@ func New(cfg Config, deps Deps) (*API, error) {
 	}
 	if deps.Exports == nil || deps.Subjects == nil {
 		deps.Exports = noExports{}
+	}
+	if deps.Revisions == nil {
+		deps.Revisions = noRevisions{}
 	}
 	if deps.Terms == nil {
 		deps.Terms = noTerms{}

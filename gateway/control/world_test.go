@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/gateway/approvals"
+	"github.com/gatewright/gatewright/gateway/bundles"
 	"github.com/gatewright/gatewright/gateway/catalogue"
 	"github.com/gatewright/gatewright/gateway/control"
 	"github.com/gatewright/gatewright/gateway/identity"
@@ -66,6 +67,7 @@ type world struct {
 	upstream  *oneTool
 	vault     *faultyVault
 	bundles   *oneBundle
+	revisions *bundles.Service
 	processes *connectors
 	strangers *counter
 	clock     *clock
@@ -105,6 +107,7 @@ func newWorldOver(t testing.TB, kept store.Store) *world {
 	w.newDesk()
 	w.newApprovals(kept)
 	w.newTerms(kept)
+	w.newRevisions(kept)
 	w.witness = &peers{}
 	w.exports = newShelf(t)
 	w.proofs = &prover{log: w.log}
@@ -132,7 +135,7 @@ func (w *world) rebuild(log control.Ledger) {
 	}
 	var err error
 	w.api, err = control.New(cfg, control.Deps{
-		Directory: w.directory, Catalogue: w.catalogue, Connectors: w.processes, Plans: w.plans, Approvals: w.approvals, Devices: w.desk, Terms: w.terms, Usage: w.usage, Ledger: log, Exports: w.exports, Proofs: w.proofs, LogFiles: files, Subjects: w.vault, Witness: w.witness, Retention: w.keeper, Sinks: w.sinks, Bundles: w.bundles, Vault: w.vault, Families: w.families, Policies: w.policies,
+		Directory: w.directory, Catalogue: w.catalogue, Connectors: w.processes, Plans: w.plans, Approvals: w.approvals, Devices: w.desk, Terms: w.terms, Usage: w.usage, Ledger: log, Exports: w.exports, Proofs: w.proofs, LogFiles: files, Subjects: w.vault, Witness: w.witness, Retention: w.keeper, Sinks: w.sinks, Bundles: w.bundles, Revisions: w.revisions, Vault: w.vault, Families: w.families, Policies: w.policies,
 		Strangers: w.strangers, Ready: ready, Now: w.clock.now, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(&locked{w: w.slog}, nil)),
 	})
 	w.must(err)

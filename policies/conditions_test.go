@@ -38,6 +38,10 @@ func TestWordsBehindAPolicyAreNotItsConditions(t *testing.T) {
 	if want := "p.cedar#0: fails\n  1:45 context.trust > 900 = fails true\n"; err != nil || words(x) != want {
 		t.Errorf("%v %q", err, words(x))
 	}
+	_, err = policies.Compile(bundle(t, "permit (principal, action, resource)\nwhen { context.nope };\n// nope is not there yet\n"), demoTools())
+	if err == nil || !strings.Contains(err.Error(), "p.cedar:2:16: ") {
+		t.Error("the comment is blamed:", err)
+	}
 }
 
 // A condition that needs nothing of what is missing keeps its value.

@@ -82,7 +82,8 @@ func (s *scanner) blank() {
 // token takes one token, or says why there is none.
 func (s *scanner) token() string {
 	rest := s.text[s.at:]
-	kind, n, msg := Symbol, 1, ""
+	kind, msg := Symbol, ""
+	var n int
 	switch c := rest[0]; {
 	case isDigit(c):
 		kind, n = Number, span(rest, isDigit)

@@ -117,6 +117,14 @@ func TestPoliciesThatMakeNoDifference(t *testing.T) {
 			t.Errorf("%s: %q", name, got)
 		}
 	}
+	if got := found(t, `forbid (principal, action in Action::"db___query", resource);`+"\n"+`permit (principal in Team::"data", action in [Action::"db___query", Action::"mail___send"], resource);`); got != "" {
+		t.Errorf("one of two actions: %q", got)
+	}
+	elsewhere := `forbid (principal in Team::"x", action in Action::"discovery", resource) when { context.net.tls && context.trust > 1 };` + "\n" +
+		`forbid (principal in Team::"y", action in Action::"discovery", resource) when { context.net.tls && context.trust > 2 };` + "\n"
+	if got := found(t, elsewhere+`forbid (principal, action in Action::"work", resource) when { context.plan.inPlan && context.net.tls };`+"\n"+query+" when { context.plan.inPlan };"); got != "" {
+		t.Errorf("a condition more: %q", got)
+	}
 	tool := `permit (principal is Agent in Team::"data", action, resource == Tool::"db/query") when { context.net.tls };` + "\n"
 	for _, other := range []string{`forbid (principal in Team::"data", action, resource in Server::"db");`, `forbid (principal is Agent, action, resource is Tool);`, `forbid (principal, action, resource is Tool in Server::"db");`} {
 		if got := found(t, tool+other); !strings.Contains(got, "1:1 shadowed warning\n") {

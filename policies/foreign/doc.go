@@ -21,7 +21,7 @@
 //	context.input.x                              the same
 //	context.system.now                           context.now
 //
-// A translated permit never allows a call that the original would not, given the same tools, people and groups; a
+// A translated permit never allows a call that the original would not, given the same tools, types, people and groups; a
 // translated forbid may deny more, because here a forbid that cannot be evaluated denies. What cannot be said in these
 // words is refused at its place, and nothing is left out silently: notes say what people have to look after.
 package foreign

@@ -167,6 +167,7 @@ func (toolhive) leaf(t *translator, n ast.IsNode) (ast.IsNode, bool, *trouble) {
 		if asks {
 			return has(input(), types.String(theirs)), true, nil
 		}
+		t.note("arguments have the types of the tool's schema here, integers among them, where ToolHive makes every number a decimal: look at comparisons")
 		return access(input(), types.String(theirs)), true, nil
 	case name == "name" && !asks && isVariable(arg, "resource") && t.input:
 		return access(arg, name), true, nil

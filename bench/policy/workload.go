@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -155,10 +156,8 @@ func (w *workload) request(g *rand.Rand) request {
 func (w *workload) member(team int) *agent {
 	name := fmt.Sprintf("t%d", team)
 	for i := range w.agents {
-		for _, t := range w.agents[i].teams {
-			if t == name {
-				return &w.agents[i]
-			}
+		if slices.Contains(w.agents[i].teams, name) {
+			return &w.agents[i]
 		}
 	}
 	return nil

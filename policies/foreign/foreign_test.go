@@ -10,8 +10,8 @@ import (
 var names = foreign.Names{
 	File: "theirs.cedar", Server: "shop",
 	Servers: map[string]string{"Billing": "billing"},
-	Clients: map[string]string{"ada": `User::"usr_1"`},
-	Groups:  map[string]string{"department=finance": `Team::"money"`},
+	Clients: map[string]string{"ada": `User::"usr_1"`, "eve": `Server::"shop"`},
+	Groups:  map[string]string{"department=finance": `Team::"money"`, "x=y": `User::"usr_1"`},
 }
 
 // flat puts text on one line, so that layout does not matter.
@@ -103,12 +103,19 @@ func TestUntranslatable(t *testing.T) {
 		{"IAM", "agentcore", `permit(principal is AgentCore::IamEntity, action == AgentCore::Action::"a___x", resource);`, "whom this is about"},
 		{"two gateways", "agentcore", strings.Replace(core, "resource)", `resource == AgentCore::Gateway::"1");`, 1) + strings.Replace(core, "resource)", `resource == AgentCore::Gateway::"2");`, 1), "policies of two gateways"},
 		{"no target", "agentcore", `permit(principal, action == AgentCore::Action::"tool", resource);`, "is no target's tool"},
+		{"another group of actions", "agentcore", `permit(principal, action in Other::Action::"a", resource);`, "does not exist there"},
 		{"no action at all", "agentcore", `permit(principal, action in [], resource);`, "no action"},
 		{"input of any tool", "agentcore", `permit(principal, action, resource) when { context.input.x == 1 };`, "the input of no tool"},
 		{"a scope tag", "agentcore", core + ` when { principal.getTag("scope") like "*orders*" };`, `tag "scope" cannot be read`},
 		{"guardrails", "agentcore", core + ` when { context.guardrails.pii };`, "guardrails is not known here"},
 		{"too deep", "toolhive", tool + ` when { ` + strings.Repeat("(", 99) + `true` + strings.Repeat(")", 99) + ` };`, "brackets"},
-		{"too long", "toolhive", strings.Repeat(" ", 2<<20), "longer than"},
+		{"too long", "toolhive", strings.Repeat(" ", 2<<20), "translate one part after the other"},
+		{"a client that is no caller", "toolhive", `permit(principal == Client::"eve", action, resource);`, "is no agent or user here"},
+		{"a group that is none", "toolhive", tool + ` when { principal.claim_x == "y" };`, "is no team or role here"},
+		{"another parent", "toolhive", `permit(principal, action, resource in Folder::"f");`, "do not exist here"},
+		{"another scope", "toolhive", `permit(principal is Admin, action, resource);`, "whom this is about"},
+		{"the wrong resource", "toolhive", `permit(principal, action == Action::"call_tool", resource == Prompt::"p");`, "do not go together"},
+		{"an unknown resource", "toolhive", `permit(principal, action == Action::"call_tool", resource == Car::"p");`, "does not exist here"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			out, notes, err := foreign.Translate(c.kind, []byte(c.theirs), names)

@@ -96,10 +96,12 @@ func TestRefusals(t *testing.T) {
 // TestStubRefusals: a stub that does not say who calls what, or that a tool's own context would overwrite.
 func TestStubRefusals(t *testing.T) {
 	for _, c := range []struct{ name, stub, want string }{
-		{"no text", ``, "one namespace"},
+		{"no text", ``, "nothing beside it"},
 		{"no Cedar", `permit (principal, action, resource);`, "stub:1"},
-		{"no namespace", `@mcp_principal entity A; @mcp_resource entity B;`, "one namespace"},
-		{"two", `namespace A { @mcp_principal @mcp_resource entity A; } namespace B { entity B; }`, "one namespace"},
+		{"no namespace", `@mcp_principal entity A; @mcp_resource entity B;`, "nothing beside it"},
+		{"two", `namespace A { @mcp_principal @mcp_resource entity A; } namespace B { @mcp_principal @mcp_resource entity B; }`, "nothing beside it"},
+		{"one and more", `namespace A { @mcp_principal @mcp_resource entity A; } entity B;`, "nothing beside it"},
+		{"too long", strings.Repeat(" ", 3<<20) + stub, "stub: longer than"},
 		{"no principal", `namespace A { @mcp_resource entity B; }`, "@mcp_principal"},
 		{"no resource", `namespace A { @mcp_principal entity B; }`, "@mcp_resource"},
 		{"a context without a name", `namespace A { @mcp_principal @mcp_resource entity B; @mcp_context type C = {}; }`, "under which name"},

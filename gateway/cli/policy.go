@@ -19,6 +19,11 @@ type policyCmd struct {
 	Diff      policyDiffCmd      `cmd:"" help:"Say which recorded decisions two bundles answer differently."`
 	Replay    policyReplayCmd    `cmd:"" help:"Say which recorded decisions a bundle answers differently from the one in force."`
 	Explain   policyExplainCmd   `cmd:"" help:"Say why a call is or would be allowed or denied, condition by condition."`
+	Push      policyPushCmd      `cmd:"" help:"Hand a bundle in as a new revision. It is judged and kept; nothing comes into force."`
+	Activate  policyActivateCmd  `cmd:"" help:"Enforce a revision, or try it: in shadow, or for a share of the principals."`
+	Rollback  policyRollbackCmd  `cmd:"" help:"Undo the last activation, at once."`
+	History   policyHistoryCmd   `cmd:"" help:"List the revisions, and which is enforced or tried."`
+	Sign      policySignCmd      `cmd:"" help:"Sign a bundle for gateways that ask for it. Needs no gateway."`
 	Schema    policySchemaCmd    `cmd:"" help:"Print the schema that policies are held against, for editors and Cedar's own tools. Needs no gateway but with --api."`
 	Translate policyTranslateCmd `cmd:"" help:"Put policies of another gateway into the words of this one. Needs no gateway."`
 }

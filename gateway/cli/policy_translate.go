@@ -10,9 +10,10 @@ import (
 )
 
 type policyTranslateCmd struct {
-	From string `help:"Whose policies they are: toolhive or agentcore." enum:"toolhive,agentcore" required:""`
-	File string `arg:"" help:"Cedar policies; - is standard input." type:"path"`
+	From string `help:"Whose policies they are: toolhive, agentcore, aiidentity or armoriq." enum:"toolhive,agentcore,aiidentity,armoriq" required:""`
+	File string `arg:"" help:"Cedar policies, or JSON of AI Identity or ArmorIQ; - is standard input." type:"path"`
 	foreignNames
+	rulesNames
 	JSON bool `help:"Print JSON." name:"json"`
 }
 
@@ -75,6 +76,9 @@ func (c *policyTranslateCmd) Run(sh *shell) error {
 	text, err := c.text(sh)
 	if err != nil {
 		return err
+	}
+	if c.From == "aiidentity" || c.From == "armoriq" {
+		return c.rules(sh, text)
 	}
 	n, err := c.names(c.File)
 	if err != nil {

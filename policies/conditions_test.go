@@ -112,3 +112,20 @@ func TestAConditionStandsWhereItIsWritten(t *testing.T) {
 		t.Errorf("%q", ids)
 	}
 }
+
+// Policies in shadow are explained where they stand, and decide nothing.
+func TestPoliciesInShadowAreExplained(t *testing.T) {
+	e := compile(t, "@id(\"a\") permit (principal, action, resource);\n@id(\"b\") @mode(\"shadow\") forbid (principal, action, resource) when { context.trust < 900 };\n"+
+		"@id(\"c\") permit (principal, action, resource) when { context.trust > 900 };\n@id(\"d\") @mode(\"shadow\") permit (principal, action, resource) when { context.trust > 901 };")
+	x, err := e.Explain(call("mail", "send", `{"to":"x"}`))
+	if err != nil || !x.Decision.Allowed() || len(x.Reasons) != 4 || len(e.Policies()) != 4 || e.Policies()[1].ID != "b" || !e.Policies()[1].Shadow {
+		t.Fatalf("%v %+v", err, x)
+	}
+	if r := x.Reasons[1]; r.ID != "b" || !r.Shadow || r.Value != policies.Holds || x.Reasons[2].Shadow {
+		t.Errorf("%+v", x.Reasons)
+	}
+	e = compile(t, "@id(\"d\") @mode(\"shadow\") permit (principal, action, resource);\n@id(\"c\") permit (principal, action, resource) when { context.trust > 900 };")
+	if x, err = e.Explain(call("mail", "send", `{"to":"x"}`)); err != nil || x.Decision.Allowed() || strings.Join(x.Nearest, "|") != "p.cedar:2 c" {
+		t.Errorf("%v %q", err, x.Nearest)
+	}
+}

@@ -42,10 +42,12 @@ type Reason struct {
 	Line        int
 	Forbid      bool
 	Hold        bool // a forbid that waits for an approval
+	Shadow      bool // it has @mode("shadow"): it decides nothing
 	Approved    bool // a Hold that applies, and that the approval has answered
 	Annotations map[string]string
 	Conditions  []Judged
 	Value       Value // Holds: the policy applies
+	order       int
 }
 
 // Explanation says how a decision came about.
@@ -84,7 +86,21 @@ func (e *Engine) Explain(a *Ask) (x Explanation, err error) {
 	if err != nil {
 		return x, nil //nolint:nilerr // as above
 	}
-	v := view{caller: who, target: t}
+	x.Reasons = e.reasons(a, &view{caller: who, target: t})
+	if e.beside != nil {
+		if t, err := e.beside.target(a); err == nil {
+			x.Reasons = append(x.Reasons, e.beside.reasons(a, &view{caller: who, target: t})...)
+			slices.SortStableFunc(x.Reasons, func(a, b Reason) int { return cmp.Compare(a.order, b.order) })
+		}
+	}
+	if !slices.ContainsFunc(x.Reasons, func(r Reason) bool { return !r.Forbid && !r.Shadow && r.Value == Holds }) {
+		x.Nearest = closestPermits(x.Reasons)
+	}
+	return x, nil
+}
+
+// reasons judges every policy whose scope fits, in the order of the bundle.
+func (e *Engine) reasons(a *Ask, v *view) (out []Reason) {
 	var rules []*rule
 	var all reads
 	for _, r := range v.fitting() {
@@ -98,12 +114,9 @@ func (e *Engine) Explain(a *Ask) (x Explanation, err error) {
 		if err != nil {
 			env, own = v.environment(a, r.full.reads)
 		}
-		x.Reasons = append(x.Reasons, v.judge(a, r, env, own))
+		out = append(out, v.judge(a, r, env, own))
 	}
-	if !slices.ContainsFunc(x.Reasons, func(r Reason) bool { return !r.Forbid && r.Value == Holds }) {
-		x.Nearest = closestPermits(x.Reasons)
-	}
-	return x, nil
+	return out
 }
 
 // inScope tells whether the scopes of a policy hold; the index may answer with more.
@@ -136,7 +149,7 @@ func fits(n ast.IsScopeNode, e *types.Entity) bool {
 func (v *view) judge(a *Ask, r *rule, env eval.Env, err error) (out Reason) {
 	out = Reason{
 		Policy: r.label, ID: r.id, File: r.file, Line: r.line, Forbid: r.forbid, Hold: r.hold != nil,
-		Annotations: r.annotations(), Value: Holds,
+		Shadow: r.shadow, Annotations: r.annotations(), Value: Holds, order: r.order,
 	}
 	defer func() { out.Approved = out.Hold && out.Value == Holds && a.Approved }()
 	for _, c := range r.conditions() {
@@ -201,7 +214,7 @@ func valueOf(n ast.IsNode, unless bool, env eval.Env) (Value, string) {
 func closestPermits(reasons []Reason) []string {
 	var permits []Reason
 	for _, r := range reasons {
-		if !r.Forbid {
+		if !r.Forbid && !r.Shadow {
 			permits = append(permits, r)
 		}
 	}
@@ -243,14 +256,19 @@ type Policy struct {
 	Line       int
 	Forbid     bool
 	Hold       bool
+	Shadow     bool // it has @mode("shadow")
 	Conditions []Condition
 }
 
-// Policies lists the bundle's policies in their order.
+// Policies lists the bundle's policies in their order, those in shadow among them.
 func (e *Engine) Policies() []Policy {
-	out := make([]Policy, 0, len(e.rules))
-	for _, r := range e.rules {
-		p := Policy{Policy: r.label, ID: r.id, File: r.file, Line: r.line, Forbid: r.forbid, Hold: r.hold != nil}
+	rules := slices.Clone(e.rules)
+	if e.beside != nil {
+		rules = inOrder(append(rules, e.beside.rules...))
+	}
+	out := make([]Policy, 0, len(rules))
+	for _, r := range rules {
+		p := Policy{Policy: r.label, ID: r.id, File: r.file, Line: r.line, Forbid: r.forbid, Hold: r.hold != nil, Shadow: r.shadow}
 		for _, c := range r.conditions() {
 			p.Conditions = append(p.Conditions, c.Condition)
 		}

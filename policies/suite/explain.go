@@ -43,6 +43,8 @@ func Lines(x *policies.Explanation) string {
 // verdict says what became of a policy.
 func verdict(r *policies.Reason) string {
 	switch {
+	case r.Shadow && r.Value == policies.Holds:
+		return "would apply, and is only in shadow"
 	case r.Approved:
 		return "applies, and is approved"
 	case r.Value == policies.Holds:

@@ -31,6 +31,7 @@ type PolicyJSON struct {
 	Effect     string          `json:"effect"`             // permit, forbid or hold
 	Value      string          `json:"value"`              // holds, fails or error
 	Approved   bool            `json:"approved,omitempty"` // a hold that applies, and that the approval has answered
+	Shadow     bool            `json:"shadow,omitempty"`   // it decides nothing
 	Line       int             `json:"line"`
 	File       string          `json:"file"`
 	ID         string          `json:"id"`
@@ -81,7 +82,7 @@ func (r *Result) JSON() CaseJSON {
 	}
 	for i := range r.Explanation.Reasons {
 		x := &r.Explanation.Reasons[i]
-		p := PolicyJSON{Policy: x.Policy, Effect: effect(x), Value: x.Value.String(), Approved: x.Approved, Line: x.Line, File: x.File, ID: x.ID, Reason: x.Annotations["reason"], Conditions: []ConditionJSON{}}
+		p := PolicyJSON{Policy: x.Policy, Effect: effect(x), Value: x.Value.String(), Approved: x.Approved, Shadow: x.Shadow, Line: x.Line, File: x.File, ID: x.ID, Reason: x.Annotations["reason"], Conditions: []ConditionJSON{}}
 		for _, j := range x.Conditions {
 			p.Conditions = append(p.Conditions, ConditionJSON{j.Line, j.Column, j.Unless, j.Text, j.Value.String(), j.Reached, j.Error})
 		}

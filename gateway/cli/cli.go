@@ -258,13 +258,12 @@ func (sh *shell) report(err error) int {
 // mistakes are the lines of an error: one, or one for each of the mistakes in a bundle or its tests.
 func mistakes(err error) []string {
 	lines := []string{err.Error()}
-	var several interface {
-		error
-		Lines() []string
-	}
 	if _, ok := errors.AsType[policies.Problems](err); ok {
 		lines = strings.Split(strings.TrimSpace(err.Error()), "\n")
-	} else if errors.As(err, &several) {
+	} else if several, ok := errors.AsType[interface {
+		error
+		Lines() []string
+	}](err); ok {
 		lines = several.Lines()
 	}
 	for i, line := range lines {

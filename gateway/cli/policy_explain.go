@@ -79,7 +79,7 @@ func (h *hypothetical) read(in io.Reader, c *suite.Case) error {
 		if err != nil {
 			return usage("--case takes a file with a call as JSON, as the cases of tests have it", "%v", err)
 		}
-		defer f.Close() //nolint:errcheck // it is only read
+		defer f.Close()
 		in = f
 	}
 	text, err := io.ReadAll(io.LimitReader(in, 1<<20))

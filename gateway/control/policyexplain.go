@@ -99,8 +99,7 @@ func (a *API) questionOf(ctx context.Context, tenant, name string) (compare.Reco
 			continue
 		}
 		ask, err := a.opening(ctx, tenant).question(&r, new(compare.Parser))
-		var lost compare.Lost
-		if errors.As(err, &lost) {
+		if lost, ok := errors.AsType[compare.Lost](err); ok {
 			return ask, unreplayable(lost)
 		}
 		return ask, err

@@ -98,7 +98,7 @@ func (w *world) attempt(r control.Route, key, tenant string) *reply {
 	if r.Body {
 		body = strings.NewReplacer("AGENT", w.ids[tenant].agent, "USER", w.ids[demo].user, "PUBLIC", freshPublicKey()).Replace(bodies[r.Op])
 	}
-	if strings.Contains(body, "RECORD") {
+	if r.Op == "explain-record" {
 		body = strings.Replace(body, "RECORD", w.asked(tenant, w.ids[tenant].user, "orders", nil), 1)
 	}
 	req := w.request(r.Method, w.sample(r.Path, tenant), key, body)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -252,22 +253,12 @@ func (w *walker) object(doc []byte, fn func(key string, value []byte)) {
 }
 
 func (w *walker) text(value []byte) string {
-	if n := len(value); n >= 2 && value[0] == '"' && plain(value[1:n-1]) {
+	if n := len(value); n >= 2 && value[0] == '"' && !slices.Contains(value[1:n-1], '\\') {
 		return string(value[1 : n-1])
 	}
 	s, err := canon.Unquote(value)
 	w.fail(err)
 	return s
-}
-
-// plain tells text without an escape.
-func plain(b []byte) bool {
-	for _, c := range b {
-		if c == '\\' {
-			return false
-		}
-	}
-	return true
 }
 
 func (w *walker) texts(value []byte) (out []string) {

@@ -81,6 +81,14 @@ func TestAListIsWhatIsDecidedOfEachTool(t *testing.T) {
 	}
 }
 
+// What changes with every call is not taken for absent.
+func TestAListUnderAPolicyThatAsksForTheClock(t *testing.T) {
+	e := compile(t, `permit (principal, action in Action::"call_tool", resource) when { context has now };`)
+	if a := call("", "", ""); !slices.Equal(names(t, e.ToolList(a)), decided(e, a)) || len(decided(e, a)) == 0 {
+		t.Errorf("lists %q, want %q", names(t, e.ToolList(a)), decided(e, a))
+	}
+}
+
 func TestAListWithoutACallerIsEmpty(t *testing.T) {
 	e := compile(t, allowAll)
 	a := call("", "", "")

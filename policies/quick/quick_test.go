@@ -75,7 +75,7 @@ func TestWhatIsNotKnownIsNotTold(t *testing.T) {
 		`when { context.input.missing == 1 }`, `when { context.onBehalfOf == principal }`, `when { principal.other == 1 }`,
 		`when { context.input.to > 5 }`, `when { context.input.n }`, `when { !context.input.n }`, `when { context.input.n || true }`,
 		`when { true && context.input.n }`, `when { context.input.n like "5" }`, `when { context.input.n in Team::"dev" }`,
-		`when { principal in ["x"] }`, `when { context.now > context.input.n }`, `when { context.input.to.isInRange(ip("10.0.0.0/8")) }`,
+		`when { (true && context.input.n) == 5 }`, `when { (false || context.input.n) == 5 }`, `when { principal in ["x"] }`, `when { context.now > context.input.n }`, `when { context.input.to.isInRange(ip("10.0.0.0/8")) }`,
 		`when { context.input.n.contains(5) }`, `when { if context.input.n then true else false }`, `unless { context.input.missing }`,
 		`when { resource in Org::"all" }`, `when { resource in Org::"none" }`, `when { resource in [Org::"none", Team::"x"] }`,
 		`when { action has x }`, `when { action.x == 1 }`, `when { context.input.to.lessThan(decimal("1.0")) }`,

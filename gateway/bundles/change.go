@@ -352,8 +352,8 @@ func (s *Service) tidy(ctx context.Context, b *book) {
 // fallBack enforces the last revision that is good instead of one that is damaged in the store.
 func (s *Service) fallBack(ctx context.Context, b *book, why error) error {
 	past := b.row.Past
-	for i := len(past) - 1; i >= 0; i-- {
-		bundle, err := s.read(ctx, b.tenant, past[i])
+	for i, number := range slices.Backward(past) {
+		bundle, err := s.read(ctx, b.tenant, number)
 		if errors.Is(err, ErrDamaged) {
 			continue
 		}
@@ -364,13 +364,13 @@ func (s *Service) fallBack(ctx context.Context, b *book, why error) error {
 		if err != nil {
 			continue
 		}
-		c := &change{op: opFallback, bundle: bundle, number: past[i]}
+		c := &change{op: opFallback, bundle: bundle, number: number}
 		b.enforce(c, e)
 		c.row.Past, c.row.Manual = slices.Clone(past[:i]), true
 		if err := s.apply(ctx, b, c); err != nil {
 			return err
 		}
-		s.Alarmed(b.tenant, fmt.Sprintf("%v; revision %d, enforced before it, is in force instead", why, past[i]))
+		s.Alarmed(b.tenant, fmt.Sprintf("%v; revision %d, enforced before it, is in force instead", why, number))
 		return nil
 	}
 	s.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -57,6 +58,8 @@ func TestAFoldersStampChangesWithItsFiles(t *testing.T) {
 
 // fake is a source that a test moves.
 type fake struct {
+	mu sync.Mutex // guards what follows
+
 	stamp   string
 	err     error
 	bad     error
@@ -65,9 +68,23 @@ type fake struct {
 	during  func()
 }
 
-func (f *fake) Settles() bool                         { return f.settles }
-func (f *fake) Stamp(context.Context) (string, error) { return f.stamp, f.err }
+func (f *fake) set(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
+}
+
+func (f *fake) Settles() bool { return f.settles }
+
+func (f *fake) Stamp(context.Context) (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.stamp, f.err
+}
+
 func (f *fake) Read(context.Context) (*policies.Bundle, bundles.Source, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.reads++
 	if f.during != nil {
 		f.during()
@@ -79,11 +96,17 @@ func (f *fake) Read(context.Context) (*policies.Bundle, bundles.Source, error) {
 func watched(t *testing.T, f *fake, play func(wait func(), found func() (n int, err error), now chan<- struct{})) {
 	synctest.Test(t, func(t *testing.T) {
 		n, last, now := 0, error(nil), make(chan struct{}, 1)
-		w := &watch.Watch{Source: f, Every: time.Second, Now: now, Found: func(_ context.Context, _ *policies.Bundle, _ bundles.Source, err error) { n, last = n+1, err }}
+		w := &watch.Watch{Source: f, Every: time.Second, Now: now, Found: func(_ context.Context, _ *policies.Bundle, _ bundles.Source, err error) {
+			f.set(func() { n, last = n+1, err })
+		}}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { w.Run(ctx); close(done) }()
-		play(func() { time.Sleep(time.Second); synctest.Wait() }, func() (int, error) { return n, last }, now)
+		play(func() { time.Sleep(time.Second); synctest.Wait() }, func() (int, error) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			return n, last
+		}, now)
 		cancel()
 		<-done
 	})
@@ -96,7 +119,7 @@ func TestAFolderIsTakenWhenItHasSettled(t *testing.T) {
 		if n, _ := found(); n != 0 {
 			t.Error("taken at first sight")
 		}
-		f.stamp = "b" // somebody still copies
+		f.set(func() { f.stamp = "b" }) // somebody still copies
 		wait()
 		if n, _ := found(); n != 0 {
 			t.Error("taken while it moved")
@@ -110,13 +133,13 @@ func TestAFolderIsTakenWhenItHasSettled(t *testing.T) {
 		if n, _ := found(); n != 1 || f.reads != 1 {
 			t.Errorf("found %d, read %d: nothing was new", n, f.reads)
 		}
-		f.stamp, f.during = "c", func() { f.stamp += "c" }
+		f.set(func() { f.stamp, f.during = "c", func() { f.stamp += "c" } })
 		wait()
 		wait()
 		if n, _ := found(); n != 1 {
 			t.Error("taken although it changed while it was read")
 		}
-		f.during = nil
+		f.set(func() { f.during = nil })
 		wait()
 		wait()
 		if n, _ := found(); n != 2 {
@@ -129,12 +152,12 @@ func TestASourceThatFailsIsToldAndTriedAgain(t *testing.T) {
 	f := &fake{stamp: "a"}
 	watched(t, f, func(wait func(), found func() (int, error), now chan<- struct{}) {
 		wait()
-		f.err = errors.New("down")
+		f.set(func() { f.err = errors.New("down") })
 		wait()
 		if n, err := found(); n != 2 || err == nil {
 			t.Errorf("found %d, %v", n, err)
 		}
-		f.err = nil
+		f.set(func() { f.err = nil })
 		wait()
 		if n, err := found(); n != 3 || err != nil {
 			t.Errorf("it is there again: found %d, %v", n, err)
@@ -143,13 +166,13 @@ func TestASourceThatFailsIsToldAndTriedAgain(t *testing.T) {
 		if n, _ := found(); n != 3 {
 			t.Errorf("found %d", n)
 		}
-		f.stamp, f.bad = "b", errors.New("torn")
+		f.set(func() { f.stamp, f.bad = "b", errors.New("torn") })
 		wait()
 		wait()
 		if n, err := found(); n != 5 || err == nil {
 			t.Errorf("a failed fetch is not tried again: found %d, %v", n, err)
 		}
-		f.bad = nil
+		f.set(func() { f.bad = nil })
 		wait()
 		now <- struct{}{}
 		wait()

@@ -327,7 +327,7 @@ func FuzzTranslate(f *testing.F) {
 			return
 		}
 		var row struct{ Rules json.RawMessage }
-		if json.Unmarshal(raw, &row); row.Rules != nil { //nolint:errcheck // it is JSON
+		if json.Unmarshal(raw, &row); row.Rules != nil {
 			raw = row.Rules
 		}
 		var o original

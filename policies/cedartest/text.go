@@ -40,13 +40,12 @@ func someText(s *Source) string {
 
 // pattern takes a text, and puts stars at its ends, for parts of it, or beside one another.
 func (w *writer) pattern() string {
-	runes := []rune(w.text())
 	var b strings.Builder
 	b.WriteByte('"')
 	if w.one(2) {
 		b.WriteByte('*')
 	}
-	for _, r := range runes {
+	for _, r := range w.text() {
 		switch {
 		case w.one(9):
 			b.WriteString(pick(w.Source, "*", "**", ""))

@@ -10,8 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatewright/gatewright/gateway/approvals"
 	"github.com/gatewright/gatewright/gateway/pipeline"
 	"github.com/gatewright/gatewright/gateway/stages"
+	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/policies"
 )
 
@@ -156,5 +158,34 @@ func TestACanaryDecidesForItsShare(t *testing.T) {
 	err := stages.Decide{Policies: &w.engines, Flips: &stages.Flips{Now: time.Now}}.Check(context.Background(), c)
 	if c.Decision.Bundle() != enforced.Digest() || (err == nil) != (enforced == next) || len(c.Flips) != 1 {
 		t.Errorf("decided by %s, %v, flips %+v", c.Decision.Bundle(), err, c.Flips)
+	}
+}
+
+// everApproved has approved every call, and counts who asks.
+type everApproved struct{ asked int }
+
+func (a *everApproved) ApprovedBy(string, merkle.Hash, int, string) (string, bool) {
+	a.asked++
+	return "apr_1", true
+}
+
+func (a *everApproved) Given(string, string) int { return 1 }
+
+func (a *everApproved) Request(context.Context, approvals.Request) (approvals.View, error) {
+	return approvals.View{}, errors.New("not to be asked for")
+}
+
+// An approval that is found is spent, and answers holds: what is in shadow must not make the gate look for one.
+func TestAShadowThatReadsApprovalsSpendsNone(t *testing.T) {
+	w := newWorld(t)
+	reading := everything + `forbid (principal, action == Action::"files___read", resource) unless { context.approval.approved };`
+	for now, want := range map[string]int{everything: 0, reading: 1} {
+		w.engines.Put("acme", w.engine(now), w.engine(reading), policies.Mode{Shadow: true})
+		all := &everApproved{}
+		c := w.granted(`{"path":"/a"}`)
+		w.must(stages.Decide{Policies: &w.engines, Flips: &stages.Flips{Now: time.Now}, Approvals: all}.Check(context.Background(), c))
+		if all.asked != want || (c.Approval != "") != (want > 0) {
+			t.Errorf("%s: asked %d times, approval %q", now, all.asked, c.Approval)
+		}
 	}
 }

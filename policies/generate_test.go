@@ -9,8 +9,8 @@ import (
 	"github.com/gatewright/gatewright/policies/cedartest"
 )
 
-// generatedRequests is how many generated requests a test asks, and generatedCases in how many worlds. GATEWRIGHT_REQUESTS
-// asks for another number.
+// generatedRequests is how many generated requests a test asks in CI, and requestsPerCase how many of each world. Outside CI it
+// is a fifth; GATEWRIGHT_REQUESTS asks for another number.
 const (
 	generatedRequests = 100_000
 	requestsPerCase   = 20
@@ -23,8 +23,11 @@ type tally struct{ requests, gateway, allowed, failed, closed, candidates, polic
 // gateway has them, and on others.
 func TestGeneratedRequestsThroughTheIndex(t *testing.T) {
 	n := generatedRequests
-	if testing.Short() {
+	switch {
+	case testing.Short():
 		n /= 50
+	case os.Getenv("CI") != "true":
+		n /= 5
 	}
 	if s := os.Getenv("GATEWRIGHT_REQUESTS"); s != "" {
 		var err error

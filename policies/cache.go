@@ -72,19 +72,35 @@ func (c *cache[K, V]) put(key K, value V) V {
 			at = i
 		}
 	}
-	if at < 0 {
-		n := t.displaced.Add(1)
-		at = int(n % ways) //nolint:gosec // below ways
-		c.grow(t, n)
+	if at >= 0 {
+		set[at].Store(e)
+		return value
 	}
-	set[at].Store(e)
+	n := t.displaced.Add(1)
+	set[n%ways].Store(e)
+	c.grow(t, n)
 	return value
 }
 
-// grow doubles a table that has lost a quarter of its size. The new one starts empty: its entries come back as they are
-// asked for.
+// grow doubles a table that has lost a sixteenth of its size: keys that share their places would push each other out for
+// ever. What is put into the old one meanwhile comes back when it is asked for.
 func (c *cache[K, V]) grow(t *cacheTable[K, V], displaced uint64) {
-	if size := len(t.slots); size < 1<<c.maxBits && displaced > uint64(size/4) {
-		c.table.CompareAndSwap(t, newCacheTable[K, V](size*2))
+	size := len(t.slots)
+	if size >= 1<<c.maxBits || displaced <= uint64(size/16) {
+		return
 	}
+	next := newCacheTable[K, V](size * 2)
+	for i := range t.slots {
+		e := t.slots[i].Load()
+		if e == nil {
+			continue
+		}
+		set := c.set(next, e.key)
+		for k := range set {
+			if set[k].CompareAndSwap(nil, e) {
+				break
+			}
+		}
+	}
+	c.table.CompareAndSwap(t, next)
 }

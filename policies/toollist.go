@@ -7,8 +7,6 @@ import (
 
 	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
-
-	"github.com/gatewright/gatewright/policies/quick"
 )
 
 // ToolList is the tools that a caller could call, for some arguments. It is immutable; nil has none.
@@ -51,7 +49,6 @@ type bits []uint64
 func newBits(n int) bits      { return make(bits, (n+63)/64) }
 func (b bits) has(i int) bool { return b[i/64]&(1<<(i%64)) != 0 }
 func (b bits) set(i int)      { b[i/64] |= 1 << (i % 64) }
-func (b bits) empty() bool    { return !slices.ContainsFunc(b, func(w uint64) bool { return w != 0 }) }
 func (l *listing) of(a *Ask, trust int64) bool {
 	f, err := newFacts(a, l.facts.fields, trust)
 	return err == nil && f == l.facts
@@ -63,8 +60,18 @@ func (l *listing) of(a *Ask, trust int64) bool {
 type listing struct {
 	facts facts
 	list  ToolList
-	open  bits // nil when none is
+	open  []openTool
 }
+
+// openTool is a tool that is not settled by what lasts.
+type openTool struct {
+	at        int     // among the tools of the list
+	permitted bool    // by a policy that lasts
+	rules     []*rule // the policies that are left, which read the clock; nil leaves it to Decide
+}
+
+// maxOpenRules bounds what a listing keeps of open tools.
+const maxOpenRules = 4096
 
 type listKey struct {
 	caller *caller
@@ -94,21 +101,21 @@ func (e *Engine) ToolList(a *Ask) (l *ToolList) {
 	ask.Action, ask.Args, ask.ArgsKnown, ask.Local = opCall, nil, false, false
 	if !ask.IP.IsValid() || ask.Now.IsZero() || len(ask.Overlays) > 0 { // a policy may refuse for it: Decide knows
 		tools := e.listed(a.Server)
-		all := newBits(len(tools))
+		all := &listing{list: ToolList{tools, newBits(len(tools))}}
 		for i := range tools {
-			all.set(i)
+			all.open = append(all.open, openTool{at: i})
 		}
-		return e.askEach(&ask, &ToolList{tools, newBits(len(tools))}, all)
+		return e.settleList(&ask, who, all)
 	}
 	key := listKey{who, a.Server}
 	found, ok := e.lists.get(key)
 	if !ok || !found.of(&ask, who.trust) {
 		found = e.lists.put(key, e.newListing(&ask, who))
 	}
-	if found.open == nil {
+	if len(found.open) == 0 {
 		return &found.list
 	}
-	return e.askEach(&ask, &found.list, found.open)
+	return e.settleList(&ask, who, found)
 }
 
 // listed gives the tools of a server, or of all.
@@ -124,16 +131,27 @@ func (e *Engine) listed(server string) []*target {
 	return e.sorted[from:to]
 }
 
-// askEach decides about the open tools, and adds those that are shown to a copy of the list.
-func (e *Engine) askEach(a *Ask, l *ToolList, open bits) *ToolList {
-	out := &ToolList{l.tools, slices.Clone(l.shown)}
-	for i, t := range l.tools {
-		if !open.has(i) {
-			continue
+// settleList adds the open tools that are shown to a copy of the list.
+func (e *Engine) settleList(a *Ask, who *caller, l *listing) *ToolList {
+	out := &ToolList{l.list.tools, slices.Clone(l.list.shown)}
+	s := newLister(a, who, lasting|readNow)
+	defer s.close()
+	for i := range l.open {
+		o := &l.open[i]
+		t := l.list.tools[o.at]
+		is := unsettled
+		if o.rules != nil {
+			s.rules = append(s.rules[:0], o.rules...)
+			is = s.look(t, o.permitted)
 		}
-		a.Server, a.Tool = t.key.server, t.key.name
-		if d := e.Decide(a); d.Allowed() || d.Held() {
-			out.shown.set(i)
+		if is == unsettled {
+			a.Server, a.Tool = t.key.server, t.key.name
+			if d := e.Decide(a); d.Allowed() || d.Held() {
+				is = onList
+			}
+		}
+		if is == onList {
+			out.shown.set(o.at)
 		}
 	}
 	return out
@@ -143,26 +161,28 @@ func (e *Engine) askEach(a *Ask, l *ToolList, open bits) *ToolList {
 func (e *Engine) newListing(a *Ask, who *caller) *listing {
 	tools := e.listed(a.Server)
 	l := &listing{list: ToolList{tools, newBits(len(tools))}}
-	open := newBits(len(tools))
-	// Of the facts that last, all are shown; which of them are read is known at the end.
-	s := lister{view: view{caller: who}}
-	if s.facts, s.err = newFacts(a, lasting, who.trust); s.err == nil {
-		s.facts.show(&s.env, a)
-	}
-	s.env.Principal, s.env.Entities = who.entity.UID, &s.view
+	s, kept := newLister(a, who, lasting), 0
+	defer s.close()
 	for i, t := range tools {
-		switch s.look(t) {
+		s.fitting(t)
+		switch s.look(t, false) {
 		case onList:
 			l.list.shown.set(i)
 		case unsettled:
-			open.set(i)
+			o := openTool{at: i, permitted: s.permitted}
+			if kept += len(s.left); kept <= maxOpenRules && !slices.ContainsFunc(s.left, (*rule).unlistable) {
+				o.rules = slices.Clone(s.left)
+			}
+			l.open = append(l.open, o)
 		}
 	}
-	if !open.empty() {
-		l.open = open
-	}
-	l.facts, _ = newFacts(a, s.read, who.trust) // a part of what was known above
+	l.facts, _ = newFacts(a, s.read, who.trust) // a part of what is known
 	return l
+}
+
+// unlistable: a look cannot tell what the policy says, whatever the time.
+func (r *rule) unlistable() bool {
+	return r.maybe.program == nil || r.maybe.reads.fields&^(lasting|readNow) != 0
 }
 
 // lasting is what a listing may rest on: facts that last, and that a glance can see.
@@ -171,11 +191,31 @@ const lasting = (readNet | readTrust | readUser | readInPlan) &^ readFresh
 // lister looks at one tool after the other for one caller.
 type lister struct {
 	view  view
-	env   quick.Env
-	facts facts
+	glass *glass
 	err   error
-	read  field // by any policy that was asked
+	may   field // what it knows
+	read  field // of that, by any policy that was asked
 	rules []*rule
+
+	left      []*rule // of the last tool: what a look could not tell
+	permitted bool    // of the last tool, by another
+}
+
+// newLister makes one that knows some facts of a call.
+func newLister(a *Ask, who *caller, may field) *lister {
+	s := &lister{view: view{caller: who}, may: may}
+	s.glass, _ = glasses.Get().(*glass)
+	var f facts
+	if f, s.err = newFacts(a, may, who.trust); s.err == nil {
+		f.show(&s.glass.env, a)
+	}
+	s.glass.env.Principal, s.glass.env.Entities = who.entity.UID, &s.view
+	return s
+}
+
+func (s *lister) close() {
+	s.glass.clear()
+	glasses.Put(s.glass)
 }
 
 type look uint8
@@ -186,20 +226,16 @@ const (
 	unsettled
 )
 
-// look tells what the policies that last say of a tool, if that settles it.
-func (s *lister) look(t *target) look {
-	s.view.target = t
-	s.env.Action, s.env.Resource = t.action.UID, t.resource.UID
-	permitted, mayPermit, mayForbid := false, false, false
-	for _, r := range s.fitting() {
-		if r.maybe == nil || !s.inScope(r) {
-			continue
-		}
+// look tells what the rules at hand say of a tool, if that settles it; permitted is what others said.
+func (s *lister) look(t *target, permitted bool) look {
+	s.view.target, s.left = t, s.left[:0]
+	s.glass.env.Action, s.glass.env.Resource = t.action.UID, t.resource.UID
+	mayForbid := false
+	for _, r := range s.rules {
 		switch holds, known := s.ask(r.maybe); {
-		case !known && r.forbid:
-			mayForbid = true
 		case !known:
-			mayPermit = true
+			s.left = append(s.left, r)
+			mayForbid = mayForbid || r.forbid
 		case holds && r.forbid && r.apart():
 		case holds && r.forbid:
 			return offList
@@ -207,33 +243,38 @@ func (s *lister) look(t *target) look {
 			permitted = true
 		}
 	}
+	s.permitted = permitted
+	mayPermit := permitted || slices.ContainsFunc(s.left, func(r *rule) bool { return !r.forbid })
 	switch {
 	case permitted && !mayForbid:
 		return onList
-	case permitted, mayPermit:
+	case mayPermit:
 		return unsettled
 	}
 	return offList
 }
 
-// ask evaluates one policy, unless it reads what changes with every call.
+// ask evaluates one policy, unless it reads what is not known.
 func (s *lister) ask(form *variant) (holds, known bool) {
-	if s.err != nil || form.program == nil || form.reads.fields&^lasting != 0 {
+	if s.err != nil || form.program == nil || form.reads.fields&^s.may != 0 {
 		return false, false
 	}
 	s.read |= form.reads.fields
-	return form.program.Run(&s.env)
+	return form.program.Run(&s.glass.env)
 }
 
-// fitting is view.fitting without its order.
-func (s *lister) fitting() []*rule {
-	s.rules = s.rules[:0]
-	for _, b := range s.view.target.buckets {
+// fitting takes the policies in whose scopes a tool is, in any order.
+func (s *lister) fitting(t *target) {
+	s.view.target, s.rules = t, s.rules[:0]
+	for _, b := range t.buckets {
 		for _, k := range s.view.caller.keys {
-			s.rules = append(s.rules, b[k]...)
+			for _, r := range b[k] {
+				if r.maybe != nil && s.inScope(r) {
+					s.rules = append(s.rules, r)
+				}
+			}
 		}
 	}
-	return s.rules
 }
 
 // inScope tells whether the scopes of a policy hold. The engine knows all groups of its entities.

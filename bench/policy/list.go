@@ -12,7 +12,7 @@ const listed = 200
 // lists measures tools/list: first for callers the engine has not seen, then for the same again when its tables have grown
 // to hold them; CPU microseconds a list.
 func (o *ours) lists() (cold, cached float64, err error) {
-	const settling, again = 5, 20
+	const again = 20
 	o.renew()
 	if cold, err = o.listing(1); err != nil {
 		return 0, 0, err

@@ -121,8 +121,8 @@ func (f *facts) show(env *quick.Env, a *Ask) {
 		put(readApproved, slotApproved, quick.Bool(a.Approved))
 		put(readApprovals, slotApprovals, quick.Long(int64(a.Approvals)))
 		if a.Session.Known {
-			put(readCalls, slotCalls, quick.Long(int64(a.Session.Calls)))
-			put(readThisTool, slotThisTool, quick.Long(int64(a.Session.ThisTool)))
+			put(readCalls, slotCalls, quick.Long(a.Session.Calls))
+			put(readThisTool, slotThisTool, quick.Long(a.Session.ThisTool))
 		}
 	}
 }

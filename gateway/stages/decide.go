@@ -50,6 +50,13 @@ func (s Decide) Check(ctx context.Context, c *pipeline.Call) error {
 	}
 	c.Ask = c.BuildAsk(done)
 	c.Decision = engine.Decide(&c.Ask)
+	if ok, err := s.answersHolds(c); err != nil {
+		return err
+	} else if !ok {
+		c.Approval, c.Approvals = "", 0
+		c.Ask = c.BuildAsk(done)
+		c.Decision = engine.Decide(&c.Ask)
+	}
 	if c.Decision.Held() && s.Approvals != nil && (c.Answer == nil || c.Trial) {
 		if err := s.approved(ctx, c); err != nil {
 			s.Flips.compare(c, shadow)
@@ -91,6 +98,37 @@ func (s Decide) given(c *pipeline.Call) error {
 	return nil
 }
 
+// answersHolds reports whether an approval that was found before policy was asked is enough for the policies that hold the
+// call: they may ask for more people, or for others, than those did that it was once given for.
+func (s Decide) answersHolds(c *pipeline.Call) (bool, error) {
+	holds := c.Decision.Holds()
+	if c.Approval == "" || !c.Decision.Allowed() || len(holds) == 0 {
+		return true, nil
+	}
+	if before, _ := c.Approved(); before != "" {
+		return true, nil // it let the call pass that this one repeats
+	}
+	call := toApprove(c)
+	digest, err := call.Digest()
+	if err != nil {
+		return false, fmt.Errorf("digest of an approved call: %w", err)
+	}
+	approvals, approver := needed(holds)
+	_, ok := s.Approvals.ApprovedBy(call.Tenant, digest, approvals, approver)
+	return ok, nil
+}
+
+// needed is how many people must approve a call that policies hold, and the lowest role in which they may.
+func needed(holds []policies.Hold) (approvals int, approver string) {
+	for _, h := range holds {
+		approvals = max(approvals, h.Approvals)
+		if h.Approver == "admin" || approver == "" {
+			approver = h.Approver
+		}
+	}
+	return approvals, approver
+}
+
 // toApprove is the call as people approve it.
 func toApprove(c *pipeline.Call) approvals.Call {
 	call := approvals.Call{
@@ -115,16 +153,12 @@ func (s Decide) approved(ctx context.Context, c *pipeline.Call) error {
 	}
 	q := approvals.Request{Call: call, Key: c.Caller.KeyID(), Policies: c.Decision.Policies(), Local: c.Grant.Local()}
 	policy := ""
-	for i, h := range c.Decision.Holds() {
-		if i == 0 {
-			_, policy, _ = strings.Cut(h.Policy, " ") // its id; file and line are the operator's
-			q.Reason = h.Why
-		}
-		q.Approvals = max(q.Approvals, h.Approvals)
-		if h.Approver == "admin" || q.Approver == "" {
-			q.Approver = h.Approver
-		}
+	holds := c.Decision.Holds()
+	if len(holds) > 0 {
+		_, policy, _ = strings.Cut(holds[0].Policy, " ") // its id; file and line are the operator's
+		q.Reason = holds[0].Why
 	}
+	q.Approvals, q.Approver = needed(holds)
 	if id, ok := s.Approvals.ApprovedBy(call.Tenant, digest, q.Approvals, q.Approver); ok {
 		c.Approval, c.Approvals = id, s.Approvals.Given(call.Tenant, id)
 		return nil

@@ -424,3 +424,27 @@ func TestPolicyReadsHowManyApproved(t *testing.T) {
 		}
 	}
 }
+
+// A policy that reads approvals makes no other policy content with fewer people than it asks for.
+func TestReadingAnApprovalDoesNotAnswerAHoldThatAsksForMore(t *testing.T) {
+	w := newWorld(t)
+	const both = planned + `@id("read") permit (principal, action in Action::"work", resource) when { context.approval.approved };
+@id("three") @hold("three must look at it") @approvals("3") forbid (principal, action in Action::"work", resource);`
+	call := approvals.Call{Tenant: "acme", Op: "tools/call", Server: "files", Tool: "read", Args: []byte(`{"path":"/a"}`)}
+	for given, want := range map[int]bool{0: false, 1: false, 2: false, 3: true} {
+		w.engines.Swap("acme", w.engine(both))
+		c := w.granted(`{"path":"/a"}`)
+		call.User, call.Agent, call.PlanID = c.Caller.User(), c.Caller.Agent(), c.Planned().ID
+		digest, err := call.Digest()
+		w.must(err)
+		p := &people{given: map[merkle.Hash]int{digest: given}}
+		err = stages.Decide{Policies: &w.engines, Approvals: p}.Check(context.Background(), c)
+		var denial *pipeline.Denial
+		switch {
+		case (err == nil) != want || c.Decision.Allowed() != want || (c.Approval != "") != want:
+			t.Errorf("%d approvals: %v, %q", given, err, c.Approval)
+		case !want && (!errors.As(err, &denial) || denial.Code != pipeline.ApprovalRequired):
+			t.Errorf("%d approvals: %v", given, err)
+		}
+	}
+}

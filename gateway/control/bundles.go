@@ -23,12 +23,17 @@ type Bundles interface {
 // Revisions is what this port needs of the revisions of policies. What it returned without an error is durable and in
 // force.
 type Revisions interface {
-	History(tenant string) []bundles.Revision
-	Revision(tenant string, number uint64) (bundles.Revision, error)
-	Bundle(ctx context.Context, tenant string, number uint64) (*policies.Bundle, error)
+	History
 	Push(ctx context.Context, tenant string, by bundles.Actor, files map[string][]byte) (bundles.Revision, error)
 	Activate(ctx context.Context, tenant string, by bundles.Actor, number uint64, m policies.Mode) (bundles.Revision, error)
 	Rollback(ctx context.Context, tenant string, by bundles.Actor) (bundles.Revision, error)
+}
+
+// History is what the revisions of policies are, and why the organisation does not have those it is meant to have.
+type History interface {
+	History(tenant string) []bundles.Revision
+	Revision(tenant string, number uint64) (bundles.Revision, error)
+	Bundle(ctx context.Context, tenant string, number uint64) (*policies.Bundle, error)
 	Alarm(tenant string) string
 }
 

@@ -157,3 +157,13 @@ func TestNotesNameWhatIsLeftOut(t *testing.T) {
 		}
 	}
 }
+
+// TestAnnotationsWithAMeaningHereAreLeftOut: they say nothing there, and one of them would keep a forbid from denying.
+func TestAnnotationsWithAMeaningHereAreLeftOut(t *testing.T) {
+	for _, note := range []string{`@mode("shadow")`, `@hold("ask")`, `@rate("1000000/1s")`, `@rate_by("tenant")`, `@approvals("1")`, `@approver("manager")`} {
+		out, notes, err := foreign.Translate(foreign.ToolHive, []byte(note+` @id("x") forbid(principal, action, resource);`), names)
+		if err != nil || flat(string(out)) != `@id("x") forbid ( principal, action in Action::"work", resource in Server::"shop" );` || len(notes) != 1 {
+			t.Errorf("%s: %v %q\n%s", note, err, notes, out)
+		}
+	}
+}

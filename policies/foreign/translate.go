@@ -151,6 +151,7 @@ func (t *translator) policy(p *ast.Policy, source string) (*ast.Policy, *policie
 		return nil, nil
 	}
 	out := *p
+	out.Annotations = t.annotations(p.Annotations)
 	out.Principal, out.Action, out.Resource = s.principal, s.action, s.resource
 	t.input = s.input
 	out.Conditions = make([]ast.ConditionType, len(p.Conditions))
@@ -169,6 +170,22 @@ func (t *translator) policy(p *ast.Policy, source string) (*ast.Policy, *policie
 		t.note("permits here hold for calls outside a signed plan, too: add `context.plan.inPlan` where they should not")
 	}
 	return &out, nil
+}
+
+// meaning lists the annotations that do something here and nothing there: with one of them a forbid would only hold, count
+// or watch what it denied.
+var meaning = []types.AnnotationKey{"mode", "hold", "approvals", "approver", "rate", "rate_by"}
+
+// annotations leaves those with a meaning out.
+func (t *translator) annotations(all []ast.AnnotationType) (out []ast.AnnotationType) {
+	for _, a := range all {
+		if slices.Contains(meaning, a.Key) {
+			t.note("@%s is left out: it says nothing there, and here it would change what the policy does", a.Key)
+			continue
+		}
+		out = append(out, a)
+	}
+	return out
 }
 
 // problem finds the place of a trouble: the last of the word in the policy, or its head.

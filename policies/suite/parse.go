@@ -135,7 +135,8 @@ func Load(b *policies.Bundle) (tests []Test, err error) {
 			continue
 		}
 		text, _ := b.File(name)
-		r := reader{Test: Test{File: name, Principals: maps.Clone(base.Principals)}}
+		r := reader{Test: Test{File: name, Principals: map[string]Principal{}}}
+		maps.Copy(r.Principals, base.Principals)
 		r.parse(text)
 		tests, problems = append(tests, r.Test), append(problems, r.problems...)
 	}

@@ -417,3 +417,11 @@ func BenchmarkThousandCasesOfAHundredPolicies(b *testing.B) {
 		}
 	}
 }
+
+func TestPrincipalsMayBeNull(t *testing.T) {
+	files := good()
+	files["tests/principals.json"] = "null"
+	if r := run(t, files, suite.Options{}); r.Failed() != 0 {
+		t.Error(r.Failed())
+	}
+}

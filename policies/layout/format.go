@@ -17,7 +17,8 @@ const (
 )
 
 // Format lays a file of policies out: annotations and conditions on lines of their own, what is too long for a line broken at
-// && and ||, one empty line between policies. It refuses what cedar-go cannot read. An error about the text is an *Error.
+// && and ||, one empty line between policies. It takes templates, too, and refuses what else cedar-go cannot read. An error
+// about the text is an *Error.
 func Format(text string) (string, error) {
 	tokens, err := Scan(text)
 	if err != nil {
@@ -26,7 +27,7 @@ func Format(text string) (string, error) {
 	if err := bounded(tokens); err != nil {
 		return "", err
 	}
-	if _, err := cedar.NewPolicyListFromBytes("", []byte(text)); err != nil {
+	if _, err := cedar.NewPolicyListFromBytes("", []byte(filled(text, tokens))); err != nil {
 		return "", parseError(err)
 	}
 	f := former{pieces: attach(tokens)}
@@ -37,6 +38,19 @@ func Format(text string) (string, error) {
 		return "", err
 	}
 	return out, nil
+}
+
+// filled puts an entity into each slot: cedar-go reads no templates.
+func filled(text string, tokens []Token) string {
+	var b strings.Builder
+	from := 0
+	for _, t := range tokens {
+		if t.Text[0] == '?' {
+			b.WriteString(text[from:t.Offset] + `A::"a"`)
+			from = t.Offset + len(t.Text)
+		}
+	}
+	return b.String() + text[from:]
 }
 
 // bounded refuses what would take more stack than it should.

@@ -203,3 +203,15 @@ func FuzzFormat(f *testing.F) {
 		hold(t, text)
 	})
 }
+
+func TestTemplatesAreLaidOut(t *testing.T) {
+	out, err := layout.Format(`@id("t") permit(principal in   ?principal,action,resource == ?resource) when {true};`)
+	if err != nil || out != "@id(\"t\")\npermit (principal in ?principal, action, resource == ?resource)\nwhen { true };\n" {
+		t.Errorf("%v\n%s", err, out)
+	}
+	for _, bad := range []string{`permit(principal == ?other, action, resource);`, `permit(principal, action ?principal, resource);`, `permit(principal, action, resource) when { ? };`} {
+		if out, err := layout.Format(bad); err == nil {
+			t.Errorf("%s became %s", bad, out)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package layout
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -11,7 +12,7 @@ type Kind uint8
 
 // The kinds of tokens.
 const (
-	Word    Kind = iota // a name or a keyword
+	Word    Kind = iota // a name, a keyword, or a template's ?principal and ?resource
 	Number              // digits
 	String              // with its quotes, as it stands
 	Symbol              // an operator or a bracket
@@ -89,6 +90,8 @@ func (s *scanner) token() string {
 		kind, n = Number, span(rest, isDigit)
 	case isWord(c):
 		kind, n = Word, span(rest, isWord)
+	case isSlot(rest):
+		kind, n = Word, span(rest, isWord)
 	case c == '"':
 		kind = String
 		n, msg = stringEnd(rest)
@@ -116,6 +119,11 @@ func span(s string, in func(byte) bool) int {
 		n++
 	}
 	return n
+}
+
+// isSlot tells whether s begins with a slot of a template.
+func isSlot(s string) bool {
+	return s[0] == '?' && slices.Contains([]string{"?principal", "?resource"}, s[:span(s, isWord)])
 }
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }

@@ -7,15 +7,15 @@ import (
 	"github.com/gatewright/gatewright/policies/template"
 )
 
-// Templates stand in a folder of their own, and become policies by the links beside them.
+// Templates stand in a folder of their own, and become policies by the links beside them: where both are in a bundle.
 const (
-	templateFolder = "templates/"
-	linksFile      = templateFolder + "links.json"
+	TemplateFolder = "templates/"
+	LinksFile      = TemplateFolder + "links.json"
 )
 
 // isTemplate tells a file of templates from one of policies.
 func isTemplate(name string) bool {
-	return strings.HasPrefix(name, templateFolder) && strings.HasSuffix(name, ".cedar")
+	return strings.HasPrefix(name, TemplateFolder) && strings.HasSuffix(name, ".cedar")
 }
 
 // parseTemplates makes the policies that the links ask for. Each stands on its template's line.
@@ -31,7 +31,7 @@ func parseTemplates(b *Bundle) (rules []*rule, problems Problems) {
 		}
 		files = append(files, template.Source{Name: name, Text: text})
 	}
-	list, err := template.Expand(files, linksFile, b.files[linksFile])
+	list, err := template.Expand(files, LinksFile, b.files[LinksFile])
 	if e, ok := errors.AsType[*template.Error](err); ok {
 		p := Problem{File: e.File, Line: e.Line, Msg: e.Msg, Hint: e.Hint}
 		if p.Line > 0 {
@@ -39,7 +39,7 @@ func parseTemplates(b *Bundle) (rules []*rule, problems Problems) {
 		}
 		return nil, Problems{p}
 	} else if err != nil {
-		return nil, Problems{{File: linksFile, Msg: err.Error()}}
+		return nil, Problems{{File: LinksFile, Msg: err.Error()}}
 	}
 	for _, t := range list {
 		found, ps := parseChecked(t.File, t.Text, t.Line)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/gatewright/gatewright/policies"
 	"github.com/gatewright/gatewright/policies/layout"
+	"github.com/gatewright/gatewright/policies/template"
 )
 
 // The rules.
@@ -81,32 +82,27 @@ func Check(b *policies.Bundle, e *policies.Engine) []Finding {
 	return c.found
 }
 
-// read brings the trees of a bundle together with what the engine says of its policies; both are in the order of the files.
+// read brings the trees of a bundle together with what the engine says of its policies; both are in the order of the files,
+// and what templates made comes last.
 func read(b *policies.Bundle, e *policies.Engine) []*policy {
 	listed := e.Policies()
 	s := newSchema(e.Actions())
 	var out []*policy
-	for _, name := range b.Files() {
-		text, _ := b.File(name)
-		if !strings.HasSuffix(name, ".cedar") {
-			continue
-		}
-		trees, err := cedar.NewPolicyListFromBytes(name, text)
+	for _, src := range sources(b) {
+		trees, err := cedar.NewPolicyListFromBytes(src.File, []byte(src.Text))
 		if err != nil {
 			continue // it compiled: the engine read it
 		}
-		allowed := allowances(string(text))
 		for i, t := range trees {
 			if len(out) == len(listed) {
 				return out
 			}
 			p := &policy{Policy: listed[len(out)], order: len(out), tree: (*ast.Policy)(t.AST()), notes: map[string]string{}}
+			p.tree.Position.Line += src.Line - 1
 			for _, a := range p.tree.Annotations {
 				p.notes[string(a.Key)] = string(a.Value)
 			}
-			if i < len(allowed) {
-				p.allowed = allowed[i]
-			}
+			p.allowed = src.allowed[allowance{i, p.tree.Position.Line}]
 			p.world = s.world(p.tree)
 			p.terms = termsOf(p.Conditions)
 			p.facts = p.world.factsOf(p.terms)
@@ -116,19 +112,71 @@ func read(b *policies.Bundle, e *policies.Engine) []*policy {
 	return out
 }
 
+// source is a file of policies, or one policy that a template made.
+type source struct {
+	template.Policy
+	allowed map[allowance][]string
+}
+
+// sources lists them as the engine reads them.
+func sources(b *policies.Bundle) (out []source) {
+	var templates []template.Source
+	allowed := map[string]map[allowance][]string{}
+	for _, name := range b.Files() {
+		if !strings.HasSuffix(name, ".cedar") {
+			continue
+		}
+		data, _ := b.File(name)
+		text := string(data)
+		if !strings.HasPrefix(name, policies.TemplateFolder) {
+			out = append(out, source{template.Policy{File: name, Line: 1, Text: text}, allowances(text)})
+			continue
+		}
+		templates, allowed[name] = append(templates, template.Source{Name: name, Text: text}), allowances(text)
+	}
+	links, _ := b.File(policies.LinksFile)
+	made, err := template.Expand(templates, policies.LinksFile, links)
+	if err != nil {
+		return out // it compiled
+	}
+	for _, p := range made {
+		out = append(out, source{p, ofTemplates(allowed[p.File])})
+	}
+	return out
+}
+
+// allowance is a policy's number in its text and the line that it begins on.
+type allowance struct{ at, line int }
+
+// ofTemplates finds a template by its line alone: each is a text of its own.
+func ofTemplates(all map[allowance][]string) map[allowance][]string {
+	out := map[allowance][]string{}
+	for a, rules := range all {
+		out[allowance{0, a.line}] = append(out[allowance{0, a.line}], rules...)
+	}
+	return out
+}
+
 // allowances lists for each policy of a file the rules that comments let pass.
-func allowances(text string) (out [][]string) {
+func allowances(text string) map[allowance][]string {
 	tokens, err := layout.Scan(text)
 	if err != nil {
 		return nil
 	}
+	out := map[allowance][]string{}
 	var now []string
+	at, line := 0, 0
 	for _, t := range tokens {
 		if list, ok := strings.CutPrefix(strings.TrimSpace(strings.TrimPrefix(t.Text, "//")), "lint:allow "); ok && t.Kind == layout.Comment {
 			now = append(now, strings.FieldsFunc(list, func(r rune) bool { return r == ' ' || r == ',' })...)
 		}
-		if t.Text == ";" {
-			out, now = append(out, now), nil
+		if line == 0 && t.Kind != layout.Comment {
+			line = t.Line
+		}
+		if t.Kind == layout.Symbol && t.Text == ";" {
+			out[allowance{at, line}] = now
+			now, line = nil, 0
+			at++
 		}
 	}
 	return out

@@ -200,3 +200,39 @@ func TestTenThousandPoliciesAreLookedAtInSeconds(t *testing.T) {
 		t.Log("it took", took)
 	}
 }
+
+func TestARateMakesNothingPointless(t *testing.T) {
+	for _, capped := range []string{"forbid", "permit"} {
+		text := query + ";\n" + `@id("cap") @rate("10/1h") ` + strings.Replace(query, "permit", capped, 1) + ";"
+		want := map[string]string{"forbid": "", "permit": "2:1 shadowed warning\n"}[capped] // 1 permits more than 2
+		if got := found(t, text); got != want {
+			t.Errorf("%s: %q, want %q", capped, got, want)
+		}
+	}
+}
+
+func TestTemplatesAreLookedAt(t *testing.T) {
+	b, err := policies.NewBundle(map[string][]byte{
+		"z.cedar": []byte(query + ";"),
+		"templates/t.cedar": []byte("@id(\"a\")\npermit (principal in ?principal, action, resource)\nwhen { 1 > 2 };\n" +
+			"// lint:allow unreachable\n@id(\"b\") permit (principal in ?principal, action, resource) when { 1 > 2 };\n" +
+			"@id(\"c\") permit (principal in ?principal, action, resource) when { 1 > 2 };"),
+		"templates/links.json": []byte(`[{"templateId":"b","newId":"of b","values":{"?principal":"Team::\"x\""}},{"templateId":"a","newId":"of a","values":{"?principal":"Team::\"x\""}}]`),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := policies.Compile(b, defs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := ""
+	for _, f := range lint.Check(b, e) {
+		if !strings.HasPrefix(f.Rule, "missing") {
+			got += fmt.Sprintf("%s:%d:%d %s %s\n", f.File, f.Line, f.Column, f.Policy, f.Rule)
+		}
+	}
+	if want := "templates/t.cedar:3:8 of a unreachable\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

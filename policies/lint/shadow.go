@@ -36,8 +36,8 @@ func newShadows(all []*policy) *shadows {
 		}
 	}
 	for _, p := range all {
-		if p.Hold || p.shadow() || !whole(p) {
-			continue
+		if p.Hold || p.shadow() || p.notes["rate"] != "" || !whole(p) {
+			continue // what lets some calls pass makes nothing else pointless
 		}
 		for _, action := range keys(p.tree.Action) {
 			k := shadowKey{keys(p.tree.Principal)[0], action, keys(p.tree.Resource)[0], s.rarest(p)}

@@ -18,13 +18,11 @@ func WriteBundle(dir string) error { return errors.Join(writeShipped(dir), write
 
 // writeShipped makes a bundle folder of the files that ship with the gateway.
 func writeShipped(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("write bundle: %w", err)
-	}
 	b := policies.Default()
 	for _, name := range b.Files() {
 		data, _ := b.File(name)
-		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, data, 0o600)); err != nil {
 			return fmt.Errorf("write bundle: %w", err)
 		}
 	}

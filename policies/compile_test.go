@@ -23,6 +23,7 @@ func TestABrokenBundleIsRefusedAtItsPlace(t *testing.T) {
 		{"another tool's argument", `permit (principal, action == Action::"mail___send", resource) when { context.input.table == "x" };`, "p.cedar:1:84", "table", ""},
 		{"unguarded argument", `permit (principal, action in Action::"call_tool", resource) when { context.input.sql == "x" };`, "p.cedar:1:82", "sql", ""},
 		{"optional argument", `permit (principal, action == Action::"mail___send", resource) when { context.input.copies == 1 };`, "p.cedar:1:84", "optional", "`has copies`"},
+		{"argument of the tool in the scope", `forbid (principal, action, resource == Tool::"mail/send") when { context.input.to == "x" };`, "p.cedar:1:80", "`to`", `say action == Action::"mail___send"`},
 		{"wrong type", `permit (principal, action == Action::"mail___send", resource) when { context.input.to > 1 };`, "p.cedar:1:1", "expected", ""},
 		{"argument where none is", `permit (principal, action == Action::"list_tools", resource) when { context.input.to == "x" };`, "p.cedar:1:77", "input", ""},
 		{"unknown status", `forbid (principal, action, resource) when { principal.status == Status::"asleep" };`, "p.cedar:1:74", "asleep", "one of active"},

@@ -21,6 +21,7 @@ type checker struct {
 	words      *vocabulary
 	tools      []*tool
 	validators map[string]*validate.Validator
+	suggested  int
 }
 
 // check validates one rule strictly and reports what is wrong at its place.
@@ -286,14 +287,16 @@ func (c *checker) explain(r *rule, err error) Problem {
 		if m := actionName.FindStringSubmatch(msg); m != nil {
 			word = m[1]
 		}
-		hint = didYouMean(word, c.actionNames())
+		hint = c.suggest(word, c.actionNames)
 	case strings.HasPrefix(msg, "unrecognized entity type"):
-		hint = didYouMean(word, c.typeNames())
+		hint = c.suggest(word, c.typeNames)
 	case strings.HasPrefix(msg, "attribute"):
 		word = word[strings.LastIndexByte(word, '.')+1:]
-		hint = didYouMean(word, c.attributeNames())
+		hint = c.suggest(word, c.attributeNames)
 		if what, only := ofWork[word]; only {
 			hint = "only work " + what + `: name the action, or say action in Action::"work"`
+		} else if t := c.named(r.ast().Resource); t != nil && t.input.member([]byte(word)) != nil {
+			hint = "a tool's own action has its arguments: say action == " + t.action.String()
 		}
 	case strings.Contains(msg, "optional attribute"):
 		word = word[strings.LastIndexByte(word, '.')+1:]
@@ -304,10 +307,32 @@ func (c *checker) explain(r *rule, err error) Problem {
 	return r.problem(word, msg, hint)
 }
 
+// named is the tool that a policy's scope names, or nil.
+func (c *checker) named(resource ast.IsResourceScopeNode) *tool {
+	eq, ok := resource.(ast.ScopeTypeEq)
+	if !ok {
+		return nil
+	}
+	for _, t := range c.tools {
+		if t.entity.UID == eq.Entity {
+			return t
+		}
+	}
+	return nil
+}
+
 // ofWork says of each attribute that only work has why no other action has it.
 var ofWork = map[string]string{
 	"input": "has arguments", "inputNulls": "has arguments", "undeclared": "has arguments",
 	"session": "has a session", "score": "has scores", "scores": "has scores", "approval": "can be approved",
+}
+
+// suggest names the nearest, as long as anybody will read it: all names of a tenant's tools are looked at.
+func (c *checker) suggest(word string, names func() []string) string {
+	if c.suggested++; c.suggested > maxProblems {
+		return ""
+	}
+	return didYouMean(word, names())
 }
 
 func didYouMean(word string, names []string) string {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -154,8 +155,8 @@ func (sh *shell) showRecords(records []gatewright.Record) error {
 			return fmt.Errorf("read record: %w", err)
 		}
 		what := strings.TrimPrefix(r.Server+"/"+r.Tool, "/")
-		if what == "" {
-			what = r.Op
+		if what = cmp.Or(what, r.Op); r.Kind == ledger.Bundle {
+			what = changeOfPolicy(r.Body)
 		}
 		result := phrase([2]string{"", r.Code}, [2]string{"", r.Outcome})
 		cells := []string{r.Label(), cmp.Or(r.Agent, r.User), what, r.Verdict, result, r.ID}
@@ -168,6 +169,25 @@ func (sh *shell) showRecords(records []gatewright.Record) error {
 		fmt.Fprintf(w, "%d\t%s\t%s\n", records[i].Index, at, strings.Join(cells, "\t"))
 	}
 	return w.Flush()
+}
+
+// changeOfPolicy says what became of a bundle, as in "activate 3 shadow".
+func changeOfPolicy(body []byte) string {
+	var in struct {
+		Op, Mode          string
+		Revision, Percent uint64
+	}
+	if json.Unmarshal(body, &in) != nil || in.Op == "" || in.Revision == 0 {
+		return ""
+	}
+	text := fmt.Sprintf("%s %d", in.Op, in.Revision)
+	if in.Mode != "" {
+		text += " " + in.Mode
+	}
+	if in.Percent > 0 {
+		text += fmt.Sprintf(" %d %%", in.Percent)
+	}
+	return text
 }
 
 type ledgerStatsCmd struct {

@@ -66,13 +66,15 @@ func TestRecordsAreListedForPeopleAndForMachines(t *testing.T) {
 		{ID: firstRecord, Time: 1_750_000_000_000_123, Tenant: "demo", Kind: ledger.Admitted, Step: -1, Agent: "agt_1", Op: "tools/call", Server: "files", Tool: "read\u202eyap", Verdict: "allow"},
 		{ID: secondRecord, Time: 1_750_000_000_900_000, Tenant: "demo", Kind: ledger.Settled, Step: -1, Of: firstRecord, Outcome: "ok"},
 		{ID: "rec_06f4k3m1v8q2c7x9z5n0b2w4hx", Time: 1, Tenant: "demo", Kind: ledger.Refused, Step: -1, Op: "tools/list", User: "usr_1", Verdict: "deny", Code: "policy\ndenied"},
+		{ID: "rec_06f4k3m1v8q2c7x9z5n0b2w4hy", Time: 1, Tenant: "demo", Kind: ledger.Bundle, Step: -1, User: "usr_1", Verdict: "allow", Body: []byte(`{"mode":"canary","op":"activate","percent":9,"revision":3}`)},
 	}
 	seen := listed(h, records...)
 	o := h.run(t, "ledger", "list", "--agent", "agt_1", "--oldest", "--since", "2026-03-01T12:00:00+01:00")
-	want := `INDEX  TIME                      KIND      WHO    WHAT                 VERDICT  RESULT         ID
-7      2025-06-15T15:06:40.000Z  admitted  agt_1  files/read\u202eyap  allow    -              ` + firstRecord + `
-8      2025-06-15T15:06:40.900Z  settled   -      -                    -        ok             ` + secondRecord + `
-9      1970-01-01T00:00:00.000Z  refused   usr_1  tools/list           deny     policy denied  ` + records[2].ID + "\n"
+	want := `INDEX  TIME                      KIND      WHO    WHAT                   VERDICT  RESULT         ID
+7      2025-06-15T15:06:40.000Z  admitted  agt_1  files/read\u202eyap    allow    -              ` + firstRecord + `
+8      2025-06-15T15:06:40.900Z  settled   -      -                      -        ok             ` + secondRecord + `
+9      1970-01-01T00:00:00.000Z  refused   usr_1  tools/list             deny     policy denied  ` + records[2].ID + `
+10     1970-01-01T00:00:00.000Z  bundle    usr_1  activate 3 canary 9 %  allow    -              ` + records[3].ID + "\n"
 	if o.code != 0 || o.out != want || o.errOut != "" {
 		t.Errorf("%s\n%+v", o.out, o)
 	}
@@ -86,7 +88,7 @@ func TestRecordsAreListedForPeopleAndForMachines(t *testing.T) {
 		Items []struct{ Record struct{ ID string } }
 		More  bool
 	}
-	if o := h.run(t, "ledger", "list", "--json"); o.code != 0 || json.Unmarshal([]byte(o.out), &v) != nil || len(v.Items) != 3 || v.Items[2].Record.ID != records[2].ID || v.More {
+	if o := h.run(t, "ledger", "list", "--json"); o.code != 0 || json.Unmarshal([]byte(o.out), &v) != nil || len(v.Items) != len(records) || v.Items[2].Record.ID != records[2].ID || v.More {
 		t.Errorf("%+v", o)
 	}
 }

@@ -21,6 +21,7 @@ type policyCmd struct {
 	Explain   policyExplainCmd   `cmd:"" help:"Say why a call is or would be allowed or denied, condition by condition."`
 	Push      policyPushCmd      `cmd:"" help:"Hand a bundle in as a new revision. It is judged and kept; nothing comes into force."`
 	Activate  policyActivateCmd  `cmd:"" help:"Enforce a revision, or try it: in shadow, or for a share of the principals."`
+	Shadow    policyShadowCmd    `cmd:"" help:"Show what is tried in shadow or canary, and which calls it would have answered differently."`
 	Rollback  policyRollbackCmd  `cmd:"" help:"Undo the last activation, at once."`
 	History   policyHistoryCmd   `cmd:"" help:"List the revisions, and which is enforced or tried."`
 	Sign      policySignCmd      `cmd:"" help:"Sign a bundle for gateways that ask for it. Needs no gateway."`

@@ -52,3 +52,48 @@ func (a *Admin) RollBackPolicies(ctx context.Context) (*Revision, error) {
 	out := &Revision{}
 	return out, a.change(ctx, http.MethodPost, "/api/v1/policies/rollback", nil, out)
 }
+
+// PolicyTrial is what policies that are tried would have answered: a revision in shadow or canary, and single policies
+// with @mode("shadow"). Counts begin when the gateway starts.
+type PolicyTrial struct {
+	Staged   string        `json:"staged,omitempty"` // digest of the bundle that is tried
+	Mode     string        `json:"mode,omitempty"`   // shadow or canary
+	Canary   int           `json:"canary,omitempty"` // percentage of the principals, 1 to 99
+	Policies []string      `json:"policies"`         // in force, with @mode("shadow")
+	Compared uint64        `json:"compared"`         // calls of which both answers are known, since the bundle is tried
+	Passed   uint64        `json:"passed"`           // calls that were not compared, as it took too long
+	Failed   uint64        `json:"failed"`           // calls that could not be compared
+	Current  []PolicyFlips `json:"current"`          // of the bundle that is tried
+	Total    []PolicyFlips `json:"total"`            // of all that was tried
+	Latest   []FlippedCall `json:"latest"`           // newest first
+}
+
+// PolicyFlips counts calls that would have been answered differently. From and To are allow, deny or hold.
+type PolicyFlips struct {
+	By    string `json:"by"` // engine: a bundle; policy: a single policy
+	From  string `json:"from"`
+	To    string `json:"to"`
+	Count uint64 `json:"count"`
+}
+
+// FlippedCall is one of them.
+type FlippedCall struct {
+	By       string    `json:"by"`
+	From     string    `json:"from"`
+	To       string    `json:"to"`
+	Record   string    `json:"record"`
+	Agent    string    `json:"agent"`
+	User     string    `json:"user"`
+	Op       string    `json:"op"`
+	Server   string    `json:"server"`
+	Tool     string    `json:"tool"`
+	At       time.Time `json:"at"`
+	Policies []string  `json:"policies"` // that would have determined it
+	Errors   int       `json:"errors"`   // policies that could not be evaluated
+}
+
+// PolicyTrial says what is tried beside the policies in force, and what differed so far.
+func (a *Admin) PolicyTrial(ctx context.Context) (*PolicyTrial, error) {
+	out := &PolicyTrial{}
+	return out, a.get(ctx, "/api/v1/policies/shadow", out)
+}

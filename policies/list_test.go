@@ -26,6 +26,8 @@ func TestAListShowsWhatSomeArgumentsCouldReach(t *testing.T) {
 		{`permit (principal, action == Action::"mail___send", resource) when { !(context.input.to == "boss" || principal.trust > 100) };`, false},
 		{`permit (principal, action == Action::"mail___send", resource) when { if context.input.to == "boss" then principal.trust > 900 else principal.trust > 800 };`, false},
 		{`permit (principal, action == Action::"mail___send", resource) when { if context.input.to == "boss" then principal.trust > 900 else principal.trust > 100 };`, true},
+		{`permit (principal, action == Action::"mail___send", resource) when { if context.input.to == "boss" then principal.trust + 9223372036854775807 > 0 else principal.trust > 100 };`, true},
+		{allowAll + `forbid (principal, action == Action::"mail___send", resource) when { if context.input.to == "boss" then principal.trust + 9223372036854775807 > 0 else principal.trust > 900 };`, true},
 		{`permit (principal, action == Action::"mail___send", resource) when { if principal.trust > 900 then true else context.input.to == "x" };`, true},
 		{`permit (principal, action == Action::"mail___send", resource) when { context.plan.step == 7 };`, true},
 		{`permit (principal, action == Action::"mail___send", resource) when { context.plan.inPlan };`, true},

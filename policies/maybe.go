@@ -1,6 +1,8 @@
 package policies
 
 import (
+	"slices"
+
 	cedar "github.com/cedar-policy/cedar-go"
 	publicast "github.com/cedar-policy/cedar-go/ast"
 	"github.com/cedar-policy/cedar-go/types"
@@ -103,11 +105,26 @@ func boundIf(v ast.NodeTypeIfThenElse, unknown field, upper bool) (ast.IsNode, b
 			return v, false
 		}
 		return ast.NodeTypeIfThenElse{If: v.If, Then: then, Else: otherwise}, true
+	case !sound(then) || !sound(otherwise):
+		return constant(upper), true // the one that fails may be the one that is never reached
 	case upper:
 		return or(then, otherwise), true
 	default:
 		return and(then, otherwise), true
 	}
+}
+
+// sound tells that evaluating n cannot fail: it computes nothing and reads only what every call has.
+func sound(n ast.IsNode) bool {
+	if root, path := chain(n); len(path) > 0 {
+		return root == "principal" && len(path) == 1 && path[0] != "owner" || root == "context" && fieldsAt(path)&(readAll&^readUser) != 0
+	}
+	switch n.(type) {
+	case ast.NodeTypeAdd, ast.NodeTypeSub, ast.NodeTypeMult, ast.NodeTypeNegate, ast.NodeTypeAccess, ast.NodeTypeGetTag, ast.NodeTypeExtensionCall:
+		return false
+	}
+	kids, known := children(n)
+	return known && !slices.ContainsFunc(kids, func(k ast.IsNode) bool { return !sound(k) })
 }
 
 func and(l, r ast.IsNode) ast.IsNode {

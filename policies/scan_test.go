@@ -37,7 +37,7 @@ func (g generator) policy(i int) string {
 	case `action == Action::"mail___send"`:
 		resources = append(resources, `resource == Tool::"mail/send"`, `resource is Tool`)
 		conditions = append(conditions, `context.input.to == "bob"`, `context.input has copies && context.input.copies > 3`, `resource.name like "s*" && context.input has tags && context.input.tags.contains("a")`,
-			`principal.trust > 400 && (context.input.to like "b*" || context.net.tls)`, `context.input has copies && context.input.copies + 9223372036854775804 > 0`, `context.undeclared.names.contains("zz")`, `context.inputNulls.contains("/note")`)
+			`if context.input.to == "bob" then principal.trust + 9223372036854775407 > 0 else principal.trust > 300`, `principal.trust > 400 && (context.input.to like "b*" || context.net.tls)`, `context.input has copies && context.input.copies + 9223372036854775804 > 0`, `context.undeclared.names.contains("zz")`, `context.inputNulls.contains("/note")`)
 	case `action == Action::"db___drop"`:
 		resources = append(resources, `resource == Tool::"db/drop"`, `resource is Tool in Server::"db"`)
 		conditions = append(conditions, `context.input.table == "t"`, `resource.sensitivity > 2 && !(context.input.table like "t*")`)
@@ -193,7 +193,7 @@ func TestWhatAListHidesCannotBeCalled(t *testing.T) {
 			}
 			list := *a
 			list.Args, list.ArgsKnown = nil, false
-			if shown := e.Decide(&list); shown.Allowed() || shown.Held() || len(shown.Errors()) > 0 {
+			if shown := e.Decide(&list); shown.Allowed() || shown.Held() {
 				continue
 			}
 			hidden++

@@ -129,7 +129,7 @@ func isWordByte(c byte) bool {
 func parseRules(b *Bundle) ([]*rule, Problems) {
 	var rules []*rule
 	var problems Problems
-	ids := map[string]*rule{}
+	ids, labels := map[string]*rule{}, map[string]bool{}
 	take := func(found []*rule, ps Problems) {
 		problems = append(problems, ps...)
 		for _, r := range found {
@@ -137,7 +137,11 @@ func parseRules(b *Bundle) ([]*rule, Problems) {
 				problems = append(problems, r.problem(r.id, "the id is taken by "+first.label, "ids are unique in a bundle"))
 				continue
 			}
-			ids[r.id] = r
+			if labels[r.label] { // a file's name can look like another's place and id
+				problems = append(problems, r.problem("", "decisions could not tell it from another policy", "rename the file "+strconv.Quote(r.file)))
+				continue
+			}
+			ids[r.id], labels[r.label] = r, true
 			r.order = len(rules)
 			rules = append(rules, r)
 		}

@@ -58,12 +58,10 @@ func (s Decide) Check(ctx context.Context, c *pipeline.Call) error {
 		c.Decision = engine.Decide(&c.Ask)
 	}
 	if c.Decision.Held() && s.Approvals != nil && (c.Answer == nil || c.Trial) {
-		if err := s.approved(ctx, c); err != nil {
+		if err := s.release(ctx, c, engine, done); err != nil {
 			s.Flips.compare(c, shadow)
 			return err
 		}
-		c.Ask = c.BuildAsk(done)
-		c.Decision = engine.Decide(&c.Ask)
 	}
 	s.Flips.compare(c, shadow)
 	if c.Decision.Allowed() {
@@ -94,6 +92,27 @@ func (s Decide) given(c *pipeline.Call) error {
 	}
 	if id, ok := s.Approvals.ApprovedBy(call.Tenant, digest, 0, ""); ok {
 		c.Approval, c.Approvals = id, s.Approvals.Given(call.Tenant, id)
+	}
+	return nil
+}
+
+// release asks policy about a held call again, as one that people have approved. Policies may hold it only then: the
+// approval must be enough for those as well, or the call stays held.
+func (s Decide) release(ctx context.Context, c *pipeline.Call, engine *policies.Engine, done int) error {
+	var also []policies.Hold
+	for range 2 {
+		if err := s.approved(ctx, c, also); err != nil {
+			return err
+		}
+		c.Ask = c.BuildAsk(done)
+		c.Decision = engine.Decide(&c.Ask)
+		if ok, err := s.answersHolds(c); ok || err != nil {
+			return err
+		}
+		also = append(also, c.Decision.Holds()...)
+		c.Approval, c.Approvals = "", 0
+		c.Ask = c.BuildAsk(done)
+		c.Decision = engine.Decide(&c.Ask)
 	}
 	return nil
 }
@@ -141,8 +160,8 @@ func toApprove(c *pipeline.Call) approvals.Call {
 	return call
 }
 
-// approved finds the approval of a held call, or asks for one and refuses.
-func (s Decide) approved(ctx context.Context, c *pipeline.Call) error {
+// approved finds the approval of a held call, enough for what holds it and what also would, or asks for one and refuses.
+func (s Decide) approved(ctx context.Context, c *pipeline.Call, also []policies.Hold) error {
 	if c.Approval, c.Approvals = c.Approved(); c.Approval != "" {
 		return nil
 	}
@@ -158,7 +177,7 @@ func (s Decide) approved(ctx context.Context, c *pipeline.Call) error {
 		_, policy, _ = strings.Cut(holds[0].Policy, " ") // its id; file and line are the operator's
 		q.Reason = holds[0].Why
 	}
-	q.Approvals, q.Approver = needed(holds)
+	q.Approvals, q.Approver = needed(append(holds, also...))
 	if id, ok := s.Approvals.ApprovedBy(call.Tenant, digest, q.Approvals, q.Approver); ok {
 		c.Approval, c.Approvals = id, s.Approvals.Given(call.Tenant, id)
 		return nil

@@ -448,3 +448,22 @@ func TestReadingAnApprovalDoesNotAnswerAHoldThatAsksForMore(t *testing.T) {
 		}
 	}
 }
+
+// Nor does it where a policy holds only what somebody has approved.
+func TestAHoldThatAppliesToApprovedCallsIsAnsweredToo(t *testing.T) {
+	w := newWorld(t)
+	const both = planned + `@id("one") @hold("somebody must look at it") @approvals("1") forbid (principal, action in Action::"work", resource) unless { context.approval.approved };
+@id("three") @hold("three must look at it") @approvals("3") forbid (principal, action in Action::"work", resource) when { context.approval.approved };`
+	call := approvals.Call{Tenant: "acme", Op: "tools/call", Server: "files", Tool: "read", Args: []byte(`{"path":"/a"}`)}
+	for given, want := range map[int]bool{0: false, 1: false, 2: false, 3: true} {
+		w.engines.Swap("acme", w.engine(both))
+		c := w.granted(`{"path":"/a"}`)
+		call.User, call.Agent, call.PlanID = c.Caller.User(), c.Caller.Agent(), c.Planned().ID
+		digest, err := call.Digest()
+		w.must(err)
+		err = stages.Decide{Policies: &w.engines, Approvals: &people{given: map[merkle.Hash]int{digest: given}}}.Check(context.Background(), c)
+		if (err == nil) != want || c.Decision.Allowed() != want || (c.Approval != "") != want {
+			t.Errorf("%d approvals: %v, %q", given, err, c.Approval)
+		}
+	}
+}

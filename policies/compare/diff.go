@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -193,7 +194,7 @@ func (d *differ) compare(r *RecordedAsk, at uint64, t *tally) {
 	if r.Verdict != "" && r.Verdict != from && !r.Narrowed {
 		t.unexplained(r, was.Bundle().String(), at)
 	}
-	if from != to {
+	if from != to || demands(&was) != demands(&will) {
 		k := blame(from, to, &was, &will)
 		t.flip(k, r.Target(), r.Agent, func() Example { return r.example(at) })
 	}
@@ -209,6 +210,36 @@ func verdict(d *policies.Decision) string {
 	return Deny
 }
 
+// demands are what an answer asks for before the call goes out: how many people of which role, how many calls in which span.
+func demands(d *policies.Decision) string {
+	var all []string
+	for _, r := range d.Rates() {
+		all = append(all, fmt.Sprint(r.Max, r.Per, r.By, r.Cap))
+	}
+	if d.Held() {
+		people, role := 0, ""
+		for _, h := range d.Holds() {
+			if people = max(people, h.Approvals); role != "admin" && h.Approver != "" {
+				role = h.Approver
+			}
+		}
+		all = append(all, fmt.Sprint(people, role))
+	}
+	slices.Sort(all)
+	return strings.Join(slices.Compact(all), "; ")
+}
+
+// demanding names the first policy that asks for something.
+func demanding(d *policies.Decision) string {
+	for _, r := range d.Rates() {
+		return r.Policy
+	}
+	for _, h := range d.Holds() {
+		return h.Policy
+	}
+	return ""
+}
+
 // strictness orders answers.
 var strictness = map[string]int{Allow: 0, Hold: 1, Deny: 2}
 
@@ -216,6 +247,12 @@ var strictness = map[string]int{Allow: 0, Hold: 1, Deny: 2}
 // determined that, the permit of the other.
 func blame(from, to string, was, will *policies.Decision) groupKey {
 	k := groupKey{from: from, to: to, of: "new"}
+	if from == to {
+		if k.policy = demanding(will); k.policy == "" {
+			k.policy, k.of = demanding(was), "old"
+		}
+		return k
+	}
 	strict, loose, other := will, was, "old"
 	if strictness[from] > strictness[to] {
 		strict, loose, k.of, other = was, will, "old", "new"

@@ -28,11 +28,16 @@ const (
 
 func engine(t testing.TB, text string) *policies.Engine {
 	t.Helper()
+	return engineOf(t, text, tools())
+}
+
+func engineOf(t testing.TB, text string, defs []policies.ToolDef) *policies.Engine {
+	t.Helper()
 	b, err := policies.LoadBundle(fstest.MapFS{"p.cedar": {Data: []byte(text)}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := policies.Compile(b, tools())
+	e, err := policies.Compile(b, defs)
 	if err != nil {
 		t.Fatal(err)
 	}

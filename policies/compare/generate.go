@@ -68,8 +68,9 @@ func (g generated) Read(i int, _ *Parser) (RecordedAsk, error) { return g.reques
 type maker struct {
 	q       Requests
 	all     *literals
-	changed []*literals // of each policy that only one bundle has
-	args    []*schema   // of the tools
+	changed []*literals       // of each policy that only one bundle has
+	args    []*schema         // of the tools
+	actions []policies.Action // that are no tool's
 }
 
 func newMaker(old, next *policies.Engine, q Requests) *maker {
@@ -77,6 +78,11 @@ func newMaker(old, next *policies.Engine, q Requests) *maker {
 	m := &maker{q: q, all: newLiterals(slices.Concat(a, b))}
 	for _, p := range slices.Concat(without(a, b), without(b, a)) {
 		m.changed = append(m.changed, newLiterals([]*ast.Policy{p}))
+	}
+	for _, x := range next.Actions() {
+		if !x.Tool && len(x.Resources) > 0 && x.Resources[0] != "Tool" {
+			m.actions = append(m.actions, x)
+		}
 	}
 	for _, t := range q.Tools {
 		s := &schema{}
@@ -109,7 +115,8 @@ func without(a, b []*ast.Policy) (out []*ast.Policy) {
 type making struct {
 	*maker
 	*rand.Rand
-	focus *literals // the policy that it is about; nil is none
+	focus *literals          // the policy that it is about; nil is none
+	defs  map[string]*schema // of the tool
 }
 
 // request makes the i-th request.
@@ -217,6 +224,14 @@ func (g *making) text(name string) string {
 	return []string{"", "a", "Z9", "ä", "../x", "a b"}[g.IntN(6)]
 }
 
+// oneOf picks a text that an attribute is compared with, or now and then the other.
+func (g *making) oneOf(name, other string) string {
+	if v, ok := constant[string](g, name); ok && g.chance(60) {
+		return v
+	}
+	return other
+}
+
 func (g *making) labels(percent int) []string {
 	var known []string
 	for _, c := range g.constants("labels") {
@@ -271,18 +286,15 @@ func (g *making) plan(r *RecordedAsk) {
 		return
 	}
 	r.Plan = policies.PlanFacts{
-		InPlan: true, ID: "pln_made_up", Step: int(max(g.long("step", 4), 0)), Steps: int(max(g.long("steps", 6), 1)), Done: int(max(g.long("stepsDone", 4), 0)),
+		InPlan: true, ID: g.oneOf("id", "pln_made_up"), BundleAtIssue: g.oneOf("bundleAtIssue", ""), Step: int(max(g.long("step", 4), 0)), Steps: int(max(g.long("steps", 6), 1)), Done: int(max(g.long("stepsDone", 4), 0)),
 		Expires: r.Time.Add(time.Duration(g.IntN(120)) * time.Minute),
 	}
 }
 
 // target chooses what is called: mostly a tool, and one that the policy of the request is about.
 func (g *making) target(r *RecordedAsk) {
-	if len(g.q.Tools) == 0 || g.chance(8) {
-		r.Action = []string{"list_tools", "discover", "list_prompts", "list_resources", "ping"}[g.IntN(5)]
-		if g.chance(50) {
-			r.Server = g.one(g.all.servers, "")
-		}
+	if name := g.action(); name != "" {
+		g.other(r, name)
 		return
 	}
 	at := g.tool()
@@ -290,7 +302,39 @@ func (g *making) target(r *RecordedAsk) {
 	if r.Action = t.Op; r.Action == "" {
 		r.Action = "call_tool"
 	}
-	r.Server, r.Tool, r.Args = t.Server, t.Name, g.arguments(g.args[at])
+	r.Server, r.Tool = t.Server, t.Name
+	g.defs = g.args[at].Defs
+	r.Args = g.arguments(g.args[at])
+}
+
+// action chooses one that is no tool's, or "": often where the policy of the request names it.
+func (g *making) action() string {
+	if g.focus != nil && g.chance(70) {
+		for _, a := range g.actions {
+			if slices.Contains(g.focus.actions, a.Name) {
+				return a.Name
+			}
+		}
+	}
+	if len(g.actions) == 0 || len(g.q.Tools) > 0 && !g.chance(12) {
+		return ""
+	}
+	return g.actions[g.IntN(len(g.actions))].Name
+}
+
+// other makes a request that is about no tool: a server, all of them, or a prompt, resource or model.
+func (g *making) other(r *RecordedAsk, name string) {
+	at := slices.IndexFunc(g.actions, func(a policies.Action) bool { return a.Name == name })
+	kind := g.actions[at].Resources[0]
+	r.Action = name
+	switch kind {
+	case "Organization", "Server":
+		if g.chance(50) {
+			r.Server = g.one(g.all.servers, "")
+		}
+	default:
+		r.Server, r.Tool, _ = strings.Cut(g.one(g.ids(kind), g.one(g.all.servers, "made_up")+"/"+g.oneOf("uri", g.oneOf("scheme", "made")+":up")), "/")
+	}
 }
 
 func (g *making) tool() int {

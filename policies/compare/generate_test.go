@@ -1,10 +1,12 @@
 package compare_test
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
 
+	"github.com/gatewright/gatewright/policies"
 	"github.com/gatewright/gatewright/policies/compare"
 )
 
@@ -46,6 +48,42 @@ func TestMadeUpRequestsFindTheLeastDifference(t *testing.T) {
 	} {
 		if r := generate(t, c[0], c[1], 2500, 1); r.Flips == 0 || r.Requests != 2500 || len(r.Groups[0].Examples) == 0 {
 			t.Errorf("no difference is found between\n%s\n%s", strings.TrimPrefix(c[0], all), strings.TrimPrefix(c[1], all))
+		}
+	}
+}
+
+// What a schema leaves open, what no tool is, and what an answer asks for.
+func TestMadeUpRequestsFindDifferencesOffTheBeatenPath(t *testing.T) {
+	defs := append(tools(), policies.ToolDef{Server: "misc", Name: "do", InputSchema: []byte(`{"type":"object","properties":{"any":{},
+		"u":{"anyOf":[{"type":"integer"},{"type":"string"}]},"n":{"anyOf":[{"type":"integer"},{"type":"null"}]},"r":{"$ref":"#/$defs/x"}},"$defs":{"x":{"type":"integer"}}}`)})
+	on := func(condition string) string {
+		return all + `@id("x") forbid (principal, action == Action::"misc___do", resource) when { ` + condition + ` };`
+	}
+	hold := all + `@id("x") @hold("w") %s forbid (principal, action == Action::"misc___do", resource);`
+	for _, c := range [][2]string{
+		{on(`context.input has any && context.input.any has long && context.input.any.long > 5`), on(`context.input has any && context.input.any has long && context.input.any.long > 6`)},
+		{on(`context.input has any && context.input.any.kind == "object"`), all},
+		{on(`context.input has any && context.input.any has bool && context.input.any.bool`), all},
+		{on(`context.input has u && context.input.u has long && context.input.u.long > 5`), on(`context.input has u && context.input.u has long && context.input.u.long > 6`)},
+		{on(`context.input has n && context.input.n > 5`), on(`context.input has n && context.input.n > 6`)},
+		{on(`context.input has r && context.input.r > 5`), on(`context.input has r && context.input.r > 6`)},
+		{on(`context.undeclared.names.contains("force")`), all},
+		{on(`context.undeclared.text like "*force*"`), all},
+		{on(`context.plan.bundleAtIssue == "abc"`), all},
+		{on(`context.plan.id == "pln_1"`), all},
+		{on(`context.now.toTime() < duration("17h")`), on(`context.now.toTime() <= duration("17h")`)},
+		{all, all + `forbid (principal, action == Action::"invoke_model", resource);`},
+		{all, all + `forbid (principal, action == Action::"invoke_model", resource == Model::"openai/gpt");`},
+		{all, all + `forbid (principal, action in Action::"planning", resource);`},
+		{all, all + `forbid (principal, action == Action::"read_resource", resource) when { resource.scheme == "file" };`},
+		{fmt.Sprintf(hold, `@approvals("2")`), fmt.Sprintf(hold, "")},
+		{fmt.Sprintf(hold, `@approver("admin")`), fmt.Sprintf(hold, `@approver("manager")`)},
+		{strings.Replace(fmt.Sprintf(hold, `@rate("10/1h")`), `@hold("w")`, "", 1), strings.Replace(fmt.Sprintf(hold, `@rate("11/1h")`), `@hold("w")`, "", 1)},
+	} {
+		old, next := engineOf(t, c[0], defs), engineOf(t, c[1], defs)
+		r, err := compare.Generate(t.Context(), old, next, compare.Requests{N: 3000, Seed: 1, Tenant: "acme", Tools: defs}, compare.Options{Examples: 1})
+		if err != nil || r.Flips == 0 || r.Groups[0].Policy == "" {
+			t.Errorf("%v: no difference is found between\n%s\n%s", err, strings.TrimPrefix(c[0], all), strings.TrimPrefix(c[1], all))
 		}
 	}
 }

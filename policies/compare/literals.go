@@ -135,6 +135,11 @@ func (l *literals) extension(kind, name, text string) {
 				}
 			}
 		}
+	case "duration":
+		if d, err := types.ParseDuration(text); err == nil {
+			at := midYear.Add(time.Duration(d.ToMilliseconds()%(24*60*60*1000)) * time.Millisecond)
+			l.times = keep(l.times, at, at.Add(-time.Millisecond), at.Add(time.Millisecond))
+		}
 	case "datetime":
 		if t, err := types.ParseDatetime(text); err == nil {
 			at := t.Time()

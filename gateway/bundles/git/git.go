@@ -179,7 +179,8 @@ func (s *Source) Read(ctx context.Context) (b *policies.Bundle, commit string, e
 func (s *Source) open() (*filesystem.Storage, error) {
 	for _, dir := range []string{filepath.Join(s.local, ".git"), s.local} {
 		if info, err := os.Stat(filepath.Join(dir, "objects")); err == nil && info.IsDir() {
-			return filesystem.NewStorage(osfs.New(dir), cache.NewObjectLRU(16<<20)), nil
+			o := filesystem.Options{LargeObjectThreshold: maxFile} // what is larger is not unpacked to be measured
+			return filesystem.NewStorageWithOptions(osfs.New(dir), cache.NewObjectLRU(16<<20), o), nil
 		}
 	}
 	return nil, fmt.Errorf("%w: %s is no repository (a work tree of another one is not taken: name the repository itself)", ErrFetch, s.local)
@@ -275,6 +276,7 @@ func (w *walk) tree(t *object.Tree, prefix string, depth int) error {
 	if depth > maxDepth {
 		return fmt.Errorf("%w: %.80q: nested more than %d folders deep", ErrContent, prefix, maxDepth)
 	}
+	seen := map[string]bool{}
 	for i := range t.Entries {
 		e := &t.Entries[i]
 		if w.entries++; w.entries > maxEntries {
@@ -283,6 +285,10 @@ func (w *walk) tree(t *object.Tree, prefix string, depth int) error {
 		if err := w.ctx.Err(); err != nil {
 			return fmt.Errorf("%w: %w", ErrFetch, err)
 		}
+		if seen[e.Name] || strings.Contains(e.Name, "/") { // git itself makes none, and shows one of two
+			return fmt.Errorf("%w: %.80q stands twice in its folder, or is a path (have `git fsck` look at the repository)", ErrContent, prefix+e.Name)
+		}
+		seen[e.Name] = true
 		if strings.HasPrefix(e.Name, ".") && e.Mode != filemode.Submodule && e.Mode != filemode.Symlink {
 			continue // as a folder's hidden files are passed over
 		}

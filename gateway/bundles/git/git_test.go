@@ -5,6 +5,7 @@ import (
 	"compress/zlib"
 	"context"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -171,6 +173,45 @@ func TestWhatStandsForSomethingElseIsRefused(t *testing.T) {
 		if _, _, err := read(t, git.Config{URL: r.dir}); !errors.Is(err, git.ErrContent) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// Git shows one of two files of a name, and reads a folder out of a path: what was looked at is not what would be loaded.
+func TestAFolderThatGitDoesNotMakeIsRefused(t *testing.T) {
+	r := newRepo(t)
+	r.commit("p.cedar", policy, "q.cedar", strings.Replace(policy, "permit", "forbid", 1))
+	entry := func(name, file string) string {
+		id, err := hex.DecodeString(r.git("rev-parse", "HEAD:"+file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return "100644 " + name + "\x00" + string(id)
+	}
+	for name, tree := range map[string]string{
+		"twice": entry("p.cedar", "q.cedar") + entry("p.cedar", "p.cedar"), "twice, apart": entry("p.cedar", "q.cedar") + entry("q.cedar", "q.cedar") + entry("p.cedar", "p.cedar"),
+		"a path": entry("a/p.cedar", "p.cedar"), "a path out": entry("../x.cedar", "q.cedar") + entry("p.cedar", "p.cedar"),
+	} {
+		r.write(".git/tree", tree)
+		commit := r.git("commit-tree", "-m", "x", r.git("hash-object", "-t", "tree", "-w", "--literally", ".git/tree"))
+		if files, _, err := read(t, git.Config{URL: r.dir, Commit: commit}); !errors.Is(err, git.ErrContent) || !strings.Contains(err.Error(), "twice") {
+			t.Errorf("%s: %v %v", name, files, err)
+		}
+	}
+}
+
+// A file that is small on disk and large in memory is measured without being unpacked.
+func TestALooseObjectIsMeasuredBeforeItIsUnpacked(t *testing.T) {
+	r := newRepo(t)
+	r.commit("p.cedar", policy)
+	r.write("x", strings.Repeat("a", 64<<20))
+	r.git("add", "x")
+	r.git("commit", "-q", "-m", "x")
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, _, err := read(t, git.Config{URL: r.dir})
+	runtime.ReadMemStats(&after)
+	if made := after.TotalAlloc - before.TotalAlloc; !errors.Is(err, git.ErrContent) || made > 16<<20 {
+		t.Errorf("%v, after %d bytes", err, made)
 	}
 }
 

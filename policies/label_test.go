@@ -48,3 +48,22 @@ func TestABundleFullOfSlipsIsRefusedSoon(t *testing.T) {
 		t.Errorf("after %v: %.300s", took, msg)
 	}
 }
+
+// What x has a.b.c stands for grows with the square of its length, and nothing known is deep.
+func TestAttributesInARowAreBounded(t *testing.T) {
+	for name, between := range map[string]string{"plain": ".", "blanks": " . \n", "comments": "// x\n.// y\n"} {
+		for _, c := range []struct {
+			n    int
+			want bool
+		}{{30, false}, {40, true}, {30_000 / len(between), true}} {
+			text := "forbid (principal, action, resource) when { if principal.x then true else principal has " + strings.Repeat("a"+between, c.n) + "a };"
+			began := time.Now()
+			_, err := policies.CompileOverlay("terms", []byte(text))
+			if got := err != nil && strings.Contains(err.Error(), "attributes in a row"); got != c.want || time.Since(began) > 2*time.Second {
+				t.Errorf("%s, %d: after %v: %.200v", name, c.n, time.Since(began), err)
+			}
+		}
+	}
+	many := "permit (principal, action, resource) when { " + strings.Repeat("if context.net.tls then context.net.tls else ", 50) + "context.net.tls };"
+	compile(t, many)
+}

@@ -242,7 +242,11 @@ func checkText(name, text string) *Problem {
 	fail := func(i int, msg string) *Problem {
 		return &Problem{File: name, Line: line, Column: 1 + utf8.RuneCountInString(text[lineStart:i]), Msg: msg}
 	}
+	var row attributes
 	for i := 0; i < len(text); i++ {
+		if row.next(text[i], byteAt(text, i-1)) > maxChain {
+			return fail(i, fmt.Sprintf("more than %d attributes in a row", maxChain))
+		}
 		switch text[i] {
 		case '\n':
 			line, lineStart = line+1, i+1
@@ -271,6 +275,26 @@ func checkText(name, text string) *Problem {
 		}
 	}
 	return nil
+}
+
+// attributes counts those in a row, as in a.b.c: of x has a.b.c cedar-go makes a tree that grows with the square.
+type attributes struct {
+	count int
+	last  byte // that is neither blank nor of a comment
+}
+
+// next takes a byte outside of strings and comments, or their first, and the byte before it.
+func (a *attributes) next(c, before byte) int {
+	switch {
+	case strings.IndexByte(" \t\r\n/", c) >= 0:
+		return a.count
+	case c == '.':
+		a.count++
+	case !isWordByte(c) || isWordByte(a.last) && !isWordByte(before):
+		a.count = 0
+	}
+	a.last = c
+	return a.count
 }
 
 func (p *Problem) hint(text string) *Problem {

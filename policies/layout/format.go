@@ -101,6 +101,9 @@ func unchanged(tokens []Token, out string) error {
 	if !same {
 		return errors.New("layout: fault of the formatter: it would have changed the text")
 	}
+	if err := bounded(again); err != nil { // indented, and no loader would take it any more
+		return fmt.Errorf("%w once it is laid out: take it apart, or write it with fewer levels", err)
+	}
 	return nil
 }
 

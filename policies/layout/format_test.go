@@ -215,3 +215,11 @@ func TestTemplatesAreLaidOut(t *testing.T) {
 		}
 	}
 }
+
+// What a bundle takes must not be made into what it does not take.
+func TestNothingIsLaidOutTooLongToBeLoaded(t *testing.T) {
+	text := "permit (principal, action, resource) when { " + strings.Repeat("if true then true else ", 1000) + "true };"
+	if out, err := layout.Format(text); err == nil || !strings.Contains(err.Error(), "once it is laid out") {
+		t.Errorf("%v: %d bytes became %d", err, len(text), len(out))
+	}
+}

@@ -61,6 +61,8 @@ func TestEachShellBlockOfREADMEIsTried(t *testing.T) {
 	tried := []string{
 		"go run ./gateway\ngo test ./...\n", // .ci/run, and every test of this file
 		". data/demo.env", "mcp-inspector --cli", "curl -s -X POST",
+		"cp -r policies/default", "gatewright policy check", "gatewright policy replay", "gatewright policy push", "gatewright policy activate 2 --canary",
+		"gatewright policy activate 2\n", "gatewright policy rollback", // TestASecurityEngineerShipsAPolicy
 		"go run ./bench ladder\ngo run ./bench mcp\n", // bench's own test
 	}
 	got := blocks(document(t, "README.md"), "sh")
@@ -167,7 +169,7 @@ func TestREADMEsPolicyCompilesBesideTheDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bundle := fstest.MapFS{"payments.cedar": {Data: []byte(block(t, "cedar", "@id"))}}
+	bundle := fstest.MapFS{"payments.cedar": {Data: []byte(block(t, "cedar", "billing"))}}
 	base := os.DirFS(filepath.Join(top, "policies", "default"))
 	names, err := fs.Glob(base, "*")
 	if err != nil {

@@ -113,7 +113,12 @@ func (c *policyRollbackCmd) Run(sh *shell) error {
 	if err != nil {
 		return err
 	}
-	return standing(sh, r, c.JSON)
+	if c.JSON {
+		return sh.json(r)
+	}
+	fmt.Fprintf(sh.out, "revision %d %s, digest %s\n", r.Number, clean(r.State), clean(r.Digest))
+	fmt.Fprintln(sh.err, "`gatewright policy history` lists the others, and `gatewright policy activate N` enforces one")
+	return nil
 }
 
 // standing says what a revision is now, and what may come next.

@@ -1,6 +1,7 @@
 package bundles
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -176,7 +177,7 @@ func (s *Service) Push(ctx context.Context, tenant string, by Actor, files map[s
 	if err != nil {
 		return Revision{}, s.refuse(err)
 	}
-	if known := b.known(bundle.Digest()); known != nil {
+	if known := b.known(bundle.Digest()); known != nil && known.answers(rev) {
 		return s.Revision(tenant, known.Number)
 	}
 	c := &change{op: opPush, by: by, bundle: bundle, number: rev.Number, row: b.row, rev: rev}
@@ -223,6 +224,11 @@ func (b *book) known(digest merkle.Hash) *revisionRow {
 		}
 	}
 	return nil
+}
+
+// answers tells whether this revision is the new one, too: where a signature is asked for, only under the same one.
+func (r *revisionRow) answers(next *revisionRow) bool {
+	return next.SignedBy == "" || bytes.Equal(r.Signature, next.Signature)
 }
 
 // Activate puts a revision in force. The zero mode enforces it; shadow and canary try it beside the one that is enforced,

@@ -54,7 +54,7 @@ func (s *Service) offered(ctx context.Context, b *book, by Actor, o *offer, anew
 		return s.noted(ctx, b, o, e, anew)
 	}
 	c := &change{op: opLoad, by: by, bundle: o.bundle, number: rev.Number, rev: rev}
-	if known := b.known(digest); known != nil {
+	if known := b.known(digest); known != nil && known.answers(rev) {
 		c.number, c.rev = known.Number, nil
 	}
 	b.enforce(c, e)

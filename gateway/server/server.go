@@ -174,6 +174,9 @@ func (g *Gateway) Serve(ctx context.Context) error {
 	var behind sync.WaitGroup // what works on the ledger
 	defer behind.Wait()
 	defer stop()
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP) // before anybody is answered: by default it ends the process
+	defer signal.Stop(hangup)
 	failed := make(chan error, 2)
 	var err error
 	go func() { failed <- g.proxy.Serve(g.data, g.dataTLS) }()
@@ -188,7 +191,7 @@ func (g *Gateway) Serve(ctx context.Context) error {
 		}
 		failed <- err
 	}()
-	go g.housekeeping(ctx)
+	go g.housekeeping(ctx, hangup)
 	go g.refreshing(ctx)
 	behind.Go(func() { g.beating(ctx) })
 	behind.Go(func() { g.keeper.Run(ctx) })
@@ -209,11 +212,8 @@ func (g *Gateway) drain() error {
 }
 
 // housekeeping does what follows the calls and never stands in their way.
-func (g *Gateway) housekeeping(ctx context.Context) {
+func (g *Gateway) housekeeping(ctx context.Context, hangup <-chan os.Signal) {
 	flush := time.NewTicker(strangersEvery)
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
 	defer flush.Stop()
 	for {
 		select {

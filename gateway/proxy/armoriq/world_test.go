@@ -124,7 +124,9 @@ func open(t testing.TB, change func(*config.Config)) *world {
 		t.Fatal(err)
 	}
 	c.Ledger.Sync, c.Ledger.Segment, c.Ledger.Deadline, c.Demo.Server = "write", 1<<20, time.Minute, false
-	c.Quota = config.Quota{SourceRate: 1e6, SourceBurst: 1e6, TenantRate: 1e6, TenantBurst: 1e6, AgentRate: 1e6, AgentBurst: 1e6}
+	c.Quota.SourceRate, c.Quota.SourceBurst = 1e6, 1e6
+	c.Quota.TenantRate, c.Quota.TenantBurst = 1e6, 1e6
+	c.Quota.AgentRate, c.Quota.AgentBurst = 1e6, 1e6
 	c.Mode = "production"
 	out := w.start(t, c)
 	operator := regexp.MustCompile(`ak_live_\S{40,}`).FindString(out.String())

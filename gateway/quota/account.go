@@ -201,7 +201,9 @@ func (a *account) giveBack(at place, settled bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if t := a.counts[at.what]; t != nil {
-		t.remove(at.slot)
+		if t.remove(at.slot); t.sum == 0 {
+			delete(a.counts, at.what)
+		}
 	}
 	if settled {
 		a.change++

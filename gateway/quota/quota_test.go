@@ -341,3 +341,19 @@ func TestRowsThatCountNothingGo(t *testing.T) {
 		t.Errorf("%d rows are left", n)
 	}
 }
+
+// Whoever is refused chooses the names of what he asked for, and others may share the session.
+func TestRefusedCallsDoNotFillASession(t *testing.T) {
+	k := keeper(t, open(t))
+	of := quota.Session{Tenant: "acme", Plan: "pln_1", Ends: start.Add(time.Hour)}
+	for i := range 3000 {
+		p, _, err := k.Enter(t.Context(), of, fmt.Sprint("made-up/", i), start)
+		if err != nil {
+			t.Fatalf("after %d refused calls: %v", i, err)
+		}
+		p.End(false)
+	}
+	if _, seen, err := k.Enter(t.Context(), of, "x/y", start); err != nil || seen.Calls != 0 {
+		t.Errorf("%+v %v", seen, err)
+	}
+}

@@ -84,6 +84,21 @@ func (m *Manifest) exactly() error {
 			return fmt.Errorf("%q is no member of a manifest (write it in lower case)", name)
 		}
 	}
+	for _, section := range []string{"filters", "connectors"} {
+		var items []map[string]json.RawMessage
+		if data := m.sections[section]; data == nil {
+			continue
+		} else if err := json.Unmarshal(data, &items); err != nil {
+			return err
+		}
+		for _, item := range items {
+			for name := range item {
+				if name != "name" && name != "digest" {
+					return fmt.Errorf("%s: %.40q is no member of an item (write it in lower case)", section, name)
+				}
+			}
+		}
+	}
 	return nil
 }
 

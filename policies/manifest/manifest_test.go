@@ -42,6 +42,7 @@ func TestManifestsThatSayMoreOrLessThanTheyMayAreRefused(t *testing.T) {
 		"filter in capitals": `{"format":1,"filters":[{"name":"a","digest":"` + strings.ToUpper(digest) + `"}]}`,
 		"filter twice":       `{"format":1,"filters":[{"name":"a","digest":"` + digest + `"},{"name":"a","digest":"` + digest + `"}]}`,
 		"filter with more":   `{"format":1,"filters":[{"name":"a","digest":"` + digest + `","x":1}]}`,
+		"filter, other case": `{"format":1,"filters":[{"name":"a","Name":"b","digest":"` + digest + `"}]}`,
 		"connector unnamed":  `{"format":1,"connectors":[{"digest":"` + digest + `"}]}`,
 		"pin of no tool":     `{"format":1,"pins":{"files":"` + digest + `"}}`,
 		"pin of a word":      `{"format":1,"pins":{"files/read":"x"}}`,

@@ -71,7 +71,7 @@ func (e *Entity) UnmarshalJSON(b []byte) error {
 			ID   string `json:"id"`
 		} `json:"__entity"`
 	}
-	if err := strictly(b, &o); err != nil {
+	if err := errors.Join(strictly(b, &o), exactly(b, "type", "id", "__entity")); err != nil {
 		return err
 	}
 	if e.Type, e.ID = o.Type, o.ID; o.Entity != nil {
@@ -122,6 +122,26 @@ func strictly(b []byte, v any) error {
 	d := json.NewDecoder(strings.NewReader(string(b)))
 	d.DisallowUnknownFields()
 	return d.Decode(v)
+}
+
+// exactly refuses members in other letters than their own, and in an object below __entity, too: encoding/json takes "Values"
+// for "values", and who reads the file with other eyes sees another link.
+func exactly(b []byte, names ...string) error {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(b, &members); err != nil {
+		return err
+	}
+	for name, v := range members {
+		if !slices.Contains(names, name) {
+			return fmt.Errorf("%.40q is no member (one of %s)", name, strings.Join(names, ", "))
+		}
+		if name == "__entity" {
+			if err := exactly(v, "type", "id"); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Source is a file of templates.
@@ -179,8 +199,14 @@ func parseLinks(name string, data []byte) ([]Link, error) {
 		return fail("%v", err)
 	}
 	var list []Link
-	if err := strictly(data, &list); err != nil {
+	var raw []json.RawMessage
+	if err := errors.Join(strictly(data, &list), json.Unmarshal(data, &raw)); err != nil {
 		return fail("%v", err)
+	}
+	for _, l := range raw {
+		if err := exactly(l, "templateId", "newId", "values"); err != nil {
+			return fail("%v", err)
+		}
 	}
 	if len(list) > maxLinks {
 		return fail("more than %d links", maxLinks)

@@ -97,6 +97,7 @@ type Gateway struct {
 	admin      net.Listener
 	draining   atomic.Bool
 	closing    atomic.Bool
+	hangup     chan os.Signal
 }
 
 // Run starts a gateway, says where it serves, and serves until ctx ends; then it lets running calls finish and closes
@@ -114,7 +115,8 @@ func Run(ctx context.Context, o Options) error {
 // Start builds a gateway up to its open ports without serving them yet. Whatever fails, what was opened before is
 // closed again.
 func Start(ctx context.Context, o Options) (*Gateway, error) {
-	g := &Gateway{o: o, pulse: pulse{since: o.Now(), said: map[string]uint64{}}}
+	g := &Gateway{o: o, pulse: pulse{since: o.Now(), said: map[string]uint64{}}, hangup: make(chan os.Signal, 1)}
+	signal.Notify(g.hangup, syscall.SIGHUP) // before anybody hears that it is there: by default it ends the process
 	steps := []struct {
 		what string
 		do   func(context.Context) error
@@ -174,9 +176,6 @@ func (g *Gateway) Serve(ctx context.Context) error {
 	var behind sync.WaitGroup // what works on the ledger
 	defer behind.Wait()
 	defer stop()
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP) // before anybody is answered: by default it ends the process
-	defer signal.Stop(hangup)
 	failed := make(chan error, 2)
 	var err error
 	go func() { failed <- g.proxy.Serve(g.data, g.dataTLS) }()
@@ -191,7 +190,7 @@ func (g *Gateway) Serve(ctx context.Context) error {
 		}
 		failed <- err
 	}()
-	go g.housekeeping(ctx, hangup)
+	go g.housekeeping(ctx)
 	go g.refreshing(ctx)
 	behind.Go(func() { g.beating(ctx) })
 	behind.Go(func() { g.keeper.Run(ctx) })
@@ -212,14 +211,14 @@ func (g *Gateway) drain() error {
 }
 
 // housekeeping does what follows the calls and never stands in their way.
-func (g *Gateway) housekeeping(ctx context.Context, hangup <-chan os.Signal) {
+func (g *Gateway) housekeeping(ctx context.Context) {
 	flush := time.NewTicker(strangersEvery)
 	defer flush.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-hangup:
+		case <-g.hangup:
 			g.reloadCertificates()
 			g.bundles.hangup()
 		case <-flush.C:
@@ -269,6 +268,7 @@ func (g *Gateway) ready() error {
 func (g *Gateway) Close() error {
 	var errs []error
 	g.closing.Store(true)
+	signal.Stop(g.hangup)
 	if g.strange != nil && g.line != nil {
 		errs = append(errs, within(closeGrace, func(ctx context.Context) error { return g.strange.Flush(ctx, g.line) }))
 	}

@@ -78,9 +78,14 @@ func or(s, otherwise string) string {
 }
 
 func (x *Tool) def() policies.ToolDef {
-	return policies.ToolDef{
-		Server: x.Server, Name: x.Name, Op: x.Op, InputSchema: x.InputSchema, ReadOnly: x.Annotations.ReadOnly,
-		Destructive: x.Annotations.Destructive, Idempotent: x.Annotations.Idempotent, OpenWorld: x.Annotations.OpenWorld,
-		Sensitivity: x.Sensitivity, Labels: x.Labels,
+	a := &x.Annotations
+	d := policies.ToolDef{Server: x.Server, Name: x.Name, Op: x.Op, InputSchema: x.InputSchema, Sensitivity: x.Sensitivity, Labels: x.Labels}
+	if x.Op == "" || x.Op == "call_tool" {
+		d.ReadOnly, d.Idempotent = a.ReadOnly, a.Idempotent
+		d.Destructive, d.OpenWorld = !a.ReadOnly && orTrue(a.Destructive), orTrue(a.OpenWorld)
 	}
+	return d
 }
+
+// orTrue is a hint that MCP takes for true when it is left out.
+func orTrue(b *bool) bool { return b == nil || *b }

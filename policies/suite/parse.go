@@ -40,13 +40,14 @@ type Tool struct {
 	OutputSchema json.RawMessage `json:"outputSchema,omitempty"`
 }
 
-// Annotations are what MCP lets a server say of a tool. Left out: false.
+// Annotations are what MCP lets a server say of a tool. What is left out is as MCP has it, and the gateway: a tool that does
+// more than read destroys, and reaches into the world.
 type Annotations struct {
 	Title       string `json:"title,omitempty"` // of no use here
 	ReadOnly    bool   `json:"readOnlyHint"`
-	Destructive bool   `json:"destructiveHint"`
+	Destructive *bool  `json:"destructiveHint"`
 	Idempotent  bool   `json:"idempotentHint"`
-	OpenWorld   bool   `json:"openWorldHint"`
+	OpenWorld   *bool  `json:"openWorldHint"`
 }
 
 // Principal is who calls. Left out: an active agent of organisation acme with trust 500, whose id is the name it has in

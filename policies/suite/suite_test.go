@@ -425,3 +425,32 @@ func TestPrincipalsMayBeNull(t *testing.T) {
 		t.Error(r.Failed())
 	}
 }
+
+// A test that took a tool for harmless which the gateway takes for destructive would pass, and the call be refused.
+func TestAToolIsWhatItIsToTheGateway(t *testing.T) {
+	for annotations, want := range map[string][2]string{
+		``:                                    {"deny", "deny"},
+		`, "annotations": {}`:                 {"deny", "deny"},
+		`, "annotations": {"title": "Query"}`: {"deny", "deny"},
+		`, "annotations": {"destructiveHint": null, "openWorldHint": null}`:  {"deny", "deny"},
+		`, "annotations": {"destructiveHint": false}`:                        {"allow", "deny"},
+		`, "annotations": {"destructiveHint": true, "openWorldHint": false}`: {"deny", "allow"},
+		`, "annotations": {"readOnlyHint": true, "destructiveHint": true}`:   {"allow", "deny"},
+	} {
+		for i, attribute := range []string{"destructive", "openWorld"} {
+			r := run(t, map[string]string{
+				"p.cedar": `permit (principal, action in Action::"call_tool", resource); forbid (principal, action, resource is Tool) when { resource.` + attribute + ` };`,
+				"tests/a.txtar": `-- tools --
+[{"server": "db", "name": "query"` + annotations + `}]
+-- principal ada --
+{}
+-- case it is called --
+{"principal": "ada", "server": "db", "tool": "query", "want": "` + want[i] + `"}
+`,
+			}, suite.Options{})
+			if r.Failed() > 0 {
+				t.Errorf("%s: %s is not a reason for %s: %v", annotations, attribute, want[i], r.Results[0].Why)
+			}
+		}
+	}
+}

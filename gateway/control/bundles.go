@@ -14,10 +14,10 @@ import (
 )
 
 // Bundles is what the gateway enforces, per tenant. Reload loads a tenant's bundle from where it lies and puts it in
-// force as a whole; on error the one before stays and is what Current returns.
+// force as a whole, in the name of who asked; on error the one before stays and is what Current returns.
 type Bundles interface {
 	Current(tenant string) (*policies.Bundle, bool)
-	Reload(ctx context.Context, tenant string) (*policies.Bundle, error)
+	Reload(ctx context.Context, tenant string, by bundles.Actor) (*policies.Bundle, error)
 }
 
 // Revisions is what this port needs of the revisions of policies. What it returned without an error is durable and in
@@ -114,7 +114,7 @@ func (m *mounting) bundles() {
 		return out, nil
 	})
 	handle(m, "reload-bundle", func(ctx context.Context, c *call, _ *none) (*bundleOut, error) {
-		b, err := deps.Bundles.Reload(ctx, c.caller.Tenant())
+		b, err := deps.Bundles.Reload(ctx, c.caller.Tenant(), actor(c))
 		if err != nil {
 			m.api.log.Warn("bundle refused", "record", c.id, "tenant", c.caller.Tenant(), "error", err)
 			return nil, refuse(422, "bundle_refused", clip(err.Error(), 1000), "the bundle before stays in force")

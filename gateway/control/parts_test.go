@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gatewright/gatewright/gateway/bundles"
 	"github.com/gatewright/gatewright/gateway/catalogue"
 	"github.com/gatewright/gatewright/gateway/identity/vault"
 	"github.com/gatewright/gatewright/gateway/pipeline"
@@ -131,6 +132,7 @@ func (v *faultyVault) Put(ctx context.Context, tenant, name string, secret []byt
 type oneBundle struct {
 	fail   error
 	panics bool
+	by     bundles.Actor // of the last Reload
 }
 
 func (b *oneBundle) Current(string) (*policies.Bundle, bool) {
@@ -140,7 +142,8 @@ func (b *oneBundle) Current(string) (*policies.Bundle, bool) {
 	return policies.Default(), true
 }
 
-func (b *oneBundle) Reload(context.Context, string) (*policies.Bundle, error) {
+func (b *oneBundle) Reload(_ context.Context, _ string, by bundles.Actor) (*policies.Bundle, error) {
+	b.by = by
 	return policies.Default(), b.fail
 }
 

@@ -97,6 +97,9 @@ func TestAChangeThatFailsSaysSoInItsOutcome(t *testing.T) {
 	}
 	w.bundles.fail = errBroken
 	w.call("POST", "/api/v1/bundles/reload", w.admin, "").refused(t, http.StatusUnprocessableEntity, "bundle_refused")
+	if by := w.bundles.by; by.User != w.adminUser || by.Key == "" {
+		t.Errorf("reloaded in the name of %+v", by)
+	}
 	w.vault.fail = errBroken
 	a := w.call("PUT", "/api/v1/secrets/a", w.admin, `{"value":"x"}`)
 	a.refused(t, http.StatusInternalServerError, "internal")

@@ -118,12 +118,12 @@ func (r *revisions) source(tenant string) *source {
 
 // Reload brings in force what a tenant's source has now, whatever was put in force since. On error the bundle before
 // stays.
-func (r *revisions) Reload(ctx context.Context, tenant string) (*policies.Bundle, error) {
+func (r *revisions) Reload(ctx context.Context, tenant string, by bundles.Actor) (*policies.Bundle, error) {
 	b, from, err := r.source(tenant).bundle(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := r.Offer(ctx, tenant, bundles.Actor{}, b, from, true); err != nil {
+	if err := r.Offer(ctx, tenant, by, b, from, true); err != nil {
 		return nil, err
 	}
 	return b, nil

@@ -171,6 +171,13 @@ func TestABundleThatBreaksLeavesTheLastGoodOneInForce(t *testing.T) {
 	if strings.Count(records, `"kind":"bundle"`) != 2 || !strings.Contains(records, first) {
 		t.Errorf("the change is not on record: %s", records)
 	}
+	var said struct {
+		Items []struct{ Record struct{ Kind, User string } }
+	}
+	r.control("GET", "/api/v1/audit-logs?kind=bundle&limit=1", admin, "", 200, &said)
+	if len(said.Items) != 1 || said.Items[0].Record.User == "" {
+		t.Errorf("nobody is on record for what was asked for: %+v", said)
+	}
 }
 
 func TestAToolThatComesOrGoesIsKnownToPolicyAfterARefresh(t *testing.T) {

@@ -30,6 +30,7 @@ const (
 	Unguarded     = "unguarded"
 	MissingID     = "missing-id"
 	MissingReason = "missing-reason"
+	LocalOnly     = "local-only"
 )
 
 var rules = map[string]string{
@@ -41,6 +42,7 @@ var rules = map[string]string{
 	Unguarded:     "A value read without asking whether it is there",
 	MissingID:     "A policy without @id, which records and tests name by its place in the file",
 	MissingReason: "A policy without @reason, which cannot tell callers why",
+	LocalOnly:     "A policy about tools that callers run themselves, which reads as if it were about all tools",
 }
 
 // Rules says of each rule what it is about.
@@ -229,6 +231,9 @@ func (c *checker) scope(p *policy) {
 		c.warn(p, Unscoped, "warning", "it permits, and its scope is everything", `name who, what or where: (principal in Team::"...", action in Action::"...", resource)`)
 	case !p.Forbid && len(p.facts) == 0 && whole(p) && everybody(p.tree.Principal) && p.world.works():
 		c.warn(p, Broad, "warning", "everybody may do this work, without any condition", "name who may, or ask for context.plan.inPlan")
+	}
+	if eq, ok := p.tree.Action.(ast.ScopeTypeEq); ok && eq.Entity.Type == "Action" && eq.Entity.ID == "call_tool" {
+		c.warn(p, LocalOnly, "warning", "it is not about the tools of servers here: the action of each is its own, in Action::\"call_tool\"", `say action in Action::"call_tool", or name the tool's action, Action::"SERVER___TOOL"`)
 	}
 	moved := c.movable(p)
 	if everything && p.Forbid && !moved {

@@ -140,6 +140,9 @@ func TestPoliciesThatAreWiderThanTheyLook(t *testing.T) {
 	for text, want := range map[string]string{
 		`permit (principal, action, resource) when { context.plan.inPlan };`:                                                                                              "1:1 unscoped warning\n",
 		`permit (principal, action, resource);`:                                                                                                                           "1:1 unscoped warning\n",
+		`forbid (principal, action == Action::"call_tool", resource == Tool::"db/query");`:                                                                                "1:1 local-only warning\n",
+		`forbid (principal, action in Action::"call_tool", resource == Tool::"db/query");`:                                                                                "",
+		`forbid (principal, action in [Action::"call_tool"], resource == Tool::"db/query");`:                                                                              "",
 		`permit (principal is Agent, action in Action::"call_tool", resource);`:                                                                                           "1:1 broad warning\n",
 		`permit (principal, action == Action::"db___query", resource) when { true };`:                                                                                     "1:1 broad warning\n",
 		`permit (principal, action in Action::"mcp", resource);`:                                                                                                          "1:1 broad warning\n",

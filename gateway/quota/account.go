@@ -92,6 +92,9 @@ func (a *account) at(now time.Time) int64 {
 		return 0
 	}
 	slot := now.UnixNano() / a.width
+	if a.last-slot > a.slots+int64(clockBack)/a.width {
+		a.setBack(slot)
+	}
 	if slot <= a.last {
 		return a.last
 	}
@@ -104,6 +107,22 @@ func (a *account) at(now time.Time) int64 {
 	}
 	maps.DeleteFunc(a.labels, func(_ string, seen int64) bool { return seen < oldest })
 	return slot
+}
+
+// clockBack is how much older than the newest call of a counter, beside its span, a call can be: what runs still ends within.
+const clockBack = 24 * time.Hour
+
+// setBack goes on at an earlier slot when the clock was wrong and was set back: all that is counted counts from there on, a
+// place held at the time for good. Otherwise a rate would have no room until the wrong time has come.
+func (a *account) setBack(slot int64) {
+	for _, t := range a.counts {
+		t.Slots = append(t.Slots[:0], slotCount{slot, t.sum})
+	}
+	for l := range a.labels {
+		a.labels[l] = slot
+	}
+	a.last = slot
+	a.change++
 }
 
 func (a *account) count(what string, slot int64) {

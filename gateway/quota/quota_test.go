@@ -357,3 +357,35 @@ func TestRefusedCallsDoNotFillASession(t *testing.T) {
 		t.Errorf("%+v %v", seen, err)
 	}
 }
+
+// A clock that was wrong for a moment opens nothing, and shuts nothing longer than a span.
+func TestAClockThatWasWrongAndIsSetRight(t *testing.T) {
+	s := open(t)
+	k := keeper(t, s)
+	rate := []quota.Rate{{Key: "r", Max: 2, Per: time.Hour}}
+	take := func(now time.Time) bool {
+		p, wait, err := k.Take(t.Context(), "acme", rate, nil, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if wait == 0 && p.Keep(t.Context(), nil) != nil {
+			t.Fatal("not kept")
+		}
+		p.End(true)
+		return wait == 0
+	}
+	wrong := start.Add(365 * 24 * time.Hour)
+	if !take(start) || !take(wrong) || !take(wrong) || take(wrong) {
+		t.Fatal("two an hour")
+	}
+	if take(start.Add(time.Minute)) {
+		t.Error("the clock was set right, and that made room")
+	}
+	k = keeper(t, s)
+	if take(start.Add(2 * time.Minute)) {
+		t.Error("a restart made room")
+	}
+	if !take(start.Add(65 * time.Minute)) {
+		t.Error("an hour later there is no room")
+	}
+}

@@ -523,3 +523,16 @@ func TestABundleMayBeSignedAnew(t *testing.T) {
 		}
 	}
 }
+
+// A signature stays in memory with its revision, whether or not anybody asks for one.
+func TestASignatureIsNoPlaceForOtherThings(t *testing.T) {
+	w := newWorld(t)
+	files := allow("send")
+	files[policies.SignatureFile] = make([]byte, 64<<10)
+	if _, err := w.Push(t.Context(), acme, ada, files); !errors.Is(err, bundles.ErrRefused) {
+		t.Errorf("pushed: %v", err)
+	}
+	if err := w.offer(files, bundles.Git, false); !errors.Is(err, bundles.ErrRefused) {
+		t.Errorf("loaded: %v", err)
+	}
+}

@@ -31,6 +31,9 @@ const changeTime = 30 * time.Second
 // maxListed bounds the file names in a record, in bytes; a record has to fit its leaf.
 const maxListed = 16 << 10
 
+// maxSignature bounds what stays in memory of a revision beside its row, in bytes: some hundred signatures.
+const maxSignature = 16 << 10
+
 // change is a change on its way.
 type change struct {
 	op     string
@@ -199,6 +202,9 @@ func (s *Service) refuse(err error) error {
 
 // newRevision makes the row of a bundle that may be taken in.
 func (s *Service) newRevision(b *book, bundle *policies.Bundle, by Actor, from Source) (*revisionRow, error) {
+	if len(bundle.Signature()) > maxSignature {
+		return nil, fmt.Errorf("%w: %s is larger than %d bytes (it holds signatures alone)", ErrRefused, policies.SignatureFile, maxSignature)
+	}
 	signer, required, err := s.signed(b.tenant, bundle, from)
 	if err != nil {
 		return nil, err

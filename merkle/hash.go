@@ -52,7 +52,7 @@ func (h *Hash) UnmarshalText(text []byte) error {
 	}
 	var out Hash
 	for i := range out {
-		hi, lo := nibble(text[2*i]), nibble(text[2*i+1])
+		hi, lo := nibbles[text[2*i]], nibbles[text[2*i+1]]
 		if hi|lo > 0x0f {
 			return fmt.Errorf("%w: at byte %d", ErrHashText, 2*i)
 		}
@@ -89,16 +89,16 @@ func ParseHash(s string) (Hash, error) {
 	return h, nil
 }
 
-// nibble returns the value of a lower-case hexadecimal digit, or 0xff.
-func nibble(c byte) byte {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0'
-	case 'a' <= c && c <= 'f':
-		return c - 'a' + 10
+// nibbles has the values of the lower-case hexadecimal digits, and 0xff for every other byte.
+var nibbles = func() (t [256]byte) {
+	for i := range t {
+		t[i] = 0xff
 	}
-	return 0xff
-}
+	for i, c := range []byte("0123456789abcdef") {
+		t[c] = byte(i)
+	}
+	return t
+}()
 
 // LeafHash returns SHA-256(0x00 || data), the hash of a leaf. It does not allocate: the compiler keeps the digest on the
 // stack.

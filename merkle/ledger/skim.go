@@ -14,6 +14,8 @@ import (
 type Skimmer struct {
 	// Words has it keep Agent, User, Op, Server, Tool and Verdict too.
 	Words bool
+	// Decision has it keep Ask, Bundle, Detail and Policies too; the list of Policies is used again by the next call.
+	Decision bool
 
 	r      Record
 	recent [64]string         // words met before, so that they need not be made again
@@ -33,13 +35,18 @@ func (s *Skimmer) Record(leaf []byte) (*Record, error) {
 	return &s.r, nil
 }
 
-// Read is Record for those who keep the record. On error r has nothing of use.
+// Read is Record for those who keep the record: only its list of policies is used again by the next call for it. On error r
+// has nothing of use.
 func (s *Skimmer) Read(r *Record, leaf []byte) error {
+	policies := r.Policies[:0]
 	*r = Record{Step: -1}
-	if !s.straight(r, leaf) {
-		*r = Record{Step: -1}
+	if s.Decision || !s.straight(r, leaf) {
+		*r = Record{Step: -1, Policies: policies}
 		if err := s.read(r, leaf); err != nil {
 			return err
+		}
+		if len(r.Policies) == 0 {
+			r.Policies = nil
 		}
 	}
 	if !s.validTenant(r.Tenant) || r.KindName == "" {
@@ -130,16 +137,21 @@ func (s *Skimmer) member(r *Record, key, value []byte) (err error) {
 		if err = isText(value); err == nil && s.Words {
 			err = s.keep(r, string(key), value)
 		}
-	case "key", "addr", "route", "plan_id", "token", "detail":
+	case "detail":
+		if err = isText(value); err == nil && s.Decision {
+			r.Detail, err = s.word(value)
+		}
+	case "key", "addr", "route", "plan_id", "token":
 		err = isText(value)
 	case "plan":
 		err = hash(&r.Plan, value)
 	case "ask", "request", "reply", "bundle", "snapshot":
-		var h merkle.Hash
-		err = hash(&h, value)
+		err = s.digest(r, string(key), value)
 	case "after":
 		err = list(value, isIndex)
-	case "policies", "labels":
+	case "policies":
+		err = list(value, func(value []byte) error { return s.policy(r, value) })
+	case "labels":
 		err = list(value, isText)
 	case "stages":
 		err = list(value, isStage)
@@ -151,6 +163,29 @@ func (s *Skimmer) member(r *Record, key, value []byte) (err error) {
 	default:
 		err = r.number(key, value)
 	}
+	return err
+}
+
+// digest reads a hash and keeps it if it is wanted.
+func (s *Skimmer) digest(r *Record, key string, value []byte) error {
+	var h merkle.Hash
+	err := hash(&h, value)
+	switch {
+	case !s.Decision || err != nil:
+	case key == "ask":
+		r.Ask = h
+	case key == "bundle":
+		r.Bundle = h
+	}
+	return err
+}
+
+func (s *Skimmer) policy(r *Record, value []byte) error {
+	if err := isText(value); err != nil || !s.Decision {
+		return err
+	}
+	w, err := s.word(value)
+	r.Policies = append(r.Policies, w)
 	return err
 }
 

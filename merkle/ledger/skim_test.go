@@ -46,6 +46,25 @@ func same(t *testing.T, s *ledger.Skimmer, leaf []byte) {
 	}
 }
 
+// sameDecision is same for who wants the decision too.
+func sameDecision(t *testing.T, s *ledger.Skimmer, leaf []byte) {
+	t.Helper()
+	want, wantErr := ledger.ParseRecord(leaf)
+	got, err := s.Record(leaf)
+	if (err == nil) != (wantErr == nil) {
+		t.Fatalf("%q: skimmed %v, parsed %v", leaf, err, wantErr)
+	}
+	if err != nil {
+		return
+	}
+	w := skimmed(&want)
+	w.Agent, w.User, w.Op, w.Server, w.Tool, w.Verdict = want.Agent, want.User, want.Op, want.Server, want.Tool, want.Verdict
+	w.Ask, w.Bundle, w.Detail, w.Policies = want.Ask, want.Bundle, want.Detail, want.Policies
+	if !reflect.DeepEqual(*got, w) {
+		t.Fatalf("%q:\nskimmed with the decision %+v\nparsed %+v", leaf, *got, w)
+	}
+}
+
 var members = []string{
 	"addr", "after", "agent", "ask", "body", "boot", "bundle", "code", "detail", "id", "instance", "key", "kind", "labels", "micros", "of", "op",
 	"outcome", "plan", "plan_expires", "plan_id", "policies", "reply", "request", "route", "server", "snapshot", "stages", "status", "step",
@@ -63,12 +82,15 @@ const hexHash = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeef
 // A leaf that ParseRecord refuses must be refused by who skims it, whatever is wrong with which member.
 func TestSkimmingRefusesWhatParsingRefuses(t *testing.T) {
 	var s ledger.Skimmer
+	decisions := ledger.Skimmer{Words: true, Decision: true}
 	r := ledger.Record{
 		ID: "rec_00000000000000000000000000", Tenant: "acme", Instance: "gw-1", Kind: ledger.Admitted, Boot: 1, Time: 1, Plan: merkle.LeafHash(nil),
 		Step: 2, Uses: 3, After: []int{1}, PlanExpires: 4, Agent: "a", Labels: []string{"l"}, Stages: []ledger.StageTime{{Name: "s", Micros: 1}},
+		Ask: merkle.LeafHash([]byte("ask")), Bundle: merkle.LeafHash([]byte("bundle")), Detail: "d", Policies: []string{"p", "q"},
 	}
 	leaf := r.AppendJSON(nil)
 	same(t, &s, leaf)
+	sameDecision(t, &decisions, leaf)
 	base := map[string]string{"id": `"rec_00000000000000000000000000"`, "kind": `"admitted"`, "tenant": `"acme"`}
 	for _, name := range members {
 		for _, value := range append(values, "") {
@@ -83,6 +105,7 @@ func TestSkimmingRefusesWhatParsingRefuses(t *testing.T) {
 				}
 			}
 			same(t, &s, []byte(text[:max(1, len(text)-1)]+"}"))
+			sameDecision(t, &decisions, []byte(text[:max(1, len(text)-1)]+"}"))
 		}
 	}
 	for i := range leaf {
@@ -91,6 +114,7 @@ func TestSkimmingRefusesWhatParsingRefuses(t *testing.T) {
 			was := leaf[i]
 			leaf[i] = c
 			same(t, &s, leaf)
+			sameDecision(t, &decisions, leaf)
 			leaf[i] = was
 		}
 	}
@@ -159,6 +183,7 @@ func FuzzSkim(f *testing.F) {
 			t.Fatal(err)
 		}
 		same(t, &s, leaf)
+		sameDecision(t, &ledger.Skimmer{Words: true, Decision: true}, leaf)
 	})
 }
 

@@ -101,8 +101,13 @@ func (r *reader) entry(at place, index uint64) (Entry, error) {
 		}
 		return Entry{}, fmt.Errorf("%w: segment %d, offset %d: %w", kind, at.segment, at.off, err)
 	}
-	data := append([]byte(nil), f.leaf...)
-	return Entry{Index: index, Leaf: merkle.LeafHash(data), Data: data, Side: append([]byte(nil), f.side...)}, nil
+	n := len(f.leaf)
+	b := append(append(make([]byte, 0, n+len(f.side)), f.leaf...), f.side...)
+	e := Entry{Index: index, Leaf: merkle.LeafHash(f.leaf), Data: b[:n:n]}
+	if len(f.side) > 0 {
+		e.Side = b[n:]
+	}
+	return e, nil
 }
 
 func (r *reader) close() {

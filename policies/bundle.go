@@ -89,6 +89,9 @@ func checkPlain(name string) error {
 
 // add takes a file in, within the bounds.
 func (b *Bundle) add(name string, data []byte, total *int) error {
+	if strings.ContainsRune(name, '\\') {
+		return fmt.Errorf("%.80q: want no backslash in a name: it is a separator elsewhere", name)
+	}
 	if *total += len(data); *total > maxBundleBytes {
 		return fmt.Errorf("%s: the bundle is larger than %d bytes", name, maxBundleBytes)
 	}

@@ -36,6 +36,7 @@ func TestABundleOutOfBoundsIsRefused(t *testing.T) {
 		"too big in sum":  total,
 		"too deep":        fstest.MapFS{strings.Repeat("d/", 16) + "p.cedar": {Data: []byte(allowAll)}},
 		"a name too long": fstest.MapFS{strings.Repeat("n", 250) + ".cedar": {Data: []byte(allowAll)}},
+		"a backslash":     fstest.MapFS{"p.cedar": {Data: []byte(allowAll)}, `a\b.cedar`: {Data: []byte(allowAll)}},
 		"a name with LF":  fstest.MapFS{"a\nb.cedar": {Data: []byte(allowAll)}},
 		"not UTF-8 name":  fstest.MapFS{"a\xff.cedar": {Data: []byte(allowAll)}},
 		"a link":          fstest.MapFS{"p.cedar": {Data: []byte(allowAll)}, "l": {Mode: fs.ModeSymlink}},

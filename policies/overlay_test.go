@@ -37,6 +37,7 @@ func TestABrokenOverlayIsRefusedAtItsPlace(t *testing.T) {
 		{"another resource's attribute", tool + `resource.uri like "x*" };`, "terms:1:77", "resource.uri", ""},
 		{"an action's attribute", tool + `action.name == "x" };`, "terms:1:", "action.name", ""},
 		{"tags", tool + `principal.hasTag("x") };`, "terms:1:1", "tags", ""},
+		{"one word of the context for two", tool + `context has "net.ip" };`, "terms:1:", "context.net.ip", ""},
 		{"context", tool + `context.plan.inPaln };`, "terms:1:", "context.plan.inPaln", "inPlan"},
 		{"has in the context", tool + `context has amount };`, "terms:1:", "context.amount", ""},
 		{"below a leaf", tool + `context.now.x };`, "terms:1:", "context.now.x", ""},

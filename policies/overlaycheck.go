@@ -257,8 +257,9 @@ func (c *overlayCheck) leaf(path []types.String) {
 	}
 	name := strings.Join(words, ".")
 	var names []string
+	dotted := slices.ContainsFunc(words, func(w string) bool { return strings.Contains(w, ".") }) // one word, not two
 	for leaf, bit := range contextPaths {
-		if leaf == name || strings.HasPrefix(leaf, name+".") {
+		if !dotted && (leaf == name || strings.HasPrefix(leaf, name+".")) {
 			c.phase(words, bit)
 			return
 		}

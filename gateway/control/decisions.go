@@ -90,11 +90,40 @@ func (s sealed) Len() int { return len(s.entries) }
 
 // Read implements compare.Batch.
 func (s sealed) Read(i int, p *compare.Parser) (compare.RecordedAsk, error) {
-	r, err := s.entries[i].Record()
+	w := benchOf(p)
+	r, err := w.skim.Record(s.entries[i].Data)
 	if err != nil {
 		return compare.RecordedAsk{}, fmt.Errorf("read record %d: %w", s.entries[i].Index, err)
 	}
-	return s.question(&r, p)
+	r.Side = s.entries[i].Side
+	return s.question(r, p)
+}
+
+// bench is what one reader of records uses again for each.
+type bench struct {
+	skim   ledger.Skimmer
+	plain  []byte // what was sealed, opened
+	salted []byte
+	bundle merkle.Hash // of the record before, and its text
+	digest string
+}
+
+// benchOf returns the bench of whoever reads with this parser.
+func benchOf(p *compare.Parser) *bench {
+	w, ok := p.Scratch.(*bench)
+	if !ok {
+		w = &bench{skim: ledger.Skimmer{Words: true, Decision: true}, digest: merkle.Hash{}.String()}
+		p.Scratch = w
+	}
+	return w
+}
+
+// name is a bundle's digest as text.
+func (w *bench) name(bundle merkle.Hash) string {
+	if bundle != w.bundle {
+		w.bundle, w.digest = bundle, bundle.String()
+	}
+	return w.digest
 }
 
 // opening opens what is sealed beside the records of one organisation. Each subject's key is looked up once.
@@ -134,7 +163,7 @@ func (o *opening) key(subject string) (cipher.AEAD, error) {
 	return aead, err
 }
 
-// question opens the question of a call's record. A compare.Lost says why there is none.
+// question opens the question of a call's record, for use until the parser's next one. A compare.Lost says why there is none.
 func (o *opening) question(r *ledger.Record, p *compare.Parser) (compare.RecordedAsk, error) {
 	verdict := verdictOf(r)
 	switch {
@@ -148,43 +177,48 @@ func (o *opening) question(r *ledger.Record, p *compare.Parser) (compare.Recorde
 	if err != nil {
 		return compare.RecordedAsk{}, err
 	}
-	args, text, err := pipeline.Unseal(aead, r)
+	w := benchOf(p)
+	var args, text []byte
+	args, text, w.plain, err = pipeline.UnsealInto(w.plain, aead, r)
 	switch {
 	case err != nil:
 		return compare.RecordedAsk{}, compare.LostClosed
-	case sha256.Sum256(text) != r.Ask || !committed(args, text):
+	case sha256.Sum256(text) != r.Ask:
 		return compare.RecordedAsk{}, compare.LostChanged
 	}
 	ask, err := p.Parse(text, args)
-	if err != nil || len(args) > 0 && canon.Check(args, replayLimits) != nil {
+	switch {
+	case err != nil:
+		return compare.RecordedAsk{}, compare.LostMalformed
+	case !w.committed(&ask):
+		return compare.RecordedAsk{}, compare.LostChanged
+	case len(args) > 0 && canon.Check(args, replayLimits) != nil:
 		return compare.RecordedAsk{}, compare.LostMalformed
 	}
-	ask.Record, ask.Verdict, ask.Policies, ask.Code, ask.Bundle = r.ID, verdict, r.Policies, r.Code, r.Bundle.String()
+	ask.Record, ask.Verdict, ask.Policies, ask.Code, ask.Bundle = r.ID, verdict, r.Policies, r.Code, w.name(r.Bundle)
 	return ask, nil
 }
 
 // replayLimits bound the arguments of a recorded call; they were held to the port's own bounds when it came.
 var replayLimits = canon.Limits{Bytes: 64 << 20, Depth: 1000, Values: 10_000_000}
 
-// committed tells whether the question commits to these arguments: it holds their salted digest.
-func committed(args, ask []byte) bool {
-	text := func(name string) string {
-		v, _ := canon.Get(ask, name)
-		s, err := canon.Unquote(v)
-		if err != nil {
-			return ""
-		}
-		return s
+// noRequest is the digest of the arguments of an operation that takes none.
+var noRequest = merkle.Hash{}.String()
+
+// committed tells whether the question commits to its arguments: it holds their salted digest.
+func (w *bench) committed(ask *compare.RecordedAsk) bool {
+	if len(ask.Args) == 0 {
+		return ask.Request == noRequest
 	}
-	if len(args) == 0 {
-		return text("request") == merkle.Hash{}.String() // the operation takes none
-	}
-	salt, err := base64.RawURLEncoding.DecodeString(text("salt"))
-	if err != nil {
+	var err error
+	if w.salted, err = base64.RawURLEncoding.AppendDecode(w.salted[:0], []byte(ask.Salt)); err != nil {
 		return false
 	}
-	digest := sha256.Sum256(append(salt, args...))
-	return hex.EncodeToString(digest[:]) == text("request")
+	w.salted = append(w.salted, ask.Args...)
+	digest := sha256.Sum256(w.salted)
+	var text [2 * sha256.Size]byte
+	hex.Encode(text[:], digest[:])
+	return string(text[:]) == ask.Request
 }
 
 // verdictOf is what policy answered, as far as its record says; "" when something else had the last word. The words are

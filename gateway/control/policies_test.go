@@ -1,6 +1,7 @@
 package control_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -101,6 +102,17 @@ func (w *world) asked(tenant, user, table string, change func(r *ledger.Record))
 	return id
 }
 
+// otherArgs puts arguments beside a record that its question does not commit to.
+func (w *world) otherArgs(r *ledger.Record) {
+	aead, err := w.vault.Subject(w.t.Context(), r.Tenant, r.User)
+	w.must(err)
+	args, ask, err := pipeline.Unseal(aead, r)
+	w.must(err)
+	args = bytes.Replace(args, []byte("salaries"), []byte("holidays"), 1)
+	nonce := make([]byte, aead.NonceSize())
+	r.Side = aead.Seal(nonce, nonce, append(append(binary.BigEndian.AppendUint32(nil, uint32(len(args))), args...), ask...), []byte(r.ID))
+}
+
 func (w *world) diff(body string) *compare.Report {
 	w.t.Helper()
 	a := w.call("POST", diffPath, w.admin, body)
@@ -184,13 +196,14 @@ func TestWhatCannotBeReplayedIsCountedByItsReason(t *testing.T) {
 	w.asked(demo, w.viewerUser, "salaries", func(r *ledger.Record) { r.Side = nil })
 	w.asked(demo, w.viewerUser, "salaries", func(r *ledger.Record) { r.Side[len(r.Side)-1] ^= 1 })
 	w.asked(demo, w.viewerUser, "salaries", func(r *ledger.Record) { r.Ask[0] ^= 1 })
+	w.asked(demo, w.viewerUser, "salaries", w.otherArgs)
 	w.asked(demo, w.viewerUser, "salaries", func(r *ledger.Record) {
 		r.Kind, r.Code, r.Detail, r.Side = ledger.Refused, "rate_limited", "rate_limited", nil
 	})
 	w.must(w.vault.Erase(t.Context(), demo, "usr_gone"))
 	r := w.diff(candidate(noSalaries))
-	want := map[string]uint64{string(compare.LostErased): 1, string(compare.LostUnsealed): 1, string(compare.LostClosed): 1, string(compare.LostChanged): 1, "it was refused before policy was asked": 1}
-	if r.Read != 6 || r.Replayed != 1 || r.Flips != 1 || fmt.Sprint(r.Lost) != fmt.Sprint(want) {
+	want := map[string]uint64{string(compare.LostErased): 1, string(compare.LostUnsealed): 1, string(compare.LostClosed): 1, string(compare.LostChanged): 2, "it was refused before policy was asked": 1}
+	if r.Read != 7 || r.Replayed != 1 || r.Flips != 1 || fmt.Sprint(r.Lost) != fmt.Sprint(want) {
 		t.Errorf("%+v", r)
 	}
 }

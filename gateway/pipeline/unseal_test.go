@@ -48,6 +48,14 @@ func TestWhatWasSealedBesideARecordOpensForThatRecordOnly(t *testing.T) {
 			t.Errorf("%v: %q, %v", plain, args, err)
 		}
 	}
+	buf := make([]byte, 0, 256)
+	for range 2 { // the second time over what the first left
+		args, ask, next, err := pipeline.UnsealInto(buf, aead, &ledger.Record{ID: "rec_1", Side: side})
+		if err != nil || string(args) != `{"a":1}` || string(ask) != `{"ask":true}` || &next[:1][0] != &buf[:1][0] {
+			t.Errorf("in a buffer: %s %s %v", args, ask, err)
+		}
+		buf = next
+	}
 }
 
 func TestTheSubjectIsThePersonOrElseTheAgent(t *testing.T) {

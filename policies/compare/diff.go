@@ -19,7 +19,7 @@ import (
 // Batch is questions that were read together. Read is called for each, by one goroutine, with a parser of its own.
 type Batch interface {
 	Len() int
-	// Read gives the i-th question. A Lost says that it cannot be replayed, and is counted; any other error ends the
+	// Read gives the i-th question, for use until the goroutine's next Read. A Lost says that it cannot be replayed, and is counted; any other error ends the
 	// comparison.
 	Read(i int, p *Parser) (RecordedAsk, error)
 }

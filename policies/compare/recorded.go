@@ -30,6 +30,7 @@ type RecordedAsk struct {
 
 	Action, Server, Tool string
 	Args                 []byte // a checked JSON object, or nil
+	Request, Salt        string // the digest of the arguments and what it is salted with, as they stand in the question
 	Plan                 policies.PlanFacts
 	Session              policies.SessionFacts
 	Labels               []string
@@ -82,11 +83,19 @@ func ParseAsk(ask, args []byte) (RecordedAsk, error) { return new(Parser).Parse(
 // Parser reads many questions. It gives equal principals the same pointer, by which engines remember them. The zero value
 // is ready; it is not for use by several goroutines.
 type Parser struct {
+	// Scratch is for who implements Batch: what its Read keeps here, the same goroutine's next Read finds again.
+	Scratch any
+
 	principals map[string]*policies.Principal // by their JSON
+	words      map[string]string              // names that are likely to come again
 }
 
-// maxPrincipals bounds what a Parser remembers.
-const maxPrincipals = 1 << 16
+// Bounds of what a Parser remembers: principals, words, and the bytes of a word.
+const (
+	maxPrincipals = 1 << 16
+	maxWords      = 1 << 12
+	maxWord       = 64
+)
 
 // Parse is ParseAsk. What it returns keeps args and nothing of ask.
 func (p *Parser) Parse(ask, args []byte) (r RecordedAsk, err error) {
@@ -113,7 +122,7 @@ var askLimits = canon.Limits{Bytes: 1 << 20, Depth: 16, Values: 1 << 16}
 func (p *Parser) member(in *walker, r *RecordedAsk, key string, value []byte) {
 	switch key {
 	case "action":
-		r.Action = in.text(value)
+		r.Action = p.word(in, value)
 	case "addr":
 		if s := in.text(value); s != "" {
 			addr, err := netip.ParseAddr(s)
@@ -121,7 +130,7 @@ func (p *Parser) member(in *walker, r *RecordedAsk, key string, value []byte) {
 			r.Addr = addr
 		}
 	case "agent":
-		r.Agent = in.text(value)
+		r.Agent = p.word(in, value)
 	case "approval":
 		r.approval(in, value)
 	case "facts":
@@ -137,22 +146,46 @@ func (p *Parser) member(in *walker, r *RecordedAsk, key string, value []byte) {
 	case "plan":
 		r.plan(in, value)
 	case "principal":
-		r.Snapshot = in.text(value)
+		r.Snapshot = p.word(in, value)
+	case "request":
+		r.Request = in.text(value)
+	case "salt":
+		r.Salt = in.text(value)
 	case "scores":
 		in.object(value, func(name string, v []byte) {
 			r.Scores = append(r.Scores, policies.Score{Name: name, Value: in.number(v)})
 		})
 	case "server":
-		r.Server = in.text(value)
+		r.Server = p.word(in, value)
 	case "session":
 		r.session(in, value)
 	case "tls":
 		r.TLS = in.flag(value)
 	case "tool":
-		r.Tool = in.text(value)
+		r.Tool = p.word(in, value)
 	case "user":
-		r.User = in.text(value)
+		r.User = p.word(in, value)
 	}
+}
+
+// word is text that is made once as long as it comes again.
+func (p *Parser) word(in *walker, value []byte) string {
+	n := len(value)
+	if n < 2 || n > maxWord+2 || value[0] != '"' {
+		return in.text(value)
+	}
+	if w, ok := p.words[string(value)]; ok {
+		return w
+	}
+	w := in.text(value)
+	if in.err != nil {
+		return w
+	}
+	if p.words == nil || len(p.words) >= maxWords {
+		p.words = map[string]string{}
+	}
+	p.words[string(value)] = w
+	return w
 }
 
 func (r *RecordedAsk) plan(in *walker, value []byte) {

@@ -100,7 +100,7 @@ func (c *policyDiffCmd) offline(sh *shell) (*compare.Report, error) {
 	}
 	p := &progress{w: sh.err}
 	defer p.end()
-	return compare.Generate(sh.ctx, engines[0], engines[1], compare.Requests{N: c.Generated, Seed: c.Seed, Tenant: "made-up", Tools: tools}, compare.Options{Examples: c.Examples, Progress: p.tell})
+	return compare.Generate(sh.ctx, engines[0], engines[1], compare.Requests{N: c.Generated, Seed: c.Seed, Tenant: "made-up", Tools: tools}, compare.Options{Examples: c.Examples, Progress: func(read uint64) { p.tell(read, uint64(c.Generated)) }})
 }
 
 type policyReplayCmd struct {
@@ -198,15 +198,26 @@ type progress struct {
 // quiet is how long a comparison takes before anything is told.
 const quiet = time.Second
 
-func (p *progress) tell(read uint64) {
+// tell says how many of how many are compared; of is 0 when that is not known.
+func (p *progress) tell(read, of uint64) {
 	now := time.Now()
 	if p.began.IsZero() {
 		p.began = now
 	}
 	if took := now.Sub(p.began); took >= quiet {
-		fmt.Fprintf(p.w, "\r%d compared, %.0f a second", read, float64(read)/took.Seconds())
+		fmt.Fprintf(p.w, "\r%-*s", progressWidth, progressLine(read, of, float64(read)/took.Seconds()))
 		p.told = true
 	}
+}
+
+// progressWidth is the width of the line of progress, in characters, so that a shorter one covers what stood there.
+const progressWidth = 72
+
+func progressLine(read, of uint64, rate float64) string {
+	if of == 0 || read > of || rate <= 0 {
+		return fmt.Sprintf("%d compared, %.0f a second", read, rate)
+	}
+	return fmt.Sprintf("%d of %d compared (%d %%), %.0f a second, %.0f s left", read, of, read*100/of, rate, float64(of-read)/rate)
 }
 
 func (p *progress) end() {

@@ -31,13 +31,10 @@ const lostUnasked compare.Lost = "it was refused before policy was asked"
 // decisions reads an organisation's records of decisions, at most limit of them, newest first: what was admitted, and then
 // what was refused. They are opened by whoever reads the batches.
 func (a *API) decisions(ctx context.Context, tenant string, f *decisionFilter, limit int) iter.Seq2[compare.Batch, error] {
-	if limit <= 0 || limit > maxReplayed {
-		limit = defaultReplayed
-	}
 	o := a.opening(ctx, tenant)
 	return func(yield func(compare.Batch, error) bool) {
-		left := limit
-		for _, kind := range []ledger.Kind{ledger.Admitted, ledger.Refused} {
+		left := mostOf(limit)
+		for _, kind := range decided {
 			for entries, err := range a.recordsOf(ctx, tenant, f, kind) {
 				if err != nil {
 					yield(nil, err)
@@ -52,15 +49,45 @@ func (a *API) decisions(ctx context.Context, tenant string, f *decisionFilter, l
 	}
 }
 
-// recordsOf pages through the records of one kind.
-func (a *API) recordsOf(ctx context.Context, tenant string, f *decisionFilter, kind ledger.Kind) iter.Seq2[[]wal.Entry, error] {
-	q := index.Query{Kind: kind.String(), Agent: f.Agent, User: f.User, Server: f.Server, Tool: f.Tool, Limit: decisionPage}
+// decided are the kinds of records that hold decisions, in the order in which they are read.
+var decided = []ledger.Kind{ledger.Admitted, ledger.Refused}
+
+// mostOf is how many records a limit allows.
+func mostOf(limit int) int {
+	if limit <= 0 || limit > maxReplayed {
+		return defaultReplayed
+	}
+	return limit
+}
+
+// query asks for the records of one kind.
+func (f *decisionFilter) query(kind ledger.Kind) index.Query {
+	q := index.Query{Kind: kind.String(), Agent: f.Agent, User: f.User, Server: f.Server, Tool: f.Tool}
 	if f.Since != nil {
 		q.From = f.Since.UnixMicro()
 	}
 	if f.Until != nil {
 		q.To = f.Until.UnixMicro()
 	}
+	return q
+}
+
+// countDecisions is how many records decisions reads, for who wants to know how far it is; 0 when that cannot be told.
+func (a *API) countDecisions(ctx context.Context, tenant string, f *decisionFilter, limit int) (n uint64) {
+	for _, kind := range decided {
+		counts, err := a.deps.Ledger.Count(ctx, tenant, f.query(kind))
+		if err != nil {
+			return 0 // whatever it is, reading them says so
+		}
+		n += counts.Total
+	}
+	return min(n, uint64(mostOf(limit))) //nolint:gosec // positive
+}
+
+// recordsOf pages through the records of one kind.
+func (a *API) recordsOf(ctx context.Context, tenant string, f *decisionFilter, kind ledger.Kind) iter.Seq2[[]wal.Entry, error] {
+	q := f.query(kind)
+	q.Limit = decisionPage
 	return func(yield func([]wal.Entry, error) bool) {
 		for {
 			page, err := a.deps.Ledger.Query(ctx, tenant, q)

@@ -64,6 +64,7 @@ type diffIn struct {
 // diffLine is one line of the answer. The last has the report; an answer without one broke off.
 type diffLine struct {
 	Read   *uint64         `json:"read,omitempty"`
+	Of     uint64          `json:"of,omitempty"`  // how many there are to read; 0 when nobody knows
 	Old    string          `json:"old,omitempty"` // digests
 	New    string          `json:"new,omitempty"`
 	Report *compare.Report `json:"report,omitempty"`
@@ -106,12 +107,13 @@ func (a *API) diff(ctx context.Context, c *call, in *diffIn) (*flow, error) {
 		return nil, err
 	}
 	o := compare.Options{Examples: b.Examples, Resolve: func(r *compare.RecordedAsk) *policies.Principal { return a.resolve(ctx, tenant, r) }}
-	run := func(ctx context.Context, o compare.Options) (*compare.Report, error) {
-		o.Resolve = func(r *compare.RecordedAsk) *policies.Principal { return a.resolve(ctx, tenant, r) }
+	job := comparison{old: old, next: next, options: o, of: func(ctx context.Context) uint64 { return a.countDecisions(ctx, tenant, f, b.Limit) }}
+	job.run = func(ctx context.Context, o compare.Options) (*compare.Report, error) {
 		return compare.Diff(ctx, old, next, a.decisions(ctx, tenant, f, b.Limit), o)
 	}
 	if b.Generated > 0 {
-		run = func(ctx context.Context, o compare.Options) (*compare.Report, error) {
+		job.of = func(context.Context) uint64 { return uint64(b.Generated) } //nolint:gosec // positive
+		job.run = func(ctx context.Context, o compare.Options) (*compare.Report, error) {
 			var tools []policies.ToolDef
 			if a.deps.Policies.Tools != nil {
 				tools = a.deps.Policies.Tools(tenant)
@@ -121,26 +123,35 @@ func (a *API) diff(ctx context.Context, c *call, in *diffIn) (*flow, error) {
 	}
 	out := &flow{media: "application/jsonl", name: "gatewright-policy-diff.jsonl"}
 	out.write = func(ctx context.Context, w io.Writer, commit func(digest [32]byte) error) error {
-		return writeDiff(ctx, w, commit, o, old, next, run)
+		return job.write(ctx, w, commit)
 	}
 	return out, nil
 }
 
-// writeDiff runs a comparison and sends its lines.
-func writeDiff(ctx context.Context, w io.Writer, commit func([32]byte) error, o compare.Options, old, next *policies.Engine, run func(context.Context, compare.Options) (*compare.Report, error)) error {
+// comparison is one that is ready to run.
+type comparison struct {
+	old, next *policies.Engine
+	options   compare.Options
+	of        func(ctx context.Context) uint64 // how much there is to compare; 0 when nobody knows
+	run       func(ctx context.Context, o compare.Options) (*compare.Report, error)
+}
+
+// write runs a comparison and sends its lines.
+func (j *comparison) write(ctx context.Context, w io.Writer, commit func([32]byte) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	o, of := j.options, j.of(ctx)
 	o.Progress = func(read uint64) {
-		if err := writeLine(w, diffLine{Read: &read}); err != nil {
+		if err := writeLine(w, diffLine{Read: &read, Of: of}); err != nil {
 			cancel(err)
 		}
 	}
-	report, err := run(ctx, o)
+	report, err := j.run(ctx, o)
 	if err != nil {
 		return err
 	}
 	var last bytes.Buffer
-	if err := writeLine(&last, diffLine{Old: old.Digest().String(), New: next.Digest().String(), Report: report}); err != nil {
+	if err := writeLine(&last, diffLine{Old: j.old.Digest().String(), New: j.next.Digest().String(), Report: report}); err != nil {
 		return err
 	}
 	if err := commit(sum(last.Bytes())); err != nil {

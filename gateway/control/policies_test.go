@@ -151,6 +151,11 @@ func TestADiffNamesExactlyTheFlippedCalls(t *testing.T) {
 	flipped = append(flipped, w.asked(demo, w.adminUser, "salaries", nil))
 	w.asked(demo, w.viewerUser, "salaries", func(r *ledger.Record) { r.Kind, r.Of, r.Side = ledger.Settled, flipped[0], nil })
 	w.asked(other, "usr_theirs", "salaries", nil)
+	for body, last := range map[string]string{candidate(noSalaries): `{"read":3,"of":3}`, strings.Replace(candidate(noSalaries), "{", `{"limit":2,`, 1): `{"read":2,"of":2}`, strings.Replace(candidate(noSalaries), "{", `{"generated":50,`, 1): `{"read":50,"of":50}`} {
+		if a := w.call("POST", diffPath, w.admin, body); !strings.Contains(a.body, last) {
+			t.Errorf("%s is missing in %s", last, a.body)
+		}
+	}
 	r := w.diff(candidate(noSalaries))
 	if r.Read != 3 || r.Replayed != 3 || r.Flips != 2 || len(r.Groups) != 1 || r.Groups[0].Policy != "p.cedar:2 salaries" || r.Unexplained.Total() != 0 || len(r.Lost) != 0 {
 		t.Fatalf("%+v", r)

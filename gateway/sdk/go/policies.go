@@ -45,9 +45,9 @@ type PolicyDiffed struct {
 	Record   string          // the ledger record of the request
 }
 
-// DiffPolicies has the gateway put recorded decisions to two bundles, and says how far it is now and then. It takes an
-// Admin's key. Ending ctx ends the comparison.
-func (a *Admin) DiffPolicies(ctx context.Context, in PolicyDiff, progress func(read uint64)) (*PolicyDiffed, error) {
+// DiffPolicies has the gateway put recorded decisions to two bundles, and says now and then how many of how many it has
+// read, 0 when the gateway does not know of how many. It takes an Admin's key. Ending ctx ends the comparison.
+func (a *Admin) DiffPolicies(ctx context.Context, in PolicyDiff, progress func(read, of uint64)) (*PolicyDiffed, error) {
 	lines := &diffLines{progress: progress}
 	got, err := a.end.download(ctx, "/api/v1/policies/diff", in, lines)
 	if err != nil {
@@ -65,7 +65,7 @@ const maxDiffLine = 64 << 20
 
 // diffLines reads the lines of a comparison as they come.
 type diffLines struct {
-	progress func(read uint64)
+	progress func(read, of uint64)
 	rest     []byte
 	out      PolicyDiffed
 }
@@ -92,6 +92,7 @@ func (d *diffLines) Write(b []byte) (int, error) {
 func (d *diffLines) line(line []byte) error {
 	var in struct {
 		Read   *uint64         `json:"read"`
+		Of     uint64          `json:"of"`
 		Old    string          `json:"old"`
 		New    string          `json:"new"`
 		Report json.RawMessage `json:"report"`
@@ -100,7 +101,7 @@ func (d *diffLines) line(line []byte) error {
 		return fmt.Errorf("read the comparison: %w", err)
 	}
 	if in.Read != nil && d.progress != nil {
-		d.progress(*in.Read)
+		d.progress(*in.Read, in.Of)
 	}
 	if in.Report != nil {
 		d.out.Old, d.out.New, d.out.Report = in.Old, in.New, in.Report

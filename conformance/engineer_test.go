@@ -144,11 +144,8 @@ func (g *Gateway) analyst(t testing.TB) (agent, string) {
 // tried is what `policy shadow` says.
 type tried struct {
 	Mode    string
-	Current []struct {
-		From, To string
-		Count    int
-	}
-	Latest []struct{ Record, Agent string }
+	Current []struct{ Count int }
+	Latest  []struct{ Record, Agent, From, To string }
 }
 
 func (g *Gateway) tried(t testing.TB) (s tried) {
@@ -202,9 +199,12 @@ func TestASecurityEngineerShipsAPolicy(t *testing.T) {
 
 	// In shadow nothing is refused, and what would have been is counted.
 	x.followed(t, "gatewright policy push", 0)
-	before := g.tried(t)
-	flip := one.queries(t, token, orders, salaries)[1]
-	if s := g.tried(t); s.Mode != "shadow" || s.Current[0].Count != before.Current[0].Count+1 || s.Latest[0].Record != flip || s.Latest[0].Agent != one.id {
+	flip := ""
+	waitFor(t, "a call's comparison", func() bool { // on a busy machine some calls are not compared
+		flip = one.queries(t, token, orders, salaries)[1]
+		return g.tried(t).Latest[0].Record == flip
+	})
+	if s := g.tried(t); s.Mode != "shadow" || s.Latest[0].Agent != one.id || s.Latest[0].From+s.Latest[0].To != "allowdeny" || s.Current[0].Count < 2 {
 		t.Errorf("%+v, want %s of %s", s, flip, one.id)
 	}
 

@@ -21,6 +21,9 @@ const (
 	// shadowShare is how much time asking the shadow engine may take per call, on the average of a tenant's calls: some ten
 	// decisions of the usual size. Calls that would take more are not compared, and are counted.
 	shadowShare = 100 * time.Microsecond
+	// idleShare is the part of the time between calls that it may take too, so that one slow answer on a busy machine does
+	// not cost a tenant of few calls the next fifty comparisons.
+	idleShare = 4
 )
 
 // Flips asks engines in shadow, and counts and keeps what they would have answered differently. Nothing that happens here
@@ -58,7 +61,8 @@ type FlipStats struct {
 
 // flipping is a tenant's part.
 type flipping struct {
-	owed                  atomic.Int64 // nanoseconds that asking took, less the share of the calls since
+	owed                  atomic.Int64 // nanoseconds that asking took, less the shares since
+	last                  atomic.Int64 // the call before, in nanoseconds since 1970
 	asked, passed, failed atomic.Uint64
 
 	mu       sync.Mutex // guards all below
@@ -98,13 +102,14 @@ func (f *Flips) compare(c *pipeline.Call, shadow *policies.Engine) {
 		return
 	}
 	t := f.of(c.Caller.Tenant())
-	owed := t.owed.Add(-int64(shadowShare))
+	began := f.Now()
+	idle := min(max(0, began.UnixNano()-t.last.Swap(began.UnixNano())), int64(time.Second))
+	owed := t.owed.Add(-int64(shadowShare) - idle/idleShare)
 	if owed > 0 {
 		t.passed.Add(1)
 		return
 	}
 	t.owed.CompareAndSwap(owed, 0) // time that was not taken is not saved up
-	began := f.Now()
 	w := shadow.Decide(&c.Ask)
 	took := f.Now().Sub(began)
 	t.owed.Add(int64(took))

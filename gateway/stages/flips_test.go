@@ -123,12 +123,28 @@ func TestASlowShadowIsLeftOut(t *testing.T) {
 	w.engines.Swap("acme", w.engine(everything))
 	w.engines.Stage("acme", w.engine(forbidding("a")), policies.Mode{Shadow: true})
 	now := time.Unix(1_900_000_000, 0)
-	f := &stages.Flips{Now: func() time.Time { now = now.Add(time.Millisecond); return now }} // each takes a millisecond
-	for range 220 {
-		w.must(stages.Decide{Policies: &w.engines, Flips: f}.Check(context.Background(), w.granted(`{"path":"/b"}`)))
+	begins := false
+	f := &stages.Flips{Now: func() time.Time { // each takes a millisecond, and nothing else takes any time
+		if !begins {
+			now = now.Add(time.Millisecond)
+		}
+		begins = false
+		return now
+	}}
+	calls := func(n int, apart time.Duration) (asked, passed uint64) {
+		before := f.Stats("acme")
+		for range n {
+			now, begins = now.Add(apart), true
+			w.must(stages.Decide{Policies: &w.engines, Flips: f}.Check(context.Background(), w.granted(`{"path":"/b"}`)))
+		}
+		after := f.Stats("acme")
+		return after.Asked - before.Asked, after.Passed - before.Passed
 	}
-	if s := f.Stats("acme"); s.Asked < 15 || s.Asked > 25 || s.Asked+s.Passed != 220 {
-		t.Errorf("asked %d, passed %d", s.Asked, s.Passed)
+	if asked, passed := calls(220, 0); asked < 15 || asked > 30 || asked+passed != 220 {
+		t.Errorf("asked %d, passed %d", asked, passed)
+	}
+	if asked, passed := calls(100, 4*time.Millisecond); asked < 99 || asked+passed != 100 {
+		t.Errorf("with time between them: asked %d, passed %d", asked, passed)
 	}
 }
 

@@ -83,6 +83,9 @@ func (o *outbox) commit() {
 	o.nudge()
 }
 
+// abandon ends what begin began, with nothing written.
+func (o *outbox) abandon() { o.mu.Unlock() }
+
 func (o *outbox) nudge() {
 	select {
 	case o.wake <- struct{}{}:

@@ -305,6 +305,10 @@ func (s *Session) post(ctx context.Context, id uint64, r *Request, size int) *Fa
 	default:
 		return s.ended(false)
 	}
+	if s.draining.Load() { // the connector may be told so before this: it would refuse the call
+		s.out.abandon()
+		return s.ended(false)
+	}
 	*b = appendCall(*b, id, r, timeout, size)
 	s.out.commit()
 	return nil

@@ -8,7 +8,6 @@ import (
 
 	cedar "github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
-	"github.com/cedar-policy/cedar-go/x/exp/schema/validate"
 
 	"github.com/gatewright/gatewright/merkle"
 )
@@ -98,22 +97,34 @@ func compile(b *Bundle, defs []ToolDef) (*Engine, error) {
 		return nil, err
 	}
 	rules, problems := parseRules(b)
-	check := checker{words: words, tools: tools, validators: map[string]*validate.Validator{}}
-	for _, r := range rules {
-		r.full = newVariant(r.full.policy)
-		r.maybe = maybeVariant(r)
-		problems = append(problems, check.check(r)...)
-		problems = append(problems, check.counts(r)...)
-		e.byLabel[r.label] = r
-	}
-	if len(problems) > 0 {
-		return nil, problems
+	if problems = append(problems, e.check(rules, tools)...); len(problems) > 0 {
+		return nil, problems.bounded()
 	}
 	enforced, shadowed := byMode(rules)
 	e.fill(enforced, tools)
 	e.beside = e.newBeside(shadowed, tools)
 	e.survey()
 	return e, nil
+}
+
+// check prepares the rules and validates them, when it is known to end: all of them are measured before the first.
+func (e *Engine) check(rules []*rule, tools []*tool) (problems Problems) {
+	check := newChecker(e.words, tools)
+	for _, r := range rules {
+		r.full = newVariant(r.full.policy)
+		if p := check.afford(r); p != nil {
+			return Problems{*p}
+		}
+	}
+	for _, r := range rules {
+		r.maybe = maybeVariant(r)
+		problems = append(problems, check.check(r)...)
+		problems = append(problems, check.counts(r)...)
+		if e.byLabel[r.label] = r; len(problems) > maxFound {
+			break
+		}
+	}
+	return problems
 }
 
 // fill indexes the policies and prepares the tools and the caches.

@@ -33,31 +33,35 @@ func guardOf(p *ast.Policy) *cedar.Policy {
 // prefix cuts a condition before the first conjunct that reads the context. An unless cannot be cut: not (a && b) is not
 // decided by a alone.
 func prefix(c ast.ConditionType) (body ast.IsNode, whole bool) {
-	if readsOfNode(c.Body).fields == 0 {
-		return c.Body, true
-	}
-	if c.Condition == ast.ConditionWhen {
-		return leading(c.Body), false
+	body, whole = leading(c.Body)
+	if whole || c.Condition == ast.ConditionWhen {
+		return body, whole
 	}
 	return nil, false
 }
 
-// leading gives the conjuncts of n before the first that reads the context, or nil.
-func leading(n ast.IsNode) ast.IsNode {
-	if readsOfNode(n).fields == 0 {
-		return n
-	}
+// leading gives the conjuncts of n before the first that reads the context, or nil, and whether they are all of n. Each part
+// is looked at once: a chain of conjuncts is as deep as it is long.
+func leading(n ast.IsNode) (body ast.IsNode, whole bool) {
 	v, ok := n.(ast.NodeTypeAnd)
 	if !ok {
-		return nil
+		if readsOfNode(n).fields == 0 {
+			return n, true
+		}
+		return nil, false
 	}
-	if readsOfNode(v.Left).fields != 0 {
-		return leading(v.Left)
+	left, whole := leading(v.Left)
+	if !whole {
+		return left, false
 	}
-	if right := leading(v.Right); right != nil {
-		return ast.NodeTypeAnd{BinaryNode: ast.BinaryNode{Left: v.Left, Right: right}}
+	right, whole := leading(v.Right)
+	switch {
+	case whole:
+		return n, true
+	case right == nil:
+		return left, false
 	}
-	return v.Left
+	return ast.NodeTypeAnd{BinaryNode: ast.BinaryNode{Left: left, Right: right}}, false
 }
 
 // one is a policy set of one.

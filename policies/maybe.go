@@ -114,8 +114,20 @@ func boundIf(v ast.NodeTypeIfThenElse, unknown field, upper bool) (ast.IsNode, b
 	}
 }
 
-// sound tells that evaluating n cannot fail: it computes nothing and reads only what every call has.
+// maxSound is how many parts of an expression are looked at to call it sound: a chain of ifs asks that of each of its ends.
+const maxSound = 512
+
+// sound tells that evaluating n cannot fail: it computes nothing and reads only what every call has. What is too large to
+// tell is not.
 func sound(n ast.IsNode) bool {
+	left := maxSound
+	return soundWithin(n, &left)
+}
+
+func soundWithin(n ast.IsNode, left *int) bool {
+	if *left--; *left < 0 {
+		return false
+	}
 	if root, path := chain(n); len(path) > 0 {
 		return root == "principal" && len(path) == 1 && path[0] != "owner" || root == "context" && fieldsAt(path)&(readAll&^readUser) != 0
 	}
@@ -124,7 +136,7 @@ func sound(n ast.IsNode) bool {
 		return false
 	}
 	kids, known := children(n)
-	return known && !slices.ContainsFunc(kids, func(k ast.IsNode) bool { return !sound(k) })
+	return known && !slices.ContainsFunc(kids, func(k ast.IsNode) bool { return !soundWithin(k, left) })
 }
 
 func and(l, r ast.IsNode) ast.IsNode {

@@ -2,11 +2,15 @@ package policies
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
 // maxProblems bounds what one failed Compile reports: enough to fix a file in one go, little enough to read.
 const maxProblems = 50
+
+// maxFound is where the search for problems ends: who has so many mends some and comes back.
+const maxFound = 100
 
 // Problem is one reason why a bundle does not compile, at its place.
 type Problem struct {
@@ -50,6 +54,15 @@ func (ps Problems) Error() string {
 		lines = append(lines, p.Error())
 	}
 	return strings.Join(lines, "\n")
+}
+
+// bounded cuts problems at maxFound and says so.
+func (ps Problems) bounded() Problems {
+	if len(ps) <= maxFound {
+		return ps
+	}
+	next := ps[maxFound]
+	return append(slices.Clip(ps[:maxFound]), Problem{File: next.File, Line: next.Line, Column: next.Column, Msg: fmt.Sprintf("and more: the check ended after %d problems", maxFound), Hint: "mend those before first"})
 }
 
 // closest returns the candidate nearest to word, or "" when none is near enough to be a slip of the fingers.

@@ -150,12 +150,23 @@ func parseRules(b *Bundle) ([]*rule, Problems) {
 		if strings.HasSuffix(name, ".cedar") && !isTemplate(name) {
 			take(parseFile(name, string(b.files[name])))
 		}
+		if len(rules) > maxPolicies || len(problems) > maxFound {
+			break
+		}
 	}
-	take(parseTemplates(b))
+	if len(rules) <= maxPolicies && len(problems) <= maxFound {
+		take(parseTemplates(b))
+	}
 	if len(rules) > maxPolicies {
-		problems = append(problems, Problem{File: rules[maxPolicies].file, Msg: fmt.Sprintf("more than %d policies", maxPolicies)})
+		return nil, Problems{tooMany(rules[maxPolicies])}
 	}
-	return rules, problems
+	return rules, problems.bounded()
+}
+
+// tooMany refuses the first policy that is one too many.
+func tooMany(r *rule) Problem {
+	return r.problem("", fmt.Sprintf("the bundle has more than %d policies", maxPolicies),
+		"let one policy name a group, a team, a label or a set of tools instead of one policy each")
 }
 
 func parseFile(name, text string) (rules []*rule, problems Problems) {

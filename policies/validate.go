@@ -22,6 +22,15 @@ type checker struct {
 	tools      []*tool
 	validators map[string]*validate.Validator
 	suggested  int
+
+	actions  map[*validate.Validator]map[types.EntityUID]resolved.Action // in a validator's schema
+	byAction map[types.EntityUID]*tool
+	sizes    map[types.EntityUID]int // of the tools' arguments, in types
+	spent    int                     // units of compileBudget
+}
+
+func newChecker(words *vocabulary, tools []*tool) *checker {
+	return &checker{words: words, tools: tools, validators: map[string]*validate.Validator{}, actions: map[*validate.Validator]map[types.EntityUID]resolved.Action{}}
 }
 
 // check validates one rule strictly and reports what is wrong at its place.
@@ -42,6 +51,9 @@ func (c *checker) check(r *rule) Problems {
 		if at := (place{p.Line, p.Column, p.Hint}); !seen[at] {
 			seen[at] = true
 			problems = append(problems, p)
+		}
+		if len(problems) > maxFound {
+			break
 		}
 	}
 	return problems
@@ -111,26 +123,25 @@ func flatten(err error) []error {
 func (c *checker) validator(r *rule) *validate.Validator {
 	scope := scopeActions(r.ast())
 	eq, single := r.ast().Action.(ast.ScopeTypeEq)
-	switch {
-	case mentionsAction(r.ast()):
-		return c.cached("full", func(map[types.EntityUID]resolved.Action) {}, c.words.full.Actions)
-	case single:
+	mentioned := mentionedActions(r.ast())
+	if single && len(mentioned) == 0 {
 		only := c.pick([]types.EntityUID{eq.Entity})
 		return c.cached("== "+eq.Entity.String(), func(map[types.EntityUID]resolved.Action) {}, only)
 	}
-	key := fmt.Sprint("in ", scope, "\x00")
+	key := fmt.Sprint("in ", scope, "\x00", mentioned, "\x00")
 	var distinct []*tool
-	if r.full.reads.fields&readInput != 0 {
+	if r.full.reads.fields&readInput != 0 || len(mentioned) > 0 {
 		key += fmt.Sprint(r.full.reads.whole, "\x00", strings.Join(r.full.reads.params, "\x00"))
 		if v, ok := c.validators[key]; ok {
 			return v
 		}
-		distinct = c.distinct(r.full.reads)
+		distinct = c.distinct(r.full.reads, mentioned)
 	}
 	return c.cached(key, func(actions map[types.EntityUID]resolved.Action) {
 		for _, t := range distinct {
 			maps.Copy(actions, c.pick([]types.EntityUID{t.action}))
 		}
+		maps.Copy(actions, c.pick(mentioned))
 		maps.Copy(actions, c.pick(scope))
 		c.outside(actions, scope)
 	}, c.words.fixed.Actions)
@@ -159,7 +170,7 @@ func (c *checker) cached(key string, more func(map[types.EntityUID]resolved.Acti
 	s.Actions = maps.Clone(base)
 	more(s.Actions)
 	v := validate.New(&s, validate.WithStrict())
-	c.validators[key] = v
+	c.validators[key], c.actions[v] = v, s.Actions
 	return v
 }
 
@@ -174,11 +185,14 @@ func (c *checker) pick(uids []types.EntityUID) map[types.EntityUID]resolved.Acti
 }
 
 // distinct gives one tool for each way in which the arguments that are read can be typed. Tools that agree on those types
-// cannot differ in the verdict.
-func (c *checker) distinct(r reads) []*tool {
+// cannot differ in the verdict, but for those whose own action is mentioned, which are passed over here.
+func (c *checker) distinct(r reads, mentioned []types.EntityUID) []*tool {
 	seen := map[string]bool{}
 	var out []*tool
 	for _, t := range c.tools {
+		if slices.Contains(mentioned, t.action) {
+			continue
+		}
 		var sig strings.Builder
 		sig.WriteString(t.op + "\x00")
 		if r.whole {
@@ -211,11 +225,15 @@ func scopeActions(p *ast.Policy) []types.EntityUID {
 	return nil
 }
 
-// mentionsAction reports whether a condition names an action, whose place in the hierarchy then matters.
-func mentionsAction(p *ast.Policy) bool {
-	found := false
-	literals(p, func(uid types.EntityUID) { found = found || uid.Type == "Action" })
-	return found
+// mentionedActions lists the actions that conditions name, sorted: their places in the hierarchy then matter.
+func mentionedActions(p *ast.Policy) (found []types.EntityUID) {
+	literals(p, func(uid types.EntityUID) {
+		if uid.Type == "Action" {
+			found = append(found, uid)
+		}
+	})
+	slices.SortFunc(found, func(a, b types.EntityUID) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	return slices.Compact(found)
 }
 
 // reach refuses conditions that look into entities the engine does not load. Cedar would call them absent, and a forbid

@@ -137,6 +137,7 @@ type book struct {
 	lost     bool // the state row could not be read: only a person may say what is in force
 	pending  *offer
 	alarm    string
+	untried  string // why what is staged is not tried as it should be, or ""
 }
 
 // offer is a bundle that came from a source and does not compile yet.
@@ -325,6 +326,9 @@ func (b *book) revision(r *revisionRow) Revision {
 	out := Revision{
 		Number: r.Number, Digest: r.Digest, Name: r.Name, Version: r.Version, Files: r.Count, Bytes: r.Bytes, By: Actor{r.User, r.Key},
 		Time: time.Unix(r.Time, 0).UTC(), Source: r.Source, SignedBy: r.SignedBy, State: Idle, Problem: r.problem,
+	}
+	if r.Number == b.row.Staged && out.Problem == "" {
+		out.Problem = b.untried
 	}
 	switch {
 	case r.Number == b.row.Enforced:

@@ -279,6 +279,45 @@ func TestABundleWaitsForItsTools(t *testing.T) {
 	}
 }
 
+func TestAReloadThatWasRefusedIsNotTakenLater(t *testing.T) {
+	w := newWorld(t)
+	if err := w.offer(allow("send"), bundles.Folder, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.offer(allow("late"), bundles.Folder, true); !errors.Is(err, bundles.ErrRefused) {
+		t.Fatal(err)
+	}
+	w.tools = append(w.tools, tool("late"))
+	w.Retool(t.Context(), acme)
+	if w.may(acme, "a") != "send" {
+		t.Errorf("what was refused to who asked came in force by itself: may %q", w.may(acme, "a"))
+	}
+}
+
+func TestARevisionThatCanNoLongerBeTriedRaisesTheAlarm(t *testing.T) {
+	w := newWorld(t)
+	w.tools = append(w.tools, tool("late"))
+	w.activate(w.push(allow("send")).Number, policies.Mode{})
+	tried := w.push(allow("late")).Number
+	w.activate(tried, policies.Mode{Shadow: true})
+	w.tools = w.tools[:2]
+	w.reopen()
+	r, err := w.Revision(acme, tried)
+	if err != nil || r.State != bundles.Shadow || !strings.Contains(r.Problem, "it is not tried") || w.Alarm(acme) != r.Problem || w.may(acme, "a") != "send" {
+		t.Errorf("%+v, %v, alarm %q, may %q", r, err, w.Alarm(acme), w.may(acme, "a"))
+	}
+	w.tools = append(w.tools, tool("late"))
+	w.Retool(t.Context(), acme)
+	if r, _ = w.Revision(acme, tried); r.Problem != "" || w.Alarm(acme) != "" {
+		t.Errorf("%+v, alarm %q", r, w.Alarm(acme))
+	}
+	w.tools = w.tools[:2]
+	w.reopen()
+	if _, err := w.Rollback(t.Context(), acme, ada); err != nil || w.Alarm(acme) != "" {
+		t.Errorf("%v, alarm %q", err, w.Alarm(acme))
+	}
+}
+
 func TestOnlySignedAndNewerBundlesAreTaken(t *testing.T) {
 	w := newWorld(t)
 	us, them := signer(t, "us", 'u'), signer(t, "them", 't')

@@ -81,7 +81,7 @@ func (s *Service) apply(ctx context.Context, b *book, c *change) error {
 	b.row, b.lost = c.row, false
 	s.changes++
 	if c.engines {
-		b.enforced, b.staged, b.waiting = c.enforced, c.staged, false
+		b.enforced, b.staged, b.waiting, b.untried = c.enforced, c.staged, false, ""
 		s.deps.Engines.Put(b.tenant, c.engine, c.beside, c.row.mode())
 	}
 	s.mu.Unlock()
@@ -168,14 +168,14 @@ func (s *Service) Push(ctx context.Context, tenant string, by Actor, files map[s
 	if err != nil {
 		return Revision{}, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
+	if _, err := s.compile(tenant, bundle); err != nil { // before the lock: a rollback does not wait for it
+		return Revision{}, s.refuse(err)
+	}
 	b, err := s.lock(ctx, tenant)
 	if err != nil {
 		return Revision{}, err
 	}
 	defer b.change.Unlock()
-	if _, err := s.compile(tenant, bundle); err != nil {
-		return Revision{}, s.refuse(err)
-	}
 	rev, err := s.newRevision(b, bundle, by, Source{Kind: API})
 	if err != nil {
 		return Revision{}, s.refuse(err)

@@ -45,9 +45,11 @@ func (s *Service) offered(ctx context.Context, b *book, by Actor, o *offer, anew
 	}
 	e, err := s.compile(b.tenant, o.bundle)
 	if err != nil {
-		s.mu.Lock()
-		b.pending = o
-		s.mu.Unlock()
+		if !anew || b.enforced == nil || b.pending == o { // who asked for it now was told; only a source's own waits for tools
+			s.mu.Lock()
+			b.pending = o
+			s.mu.Unlock()
+		}
 		return err
 	}
 	if b.enforced != nil && b.enforced.Digest() == digest && b.row.Staged == 0 {
@@ -86,7 +88,7 @@ func (s *Service) noted(ctx context.Context, b *book, o *offer, e *policies.Engi
 		}
 	}
 	s.mu.Lock()
-	b.row, b.waiting = row, false
+	b.row, b.waiting, b.untried = row, false, ""
 	s.deps.Engines.Put(b.tenant, e, nil, policies.Mode{})
 	s.mu.Unlock()
 	s.settled(b)
@@ -132,16 +134,32 @@ func (s *Service) compileHeld(b *book) {
 	if b.staged != nil {
 		if beside, err = s.compile(b.tenant, b.staged); err != nil {
 			beside, _ = s.deps.Engines.Staged(b.tenant)
-			s.deps.Log.Error("the revision that is tried does not compile against the tools as they are now", "tenant", b.tenant, "revision", b.row.Staged, "error", err)
 		}
 	}
 	s.mu.Lock()
-	b.waiting = false
+	was := b.untried
+	if b.waiting, b.untried = false, ""; err != nil {
+		b.untried = untried(b.row.Staged, beside == nil, err)
+	}
 	s.deps.Engines.Put(b.tenant, engine, beside, b.row.mode())
+	now := b.untried
+	over := waited || was != "" && b.alarm == was
 	s.mu.Unlock()
-	if waited {
+	switch {
+	case now != "":
+		s.Alarmed(b.tenant, now)
+	case over:
 		s.Alarmed(b.tenant, "")
 	}
+}
+
+// untried says that a revision is staged and not tried, or not as it would be.
+func untried(number uint64, nothing bool, err error) string {
+	what := "it is tried as it was compiled last"
+	if nothing {
+		what = "it is not tried"
+	}
+	return fmt.Sprintf("revision %d, staged beside what is in force, does not compile against the tools as they are now; %s (activate another, or roll back): %v", number, what, err)
 }
 
 func wontCompile(nothing bool, err error) string {

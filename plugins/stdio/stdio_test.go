@@ -521,7 +521,13 @@ func TestAServerIsAskedBeforeItIsKilled(t *testing.T) {
 func TestAStubbornServerIsKilled(t *testing.T) {
 	c := config("stubborn")
 	c.StopTimeout = 200 * time.Millisecond
-	s, _ := start(t, c)
+	s, log := start(t, c)
+	for range 5000 { // it is begun when it has said so, which may be after the handshake
+		if strings.Contains(log.String(), "stubborn") {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
 	before := time.Now()
 	s.Close()
 	if took := time.Since(before); took < 200*time.Millisecond || took > 5*time.Second {

@@ -193,6 +193,7 @@ func playStart(a *actor, start string) {
 	case "stubborn": // ignores the end of its input and SIGTERM
 		signal.Ignore(syscall.SIGTERM)
 		a.initialize()
+		fmt.Fprintln(os.Stderr, "stubborn from now on")
 		for range 6000 {
 			time.Sleep(10 * time.Millisecond)
 		}

@@ -75,6 +75,9 @@ func (s Decide) Check(ctx context.Context, c *pipeline.Call) error {
 		d.Policy = reasons[0]["id"]
 	}
 	if errs := c.Decision.Errors(); len(errs) > 0 {
+		if engine.ReadsSession() && !c.Session.Known {
+			d.Message, d.Hint = "policies were changed while this call was on its way", "make the call again"
+		}
 		return d.WithReason("policy_error: " + strings.Join(errs, "; "))
 	}
 	return d.WithReason("policy_denied")

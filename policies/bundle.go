@@ -77,7 +77,7 @@ func NewBundle(files map[string][]byte) (*Bundle, error) {
 // checkPlain refuses what could leave the folder it is written to, or hide in it.
 func checkPlain(name string) error {
 	if !fs.ValidPath(name) || name == "." || strings.ContainsRune(name, '\\') {
-		return fmt.Errorf("%.80q: want a relative path with slashes, without . and ..", name)
+		return fmt.Errorf("%.80q: want a relative path with slashes, without dots for folders", name)
 	}
 	for part := range strings.SplitSeq(name, "/") {
 		if strings.HasPrefix(part, ".") {

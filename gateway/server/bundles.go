@@ -181,9 +181,7 @@ func (r *revisions) watch(ctx context.Context) {
 // sources lists them by the tenant they are for; "" is the common one.
 func (r *revisions) sources() map[string]*source {
 	all := map[string]*source{"": r.common}
-	for name, s := range r.own {
-		all[name] = s
-	}
+	maps.Copy(all, r.own)
 	return all
 }
 

@@ -19,8 +19,12 @@ func (c Config) validatePolicies() error {
 		if err := checkLabel("tenant", name); err != nil {
 			return problem("policies.tenant."+name, "%w", err)
 		}
-		if err := c.Policies.Tenants[name].validate("policies.tenant."+name, "policies.tenant"); err != nil {
+		t := c.Policies.Tenants[name]
+		if err := t.validate("policies.tenant."+name, "policies.tenant"); err != nil {
 			return err
+		}
+		if len(c.Policies.Keys) > 0 && len(t.Keys) == 0 {
+			return problem("policies.tenant."+name, "keys in policies.tenant: policies asks for signatures, and %q would do without: a tenant's block takes nothing from the common one (name the keys here as well)", name)
 		}
 	}
 	return nil

@@ -1,10 +1,13 @@
 package config_test
 
 import (
+	"crypto/ed25519"
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/gatewright/gatewright/gateway/config"
+	"github.com/gatewright/gatewright/merkle/ledger"
 )
 
 func TestPoliciesThatCannotBeReadSafelyAreRefused(t *testing.T) {
@@ -29,6 +32,21 @@ func TestPoliciesThatCannotBeReadSafelyAreRefused(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", c.body, err)
 		}
+	}
+}
+
+// TestATenantDoesNotLoseTheKeysByItsBlock: forgetting them would let in what nobody signed.
+func TestATenantDoesNotLoseTheKeysByItsBlock(t *testing.T) {
+	s, err := ledger.NewSigner("ops", ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := fmt.Sprintf("keys = [%q]\n", s.Public.String())
+	if _, err := config.Parse("f", []byte("policies {\n"+keys+"tenant \"acme\" {\n bundle = \"/a\"\n}\n}\n")); err == nil || !strings.Contains(err.Error(), "name the keys here as well") {
+		t.Error(err)
+	}
+	if _, err := config.Parse("f", []byte("policies {\n"+keys+"tenant \"acme\" {\n bundle = \"/a\"\n"+keys+"}\n}\n")); err != nil {
+		t.Error(err)
 	}
 }
 

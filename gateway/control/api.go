@@ -72,6 +72,7 @@ type API struct {
 	cursors cursors
 	replays *replays
 	flows   flows // answers that flow
+	compile turn  // who compiles a bundle that a request brought
 	metrics *metrics
 	spec    []byte      // the OpenAPI document
 	lame    atomic.Bool // the last answer of readyz was no
@@ -128,7 +129,8 @@ func New(cfg Config, deps Deps) (*API, error) {
 		return nil, fmt.Errorf("control: make a cursor key: %w", err)
 	}
 	a := &API{
-		cfg: cfg, deps: deps, log: deps.Log, guard: g, mux: http.NewServeMux(), byPat: map[string]*Route{},
+		compile: make(turn, 1),
+		cfg:     cfg, deps: deps, log: deps.Log, guard: g, mux: http.NewServeMux(), byPat: map[string]*Route{},
 		cursors: cursors{key}, replays: newReplays(cfg.ReplayEntries, cfg.ReplayFor),
 	}
 	if a.metrics, err = newMetrics(deps.Gauges, deps.Families); err != nil {

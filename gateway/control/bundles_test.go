@@ -42,8 +42,10 @@ func (w *world) newRevisions(kept store.Store) {
 
 const revisionsPath = "/api/v1/policies/revisions"
 
-func push(name, text string) string {
-	b, _ := json.Marshal(map[string]any{"files": map[string]string{name: text}})
+func push(name, text string) string { return pushAll(map[string]string{name: text}) }
+
+func pushAll(files map[string]string) string {
+	b, _ := json.Marshal(map[string]any{"files": files})
 	return string(b)
 }
 
@@ -116,7 +118,7 @@ func TestWhatCannotBeARevisionIsRefusedInWords(t *testing.T) {
 		"hidden":          {"", push(".git/hooks/x", "x"), "bundle_refused", "hidden", 422},
 		"case":            {"", `{"files":{"p.cedar":"permit (principal, action, resource);","P.cedar":""}}`, "bundle_refused", "differ in case", 422},
 		"twice":           {"", `{"files":{"p.cedar":"permit (principal, action, resource);","p.cedar":""}}`, "body_invalid", "", 400},
-		"huge":            {"", push("p.cedar", strings.Repeat(" ", 300<<10)), "body_too_large", "", 413},
+		"huge":            {"", push("p.cedar", strings.Repeat(" ", 32<<20)), "body_too_large", "", 413},
 		"no files":        {"", `{"files":{}}`, "bundle_refused", "no *.cedar", 422},
 		"more":            {"", `{"files":{},"tenant":"other"}`, "request_invalid", "", 422},
 		"unknown number":  {"/9/activate", `{"mode":"enforce"}`, "not_found", "", 404},

@@ -124,7 +124,7 @@ func (m *mounting) operation(route *Route) huma.Operation {
 		OperationID: route.Op, Method: route.Method, Path: route.Path, Summary: route.About, Tags: []string{tag},
 		DefaultStatus:   route.success(),
 		Security:        []map[string][]string{{"key": {}}},
-		MaxBodyBytes:    int64(m.api.cfg.MaxBody),
+		MaxBodyBytes:    int64(m.api.bodyLimits(route).Bytes),
 		BodyReadTimeout: -1, // the body was read before huma runs
 		Responses:       responses,
 		Extensions:      map[string]any{"x-gatewright-roles": route.Roles, "x-gatewright-instance": route.Instance},

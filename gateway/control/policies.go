@@ -202,6 +202,11 @@ func (a *API) engineOf(ctx context.Context, c *call, ref *bundleRef) (*policies.
 	if err != nil {
 		return nil, err
 	}
+	done, err := a.compile.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	e, err := p.Compile(tenant, b)
 	if err != nil {
 		return nil, refuse(http.StatusUnprocessableEntity, "bundle_refused", clip(err.Error(), 2000), "nothing was changed")

@@ -39,6 +39,7 @@ type Route struct {
 	Private   bool   // what is sent is about a person: no digest of it stays in the ledger
 	Status    int    // of success; 0 means 200
 	Media     string // content type of an answer that flows instead of being held back, see flow
+	Bundle    bool   // its body may hold a bundle: maxBundleBody bounds it where the configured bound is lower
 }
 
 // Routes returns the table, for tests and documentation.
@@ -128,11 +129,11 @@ var routes = []Route{
 
 	{Op: "list-revisions", Method: "GET", Path: "/api/v1/policies/revisions", Roles: managers, Kinds: managementKeys, About: "the revisions of the organisation's policies, newest first, and which of them is enforced or tried"},
 	{Op: "get-revision", Method: "GET", Path: "/api/v1/policies/revisions/{number}", Roles: managers, Kinds: managementKeys, About: "one revision with its files"},
-	{Op: "push-revision", Method: "POST", Path: "/api/v1/policies/revisions", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, Status: 201, About: "hand in a bundle of policies; it is judged and kept, and nothing else changes"},
+	{Op: "push-revision", Method: "POST", Path: "/api/v1/policies/revisions", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, Bundle: true, Status: 201, About: "hand in a bundle of policies; it is judged and kept, and nothing else changes"},
 	{Op: "activate-revision", Method: "POST", Path: "/api/v1/policies/revisions/{number}/activate", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, About: "enforce a revision, or try it beside the enforced one: in shadow, or for a share of the principals"},
 	{Op: "rollback-policies", Method: "POST", Path: "/api/v1/policies/rollback", Roles: admins, Kinds: managementKeys, Writes: true, About: "undo the last activation at once: end what is tried, or enforce the revision before"},
 
-	{Op: "diff-policies", Method: "POST", Path: "/api/v1/policies/diff", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, Sensitive: true, Media: "application/jsonl", About: "which recorded decisions two bundles answer differently; for Admins, since policies can read what is sealed beside records"},
+	{Op: "diff-policies", Method: "POST", Path: "/api/v1/policies/diff", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, Bundle: true, Sensitive: true, Media: "application/jsonl", About: "which recorded decisions two bundles answer differently; for Admins, since policies can read what is sealed beside records"},
 	{Op: "explain-record", Method: "POST", Path: "/api/v1/policies/explain", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, About: "why a recorded call is allowed or denied, condition by condition"},
 	{Op: "policy-shadow", Method: "GET", Path: "/api/v1/policies/shadow", Roles: anyRole, Kinds: managementKeys, About: "what is tried beside the policies in force, and which calls it would have answered differently"},
 

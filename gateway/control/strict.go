@@ -20,6 +20,10 @@ import (
 const (
 	maxDepth  = 8
 	maxValues = 4096
+
+	// maxBundleBody is what a bundle may be in all, in bytes, and maxBundleValues twice as many as it may have files.
+	maxBundleBody   = 32 << 20
+	maxBundleValues = 16 << 10
 )
 
 // readBody takes the whole body of a request, if its route has one, and lets only strict JSON through.
@@ -42,14 +46,15 @@ func (a *API) readBody(r *http.Request, route *Route) ([]byte, *problem) {
 	if p := checkMedia(r.Header); p != nil {
 		return nil, p
 	}
-	if r.ContentLength > int64(a.cfg.MaxBody) {
-		return nil, refuse(http.StatusRequestEntityTooLarge, "body_too_large", fmt.Sprintf("the body exceeds %d bytes", a.cfg.MaxBody), "")
+	limits := a.bodyLimits(route)
+	if r.ContentLength > int64(limits.Bytes) {
+		return nil, refuse(http.StatusRequestEntityTooLarge, "body_too_large", fmt.Sprintf("the body exceeds %d bytes", limits.Bytes), route.smaller())
 	}
 	body := make([]byte, r.ContentLength)
 	if _, err := io.ReadFull(r.Body, body); err != nil {
 		return nil, refuse(http.StatusBadRequest, "body_invalid", "the body ended early", "")
 	}
-	if err := canon.Check(body, a.bodyLimits()); err != nil {
+	if err := canon.Check(body, limits); err != nil {
 		return nil, refuse(http.StatusBadRequest, "body_invalid", clip(err.Error(), 200), "send strict JSON: no duplicate names, valid UTF-8, numbers a double can hold")
 	}
 	if canon.KindOf(bytes.TrimLeft(body, " \t\r\n")) != '{' {
@@ -58,8 +63,19 @@ func (a *API) readBody(r *http.Request, route *Route) ([]byte, *problem) {
 	return body, nil
 }
 
-func (a *API) bodyLimits() canon.Limits {
+func (a *API) bodyLimits(route *Route) canon.Limits {
+	if route.Bundle {
+		return canon.Limits{Bytes: max(a.cfg.MaxBody, maxBundleBody), Depth: maxDepth, Values: maxBundleValues}
+	}
 	return canon.Limits{Bytes: a.cfg.MaxBody, Depth: maxDepth, Values: maxValues}
+}
+
+// smaller says what to do about a body that is too large.
+func (r *Route) smaller() string {
+	if r.Bundle {
+		return "let the gateway follow a folder or a git repository (policies.bundle, policies.git), or push a smaller bundle"
+	}
+	return "send less; max_body in control bounds it, and only the operator raises it"
 }
 
 // checkMedia accepts exactly one Content-Type, application/json in UTF-8, and no Content-Encoding.

@@ -97,7 +97,7 @@ func facts(v *gatewright.Approval) [][2]string {
 	}
 	out := [][2]string{
 		{"approval", clean(v.ID)},
-		{"state", fmt.Sprintf("%s, %d of %d approvals, by a %s or above, until %s", clean(v.State), v.Given, v.Approvals, clean(v.Approver), moment(v.Expires))},
+		{"state", fmt.Sprintf("%s, %d of %d approvals, by role %s or above, until %s", clean(v.State), v.Given, v.Approvals, clean(v.Approver), moment(v.Expires))},
 		{"asked", moment(v.Created) + " by " + who},
 		{"tool", tool},
 		{"plan", orDash(v.Plan)},

@@ -37,7 +37,7 @@ func TestHeldCallsAreShownAndDecidedOverTheControlPort(t *testing.T) {
 	table := "ID     STATE    GIVEN   UNTIL                 AGENT  TOOL               AMOUNT  WHY\n" +
 		"apr_1  pending  1 of 2  2026-01-01T00:30:00Z  agt_1  bank/pay\\u202eyap  5000    above 1000\n"
 	shown := `approval  apr_1
-state     pending, 1 of 2 approvals, by a manager or above, until 2026-01-01T00:30:00Z
+state     pending, 1 of 2 approvals, by role manager or above, until 2026-01-01T00:30:00Z
 asked     2026-01-01T00:00:00Z by agt_1 for usr_1, with key key_1
 tool      bank/pay\u202eyap (tools/call), which the agent calls itself
 plan      pln_1
@@ -53,7 +53,7 @@ arguments
 }
 `
 	used := `approval   apr_1
-state      executed, 1 of 2 approvals, by a manager or above, until 2026-01-01T00:30:00Z
+state      executed, 1 of 2 approvals, by role manager or above, until 2026-01-01T00:30:00Z
 asked      2026-01-01T00:00:00Z by agt_1 for usr_1, with key key_1
 tool       bank/pay\u202eyap (tools/call)
 plan       -

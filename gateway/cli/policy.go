@@ -13,7 +13,7 @@ import (
 )
 
 type policyCmd struct {
-	Check     policyCheckCmd     `cmd:"" help:"Check that a bundle of policies can come into force, and says what its authors mean. Needs no gateway."`
+	Check     policyCheckCmd     `cmd:"" help:"Check that a bundle of policies can come into force, and that it says what its authors mean. Needs no gateway."`
 	Fmt       policyFmtCmd       `cmd:"" help:"Lay policies out as everybody does. Needs no gateway."`
 	Test      policyTestCmd      `cmd:"" help:"Run the tests beside the policies. Needs no gateway."`
 	Diff      policyDiffCmd      `cmd:"" help:"Say which recorded decisions two bundles answer differently."`

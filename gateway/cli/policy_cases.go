@@ -41,7 +41,7 @@ func casesHint(err error) error {
 type policyTestCmd struct {
 	bundleFolder
 	whichCases
-	Cover   float64 `help:"Fail when less than this share of the policies is covered, in percent." name:"min-coverage" aliases:"cover" placeholder:"PERCENT"`
+	Cover   float64 `help:"Fail when less than this share of the conditions is covered, in percent." name:"min-coverage" aliases:"cover" placeholder:"PERCENT"`
 	Missing bool    `help:"List what no case meets."`
 	Verbose bool    `help:"Show the cases that pass, too." short:"v"`
 	Watch   bool    `help:"Run again whenever a file of the bundle changes, until interrupted."`

@@ -44,7 +44,7 @@ func (sh *shell) showTrial(t *gatewright.PolicyTrial) {
 		fmt.Fprintf(sh.out, "in shadow: policy %s\n", plainLine(p))
 	}
 	if t.Compared > 0 {
-		fmt.Fprintf(sh.out, "%d calls compared%s\n", t.Compared, flips(t.Current, "engine"))
+		fmt.Fprintf(sh.out, "%s compared%s\n", plural(t.Compared, "call"), flips(t.Current, "engine"))
 	}
 	if n := flips(t.Total, "policy"); n != "" {
 		fmt.Fprintf(sh.out, "by single policies%s\n", n)

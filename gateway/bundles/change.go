@@ -325,7 +325,7 @@ func (s *Service) Rollback(ctx context.Context, tenant string, by Actor) (Revisi
 		c.row, c.enforced, c.engine = b.row, b.enforced, s.deps.Engines.For(tenant)
 		c.row.Staged, c.row.Shadow, c.row.Canary = 0, false, 0
 	case len(past) == 0:
-		return Revision{}, fmt.Errorf("%w: no revision was enforced before this one (`gatewright policy history` lists them, `activate N` enforces one)", ErrState)
+		return Revision{}, fmt.Errorf("%w: nothing is left to go back to (`gatewright policy history` lists them, `activate N` enforces one)", ErrState)
 	default:
 		c.number = past[len(past)-1]
 		if c.bundle, err = s.read(ctx, tenant, c.number); err != nil {

@@ -71,7 +71,7 @@ type policyActivateCmd struct {
 	controlPort
 	Number uint64 `arg:"" help:"Number of the revision." placeholder:"N"`
 	Shadow bool   `help:"Ask it beside the enforced one and count what would differ; no answer changes." xor:"mode"`
-	Canary int    `help:"Enforce it for this share of the principals, 1 to 99; the others stay." xor:"mode" placeholder:"PERCENT"`
+	Canary *int   `help:"Enforce it for this share of the principals, 1 to 99; the others stay." xor:"mode" placeholder:"PERCENT"`
 	JSON   bool   `help:"Print JSON." name:"json"`
 }
 
@@ -81,17 +81,20 @@ func (c *policyActivateCmd) Run(sh *shell) error {
 	switch {
 	case c.Shadow:
 		mode = "shadow"
-	case c.Canary != 0:
+	case c.Canary != nil:
 		mode = "canary"
 	}
-	if c.Canary < 0 || c.Canary > 99 {
-		return usage("for everybody leave --canary out", "--canary %d: want 1 to 99", c.Canary)
+	percent := 0
+	if c.Canary != nil {
+		if percent = *c.Canary; percent < 1 || percent > 99 {
+			return usage("for everybody leave --canary out, for nobody say --shadow", "--canary %d: want 1 to 99", percent)
+		}
 	}
 	a, err := c.admin(sh)
 	if err != nil {
 		return err
 	}
-	r, err := a.ActivatePolicies(sh.ctx, c.Number, mode, c.Canary)
+	r, err := a.ActivatePolicies(sh.ctx, c.Number, mode, percent)
 	if err != nil {
 		return err
 	}

@@ -50,6 +50,7 @@ func TestPoliciesArePushedActivatedAndRolledBackOverTheControlPort(t *testing.T)
 		{"policy history", "N  STATE     CREATED               FROM  BY     SIGNED BY  NAME  DIGEST\n3  enforced  2026-01-01T00:00:00Z  api   usr_1  -          -     ab12cd34\n", "GET /api/v1/policies/revisions", 0},
 		{"policy activate 9", "", "", 1},
 		{"policy activate 3 --canary 100", "", "", 2},
+		{"policy activate 3 --canary 0", "", "", 2},
 		{"policy activate 3 --shadow --canary 5", "", "", 2},
 		{"policy push " + filepath.Join(dir, "none"), "", "", 2},
 	} {

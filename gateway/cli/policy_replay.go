@@ -151,6 +151,9 @@ func (w *whichDecisions) show(sh *shell, r *compare.Report) error {
 	} else {
 		showReport(sh.out, r)
 	}
+	if w.MaxFlips >= 0 && r.Replayed == 0 {
+		return &hinted{fmt.Errorf("%d decisions were read and none was compared, which shows nothing", r.Read), "look at what is selected (--tool, --agent, --since), or leave --max-flips out"}
+	}
 	if w.MaxFlips >= 0 && r.Flips > uint64(w.MaxFlips) {
 		return &hinted{fmt.Errorf("%d answers differ, and at most %d may", r.Flips, w.MaxFlips), "`gatewright policy explain RECORD` says why a call is answered as it is"}
 	}

@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 
@@ -18,6 +19,23 @@ type Hold struct {
 
 // maxApprovals is the most people a policy may ask for.
 const maxApprovals = 16
+
+// annotationNames are those that mean something here and are long enough to be misspelt.
+var annotationNames = []string{"reason", "hold", "approvals", "approver", "mode", "rate", "rate_by"}
+
+// misspelt refuses annotations that are nearly one of ours: a forbid with @aprovals("2") would be content with one. Others
+// are the author's, and travel as advice.
+func (r *rule) misspelt() (problems Problems) {
+	for _, name := range slices.Sorted(maps.Keys(r.annotations())) {
+		if slices.Contains(annotationNames, name) {
+			continue
+		}
+		if ours := closest(name, annotationNames); ours != "" {
+			problems = append(problems, r.problem("@"+name, "unknown annotation @"+name, "did you mean @"+ours+"? Or name it otherwise: it would mean nothing"))
+		}
+	}
+	return problems
+}
 
 // takeHold reads the annotations of a hold. What they say must be right: a slip would change who has to approve.
 func (r *rule) takeHold() (problems Problems) {

@@ -25,6 +25,11 @@ func TestABadHoldIsRefusedAtItsPlace(t *testing.T) {
 		{`@hold("why") @approver("Admin")` + forbid, "p.cedar:1:14", "not a role", "manager"},
 		{`@hold("why") @approver("member")` + forbid, "p.cedar:1:14", "not a role", "manager"},
 		{`@hold("why") @approver` + forbid, "p.cedar:1:14", "not a role", "manager"},
+		{`@hold("why") @aprovals("2")` + forbid, "p.cedar:1:14", "unknown annotation @aprovals", "did you mean @approvals?"},
+		{`@hold("why") @aprover("admin")` + forbid, "p.cedar:1:14", "unknown annotation @aprover", "did you mean @approver?"},
+		{`@moed("shadow")` + forbid, "p.cedar:1:1", "unknown annotation @moed", "did you mean @mode?"},
+		{`@raet("1/1h")` + forbid, "p.cedar:1:1", "unknown annotation @raet", "did you mean @rate?"},
+		{`@raeson("x")` + forbid, "p.cedar:1:1", "unknown annotation @raeson", "did you mean @reason?"},
 	}
 	for _, c := range cases {
 		_, err := policies.Compile(bundle(t, c.text), demoTools())

@@ -194,6 +194,7 @@ func parseChecked(name, text string, line int) (rules []*rule, problems Problems
 		source := untilSemicolon(text[p.Position().Offset:end])
 		(*ast.Policy)(p.AST()).Position.Line += line - 1
 		r := newRule(name, i, p, source)
+		problems = append(problems, r.misspelt()...)
 		problems = append(problems, r.takeMode()...)
 		problems = append(problems, r.takeHold()...)
 		problems = append(problems, r.takeRate()...)

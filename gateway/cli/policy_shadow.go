@@ -28,6 +28,9 @@ func (c *policyShadowCmd) Run(sh *shell) error {
 		return sh.json(t)
 	}
 	sh.showTrial(t)
+	if t.Mode == "canary" && len(t.Latest) > 0 {
+		fmt.Fprintln(sh.out, "INSTEAD: what was answered -> what the bundle before would have answered, for the share of the canary")
+	}
 	return sh.showFlips(t.Latest)
 }
 

@@ -67,7 +67,19 @@ func (a *API) policyShadow(_ context.Context, c *call, _ *none) (*shadowOut, err
 	if p.Flips != nil {
 		v.count(p.Flips(tenant))
 	}
+	if v.Bundle != a.askedBeside(tenant, v) { // it was about what was tried before
+		v.Bundle, v.Since, v.Compared, v.Current = "", nil, 0, []directed{}
+	}
 	return out, nil
+}
+
+// askedBeside is the digest of the bundle that is asked and does not decide: the staged one, in a canary the other for those
+// for whom the staged one decides.
+func (a *API) askedBeside(tenant string, v *shadowView) string {
+	if v.Mode == "canary" {
+		return a.deps.Policies.Set.For(tenant).Digest().String()
+	}
+	return v.Staged
 }
 
 func (v *shadowView) count(s stages.FlipStats) {

@@ -21,6 +21,9 @@ const (
 	lookEverywhere  = 240
 	// killTime bounds how long the last processes may outrun their killer.
 	killTime = 5 * time.Second
+	// maxUnsure bounds how many looks in a row may find nobody and yet not be
+	// sure of it: on a busy machine others, too, begin and end all the time.
+	maxUnsure = 200
 	// maxKnown bounds how many processes are remembered; Config.Processes ends a
 	// connector long before.
 	maxKnown = 1 << 16
@@ -39,6 +42,9 @@ type tree struct {
 	mu     sync.Mutex     // guards what follows
 	known  map[int]uint64 // number: time of its beginning
 	closed bool           // the root is reaped, its number may be another's
+	// strangers are those that kill has seen are not of the tree; nil before it.
+	strangers map[int]bool
+	caught    int // how many the last look killed whom nobody knew
 }
 
 // newTree begins with a child of ours that has not been reaped.
@@ -104,60 +110,130 @@ func (t *tree) adopt() {
 	}
 }
 
-// search takes in whoever belongs to the tree among all processes. None can be
-// older than the root.
-func (t *tree) search() {
-	others := slices.DeleteFunc(everybody(), func(s stat) bool {
-		_, ok := t.known[s.pid]
-		return ok || s.born < t.born || s.pid == os.Getpid()
-	})
+// search takes in whoever belongs to the tree among all processes but the
+// strangers. None can be older than the root. It is sure that it saw everybody
+// unless one ended before it could be examined, which may have had a successor,
+// or was about to execute a program, when none has an environment.
+func (t *tree) search() (sure bool) {
+	var others []stat
+	sure = true
+	for _, pid := range everybody() {
+		if _, ok := t.known[pid]; ok || t.strangers[pid] {
+			continue
+		}
+		s, ok := readStat(pid)
+		if ok && (s.born < t.born || pid == os.Getpid()) {
+			t.stranger(pid)
+			continue
+		}
+		owned, known := t.owns(s)
+		switch {
+		case !ok || !known:
+			sure = false
+		case owned:
+			t.take(s)
+		default:
+			t.stranger(pid)
+			others = append(others, s)
+		}
+	}
 	for found := true; found; {
 		found = false
 		others = slices.DeleteFunc(others, func(s stat) bool {
-			if !t.owns(s) {
-				return false
+			_, child := t.known[s.parent]
+			if child {
+				t.take(s)
+				found = true
 			}
-			t.known[s.pid], found = s.born, true
-			return true
+			return child
 		})
+	}
+	return sure
+}
+
+// take remembers a process that belongs to the tree, and kills it at once when
+// that is what it is looked for: later it may have a successor.
+func (t *tree) take(s stat) {
+	if t.known[s.pid] = s.born; t.killing() && !s.dead {
+		killOne(s)
+		t.caught++
 	}
 }
 
-func (t *tree) owns(s stat) bool {
-	_, child := t.known[s.parent]
-	return child || s.session == t.root || marked(s.pid, t.marker)
+func (t *tree) killing() bool { return t.strangers != nil }
+
+func (t *tree) stranger(pid int) {
+	if t.killing() {
+		t.strangers[pid] = true
+	}
+}
+
+// owns says whether a process belongs to the tree, by what it is itself. That is
+// not known of one that has ended meanwhile, or is just executing a program.
+func (t *tree) owns(s stat) (owned, known bool) {
+	if _, child := t.known[s.parent]; child || s.session == t.root {
+		return true, true
+	}
+	environ, err := os.ReadFile(procPath(s.pid, "environ"))
+	switch {
+	case errors.Is(err, os.ErrPermission):
+		return false, true // not ours to read: then it is not ours to kill
+	case err != nil:
+		return false, false
+	case len(environ) == 0:
+		return false, s.dead || s.kernel
+	}
+	return hasLine(environ, t.marker), true
 }
 
 // kill ends everybody but the root, which has ended, and returns how many could
-// not be ended. It is done when twice in a row nobody was found alive: while
-// one look goes through the numbers a process can fork past it.
+// not be ended. It is done when twice in a row it was sure that nobody is alive.
+// One look at all processes takes so long that a process can fork past it, so
+// each look after the first goes through the new ones alone.
 func (t *tree) kill() (left int) {
 	_ = unix.Kill(-t.root, unix.SIGKILL) // ESRCH: the group is empty
+	t.forget()
 	pause, end := time.Millisecond, time.Now().Add(killTime)
-	for quiet := 0; quiet < 2; {
-		if left = t.strike(); left == 0 {
-			quiet++
-			continue
-		}
-		if quiet = 0; time.Now().After(end) {
+	for quiet, unsure := 0, 0; quiet < 2 && unsure < maxUnsure; {
+		alive, caught, sure := t.strike()
+		switch left = max(alive, caught); {
+		case left > 0 && time.Now().After(end):
 			return left
+		case caught > 0: // and their successors may have begun
+			quiet, unsure = 0, 0
+		case alive > 0: // they take their time to die
+			quiet, unsure = 0, 0
+			time.Sleep(pause)
+			pause = min(2*pause, 20*time.Millisecond)
+		case sure:
+			quiet++
+		default: // look again at once, or the successor is gone as well
+			quiet, unsure = 0, unsure+1
 		}
-		time.Sleep(pause)
-		pause = min(2*pause, 20*time.Millisecond)
 	}
-	return 0
+	return left
 }
 
-// strike finds and kills everybody but the root and returns how many were alive.
-func (t *tree) strike() (alive int) {
+// forget makes the next look examine everybody.
+func (t *tree) forget() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.strangers = make(map[int]bool)
+}
+
+// strike finds and kills everybody but the root. It returns how many were alive,
+// how many it killed that nobody knew, and whether it is sure that this is all.
+func (t *tree) strike() (alive, caught int, sure bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.refresh()
-	t.search()
+	t.caught = 0
+	sure = t.search()
 	for pid, born := range t.known {
 		s, ok := readStat(pid)
 		switch {
 		case pid == t.root || !ok || s.born != born:
+			sure = sure && (ok || pid == t.root)
 		case !s.dead:
 			alive++
 			killOne(s)
@@ -165,7 +241,7 @@ func (t *tree) strike() (alive int) {
 			_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
 		}
 	}
-	return alive
+	return alive, t.caught, sure
 }
 
 // killOne kills a process and its group, which like itself came from the root:
@@ -198,10 +274,13 @@ func (t *tree) close() {
 // stat is what /proc tells of a process.
 type stat struct {
 	pid, parent, group, session int
-	dead                        bool
+	dead, kernel                bool   // kernel: a thread of the system's own
 	born                        uint64 // ticks since the system's start
 	memory                      int64  // resident bytes
 }
+
+// isKernel is PF_KTHREAD among a process's flags.
+const isKernel = 0x00200000
 
 // readStat returns false when there is no such process.
 func readStat(pid int) (s stat, ok bool) {
@@ -215,7 +294,7 @@ func readStat(pid int) (s stat, ok bool) {
 		return s, false
 	}
 	s.pid, s.parent, s.group, s.session = pid, number(f[1]), number(f[2]), number(f[3])
-	s.dead = f[0][0] == 'Z' || f[0][0] == 'X'
+	s.dead, s.kernel = f[0][0] == 'Z' || f[0][0] == 'X', number(f[6])&isKernel != 0
 	s.born, s.memory = uint64(number(f[19])), int64(number(f[21])*os.Getpagesize())
 	return s, true
 }
@@ -241,8 +320,8 @@ func children(pid int) (all []int) {
 	return all
 }
 
-// everybody returns all processes there are.
-func everybody() (all []stat) {
+// everybody returns the numbers of all processes there are.
+func everybody() (all []int) {
 	dir, err := os.Open("/proc")
 	if err != nil {
 		return nil
@@ -251,22 +330,16 @@ func everybody() (all []stat) {
 	names, _ := dir.Readdirnames(-1)
 	for _, name := range names {
 		if pid, err := strconv.Atoi(name); err == nil {
-			if s, ok := readStat(pid); ok {
-				all = append(all, s)
-			}
+			all = append(all, pid)
 		}
 	}
 	return all
 }
 
-// marked says whether a process carries the marker in its environment.
-func marked(pid int, marker []byte) bool {
-	b, err := os.ReadFile(procPath(pid, "environ"))
-	if err != nil {
-		return false // gone, or not ours to read: then it is not ours to kill
-	}
+// hasLine says whether one of the strings that end in a zero byte is this one.
+func hasLine(b, line []byte) bool {
 	for v := range bytes.SplitSeq(b, []byte{0}) {
-		if bytes.Equal(v, marker) {
+		if bytes.Equal(v, line) {
 			return true
 		}
 	}

@@ -66,47 +66,83 @@ func samePath(path string, f *os.File) (same string, release func(), err error) 
 }
 
 // sweepRounds bounds sweep against processes that multiply faster than they are
-// killed; sweepPause lets the killed ones go.
+// killed; sweepPause lets the killed ones go. For maxUnsure rounds in a row it
+// waits for those of whom nobody can tell whose they are.
 const (
 	sweepRounds = 500
 	sweepPause  = 2 * time.Millisecond
+	maxUnsure   = 50
 )
 
 // sweep kills every process that carries the mark in its environment, until
-// there is none.
+// twice in a row there was none: one can fork past a single look.
 func sweep(mark string) {
-	for range sweepRounds {
-		if killMarked(mark) == 0 {
-			return
+	for round, quiet, unsure := 0, 0, 0; round < sweepRounds && quiet < 2; round++ {
+		switch killed, unsettled := killMarked(mark); {
+		case killed > 0:
+			quiet, unsure = 0, 0
+		case unsettled > 0 && unsure < maxUnsure:
+			quiet, unsure = 0, unsure+1
+		default:
+			quiet++
+			continue
 		}
 		time.Sleep(sweepPause)
 	}
 }
 
-func killMarked(mark string) (killed int) {
+// killMarked counts those it killed, and those that are about to execute a
+// program or to end and have no environment then.
+func killMarked(mark string) (killed, unsettled int) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
-		return 0
+		return 0, 0
 	}
 	for _, e := range entries {
-		if pid, err := strconv.Atoi(e.Name()); err == nil && pid != os.Getpid() && killIfMarked(pid, mark) {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		switch has, known := killIfMarked(pid, mark); {
+		case !known:
+			unsettled++
+		case has:
 			killed++
 		}
 	}
-	return killed
+	return killed, unsettled
 }
 
 // killIfMarked looks at the environment after it has taken hold of the process,
 // so that the number cannot have become another's in between.
-func killIfMarked(pid int, mark string) bool {
+func killIfMarked(pid int, mark string) (killed, known bool) {
 	p, err := os.FindProcess(pid)
 	if err != nil {
-		return false
+		return false, true
 	}
 	defer func() { _ = p.Release() }()
 	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-	if err != nil || !bytes.Contains(append([]byte{0}, env...), append([]byte{0}, mark...)) {
-		return false // not ours to read, gone, or unmarked
+	switch {
+	case err != nil: // not ours to read, or gone
+		return false, true
+	case len(env) == 0:
+		return false, settled(pid)
 	}
-	return p.Kill() == nil
+	return bytes.Contains(append([]byte{0}, env...), append([]byte{0}, mark...)) && p.Kill() == nil, true
+}
+
+// settled says whether a process without an environment stays so: it has ended,
+// or is a thread of the system's own (PF_KTHREAD among its flags, see proc(5)).
+func settled(pid int) bool {
+	const state, flags, kernel = 0, 6, 0x00200000
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return true
+	}
+	f := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
+	if len(f) <= flags {
+		return true
+	}
+	has, _ := strconv.Atoi(string(f[flags]))
+	return f[state][0] == 'Z' || f[state][0] == 'X' || has&kernel != 0
 }

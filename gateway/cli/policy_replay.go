@@ -342,6 +342,9 @@ func showExplained(w io.Writer, x *gatewright.ExplainedRecord) {
 	if x.Recorded != "" && x.Recorded != x.Now {
 		line("the record says %s", x.Recorded)
 	}
+	if x.Refused != "" && x.Recorded != "deny" {
+		line("the call was refused all the same: %s", x.Refused)
+	}
 	if x.Approximate != "" {
 		line("approximate: %s", x.Approximate)
 	}

@@ -275,8 +275,12 @@ func TestARecordIsExplained(t *testing.T) {
 			t.Errorf("%s", text)
 		}
 	}
-	if got := w.call("POST", explainPath, w.admin, `{"record":"`+admitted+`"}`).json(); got["now"] != "allow" || got["same_bundle"] != true {
+	if got := w.call("POST", explainPath, w.admin, `{"record":"`+admitted+`"}`).json(); got["now"] != "allow" || got["same_bundle"] != true || got["refused"] != nil {
 		t.Errorf("%v", got)
+	}
+	limited := w.asked(demo, w.viewerUser, "salaries", func(r *ledger.Record) { r.Kind, r.Code = ledger.Refused, "rate_limited" })
+	if got := w.call("POST", explainPath, w.admin, `{"record":"`+limited+`"}`).json(); got["now"] != "allow" || got["refused"] != "rate_limited" {
+		t.Errorf("a call over its rate: %v", got)
 	}
 	w.call("POST", explainPath, w.admin, `{"record":"0"}`)
 	w.must(w.vault.Erase(t.Context(), demo, w.viewerUser))

@@ -21,6 +21,7 @@ type explainIn struct {
 type explained struct {
 	Record      string          `json:"record" doc:"the record that holds the question"`
 	Recorded    string          `json:"recorded,omitempty" enum:"allow,deny,hold" doc:"what was answered then; absent when policy did not have the last word"`
+	Refused     string          `json:"refused,omitempty" doc:"the code that the call was refused with, by policy or, as with rate_limited, by what came after it"`
 	Now         string          `json:"now" enum:"allow,deny,hold" doc:"what this bundle answers"`
 	Bundle      string          `json:"bundle" doc:"its digest"`
 	Same        bool            `json:"same_bundle" doc:"the record was decided under this very bundle"`
@@ -64,7 +65,7 @@ func (a *API) explainRecord(ctx context.Context, c *call, in *explainIn) (*expla
 	if err != nil {
 		return nil, err
 	}
-	out := &explainOut{Body: explained{Record: r.Record, Recorded: r.Verdict, Bundle: e.Digest().String(), Same: r.Bundle == e.Digest().String(), Target: r.Target()}}
+	out := &explainOut{Body: explained{Record: r.Record, Recorded: r.Verdict, Refused: r.Code, Bundle: e.Digest().String(), Same: r.Bundle == e.Digest().String(), Target: r.Target()}}
 	if r.Narrowed {
 		out.Body.Approximate = "the terms that narrowed the bundle are left out"
 	}

@@ -113,6 +113,7 @@ func (d *diffLines) line(line []byte) error {
 type ExplainedRecord struct {
 	Record      string            `json:"record"`
 	Recorded    string            `json:"recorded,omitempty"` // what was answered then: allow, deny or hold
+	Refused     string            `json:"refused,omitempty"`  // the code that the call was refused with, not always by policy
 	Now         string            `json:"now"`                // what the bundle answers
 	Bundle      string            `json:"bundle"`             // its digest
 	Same        bool              `json:"same_bundle"`

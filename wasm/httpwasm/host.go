@@ -1,0 +1,321 @@
+package httpwasm
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/tetratelabs/wazero/api"
+)
+
+// Module is what guests import from.
+const Module = "http_handler"
+
+// Function is one that guests may import. Run makes the guest's call: stack holds its arguments and takes its result, as
+// in api.GoModuleFunction. It returns what the call costs in units of fuel; on an error the guest must be ended.
+type Function struct {
+	Name            string
+	Params, Results []api.ValueType
+	Run             func(x *Exchange, m api.Memory, stack []uint64) (units int64, err error)
+}
+
+// Functions are all of the ABI.
+func Functions() []Function {
+	i32, i64 := api.ValueTypeI32, api.ValueTypeI64
+	none, one, two, three := []api.ValueType(nil), []api.ValueType{i32}, []api.ValueType{i32, i32}, []api.ValueType{i32, i32, i32}
+	five, long := []api.ValueType{i32, i32, i32, i32, i32}, []api.ValueType{i64}
+	return []Function{
+		{"enable_features", one, one, enableFeatures},
+		{"get_config", two, one, text(func(x *Exchange) string { return string(x.Config) })},
+		{"log_enabled", one, one, logEnabled},
+		{"log", three, none, logLine},
+		{"get_method", two, one, text(func(x *Exchange) string { return x.Method })},
+		{"set_method", two, none, setMethod},
+		{"get_uri", two, one, text(func(x *Exchange) string { return x.URI })},
+		{"set_uri", two, none, setURI},
+		{"get_protocol_version", two, one, text(func(x *Exchange) string { return x.Protocol })},
+		{"get_source_addr", two, one, text(func(x *Exchange) string { return x.Source })},
+		{"get_header_names", three, long, headerNames},
+		{"get_header_values", five, long, headerValues},
+		{"set_header_value", five, none, setHeader(false)},
+		{"add_header_value", five, none, setHeader(true)},
+		{"remove_header", three, none, removeHeader},
+		{"read_body", three, long, readBody},
+		{"write_body", three, none, writeBody},
+		{"get_status_code", none, one, statusCode},
+		{"set_status_code", one, none, setStatusCode},
+	}
+}
+
+// Prices in units of fuel, of which one must never take more than 15 ns.
+const (
+	callPrice   = 200 // of every call
+	bytesPerFee = 4   // bytes copied or compared for a unit
+	fieldPrice  = 16  // of looking at a header's field
+)
+
+func price(bytes int) int64 { return callPrice + int64(bytes)/bytesPerFee }
+
+// read gives a region of the guest's memory, which stays the guest's.
+func read(m api.Memory, at, size uint64) ([]byte, error) {
+	if uint32(size) == 0 {
+		return nil, nil
+	}
+	b, ok := m.Read(uint32(at), uint32(size))
+	if !ok {
+		return nil, ErrPointer
+	}
+	return b, nil
+}
+
+// give writes b to memory unless it is longer than limit.
+func give(m api.Memory, at, limit uint64, b string) error {
+	if len(b) == 0 || uint64(len(b)) > uint64(uint32(limit)) {
+		return nil
+	}
+	if !m.WriteString(uint32(at), b) {
+		return ErrPointer
+	}
+	return nil
+}
+
+// text makes a function that gives one string of the exchange.
+func text(of func(*Exchange) string) func(*Exchange, api.Memory, []uint64) (int64, error) {
+	return func(x *Exchange, m api.Memory, stack []uint64) (int64, error) {
+		s := of(x)
+		if err := give(m, stack[0], stack[1], s); err != nil {
+			return callPrice, err
+		}
+		stack[0] = uint64(len(s))
+		return price(len(s)), nil
+	}
+}
+
+func enableFeatures(x *Exchange, _ api.Memory, stack []uint64) (int64, error) {
+	if !x.after {
+		x.Features |= uint32(stack[0]) & x.Supported
+	}
+	stack[0] = uint64(x.Supported)
+	return callPrice, nil
+}
+
+// Levels of the ABI's log; ours begin with 0 for debug.
+const (
+	levelDebug = -1
+	levelError = 2
+)
+
+func logEnabled(x *Exchange, _ api.Memory, stack []uint64) (int64, error) {
+	level := int32(stack[0])
+	stack[0] = 0
+	if x.Log != nil && level >= levelDebug && level <= levelError {
+		stack[0] = 1
+	}
+	return callPrice, nil
+}
+
+func logLine(x *Exchange, m api.Memory, stack []uint64) (int64, error) {
+	line, err := read(m, stack[1], stack[2])
+	level := int32(stack[0])
+	if err != nil || x.Log == nil || level < levelDebug || level > levelError {
+		return callPrice, err
+	}
+	return callPrice + x.Log(level-levelDebug, line), nil
+}
+
+func setMethod(x *Exchange, m api.Memory, stack []uint64) (int64, error) {
+	method, err := read(m, stack[0], stack[1])
+	if err != nil {
+		return callPrice, err
+	}
+	cost := price(len(method))
+	switch err := x.before("the method"); {
+	case err != nil:
+		return cost, err
+	case len(method) > maxMethod || !isToken(string(method)):
+		return cost, refuse("a method is a token of at most %d bytes", maxMethod)
+	case x.Fixed && string(method) != x.Method:
+		return cost, refuse("the method stands for the call and cannot change")
+	}
+	x.Method = string(method)
+	return cost, nil
+}
+
+func setURI(x *Exchange, m api.Memory, stack []uint64) (int64, error) {
+	b, err := read(m, stack[0], stack[1])
+	if err != nil {
+		return callPrice, err
+	}
+	cost := price(len(b))
+	if len(b) > maxURI {
+		return cost, fmt.Errorf("%w: a URI has at most %d bytes", ErrLimit, maxURI)
+	}
+	uri := string(b)
+	if uri == "" {
+		uri = "/"
+	}
+	switch err := x.before("the URI"); {
+	case err != nil:
+		return cost, err
+	case x.Fixed && uri != x.URI:
+		return cost, refuse("the URI names server and tool of the call and cannot change")
+	}
+	if _, err := url.ParseRequestURI(uri); err != nil || !isValue(uri) {
+		return cost, refuse("not the URI of a request") // the error quotes it
+	}
+	x.URI = uri
+	return cost, nil
+}
+
+// list writes strings to memory, each with a NUL behind it, and returns their number and bytes in one. None holds a NUL:
+// whoever fills an exchange and whoever adds fields sees to that.
+func list(m api.Memory, at, limit uint64, all []string) (countLen uint64, bytes int, err error) {
+	for _, s := range all {
+		bytes += len(s) + 1
+	}
+	if bytes > 0 && uint64(bytes) <= uint64(uint32(limit)) {
+		err = give(m, at, limit, strings.Join(all, "\x00")+"\x00")
+	}
+	return uint64(len(all))<<32 | uint64(uint32(bytes)), bytes, err
+}
+
+func headerNames(x *Exchange, m api.Memory, stack []uint64) (int64, error) {
+	h, err := x.header(uint32(stack[0]))
+	if err != nil {
+		return callPrice, err
+	}
+	cost := price(h.size()) + fieldPrice*int64(len(*h))
+	stack[0], _, err = list(m, stack[1], stack[2], h.names())
+	return cost, err
+}
+
+// name reads the name of a header field.
+func name(m api.Memory, at, size uint64) (string, error) {
+	b, err := read(m, at, size)
+	switch {
+	case err != nil:
+		return "", err
+	case len(b) == 0 || len(b) > maxHeader:
+		return "", refuse("a header name is 1 to %d bytes long", maxHeader)
+	}
+	return strings.ToLower(string(b)), nil
+}
+
+func headerValues(x *Exchange, m api.Memory, stack []uint64) (int64, error) {
+	h, err := x.header(uint32(stack[0]))
+	if err != nil {
+		return callPrice, err
+	}
+	key, err := name(m, stack[1], stack[2])
+	if err != nil {
+		return callPrice, err
+	}
+	countLen, bytes, err := list(m, stack[3], stack[4], h.Values(key))
+	stack[0] = countLen
+	return price(bytes+len(key)) + fieldPrice*int64(len(*h)), err
+}
+
+func setHeader(more bool) func(*Exchange, api.Memory, []uint64) (int64, error) {
+	return func(x *Exchange, m api.Memory, stack []uint64) (int64, error) {
+		h, err := x.writable(uint32(stack[0]))
+		if err != nil {
+			return callPrice, err
+		}
+		key, err := name(m, stack[1], stack[2])
+		if err != nil {
+			return callPrice, err
+		}
+		value, err := read(m, stack[3], stack[4])
+		if err != nil {
+			return callPrice, err
+		}
+		cost := price(len(key)+len(value)) + fieldPrice*int64(len(*h))
+		if len(value) > maxHeader {
+			return callPrice, fmt.Errorf("%w: a header has at most %d bytes", ErrLimit, maxHeader)
+		}
+		return cost, x.put(h, key, string(value), more)
+	}
+}
+
+func removeHeader(x *Exchange, m api.Memory, stack []uint64) (int64, error) {
+	h, err := x.writable(uint32(stack[0]))
+	if err != nil {
+		return callPrice, err
+	}
+	key, err := name(m, stack[1], stack[2])
+	if err != nil {
+		return callPrice, err
+	}
+	cost := price(len(key)) + fieldPrice*int64(len(*h))
+	*h = h.remove(key)
+	return cost, nil
+}
+
+func readBody(x *Exchange, m api.Memory, stack []uint64) (int64, error) {
+	msg, err := x.readable(uint32(stack[0]))
+	if err != nil {
+		return callPrice, err
+	}
+	if uint32(stack[2]) == 0 {
+		return callPrice, refuse("read_body with room for no byte")
+	}
+	room, err := read(m, stack[1], stack[2])
+	if err != nil {
+		return callPrice, err
+	}
+	body := msg.Final()
+	n := copy(room, body[min(msg.read, len(body)):])
+	msg.read += n
+	stack[0] = uint64(n)
+	if msg.read >= len(body) {
+		stack[0] |= 1 << 32
+	}
+	return price(n), nil
+}
+
+func writeBody(x *Exchange, m api.Memory, stack []uint64) (int64, error) {
+	kind := uint32(stack[0])
+	msg, err := x.body(kind)
+	switch {
+	case err != nil:
+	case kind == kindRequest:
+		err = x.before("the request body")
+	default:
+		err = x.answering("response body")
+	}
+	if err != nil {
+		return callPrice, err
+	}
+	b, err := read(m, stack[1], stack[2])
+	if err != nil {
+		return callPrice, err
+	}
+	if len(b) > x.MaxBody-len(msg.New) {
+		return callPrice, fmt.Errorf("%w: a body has at most %d bytes", ErrLimit, x.MaxBody)
+	}
+	if !msg.Changed {
+		msg.Changed, msg.read = true, 0
+	}
+	msg.New = append(msg.New, b...)
+	return price(len(b)), nil
+}
+
+func statusCode(x *Exchange, _ api.Memory, stack []uint64) (int64, error) {
+	if !x.after && x.Status == 0 {
+		return callPrice, refuse("there is no status before handle_response")
+	}
+	stack[0] = uint64(x.Code())
+	return callPrice, nil
+}
+
+func setStatusCode(x *Exchange, _ api.Memory, stack []uint64) (int64, error) {
+	if err := x.answering("status"); err != nil {
+		return callPrice, err
+	}
+	code := uint32(stack[0])
+	if code < 100 || code > 999 {
+		return callPrice, refuse("a status has three digits")
+	}
+	x.Status = code
+	return callPrice, nil
+}

@@ -36,8 +36,8 @@ type Manifest struct {
 	Description string `json:"description"`
 	// Version counts a signed bundle's editions, from 1, so that an old one, whose signature stays good, is told from a new.
 	Version uint64 `json:"version"`
-	// Filters are the filters that calls pass, in this order, by digest.
-	Filters []Item `json:"filters"`
+	// Filters are the tenant's filters that calls pass, in this order.
+	Filters []Filter `json:"filters"`
 	// Pins are the tools whose schema may not change: "server/tool" and the digest.
 	Pins map[string]string `json:"pins"`
 	// Connectors are the connectors that may run, by digest.
@@ -84,7 +84,7 @@ func (m *Manifest) exactly() error {
 			return fmt.Errorf("%q is no member of a manifest (write it in lower case)", name)
 		}
 	}
-	for _, section := range []string{"filters", "connectors"} {
+	for section, members := range map[string][]string{"filters": filterMembers, "connectors": {"name", "digest"}} {
 		var items []map[string]json.RawMessage
 		if data := m.sections[section]; data == nil {
 			continue
@@ -93,8 +93,8 @@ func (m *Manifest) exactly() error {
 		}
 		for _, item := range items {
 			for name := range item {
-				if name != "name" && name != "digest" {
-					return fmt.Errorf("%s: %.40q is no member of an item (write it in lower case)", section, name)
+				if !slices.Contains(members, name) {
+					return fmt.Errorf("%s: %.40q is no member of an item (its members are %s, in lower case)", section, name, strings.Join(members, ", "))
 				}
 			}
 		}
@@ -115,10 +115,11 @@ func (m *Manifest) check() error {
 	case len(m.Pins) > maxEntries || len(m.Templates) > maxEntries:
 		return fmt.Errorf("more than %d pins or templates", maxEntries)
 	}
-	for section, items := range map[string][]Item{"filters": m.Filters, "connectors": m.Connectors} {
-		if err := checkItems(items); err != nil {
-			return fmt.Errorf("%s: %w", section, err)
-		}
+	if err := checkItems(m.Connectors); err != nil {
+		return fmt.Errorf("connectors: %w", err)
+	}
+	if err := checkFilters(m.Filters); err != nil {
+		return fmt.Errorf("filters: %w", err)
 	}
 	for tool, digest := range m.Pins {
 		server, name, ok := strings.Cut(tool, "/")

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package main
+
+func resetPeak() {}
+
+func peak() int64 { return 0 }

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatewright/gatewright/conformance/hostile/corpus"
+	"github.com/gatewright/gatewright/wasm"
+	"github.com/gatewright/gatewright/wasm/meter"
+)
+
+// What one call may spend while it is priced: enough to see what a unit costs. Beside the price of its units a call has an
+// allowance for what the host does around it.
+const (
+	pricedFuel      = 20_000_000
+	maxNanosPerUnit = 15
+	allowance       = time.Millisecond
+	loadAllowance   = 200 * time.Millisecond // compiling a small module, and all that is around it
+)
+
+// Finding is what became of a case.
+type Finding struct {
+	Stage  corpus.Stage
+	Kind   string
+	Reason string        // what its author would be told
+	Took   time.Duration // until it was refused or trapped; of the costliest call otherwise
+	Over   bool          // it used more fuel than it had, or more CPU than its fuel pays for
+	Nanos  float64       // CPU per unit of the call that was priced, where it used up its fuel
+	Peak   int64         // the largest resident memory meanwhile, in bytes; 0 where the system does not tell
+}
+
+// unsteady is the kind of what gave another answer to the same input.
+const unsteady = "unsteady"
+
+// host is a runtime as the gateway has it, but for its fuel and a log that is thrown away.
+func host(ctx context.Context, fuel int64, instances int) (*wasm.Runtime, wasm.Config, error) {
+	c := wasm.DefaultConfig()
+	c.Fuel, c.InitFuel, c.Instances, c.Traps = fuel, pricedFuel, instances, 1_000_000
+	c.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	r, err := wasm.New(ctx, c)
+	return r, c, err
+}
+
+// play does with a case what the gateway does with an upload and with calls.
+func play(ctx context.Context, c corpus.Case) (f Finding, err error) {
+	module := c.Make()
+	r, config, err := host(ctx, pricedFuel, 2)
+	if err != nil {
+		return f, err
+	}
+	defer func() { err = errors.Join(err, r.Close(ctx)) }()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cpu, began := threadCPU(), time.Now()
+	filter, err := r.Load(ctx, c.Name, module, c.Config)
+	spent := threadCPU() - cpu
+	f.Took = time.Since(began)
+	if err != nil {
+		f.Stage, f.Kind, f.Reason = refusal(err)
+		f.Over = f.Stage == corpus.Init && spent > maxNanosPerUnit*pricedFuel+loadAllowance
+		return f, nil
+	}
+	p := player{filter: filter, config: config, finding: &f}
+	f.Stage, f.Took = corpus.Passed, 0
+	for _, phase := range phases {
+		if p.phase(ctx, phase); f.Stage != corpus.Passed || f.Kind != "" {
+			break
+		}
+	}
+	return f, nil
+}
+
+// refusal says at which stage and why a module was not loaded.
+func refusal(err error) (stage corpus.Stage, kind, reason string) {
+	reason = err.Error()
+	var trap *wasm.Trap
+	switch {
+	case errors.Is(err, meter.ErrMalformed):
+		return corpus.Check, "malformed", reason
+	case errors.Is(err, meter.ErrUnsupported):
+		return corpus.Check, "unsupported", reason
+	case errors.Is(err, meter.ErrLimit):
+		return corpus.Check, "limit", reason
+	case errors.As(err, &trap):
+		return corpus.Init, trap.Kind, reason
+	case strings.Contains(reason, "compile: "):
+		return corpus.Compile, "", reason
+	}
+	return corpus.Load, "", reason
+}
+
+// phase is one of the functions that a call may reach.
+type phase struct {
+	stage corpus.Stage
+	ask   func(f *wasm.Filter, ctx context.Context, input []byte, v *wasm.Verdict) error
+}
+
+var phases = []phase{
+	{corpus.Decide, (*wasm.Filter).Decide},
+	{corpus.Respond, (*wasm.Filter).OnResponse},
+}
+
+// player calls one filter.
+type player struct {
+	filter  *wasm.Filter
+	config  wasm.Config
+	finding *Finding
+}
+
+// inputs are what a filter is shown: the same twice, and another one first, which is longer and holds a secret.
+func inputs() [][]byte {
+	short := []byte(`{"abi":1,"phase":"request","arguments":{"path":"/etc/motd"}}`)
+	long := []byte(`{"abi":1,"phase":"request","arguments":{"secret":"` + strings.Repeat("AKIA-", 400) + `"}}`)
+	return [][]byte{long, short, short, short}
+}
+
+// phase asks for a verdict on each input and notes what came of it.
+func (p *player) phase(ctx context.Context, ph phase) {
+	var first string
+	for i, input := range inputs() {
+		v, err := p.priced(ctx, ph, input)
+		if err != nil {
+			p.trapped(ph.stage, err)
+			return
+		}
+		said := fmt.Sprintf("%v %q %q %v %v %q", v.Kind, v.Reason, v.Labels, v.Scores, v.Fuel, v.Body)
+		switch {
+		case v.Kind != wasm.Pass:
+			p.finding.Kind, p.finding.Reason = v.Kind.String(), v.Reason
+			return
+		case i == 1:
+			first = said
+		case i > 1 && said != first:
+			p.finding.Kind, p.finding.Reason = unsteady, first+" and then "+said
+			return
+		}
+	}
+}
+
+func (p *player) trapped(stage corpus.Stage, err error) {
+	p.finding.Stage, p.finding.Kind, p.finding.Reason = stage, "no trap", err.Error()
+	var trap *wasm.Trap
+	if errors.As(err, &trap) {
+		p.finding.Kind = trap.Kind
+	}
+}
+
+// priced makes a call, and makes it again when it seems to have cost too much: the machine's other work is not the
+// filter's, so the cheapest of three counts.
+func (p *player) priced(ctx context.Context, ph phase, input []byte) (v wasm.Verdict, err error) {
+	budget := p.config.Fuel + p.config.ByteFuel*int64(len(input))
+	over := true
+	for try := 0; over && try < 3; try++ {
+		v.Body = nil
+		cpu, began := threadCPU(), time.Now()
+		err = ph.ask(p.filter, ctx, bytes.Clone(input), &v)
+		spent, took := threadCPU()-cpu, time.Since(began)
+		p.finding.Took = max(p.finding.Took, took)
+		over = v.Fuel > budget || spent > time.Duration(maxNanosPerUnit*v.Fuel)+allowance
+		if v.Fuel >= pricedFuel {
+			p.finding.Nanos = cheapest(p.finding.Nanos, float64(spent.Nanoseconds())/float64(v.Fuel))
+		}
+	}
+	p.finding.Over = p.finding.Over || over
+	v.Labels, v.Scores = slices.Clone(v.Labels), slices.Clone(v.Scores)
+	return v, err
+}
+
+// cheapest is the smaller of two prices; 0 is none.
+func cheapest(a, b float64) float64 {
+	if a == 0 {
+		return b
+	}
+	return min(a, b)
+}
+
+// contained says what is wrong with what became of a case, or nil.
+func contained(c corpus.Case, f Finding) error {
+	switch {
+	case f.Stage != c.Stage || c.Kind != "" && f.Kind != c.Kind || c.Stage == corpus.Passed && f.Kind != "":
+		return fmt.Errorf("ended at %s %s, want %s %s: %s", f.Stage, f.Kind, c.Stage, c.Kind, f.Reason)
+	case !strings.Contains(f.Reason, c.Says):
+		return fmt.Errorf("its author is told %q, which does not mention %q", f.Reason, c.Says)
+	case f.Over:
+		return errors.New("used more than its fuel, or more than 15 ns for a unit of it")
+	}
+	return nil
+}

@@ -9,6 +9,7 @@ import (
 	"github.com/tetratelabs/wazero"
 
 	"github.com/gatewright/gatewright/merkle"
+	"github.com/gatewright/gatewright/wasm/abi"
 )
 
 // Filter is one loaded module with its configuration. Load it once for each tenant: what a filter is shown never leaves
@@ -23,7 +24,8 @@ type Filter struct {
 	state    []string // names of the globals that make up its state, memory aside
 	image    *image
 	memories memories
-	response bool
+	dialect  dialect
+	phases   abi.Phases
 	pool     *pool
 	breaker  breaker
 	breaks   atomic.Uint64
@@ -36,45 +38,44 @@ func (f *Filter) Name() string { return f.name }
 func (f *Filter) Digest() merkle.Hash { return f.digest }
 
 // HasResponse reports whether the filter looks at results too. One that does not lets every result pass.
-func (f *Filter) HasResponse() bool { return f.response }
+func (f *Filter) HasResponse() bool { return f.phases.Has(abi.Response) }
 
-// Decide asks the filter about a request. input is the JSON context that README.md describes; it is only read. v is
-// overwritten, its buffers used again. Every error is a *Trap: the call must be refused, and v allows nothing.
-func (f *Filter) Decide(ctx context.Context, input []byte, v *Verdict) error {
-	return f.judge(ctx, input, v, request)
+// HasChunk reports whether the filter looks at the chunks of a result that streams. One that does not lets every chunk pass.
+func (f *Filter) HasChunk() bool { return f.phases.Has(abi.Chunk) }
+
+// Dialect returns the name of the ABI that the filter speaks.
+func (f *Filter) Dialect() string { return f.dialect.Name() }
+
+// Decide asks the filter about a request. c is only read but for its Phase, which it sets. v is overwritten, its buffers used again.
+// Every error is a *Trap: the call must be refused, and v allows nothing.
+func (f *Filter) Decide(ctx context.Context, c *abi.Context, v *Verdict) error {
+	c.Phase = abi.Request
+	return f.judge(ctx, c, v)
 }
 
 // OnResponse asks the filter about a result, like Decide.
-func (f *Filter) OnResponse(ctx context.Context, input []byte, v *Verdict) error {
-	if !f.response {
-		v.reset()
+func (f *Filter) OnResponse(ctx context.Context, c *abi.Context, v *Verdict) error {
+	c.Phase = abi.Response
+	return f.judge(ctx, c, v)
+}
+
+// OnChunk asks the filter about a chunk of a result that streams, like Decide. c.Flags says where the chunk stands. Each chunk
+// is judged for itself: what the filter saw of those before it, it has forgotten.
+func (f *Filter) OnChunk(ctx context.Context, c *abi.Context, v *Verdict) error {
+	c.Phase = abi.Chunk
+	return f.judge(ctx, c, v)
+}
+
+func (f *Filter) judge(ctx context.Context, c *abi.Context, v *Verdict) error {
+	v.Reset()
+	if !f.phases.Has(c.Phase) {
 		v.Kind = Pass
 		return nil
 	}
-	return f.judge(ctx, input, v, response)
-}
-
-// phase is which of a filter's two functions is asked.
-type phase uint8
-
-const (
-	request phase = iota
-	response
-)
-
-// body is the member of a verdict that may replace what was shown in this phase.
-func (p phase) body() string {
-	if p == response {
-		return "result"
-	}
-	return "arguments"
-}
-
-func (f *Filter) judge(ctx context.Context, input []byte, v *Verdict, p phase) error {
-	v.reset()
-	in, t := f.admit(ctx, len(input))
+	size := f.dialect.Size(c)
+	in, t := f.admit(ctx, size)
 	if t == nil {
-		in, t = f.run(ctx, in, input, v, p)
+		in, t = f.run(ctx, in, c, size, v)
 		f.pool.give(in, outcome{kind: v.Kind, trap: t, fuel: v.Fuel})
 	} else {
 		f.pool.refused(t)
@@ -105,10 +106,10 @@ func (f *Filter) admit(ctx context.Context, size int) (*instance, *Trap) {
 }
 
 // run makes the call and returns the instance as it was before it, or nil when it is gone.
-func (f *Filter) run(ctx context.Context, in *instance, input []byte, v *Verdict, p phase) (back *instance, t *Trap) {
+func (f *Filter) run(ctx context.Context, in *instance, c *abi.Context, size int, v *Verdict) (back *instance, t *Trap) {
 	defer func() {
 		if r := recover(); r != nil {
-			v.reset()
+			v.Reset()
 			back, t = nil, f.trap(TrapInternal, unforeseen(r))
 		}
 	}()
@@ -118,15 +119,15 @@ func (f *Filter) run(ctx context.Context, in *instance, input []byte, v *Verdict
 			return nil, f.trap(TrapInternal, err)
 		}
 	}
-	budget := f.config.Fuel + f.config.ByteFuel*int64(len(input))
+	budget := f.config.Fuel + f.config.ByteFuel*int64(size)
 	rent := int64(in.memory.Size()) / restoredPerUnit
-	in.begin(ctx, max(budget-rent, 0), f.config.Depth)
-	err := in.judge(input, v, p, bounds{f.config.MaxVerdict, f.config.MaxContext})
+	in.begin(ctx, c, max(budget-rent, 0), f.config.Depth)
+	err := in.guest.Judge(&in.tank, c, v)
 	v.Fuel = rent + in.spent(max(budget-rent, 0))
 	if err != nil {
 		spent := v.Fuel
 		t = f.trap(classify(err, in.deep()))
-		v.reset()
+		v.Reset()
 		v.Fuel = spent
 		if t.Kind == TrapFuel {
 			v.Fuel = max(budget, rent)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/wasm"
+	"github.com/gatewright/gatewright/wasm/abi"
 )
 
 func TestConfigMustBoundEverything(t *testing.T) {
@@ -106,7 +107,7 @@ func spinning(t *testing.T, wait time.Duration) (f *wasm.Filter, stop func() err
 	done := make(chan error)
 	go func() {
 		var v wasm.Verdict
-		done <- f.Decide(ctx, []byte("{}"), &v)
+		done <- f.Decide(ctx, &abi.Context{Body: []byte("{}")}, &v)
 	}()
 	for f.Stats().InUse == 0 {
 		time.Sleep(time.Millisecond)
@@ -133,7 +134,7 @@ func TestBusyFiltersRefuse(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var v wasm.Verdict
-	if err := f.Decide(ctx, []byte("{}"), &v); kindOf(t, err, v) != wasm.TrapCanceled && kindOf(t, err, v) != wasm.TrapBusy {
+	if err := f.Decide(ctx, &abi.Context{Body: []byte("{}")}, &v); kindOf(t, err, v) != wasm.TrapCanceled && kindOf(t, err, v) != wasm.TrapBusy {
 		t.Error(err)
 	}
 	if err := stop(); !errors.Is(err, errStopped) || kindOf(t, err, v) != wasm.TrapCanceled {
@@ -152,7 +153,7 @@ func TestAWaitingCallGetsTheNextInstance(t *testing.T) {
 		all.Go(func() {
 			for range 200 {
 				var v wasm.Verdict
-				if err := f.Decide(t.Context(), []byte("{}"), &v); err != nil || v.Kind != wasm.Pass {
+				if err := f.Decide(t.Context(), &abi.Context{Body: []byte("{}")}, &v); err != nil || v.Kind != wasm.Pass {
 					t.Error(err)
 					return
 				}
@@ -243,7 +244,7 @@ func TestManyGoroutines(t *testing.T) {
 		all.Go(func() {
 			var v wasm.Verdict
 			for j := range 300 {
-				if err := f.Decide(t.Context(), []byte(inputs[(i+j)%len(inputs)]), &v); err == nil && v.Kind == 0 {
+				if err := f.Decide(t.Context(), &abi.Context{Body: []byte(inputs[(i+j)%len(inputs)])}, &v); err == nil && v.Kind == 0 {
 					t.Error("neither a verdict nor an error")
 				}
 				_ = f.Stats()

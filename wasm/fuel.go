@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/tetratelabs/wazero/api"
+
+	"github.com/gatewright/gatewright/wasm/abi"
 )
 
 // Native code cannot be interrupted: until it calls back, a garbage collection waits, and with it everybody. So a budget is
@@ -29,14 +31,28 @@ type tank struct {
 	fuel            api.MutableGlobal
 	logged          int // bytes written to the log by this call
 	filter          *Filter
+	call            *abi.Context
+	locals          [abi.Sets]any
 }
+
+var _ abi.Host = (*tank)(nil)
+
+// Call is what is being judged.
+func (t *tank) Call() *abi.Context { return t.call }
+
+// Charge takes fuel. What is overdrawn stops the guest where it is next charged itself.
+func (t *tank) Charge(units int64) { t.fuel.Set(uint64(int64(t.fuel.Get()) - units)) }
+
+// Local is what a set of imported functions remembers during a call.
+func (t *tank) Local(s abi.Set) *any { return &t.locals[s] }
 
 // Value hides the caller's values from the engine, which looks for experimental settings there.
 func (t *tank) Value(any) any { return nil }
 
 // start begins a call with a budget and returns its first slice.
-func (t *tank) start(ctx context.Context, budget int64) int64 {
+func (t *tank) start(ctx context.Context, c *abi.Context, budget int64) int64 {
 	t.Context, t.last, t.logged = ctx, time.Time{}, 0
+	t.call, t.locals = c, [abi.Sets]any{}
 	if t.refueled { // the last call did, so this one may too: look how long a slice takes
 		t.last, t.refueled = time.Now(), false
 	}

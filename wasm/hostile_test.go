@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/wasm"
+	"github.com/gatewright/gatewright/wasm/abi"
 )
 
 // Code of guests. Locals 0 and 1 of gw_decide are pointer and length, 2 to 5 its own.
@@ -212,7 +213,7 @@ func TestInitIsKept(t *testing.T) {
 		all.Go(func() {
 			for range 50 {
 				var v wasm.Verdict
-				if err := f.Decide(t.Context(), []byte("{}"), &v); err != nil || v.Kind != wasm.Pass {
+				if err := f.Decide(t.Context(), &abi.Context{Body: []byte("{}")}, &v); err != nil || v.Kind != wasm.Pass {
 					t.Errorf("%v: %v", v.Kind, err)
 					return
 				}
@@ -280,7 +281,7 @@ func TestARunawayDelaysNobody(t *testing.T) {
 	for range 2 {
 		all.Go(func() {
 			var v wasm.Verdict
-			err := f.Decide(ctx, []byte("{}"), &v)
+			err := f.Decide(ctx, &abi.Context{Body: []byte("{}")}, &v)
 			if kind := kindOf(t, err, v); kind != wasm.TrapCanceled || !errors.Is(err, context.Canceled) {
 				t.Errorf("%v, want it canceled", err)
 			}
@@ -423,7 +424,7 @@ func TestDamagedModulesAreContained(t *testing.T) {
 			return
 		}
 		var v wasm.Verdict
-		kindOf(t, f.Decide(t.Context(), []byte("{}"), &v), v)
+		kindOf(t, f.Decide(t.Context(), &abi.Context{Body: []byte("{}")}, &v), v)
 		if err := f.Close(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -449,7 +450,7 @@ func Example() {
 		panic(err)
 	}
 	var v wasm.Verdict
-	err = f.Decide(context.Background(), []byte(`{"abi":1,"phase":"request","arguments":{"text":"HELLO"}}`), &v)
+	err = f.Decide(context.Background(), &abi.Context{Body: []byte(`{"abi":1,"phase":"request","arguments":{"text":"HELLO"}}`)}, &v)
 	fmt.Println(v.Kind, v.Reason, err)
 	// Output: deny shouting <nil>
 }

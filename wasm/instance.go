@@ -10,29 +10,19 @@ import (
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
-)
 
-// The exports of a filter. README.md beside this file is what their authors read.
-const (
-	exportABI      = "gw_abi_1"
-	exportAlloc    = "gw_alloc"
-	exportInit     = "gw_init"
-	exportDecide   = "gw_decide"
-	exportResponse = "gw_on_response"
+	"github.com/gatewright/gatewright/wasm/abi"
 )
 
 // instance is one copy of a module with its own memory. One goroutine uses it at a time.
 type instance struct {
-	module   api.Module
-	memory   api.Memory
-	alloc    api.Function
-	decide   api.Function
-	response api.Function // nil when the module has none
-	fuel     api.MutableGlobal
-	depth    api.MutableGlobal
-	globals  []api.MutableGlobal // all others that the module can change
-	tank     tank
-	stack    [2]uint64
+	module  api.Module
+	memory  api.Memory
+	guest   abi.Guest
+	fuel    api.MutableGlobal
+	depth   api.MutableGlobal
+	globals []api.MutableGlobal // all others that the module can change
+	tank    tank
 }
 
 // moduleConfig gives a module no name, calls nothing of it, and makes no source of randomness that nobody would ask.
@@ -47,8 +37,6 @@ func (f *Filter) newInstance() (*instance, error) {
 		return nil, fmt.Errorf("instantiate: %.300q", err.Error())
 	}
 	in.module, in.memory = module, module.Memory()
-	in.alloc, in.decide = module.ExportedFunction(exportAlloc), module.ExportedFunction(exportDecide)
-	in.response = module.ExportedFunction(exportResponse)
 	in.fuel, _ = module.ExportedGlobal(exportFuel).(api.MutableGlobal)
 	in.depth, _ = module.ExportedGlobal(exportDepth).(api.MutableGlobal)
 	for _, name := range f.state {
@@ -60,6 +48,10 @@ func (f *Filter) newInstance() (*instance, error) {
 		return nil, errors.New("instantiate: the module is not metered")
 	}
 	in.tank.fuel = in.fuel
+	if in.guest, err = f.dialect.Bind(module, abi.Limits{Verdict: f.config.MaxVerdict, Body: f.config.MaxContext}); err != nil {
+		_ = in.close()
+		return nil, fmt.Errorf("instantiate: %w", err)
+	}
 	return in, nil
 }
 
@@ -69,11 +61,11 @@ func (f *Filter) firstInstance(ctx context.Context, config []byte) error {
 	if err != nil {
 		return err
 	}
-	in.begin(ctx, f.config.InitFuel, f.config.Depth)
-	if err := in.init(config); err != nil {
+	in.begin(ctx, nil, f.config.InitFuel, f.config.Depth)
+	if err := in.guest.Init(&in.tank, config); err != nil {
 		_ = in.close()
 		kind, err := classify(err, in.deep())
-		return f.trap(kind, fmt.Errorf("%s: %w", exportInit, err))
+		return f.trap(kind, fmt.Errorf("while it is set up: %w", err))
 	}
 	memory, _ := in.memory.Read(0, in.memory.Size())
 	f.image = newImage(memory, in.globals)
@@ -114,10 +106,10 @@ func (in *instance) reset(m *image) bool {
 	return ok
 }
 
-// begin hands out fuel and depth for one call.
-func (in *instance) begin(ctx context.Context, budget int64, depth int) {
+// begin hands out fuel and depth for one call, which c is, or for setting up where that is nil.
+func (in *instance) begin(ctx context.Context, c *abi.Context, budget int64, depth int) {
 	in.depth.Set(uint64(depth))
-	in.fuel.Set(uint64(in.tank.start(ctx, budget)))
+	in.fuel.Set(uint64(in.tank.start(ctx, c, budget)))
 }
 
 // spent is how much of budget is gone.
@@ -127,75 +119,3 @@ func (in *instance) spent(budget int64) int64 {
 
 // deep reports whether a trap came of too many open calls.
 func (in *instance) deep() bool { return int32(in.depth.Get()) < 0 }
-
-// place asks the guest for memory and copies input there.
-func (in *instance) place(input []byte) (at uint32, err error) {
-	in.stack[0] = uint64(len(input))
-	if err := in.alloc.CallWithStack(&in.tank, in.stack[:]); err != nil {
-		return 0, err
-	}
-	at = uint32(in.stack[0])
-	if at == 0 {
-		return 0, errNoRoom
-	}
-	if !in.memory.Write(at, input) {
-		return 0, errPointer
-	}
-	return at, nil
-}
-
-// judge asks the guest and reads its verdict.
-func (in *instance) judge(input []byte, v *Verdict, p phase, b bounds) error {
-	fn := in.decide
-	if p == response {
-		fn = in.response
-	}
-	answer, err := in.ask(fn, input)
-	if err != nil {
-		return err
-	}
-	if err := v.read(answer, p.body(), b); err != nil {
-		return &badVerdict{err}
-	}
-	return nil
-}
-
-// ask shows input to one of the guest's functions and returns its answer, which lies in the guest's memory.
-func (in *instance) ask(fn api.Function, input []byte) ([]byte, error) {
-	at, err := in.place(input)
-	if err != nil {
-		return nil, err
-	}
-	in.stack[0], in.stack[1] = uint64(at), uint64(len(input))
-	if err := fn.CallWithStack(&in.tank, in.stack[:]); err != nil {
-		return nil, err
-	}
-	answer, ok := in.memory.Read(uint32(in.stack[0]>>32), uint32(in.stack[0]))
-	if !ok {
-		return nil, errPointer
-	}
-	return answer, nil
-}
-
-// init runs gw_init when the module has one.
-func (in *instance) init(config []byte) error {
-	fn := in.module.ExportedFunction(exportInit)
-	if fn == nil {
-		return nil
-	}
-	var at uint32
-	if len(config) > 0 {
-		var err error
-		if at, err = in.place(config); err != nil {
-			return err
-		}
-	}
-	in.stack[0], in.stack[1] = uint64(at), uint64(len(config))
-	if err := fn.CallWithStack(&in.tank, in.stack[:]); err != nil {
-		return err
-	}
-	if code := int32(in.stack[0]); code != 0 {
-		return fmt.Errorf("%w: code %d", errInit, code)
-	}
-	return nil
-}

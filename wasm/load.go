@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -73,60 +72,20 @@ func (r *Runtime) load(ctx context.Context, name string, module, initConfig []by
 func (f *Filter) compile(ctx context.Context, cache wazero.CompilationCache, module []byte) (err error) {
 	f.engine = wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithCoreFeatures(features).WithCompilationCache(cache).
 		WithMemoryLimitPages(f.config.MemoryPages).WithDebugInfoEnabled(false).WithCloseOnContextDone(false))
-	i64, i32 := []api.ValueType{api.ValueTypeI64}, api.ValueTypeI32
+	i64 := []api.ValueType{api.ValueTypeI64}
 	_, err = f.engine.NewHostModuleBuilder(meter.ImportModule).NewFunctionBuilder().
 		WithGoFunction(api.GoFunc(refuelHost), i64, i64).Export(meter.ImportName).Instantiate(ctx)
-	if err != nil {
-		return err
-	}
-	_, err = f.engine.NewHostModuleBuilder("gw").NewFunctionBuilder().
-		WithGoModuleFunction(api.GoModuleFunc(logHost), []api.ValueType{i32, i32, i32}, nil).Export("log").Instantiate(ctx)
 	if err != nil {
 		return err
 	}
 	if f.compiled, err = f.engine.CompileModule(ctx, module); err != nil {
 		return fmt.Errorf("compile: %.300q", err.Error()) // its text quotes the module
 	}
-	return f.checkABI()
-}
-
-// signature is a function's type.
-type signature struct{ params, results []api.ValueType }
-
-// functions are what a filter exports; those marked optional may be missing.
-var functions = []struct {
-	name     string
-	optional bool
-	signature
-}{
-	{exportABI, false, signature{}},
-	{exportAlloc, false, signature{[]api.ValueType{api.ValueTypeI32}, []api.ValueType{api.ValueTypeI32}}},
-	{exportDecide, false, signature{[]api.ValueType{api.ValueTypeI32, api.ValueTypeI32}, []api.ValueType{api.ValueTypeI64}}},
-	{exportInit, true, signature{[]api.ValueType{api.ValueTypeI32, api.ValueTypeI32}, []api.ValueType{api.ValueTypeI32}}},
-	{exportResponse, true, signature{[]api.ValueType{api.ValueTypeI32, api.ValueTypeI32}, []api.ValueType{api.ValueTypeI64}}},
-}
-
-// checkABI refuses a module that does not export what the ABI asks for, or imports more than it gives.
-func (f *Filter) checkABI() error {
-	for _, d := range f.compiled.ImportedFunctions() {
-		module, name, _ := d.Import()
-		if !(module == "gw" && name == "log" || module == meter.ImportModule && name == meter.ImportName) {
-			return fmt.Errorf("it imports %.80q from %.80q; a filter may import nothing but log from gw", name, module)
-		}
+	if f.dialect, err = speaking(f.compiled); err != nil {
+		return err
 	}
-	if _, ok := f.compiled.ExportedMemories()["memory"]; !ok {
-		return errors.New("it does not export its memory")
+	if f.phases, err = f.dialect.Check(f.compiled); err != nil {
+		return err
 	}
-	exported := f.compiled.ExportedFunctions()
-	for _, want := range functions {
-		have, ok := exported[want.name]
-		switch {
-		case !ok && !want.optional:
-			return fmt.Errorf("it does not export %s", want.name)
-		case ok && !(slices.Equal(have.ParamTypes(), want.params) && slices.Equal(have.ResultTypes(), want.results)):
-			return fmt.Errorf("its %s has another signature than the ABI's", want.name)
-		}
-	}
-	_, f.response = exported[exportResponse]
-	return nil
+	return f.dialect.Host(ctx, f.engine)
 }

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 
 	"github.com/tetratelabs/wazero/api"
+
+	"github.com/gatewright/gatewright/wasm/abi"
 )
 
 // Bounds of what one call may log: lines beyond them are dropped. The price keeps a unit of fuel below its 15 ns.
@@ -14,20 +16,24 @@ const (
 	linePrice = 5_000   // units for one that is written
 )
 
-// logHost is gw.log(level, pointer, length): level 0 is debug, 1 info, 2 warning, 3 error.
+// logHost is gw.log(level, pointer, length).
 func logHost(ctx context.Context, module api.Module, stack []uint64) {
-	m := ctx.(*tank)
 	text, ok := module.Memory().Read(uint32(stack[1]), uint32(stack[2]))
 	if !ok {
-		panic(errPointer)
+		panic(abi.ErrPointer)
 	}
+	abi.HostOf(ctx).Log(int32(stack[0]), text)
+}
+
+// Log writes a line of the filter's unless the call has logged enough. Level 0 is debug, 1 info, 2 warning, 3 error.
+func (t *tank) Log(level int32, text []byte) {
 	price := int64(logPrice)
-	if m.filter.config.Logger != nil && len(text) <= maxLine-m.logged {
-		m.logged += max(len(text), 64)
-		m.filter.log(int32(stack[0]), text)
+	if t.filter.config.Logger != nil && len(text) <= maxLine-t.logged {
+		t.logged += max(len(text), 64)
+		t.filter.log(level, text)
 		price = linePrice
 	}
-	m.fuel.Set(uint64(int64(m.fuel.Get()) - price))
+	t.Charge(price)
 }
 
 // log writes one line of the filter's. Text handlers quote what is not printable.

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/gatewright/gatewright/wasm"
+	"github.com/gatewright/gatewright/wasm/abi"
 )
 
 // TestACallPaysForTheMemoryThatIsPutBackAfterIt: a large filter that does nothing costs everybody time all the same.
@@ -12,7 +13,7 @@ func TestACallPaysForTheMemoryThatIsPutBackAfterIt(t *testing.T) {
 		m := says(`{"verdict":"pass"}`)
 		m.pages = pages
 		var v wasm.Verdict
-		if err := load(t, m, nil).Decide(t.Context(), []byte("{}"), &v); err != nil {
+		if err := load(t, m, nil).Decide(t.Context(), &abi.Context{Body: []byte("{}")}, &v); err != nil {
 			t.Fatal(err)
 		}
 		return v.Fuel

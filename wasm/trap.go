@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+
+	"github.com/gatewright/gatewright/wasm/abi"
 )
 
 // Kinds of Trap. The list is closed.
@@ -59,13 +61,8 @@ func guilty(kind string) bool {
 	return true
 }
 
-// Causes of traps that the host itself raises inside a call.
-var (
-	errFuel    = errors.New("fuel is used up")
-	errPointer = errors.New("pointer outside memory")
-	errNoRoom  = errors.New("it has no room for the call")
-	errInit    = errors.New("the configuration is refused")
-)
+// errFuel is what the host itself raises inside a call; others are package abi's.
+var errFuel = errors.New("fuel is used up")
 
 // reasons are the texts of the engine's own errors, whose type it does not export.
 var reasons = []struct{ text, kind string }{
@@ -82,22 +79,22 @@ var reasons = []struct{ text, kind string }{
 // classify says what kind of trap the engine's error is. depth is whether the counter of open calls stood at its end.
 func classify(err error, depth bool) (string, error) {
 	var ended *contextEnd
-	var verdict *badVerdict
+	var verdict *abi.BadVerdict
 	switch {
 	case errors.Is(err, errFuel):
 		return TrapFuel, errFuel
-	case errors.Is(err, errPointer):
-		return TrapPointer, errPointer
-	case errors.Is(err, errNoRoom):
-		return TrapInput, errNoRoom
-	case errors.Is(err, errInit):
+	case errors.Is(err, abi.ErrPointer):
+		return TrapPointer, abi.ErrPointer
+	case errors.Is(err, abi.ErrNoRoom):
+		return TrapInput, abi.ErrNoRoom
+	case errors.Is(err, abi.ErrInit):
 		return TrapInit, err
 	case errors.Is(err, errBusy):
 		return TrapBusy, errBusy
 	case errors.Is(err, errClosed):
 		return TrapClosed, errClosed
 	case errors.As(err, &verdict):
-		return TrapVerdict, verdict.cause
+		return TrapVerdict, verdict.Cause
 	case errors.As(err, &ended):
 		return TrapCanceled, ended.cause
 	case depth:
@@ -125,11 +122,6 @@ func unforeseen(what any) error {
 	}
 	return fmt.Errorf("unforeseen: %T", what)
 }
-
-// badVerdict is an answer that cannot be read.
-type badVerdict struct{ cause error }
-
-func (e *badVerdict) Error() string { return e.cause.Error() }
 
 // contextEnd carries the end of the caller's context out of a call.
 type contextEnd struct{ cause error }

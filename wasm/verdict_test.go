@@ -10,6 +10,7 @@ import (
 
 	"github.com/gatewright/gatewright/merkle/canon"
 	"github.com/gatewright/gatewright/wasm"
+	"github.com/gatewright/gatewright/wasm/abi"
 )
 
 // echo answers what it is shown.
@@ -47,7 +48,7 @@ func TestVerdicts(t *testing.T) {
 		}
 	}
 	var v wasm.Verdict
-	if err := f.OnResponse(t.Context(), []byte(`{"verdict":"rewrite","result":{"a":1}}`), &v); err != nil || string(v.Body) != `{"a":1}` {
+	if err := f.OnResponse(t.Context(), &abi.Context{Body: []byte(`{"verdict":"rewrite","result":{"a":1}}`)}, &v); err != nil || string(v.Body) != `{"a":1}` {
 		t.Errorf("%+v %v", v, err)
 	}
 }
@@ -91,7 +92,7 @@ func TestWhatIsNoVerdict(t *testing.T) {
 	if kind != "" || len(v.Body) != 30_008 {
 		t.Errorf("a long body: %q", kind)
 	}
-	if err := f.OnResponse(t.Context(), []byte(`{"verdict":"rewrite","arguments":{}}`), &v); kindOf(t, err, v) != wasm.TrapVerdict {
+	if err := f.OnResponse(t.Context(), &abi.Context{Body: []byte(`{"verdict":"rewrite","arguments":{}}`)}, &v); kindOf(t, err, v) != wasm.TrapVerdict {
 		t.Error("arguments are taken for a result")
 	}
 }
@@ -105,11 +106,11 @@ func TestTrapsNameNoByteOfTheCall(t *testing.T) {
 		`{"verdict":"pass","reason":"` + strings.Repeat("SECRET", 20) + `"}`, `{"verdict":"pass","message":"` + strings.Repeat("SECRET", 60) + `"}`,
 	} {
 		var v wasm.Verdict
-		err := f.Decide(t.Context(), []byte(text), &v)
+		err := f.Decide(t.Context(), &abi.Context{Body: []byte(text)}, &v)
 		if err == nil || strings.Contains(err.Error(), "SE") {
 			t.Errorf("%.80q: %v", text, err)
 		}
-		short, long := f.Decide(t.Context(), []byte(text), &v), f.Decide(t.Context(), []byte(strings.ReplaceAll(text, "SECRET", "SECRETSECRET")), &v)
+		short, long := f.Decide(t.Context(), &abi.Context{Body: []byte(text)}, &v), f.Decide(t.Context(), &abi.Context{Body: []byte(strings.ReplaceAll(text, "SECRET", "SECRETSECRET"))}, &v)
 		if short == nil || long == nil || short.Error() != long.Error() {
 			t.Errorf("%.80q: %v and %v tell them apart", text, short, long)
 		}
@@ -133,14 +134,14 @@ func TestAVerdictIsOverwritten(t *testing.T) {
 	f := load(t, echo(), nil)
 	var v wasm.Verdict
 	for range 2 {
-		if err := f.Decide(t.Context(), []byte(`{"verdict":"rewrite","arguments":{"a":1},"reason":"x","message":"y","labels":["z"]}`), &v); err != nil {
+		if err := f.Decide(t.Context(), &abi.Context{Body: []byte(`{"verdict":"rewrite","arguments":{"a":1},"reason":"x","message":"y","labels":["z"]}`)}, &v); err != nil {
 			t.Fatal(err)
 		}
-		if err := f.Decide(t.Context(), []byte(`{"verdict":"pass"}`), &v); err != nil || v.Kind != wasm.Pass || v.Reason+v.Message != "" || len(v.Labels)+len(v.Body) != 0 {
+		if err := f.Decide(t.Context(), &abi.Context{Body: []byte(`{"verdict":"pass"}`)}, &v); err != nil || v.Kind != wasm.Pass || v.Reason+v.Message != "" || len(v.Labels)+len(v.Body) != 0 {
 			t.Errorf("%+v %v", v, err)
 		}
 		v = wasm.Verdict{Kind: wasm.Pass, Reason: "x"}
-		if err := f.Decide(t.Context(), []byte(`nonsense`), &v); kindOf(t, err, v) != wasm.TrapVerdict {
+		if err := f.Decide(t.Context(), &abi.Context{Body: []byte(`nonsense`)}, &v); kindOf(t, err, v) != wasm.TrapVerdict {
 			t.Error(err)
 		}
 	}
@@ -150,7 +151,7 @@ func TestAVerdictIsOverwritten(t *testing.T) {
 func TestWithoutAResponseFunctionResultsPass(t *testing.T) {
 	f := load(t, filterOf(unreachable...), nil)
 	v := wasm.Verdict{Kind: wasm.Deny, Reason: "x"}
-	if err := f.OnResponse(t.Context(), []byte(`{}`), &v); err != nil || v.Kind != wasm.Pass || v.Reason != "" || f.HasResponse() {
+	if err := f.OnResponse(t.Context(), &abi.Context{Body: []byte(`{}`)}, &v); err != nil || v.Kind != wasm.Pass || v.Reason != "" || f.HasResponse() {
 		t.Errorf("%+v %v", v, err)
 	}
 	if g := load(t, echo(), nil); !g.HasResponse() {

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/gatewright/gatewright/wasm"
+	"github.com/gatewright/gatewright/wasm/abi"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -46,7 +47,7 @@ func load(tb testing.TB, m asm, change func(*wasm.Config)) *wasm.Filter {
 func decide(tb testing.TB, f *wasm.Filter, input string) (wasm.Verdict, string) {
 	tb.Helper()
 	var v wasm.Verdict
-	err := f.Decide(tb.Context(), []byte(input), &v)
+	err := f.Decide(tb.Context(), &abi.Context{Body: []byte(input)}, &v)
 	return v, kindOf(tb, err, v)
 }
 

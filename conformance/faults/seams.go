@@ -19,6 +19,7 @@ import (
 	"github.com/gatewright/gatewright/policies"
 	"github.com/gatewright/gatewright/store"
 	"github.com/gatewright/gatewright/wasm"
+	"github.com/gatewright/gatewright/wasm/abi"
 )
 
 // Seams stand around the real parts. Each asks the injector before the real part, and where that makes a difference after
@@ -143,12 +144,12 @@ func (s *filterSeam) For(ctx context.Context, _ string) ([]stages.FilterUnit, er
 	return []stages.FilterUnit{s}, nil
 }
 
-func (s *filterSeam) Decide(ctx context.Context, input []byte, v *wasm.Verdict) error {
-	return s.judge(ctx, "filter's verdict", v, func() error { return s.Filter.Decide(ctx, input, v) })
+func (s *filterSeam) Decide(ctx context.Context, shown *abi.Context, v *wasm.Verdict) error {
+	return s.judge(ctx, "filter's verdict", v, func() error { return s.Filter.Decide(ctx, shown, v) })
 }
 
-func (s *filterSeam) OnResponse(ctx context.Context, input []byte, v *wasm.Verdict) error {
-	return s.judge(ctx, "filter's verdict on the reply", v, func() error { return s.Filter.OnResponse(ctx, input, v) })
+func (s *filterSeam) OnResponse(ctx context.Context, shown *abi.Context, v *wasm.Verdict) error {
+	return s.judge(ctx, "filter's verdict on the reply", v, func() error { return s.Filter.OnResponse(ctx, shown, v) })
 }
 
 func (s *filterSeam) judge(ctx context.Context, point string, v *wasm.Verdict, real func() error) error {

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/wasm"
+	"github.com/gatewright/gatewright/wasm/abi"
 )
 
 // Bounds that are held.
@@ -129,11 +130,12 @@ func price(ctx context.Context, s shape) (nanos float64, overspent int, err erro
 	for range 5 {
 		before := threadCPU()
 		var v wasm.Verdict
-		if err := ended(f.Decide(ctx, input, &v)); err != nil {
+		var input abi.Context
+		if err := ended(f.Decide(ctx, &input, &v)); err != nil {
 			return 0, 0, err
 		}
 		spent := threadCPU() - before
-		if v.Fuel > little+int64(len(input))*wasm.DefaultConfig().ByteFuel {
+		if v.Fuel > little+int64(input.Size(abi.FormJSON))*wasm.DefaultConfig().ByteFuel {
 			overspent++
 		}
 		if per := float64(spent.Nanoseconds()) / float64(max(v.Fuel, 1)); nanos == 0 || per < nanos {
@@ -142,8 +144,6 @@ func price(ctx context.Context, s shape) (nanos float64, overspent int, err erro
 	}
 	return nanos, overspent, nil
 }
-
-var input = []byte("{}")
 
 // ended holds the filter to its end: it must be stopped for its fuel or its depth, by nothing else.
 func ended(err error) error {
@@ -169,8 +169,9 @@ func beside(ctx context.Context, s shape, n int) ([]time.Duration, error) {
 	for range 4 {
 		wg.Go(func() {
 			var v wasm.Verdict
+			var input abi.Context
 			for ctx.Err() == nil {
-				_ = f.Decide(ctx, input, &v) // its end is price's concern
+				_ = f.Decide(ctx, &input, &v) // its end is price's concern
 			}
 		})
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -17,16 +16,18 @@ import (
 	"github.com/gatewright/gatewright/merkle/intent"
 	"github.com/gatewright/gatewright/policies"
 	"github.com/gatewright/gatewright/wasm"
+	"github.com/gatewright/gatewright/wasm/abi"
 )
 
 // FilterUnit is one filter. Decide and OnResponse overwrite v; an error is why there is no verdict, and refuses the
-// call. input is theirs until they return; v is the caller's. Many calls may be judged at once.
+// call. shown is theirs until they return, and only read but for its phase; v is the caller's. Many calls may be judged at
+// once.
 type FilterUnit interface {
 	Name() string
 	Digest() merkle.Hash
 	HasResponse() bool
-	Decide(ctx context.Context, input []byte, v *wasm.Verdict) error
-	OnResponse(ctx context.Context, input []byte, v *wasm.Verdict) error
+	Decide(ctx context.Context, shown *abi.Context, v *wasm.Verdict) error
+	OnResponse(ctx context.Context, shown *abi.Context, v *wasm.Verdict) error
 }
 
 var _ FilterUnit = (*wasm.Filter)(nil)
@@ -59,7 +60,7 @@ func (s *Filter) Check(ctx context.Context, c *pipeline.Call) error {
 	if len(units) == 0 || err != nil {
 		return err
 	}
-	w := s.take(c, request)
+	w := s.take(c, abi.Request)
 	defer s.put(w)
 	for _, u := range units {
 		if err := w.pass(ctx, u); err != nil {
@@ -67,7 +68,7 @@ func (s *Filter) Check(ctx context.Context, c *pipeline.Call) error {
 		}
 	}
 	if w.rewrote != "" {
-		c.Args, c.Filtered = w.body, "arguments rewritten by "+w.rewrote
+		c.Args, c.Filtered = w.shown.Body, "arguments rewritten by "+w.rewrote
 	}
 	return nil
 }
@@ -80,7 +81,7 @@ func (s *Filter) CheckReply(ctx context.Context, c *pipeline.Call) error {
 	if len(units) == 0 || err != nil {
 		return err
 	}
-	w := s.take(c, response)
+	w := s.take(c, abi.Response)
 	defer s.put(w)
 	for _, u := range slices.Backward(units) {
 		if !u.HasResponse() {
@@ -95,9 +96,9 @@ func (s *Filter) CheckReply(ctx context.Context, c *pipeline.Call) error {
 	}
 	c.Filtered = "result rewritten by " + w.rewrote
 	if c.Reply.Error != nil {
-		c.Reply.Error = w.body
+		c.Reply.Error = w.shown.Body
 	} else {
-		c.Reply.Result = w.body
+		c.Reply.Result = w.shown.Body
 	}
 	return nil
 }
@@ -114,109 +115,72 @@ func (s *Filter) units(ctx context.Context, c *pipeline.Call) ([]FilterUnit, err
 	return units, nil
 }
 
-// phase is which way a call goes.
-type phase struct{ name, member string }
-
-var (
-	request  = &phase{"request", "arguments"}
-	response = &phase{"response", "result"}
-)
-
 // walk is one call on its way through the filters.
 type walk struct {
 	stage   *Filter
 	c       *pipeline.Call
-	phase   *phase
-	body    []byte // arguments or result as the next filter is to see it
-	rewrote string // ids of the filters that rewrote it
-	input   []byte // what the next filter is shown
-	head    int    // how much of input stands for the whole walk
-	stale   bool   // what follows the head has to be written anew
+	shown   abi.Context // the call as the next filter is to see it
+	rewrote string      // ids of the filters that rewrote it
 	verdict wasm.Verdict
 }
 
-// keepInput is the largest input, in bytes, whose memory is kept from call to call.
-const keepInput = 256 << 10
+// keepBody is the largest body of a verdict, in bytes, whose memory is kept from call to call.
+const keepBody = 256 << 10
 
 var noArguments = []byte("{}")
 
-func (s *Filter) take(c *pipeline.Call, p *phase) *walk {
+func (s *Filter) take(c *pipeline.Call, p abi.Phase) *walk {
 	w, ok := s.walks.Get().(*walk)
 	if !ok {
 		w = new(walk)
 	}
-	w.stage, w.c, w.phase, w.stale = s, c, p, true
-	switch {
-	case p == request:
-		w.body = c.Args
-	case c.Reply.Error != nil:
-		w.body = c.Reply.Error
-	default:
-		w.body = c.Reply.Result
-	}
-	if w.body == nil {
-		w.body = noArguments
-	}
-	w.writeHead()
+	w.stage, w.c = s, c
+	w.show(p)
 	return w
 }
 
 func (s *Filter) put(w *walk) {
-	if cap(w.input) > keepInput || cap(w.verdict.Body) > keepInput {
+	if cap(w.verdict.Body) > keepBody {
 		return
 	}
-	*w = walk{input: w.input[:0], verdict: wasm.Verdict{Labels: w.verdict.Labels[:0], Scores: w.verdict.Scores[:0], Body: w.verdict.Body[:0]}}
+	w.stage, w.c, w.rewrote = nil, nil, ""
+	w.shown.Reset()
+	w.verdict.Reset()
 	s.walks.Put(w)
 }
 
-// writeHead writes what all filters are shown alike. The order of the members is part of what filters are promised.
-func (w *walk) writeHead() {
-	c := w.c
-	b := append(w.input[:0], `{"abi":1,"phase":"`...)
-	b = append(b, w.phase.name...)
-	b = canon.AppendString(append(b, `","tenant":`...), c.Caller.Tenant())
-	b = canon.AppendString(append(b, `,"agent":`...), c.Caller.Agent())
-	b = canon.AppendString(append(b, `,"user":`...), c.Caller.User())
-	b = canon.AppendString(append(b, `,"op":`...), c.Op)
-	b = canon.AppendString(append(b, `,"server":`...), c.Server)
-	b = canon.AppendString(append(b, `,"tool":`...), c.Name)
-	b = strconv.AppendInt(append(b, `,"now":`...), c.Started.UnixMilli(), 10)
-	if p := c.Planned(); p.InPlan {
-		b = canon.AppendString(append(b, `,"plan":{"id":`...), p.ID)
-		b = strconv.AppendInt(append(b, `,"step":`...), int64(p.Step), 10)
-		b = append(b, '}')
-	} else {
-		b = append(b, `,"plan":null`...)
+// show sets what all filters are shown alike, and the body as it came.
+func (w *walk) show(p abi.Phase) {
+	c, to := w.c, &w.shown
+	to.Tenant, to.Agent, to.User = c.Caller.Tenant(), c.Caller.Agent(), c.Caller.User()
+	to.Op, to.Server, to.Tool = c.Op, c.Server, c.Name
+	to.Now, to.Phase, to.Labels = c.Started.UnixMilli(), p, c.Labels
+	if planned := c.Planned(); planned.InPlan {
+		to.Plan = abi.Plan{ID: planned.ID, Step: planned.Step, In: true}
 	}
-	w.input, w.head = b, len(b)
-}
-
-// write brings the input up to date with labels and body.
-func (w *walk) write() {
-	if !w.stale {
-		return
+	switch {
+	case p == abi.Request:
+		to.Body = c.Args
+	case c.Reply.Error != nil:
+		to.Body = c.Reply.Error
+	default:
+		to.Body = c.Reply.Result
 	}
-	b := append(w.input[:w.head], `,"labels":[`...)
-	for i, label := range w.c.Labels {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = canon.AppendString(b, label)
+	if to.Body == nil {
+		to.Body = noArguments
 	}
-	b = append(append(append(b, `],"`...), w.phase.member...), `":`...)
-	w.input, w.stale = append(append(b, w.body...), '}'), false
 }
 
 // pass asks one filter and does as it says.
 func (w *walk) pass(ctx context.Context, u FilterUnit) error {
-	w.write()
-	v := &w.verdict
-	*v = wasm.Verdict{Labels: v.Labels[:0], Scores: v.Scores[:0], Body: v.Body[:0]}
+	v, phase := &w.verdict, w.shown.Phase
+	v.Reset()
+	w.shown.Labels = w.c.Labels
 	var err error
-	if w.phase == request {
-		err = u.Decide(ctx, w.input, v)
+	if phase == abi.Request {
+		err = u.Decide(ctx, &w.shown, v)
 	} else {
-		err = u.OnResponse(ctx, w.input, v)
+		err = u.OnResponse(ctx, &w.shown, v)
 	}
 	if err != nil {
 		return trapped(u, err)
@@ -240,17 +204,17 @@ func (w *walk) pass(ctx context.Context, u FilterUnit) error {
 
 // rewrite takes up what a filter made of the body, once it has passed every check.
 func (w *walk) rewrite(u FilterUnit, body []byte) error {
-	if bytes.Equal(body, w.body) {
+	if bytes.Equal(body, w.shown.Body) {
 		return nil
 	}
 	check := w.stage.checkResult
-	if w.phase == request {
+	if w.shown.Phase == abi.Request {
 		check = w.stage.checkArguments
 	}
 	if err := check(w.c, u, body); err != nil {
 		return err
 	}
-	w.body, w.stale = bytes.Clone(body), true
+	w.shown.Body = bytes.Clone(body)
 	if w.rewrote != "" {
 		w.rewrote += ", "
 	}
@@ -348,7 +312,7 @@ func (w *walk) label(add []string) error {
 	case len(all) > maxLabels:
 		return fmt.Errorf("more than %d labels on the call", maxLabels)
 	case len(all) > len(w.c.Labels):
-		w.c.Labels, w.stale = all, true
+		w.c.Labels = all
 	}
 	return nil
 }
@@ -373,7 +337,7 @@ func (w *walk) score(add []wasm.Score) error {
 	if len(all) > maxLabels {
 		return fmt.Errorf("more than %d scores on the call", maxLabels)
 	}
-	if w.phase == request {
+	if w.shown.Phase == abi.Request {
 		w.c.Scores = all
 	}
 	return nil

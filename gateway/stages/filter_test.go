@@ -17,6 +17,7 @@ import (
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/canon"
 	"github.com/gatewright/gatewright/wasm"
+	"github.com/gatewright/gatewright/wasm/abi"
 )
 
 // unit is a filter that does what the test says and keeps what it was shown.
@@ -31,12 +32,12 @@ func (u *unit) Name() string        { return u.name }
 func (u *unit) Digest() merkle.Hash { return sha256.Sum256([]byte(u.name)) }
 func (u *unit) HasResponse() bool   { return u.response != nil }
 
-func (u *unit) Decide(_ context.Context, input []byte, v *wasm.Verdict) error {
-	return u.ask(u.request, input, v)
+func (u *unit) Decide(_ context.Context, shown *abi.Context, v *wasm.Verdict) error {
+	return u.ask(u.request, shown.JSON(), v)
 }
 
-func (u *unit) OnResponse(_ context.Context, input []byte, v *wasm.Verdict) error {
-	return u.ask(u.response, input, v)
+func (u *unit) OnResponse(_ context.Context, shown *abi.Context, v *wasm.Verdict) error {
+	return u.ask(u.response, shown.JSON(), v)
 }
 
 func (u *unit) ask(f func(string, *wasm.Verdict) error, input []byte, v *wasm.Verdict) error {
@@ -449,13 +450,13 @@ func (passing) Name() string        { return "passing" }
 func (passing) Digest() merkle.Hash { return merkle.Hash{} }
 func (passing) HasResponse() bool   { return true }
 
-func (passing) Decide(_ context.Context, _ []byte, v *wasm.Verdict) error {
+func (passing) Decide(_ context.Context, _ *abi.Context, v *wasm.Verdict) error {
 	v.Kind = wasm.Pass
 	return nil
 }
 
-func (p passing) OnResponse(ctx context.Context, input []byte, v *wasm.Verdict) error {
-	return p.Decide(ctx, input, v)
+func (p passing) OnResponse(ctx context.Context, shown *abi.Context, v *wasm.Verdict) error {
+	return p.Decide(ctx, shown, v)
 }
 
 // salted is the digest that records hold of a body.

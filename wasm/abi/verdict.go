@@ -1,4 +1,4 @@
-package wasm
+package abi
 
 import (
 	"bytes"
@@ -43,7 +43,7 @@ const (
 	maxScore   = 1000
 )
 
-// Verdict is a filter's answer to one call. It owns its memory, which Decide uses again.
+// Verdict is a filter's answer to one call. It owns its memory, which the next answer uses again.
 type Verdict struct {
 	Kind    Kind
 	Reason  string   // [a-z0-9_]{1,64}, or empty
@@ -60,24 +60,41 @@ type Score struct {
 	Value int64
 }
 
-// reset empties v and keeps its buffers.
-func (v *Verdict) reset() { *v = Verdict{Labels: v.Labels[:0], Scores: v.Scores[:0], Body: v.Body[:0]} }
+// Reset empties v and keeps its buffers.
+func (v *Verdict) Reset() { *v = Verdict{Labels: v.Labels[:0], Scores: v.Scores[:0], Body: v.Body[:0]} }
 
-// bounds of a verdict's text.
-type bounds struct{ verdict, context int }
+// Limits bound what a filter may answer, in bytes: Verdict all but the body, Body the body.
+type Limits struct{ Verdict, Body int }
+
+// BadVerdict is an answer that is no verdict. Like all errors of this package its text holds neither bytes of the answer nor
+// places in it: a filter may put there what it was shown, and errors are logged.
+type BadVerdict struct{ Cause error }
+
+// Error says which rule the answer breaks.
+func (e *BadVerdict) Error() string { return e.Cause.Error() }
+
+// Unwrap gives the cause.
+func (e *BadVerdict) Unwrap() error { return e.Cause }
 
 // passText is the answer that nearly every call gets.
 var passText = []byte(`{"verdict":"pass"}`)
 
-// read fills v from a filter's answer, whose memory stays the filter's own. body names the member that may replace
-// what the filter was shown.
-func (v *Verdict) read(text []byte, body string, b bounds) error {
+// ReadJSON fills v, which must be empty, from an answer in JSON, and keeps nothing of its memory. p is what the filter was
+// asked about. An error is a *BadVerdict; v then holds nothing to rely on.
+func (v *Verdict) ReadJSON(text []byte, p Phase, l Limits) error {
 	if bytes.Equal(text, passText) {
 		v.Kind = Pass
 		return nil
 	}
+	if err := v.readJSON(text, p.Member(), l); err != nil {
+		return &BadVerdict{err}
+	}
+	return nil
+}
+
+func (v *Verdict) readJSON(text []byte, body string, l Limits) error {
 	limits := canon.DefaultLimits()
-	limits.Bytes = b.verdict + b.context
+	limits.Bytes = l.Verdict + l.Body
 	limits.Depth++ // the body lies one deeper than it will stand
 	if err := canon.Check(text, limits); err != nil {
 		return misfit(err)
@@ -99,11 +116,10 @@ func (v *Verdict) read(text []byte, body string, b bounds) error {
 			return err
 		}
 	}
-	return v.settle(len(text), found, b)
+	return v.settle(len(text), found, l)
 }
 
-// misfit names the rule that a filter's JSON breaks. Like all errors of this file it holds neither bytes of the answer nor
-// places in it: a filter may put there what it was shown, and errors are logged.
+// misfit names the rule that a filter's JSON breaks.
 func misfit(err error) error {
 	if syntax, ok := errors.AsType[*canon.SyntaxError](err); ok {
 		return errors.New("not strict JSON: " + string(syntax.Kind))
@@ -112,7 +128,7 @@ func misfit(err error) error {
 }
 
 // settle checks that the verdict's members fit each other.
-func (v *Verdict) settle(size int, body []byte, b bounds) error {
+func (v *Verdict) settle(size int, body []byte, l Limits) error {
 	switch {
 	case v.Kind == 0:
 		return errors.New("no verdict")
@@ -120,7 +136,7 @@ func (v *Verdict) settle(size int, body []byte, b bounds) error {
 		return errors.New("a rewrite without a body")
 	case v.Kind != Rewrite && body != nil:
 		return errors.New("a body without a rewrite")
-	case size-len(body) > b.verdict:
+	case size-len(body) > l.Verdict:
 		return errors.New("too long")
 	}
 	v.Body = append(v.Body, body...)

@@ -1,0 +1,168 @@
+// Package abi is what a filter and its host say to each other: the context a filter is shown, in two forms, and the verdict it
+// gives. It knows nothing of WebAssembly's engine; README.md of package wasm is what authors of filters read.
+package abi
+
+import "slices"
+
+// Version is the version of the context and of the verdict that this package writes and reads.
+const Version = 1
+
+// Phase is what a filter is asked about.
+type Phase uint8
+
+// The phases.
+const (
+	Request  Phase = iota // the arguments of a call
+	Response              // its result, or the error object in its place
+	Chunk                 // a piece of a result that streams
+)
+
+// phases holds each phase's name, and the name of the member that holds the body in it.
+var phases = [...]struct{ name, member string }{{"request", "arguments"}, {"response", "result"}, {"chunk", "chunk"}}
+
+// String returns the phase as contexts name it.
+func (p Phase) String() string {
+	if int(p) < len(phases) {
+		return phases[p].name
+	}
+	return "none"
+}
+
+// Member is the name of the body in this phase, in contexts and in verdicts.
+func (p Phase) Member() string {
+	if int(p) < len(phases) {
+		return phases[p].member
+	}
+	return ""
+}
+
+// Phases is a set of phases.
+type Phases uint8
+
+// Set returns the set with p in it.
+func (s Phases) Set(p Phase) Phases { return s | 1<<p }
+
+// Has says whether p is in the set.
+func (s Phases) Has(p Phase) bool { return s&(1<<p) != 0 }
+
+// Flags say where in its stream a chunk stands.
+type Flags uint8
+
+// The flags. A stream of one chunk has both.
+const (
+	First Flags = 1 << iota
+	Last
+)
+
+// Plan is the step of a plan that a call is.
+type Plan struct {
+	ID   string
+	Step int
+	In   bool // whether the call is a step of a plan at all
+}
+
+// Context is what a filter is shown. Any member may be assigned between two calls: what was written of it is kept, and only
+// what changed is written anew, so that a row of filters costs one encoding. One goroutine uses a Context at a time.
+type Context struct {
+	Tenant, Agent, User string
+	Op, Server, Tool    string
+	Now                 int64 // milliseconds since 1970
+	Plan                Plan
+	Phase               Phase
+	Flags               Flags // of a chunk
+	Labels              []string
+	Body                []byte // arguments, result or chunk: a JSON object; {} when it is nil
+
+	known  bool // whether head is there
+	head   head // what json and flat were written from
+	labels []string
+	json   written
+	flat   written
+	whole  []byte
+}
+
+// head is all of a context but labels and body.
+type head struct {
+	tenant, agent, user, op, server, tool string
+	now                                   int64
+	plan                                  Plan
+	phase                                 Phase
+	flags                                 Flags
+}
+
+// written is what is kept of one form: its head, and its labels.
+type written struct{ head, labels []byte }
+
+// Reset empties the context and keeps its memory.
+func (c *Context) Reset() {
+	*c = Context{
+		labels: c.labels[:0], json: written{c.json.head[:0], c.json.labels[:0]}, flat: written{c.flat.head[:0], c.flat.labels[:0]},
+		whole: c.whole[:0],
+	}
+}
+
+// Form is one way to write a context.
+type Form uint8
+
+// The forms. README.md of package wasm describes them byte by byte.
+const (
+	FormJSON Form = iota // one JSON object
+	FormFlat             // a header of fixed size with offsets
+)
+
+// Size is how many bytes Put writes.
+func (c *Context) Size(f Form) int {
+	c.settle()
+	if f == FormJSON {
+		return c.sizeJSON()
+	}
+	return c.sizeFlat()
+}
+
+// Put writes the context to dst, which must be at least Size bytes long, and returns how many it wrote.
+func (c *Context) Put(f Form, dst []byte) int {
+	c.settle()
+	if f == FormJSON {
+		return c.putJSON(dst)
+	}
+	return c.putFlat(dst)
+}
+
+// JSON returns the context as one JSON object. It is the context's own, until the next call of a method.
+func (c *Context) JSON() []byte { return c.all(FormJSON) }
+
+// Flat returns the context in its flat form, like JSON.
+func (c *Context) Flat() []byte { return c.all(FormFlat) }
+
+func (c *Context) all(f Form) []byte {
+	n := c.Size(f)
+	c.whole = slices.Grow(c.whole[:0], n)[:n]
+	c.Put(f, c.whole)
+	return c.whole
+}
+
+// settle forgets what was written of members that have changed since.
+func (c *Context) settle() {
+	if h := c.heading(); !c.known || h != c.head {
+		c.known, c.head = true, h
+		c.json = written{c.json.head[:0], c.json.labels[:0]} // what follows the labels is named after the phase
+		c.flat.head = c.flat.head[:0]
+	}
+	if !slices.Equal(c.labels, c.Labels) {
+		c.labels = append(c.labels[:0], c.Labels...)
+		c.json.labels, c.flat.labels = c.json.labels[:0], c.flat.labels[:0]
+	}
+}
+
+func (c *Context) heading() head {
+	return head{c.Tenant, c.Agent, c.User, c.Op, c.Server, c.Tool, c.Now, c.Plan, c.Phase, c.Flags}
+}
+
+var noBody = []byte("{}")
+
+func (c *Context) object() []byte {
+	if c.Body == nil {
+		return noBody
+	}
+	return c.Body
+}

@@ -1,0 +1,193 @@
+package wasm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+
+	"github.com/gatewright/gatewright/wasm/abi"
+	"github.com/gatewright/gatewright/wasm/meter"
+)
+
+// The exports of a filter of our own ABI. README.md beside this file is what their authors read.
+const (
+	exportABI      = "gw_abi_1"
+	exportFlat     = "gw_abi_1b"
+	exportAlloc    = "gw_alloc"
+	exportInit     = "gw_init"
+	exportDecide   = "gw_decide"
+	exportResponse = "gw_on_response"
+	exportChunk    = "gw_on_chunk"
+)
+
+// gw is our own ABI, version 1. A module that takes the flat form says so by gw_abi_1b, and may say gw_abi_1 beside it.
+type gw struct{ form abi.Form }
+
+// Name is "gw" or "gw-flat".
+func (d gw) Name() string {
+	if d.form == abi.FormFlat {
+		return "gw-flat"
+	}
+	return "gw"
+}
+
+func (d gw) marker() string {
+	if d.form == abi.FormFlat {
+		return exportFlat
+	}
+	return exportABI
+}
+
+// Speaks looks for the export that names the ABI.
+func (d gw) Speaks(m wazero.CompiledModule) bool {
+	_, ok := m.ExportedFunctions()[d.marker()]
+	return ok
+}
+
+// Size is that of the context in the form the module takes.
+func (d gw) Size(c *abi.Context) int { return c.Size(d.form) }
+
+// Host defines gw.log.
+func (gw) Host(ctx context.Context, engine wazero.Runtime) error {
+	const i32 = api.ValueTypeI32
+	_, err := engine.NewHostModuleBuilder("gw").NewFunctionBuilder().
+		WithGoModuleFunction(api.GoModuleFunc(logHost), []api.ValueType{i32, i32, i32}, nil).Export("log").Instantiate(ctx)
+	return err
+}
+
+// signature is a function's type.
+type signature struct{ params, results []api.ValueType }
+
+// judges is the type of the functions that judge.
+var judges = signature{[]api.ValueType{api.ValueTypeI32, api.ValueTypeI32}, []api.ValueType{api.ValueTypeI64}}
+
+// functions are what a filter exports; those marked optional may be missing.
+var functions = []struct {
+	name     string
+	optional bool
+	signature
+}{
+	{exportABI, true, signature{}},
+	{exportFlat, true, signature{}},
+	{exportAlloc, false, signature{[]api.ValueType{api.ValueTypeI32}, []api.ValueType{api.ValueTypeI32}}},
+	{exportDecide, false, judges},
+	{exportInit, true, signature{judges.params, []api.ValueType{api.ValueTypeI32}}},
+	{exportResponse, true, judges},
+	{exportChunk, true, signature{[]api.ValueType{api.ValueTypeI32, api.ValueTypeI32, api.ValueTypeI32}, judges.results}},
+}
+
+// Check holds the module to functions, and to importing nothing but gw.log.
+func (gw) Check(m wazero.CompiledModule) (abi.Phases, error) {
+	for _, d := range m.ImportedFunctions() {
+		module, name, _ := d.Import()
+		if !(module == "gw" && name == "log" || module == meter.ImportModule && name == meter.ImportName) {
+			return 0, fmt.Errorf("it imports %.80q from %.80q; a filter may import nothing but log from gw", name, module)
+		}
+	}
+	if _, ok := m.ExportedMemories()["memory"]; !ok {
+		return 0, errors.New("it does not export its memory")
+	}
+	exported := m.ExportedFunctions()
+	for _, want := range functions {
+		have, ok := exported[want.name]
+		switch {
+		case !ok && !want.optional:
+			return 0, fmt.Errorf("it does not export %s", want.name)
+		case ok && !(slices.Equal(have.ParamTypes(), want.params) && slices.Equal(have.ResultTypes(), want.results)):
+			return 0, fmt.Errorf("its %s has another signature than the ABI's", want.name)
+		}
+	}
+	phases := abi.Phases(0).Set(abi.Request)
+	if _, ok := exported[exportResponse]; ok {
+		phases = phases.Set(abi.Response)
+	}
+	if _, ok := exported[exportChunk]; ok {
+		phases = phases.Set(abi.Chunk)
+	}
+	return phases, nil
+}
+
+// Bind finds the functions that Check has looked at.
+func (d gw) Bind(m api.Module, l abi.Limits) (abi.Guest, error) {
+	return &gwGuest{
+		form: d.form, limits: l, memory: m.Memory(), alloc: m.ExportedFunction(exportAlloc), setup: m.ExportedFunction(exportInit),
+		judges: [...]api.Function{
+			abi.Request: m.ExportedFunction(exportDecide), abi.Response: m.ExportedFunction(exportResponse),
+			abi.Chunk: m.ExportedFunction(exportChunk),
+		},
+	}, nil
+}
+
+// gwGuest is an instance that speaks our own ABI.
+type gwGuest struct {
+	form   abi.Form
+	limits abi.Limits
+	memory api.Memory
+	alloc  api.Function
+	setup  api.Function    // nil when the module has none
+	judges [3]api.Function // by phase, nil where the module has none
+	stack  [3]uint64
+}
+
+// room asks the guest for memory and returns it. It stays the guest's, who may do as it likes with it once it is called again.
+func (g *gwGuest) room(ctx context.Context, size int) (at uint32, room []byte, err error) {
+	g.stack[0] = uint64(size)
+	if err := g.alloc.CallWithStack(ctx, g.stack[:]); err != nil {
+		return 0, nil, err
+	}
+	if at = uint32(g.stack[0]); at == 0 {
+		return 0, nil, abi.ErrNoRoom
+	}
+	room, ok := g.memory.Read(at, uint32(size))
+	if !ok {
+		return 0, nil, abi.ErrPointer
+	}
+	return at, room, nil
+}
+
+// Judge writes the context into the guest's memory, asks, and reads the verdict there.
+func (g *gwGuest) Judge(ctx context.Context, c *abi.Context, v *Verdict) error {
+	size := c.Size(g.form)
+	at, room, err := g.room(ctx, size)
+	if err != nil {
+		return err
+	}
+	c.Put(g.form, room)
+	g.stack[0], g.stack[1], g.stack[2] = uint64(at), uint64(size), uint64(c.Flags)
+	if err := g.judges[c.Phase].CallWithStack(ctx, g.stack[:]); err != nil {
+		return err
+	}
+	answer, ok := g.memory.Read(uint32(g.stack[0]>>32), uint32(g.stack[0]))
+	if !ok {
+		return abi.ErrPointer
+	}
+	return v.ReadJSON(answer, c.Phase, g.limits)
+}
+
+// Init runs gw_init when the module has one.
+func (g *gwGuest) Init(ctx context.Context, config []byte) error {
+	if g.setup == nil {
+		return nil
+	}
+	var at uint32
+	if len(config) > 0 {
+		var room []byte
+		var err error
+		if at, room, err = g.room(ctx, len(config)); err != nil {
+			return err
+		}
+		copy(room, config)
+	}
+	g.stack[0], g.stack[1] = uint64(at), uint64(len(config))
+	if err := g.setup.CallWithStack(ctx, g.stack[:]); err != nil {
+		return err
+	}
+	if code := int32(g.stack[0]); code != 0 {
+		return fmt.Errorf("%w: code %d", abi.ErrInit, code)
+	}
+	return nil
+}

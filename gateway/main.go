@@ -11,9 +11,11 @@ import (
 	"github.com/gatewright/gatewright/gateway/cli"
 	"github.com/gatewright/gatewright/gateway/server"
 	"github.com/gatewright/gatewright/plugins/builtin"
+	"github.com/gatewright/gatewright/wasm/build"
 )
 
 func main() {
+	build.Hook() // a process started to compile a filter never comes back from here
 	os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, cli.Runner{
 		Serve: serve, ConnectorServe: connectorServe, CheckConnector: checkConnector,
 	}))

@@ -1,0 +1,183 @@
+package build
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	keySize = sha256.Size
+	// sealMagic begins an entry and what its seal covers; its number is the format's version.
+	sealMagic = "gwcode1\n"
+	sealSize  = sha256.Size
+	slotSize  = 32
+	headSize  = len(sealMagic) + sealSize + slotSize
+
+	entrySuffix = ".sealed"
+	tempSuffix  = ".part"
+)
+
+// cache keeps native code in a folder. An entry is
+//
+//	sealMagic | HMAC-SHA-256(key, sealMagic | name | slot | code) | slot | code
+//
+// where name is the file's, and slot is what the engine calls the code. Whoever can write into the folder can remove
+// entries, but cannot make one that is loaded.
+type cache struct {
+	dir    string
+	key    []byte
+	most   int64 // bytes
+	counts *counts
+
+	mu sync.Mutex // held while room is made
+}
+
+// openCache makes the folder when it is missing, and removes what was being written when an earlier process died.
+func openCache(dir string, key []byte, most int64, n *counts) (*cache, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the folder of compiled filters: %w", err)
+	}
+	info, err := os.Lstat(dir)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%q is no folder", dir)
+	}
+	if err == nil && info.Mode().Perm() != 0o700 {
+		err = os.Chmod(dir, 0o700)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the folder of compiled filters: %w", err)
+	}
+	stale, err := filepath.Glob(filepath.Join(dir, "*"+tempSuffix))
+	for _, p := range stale {
+		err = errors.Join(err, os.Remove(p))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("clean the folder of compiled filters: %w", err)
+	}
+	return &cache{dir: dir, key: slices.Clone(key), most: most, counts: n}, nil
+}
+
+func (c *cache) path(n name) string {
+	return filepath.Join(c.dir, hex.EncodeToString(n[:])+entrySuffix)
+}
+
+func (c *cache) seal(n name, slot, code []byte) []byte {
+	h := hmac.New(sha256.New, c.key)
+	h.Write([]byte(sealMagic))
+	h.Write(n[:])
+	h.Write(slot)
+	h.Write(code)
+	return h.Sum(nil)
+}
+
+// get returns an entry that bears our seal. Another one is removed, as if it had not been there.
+func (c *cache) get(n name) (Artifact, bool) {
+	b, err := c.read(n)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Artifact{}, false
+	}
+	if err != nil || len(b) < headSize || string(b[:len(sealMagic)]) != sealMagic ||
+		!hmac.Equal(b[len(sealMagic):headSize-slotSize], c.seal(n, b[headSize-slotSize:headSize], b[headSize:])) {
+		c.counts.refused.Add(1)
+		_ = os.Remove(c.path(n)) // if it stays it is refused again
+		return Artifact{}, false
+	}
+	c.counts.hits.Add(1)
+	now := time.Now()
+	_ = os.Chtimes(c.path(n), now, now) // says only what to evict
+	return Artifact{Cached: true, slot: [slotSize]byte(b[headSize-slotSize : headSize]), code: b[headSize:]}, true
+}
+
+// read returns a regular file's bytes, and none of what could not be ours by its size.
+func (c *cache) read(n name) ([]byte, error) {
+	info, err := os.Lstat(c.path(n))
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > c.most {
+		return nil, fs.ErrInvalid
+	}
+	f, err := os.Open(c.path(n))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b := make([]byte, info.Size())
+	if _, err := f.ReadAt(b, 0); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// put writes an entry. It need not reach the disk: half an entry bears no seal.
+func (c *cache) put(n name, a Artifact) error {
+	size := int64(headSize + len(a.code))
+	if size > c.most {
+		return fmt.Errorf("keep compiled code: %d bytes, the cache has room for %d", size, c.most)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.makeRoom(size); err != nil {
+		return fmt.Errorf("keep compiled code: %w", err)
+	}
+	temp := c.path(n) + tempSuffix
+	err := c.write(temp, n, a)
+	if err == nil {
+		err = os.Rename(temp, c.path(n))
+	}
+	if err != nil {
+		_ = os.Remove(temp) // what is left is removed at the next start
+		return fmt.Errorf("keep compiled code: %w", err)
+	}
+	return nil
+}
+
+func (c *cache) write(path string, n name, a Artifact) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	head := slices.Concat([]byte(sealMagic), c.seal(n, a.slot[:], a.code), a.slot[:])
+	_, err = f.Write(head)
+	if err == nil {
+		_, err = f.Write(a.code)
+	}
+	return errors.Join(err, f.Close())
+}
+
+// makeRoom removes what was used least recently until size more bytes fit.
+func (c *cache) makeRoom(size int64) error {
+	list, err := os.ReadDir(c.dir)
+	if err != nil {
+		return err
+	}
+	var entries []fs.FileInfo
+	for _, e := range list {
+		if info, err := e.Info(); err == nil && strings.HasSuffix(e.Name(), entrySuffix) {
+			entries = append(entries, info)
+			size += info.Size()
+		}
+	}
+	slices.SortFunc(entries, func(a, b fs.FileInfo) int { return a.ModTime().Compare(b.ModTime()) })
+	for _, e := range entries {
+		if size <= c.most {
+			break
+		}
+		if err := os.Remove(filepath.Join(c.dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		size -= e.Size()
+		c.counts.evicted.Add(1)
+	}
+	return nil
+}

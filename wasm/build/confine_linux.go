@@ -1,0 +1,86 @@
+package build
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// deepest bounds the compiler's own stack in bytes: it recurses by a module's nesting.
+const deepest = 256 << 20
+
+// confine gives up what compiling does not need, for good: rlimits whose hard bound is lowered cannot be raised again. cpu
+// is in seconds, memory in bytes beside what the process has now. It returns what tells the largest resident memory so far.
+func confine(cpu, memory uint64) (peak func() int64, err error) {
+	runtime.GOMAXPROCS(1)
+	debug.SetMaxStack(deepest)
+	status, err := os.Open("/proc/self/status")
+	if err != nil {
+		return nil, err
+	}
+	now, err := readStatus(status)
+	if err != nil {
+		return nil, err
+	}
+	debug.SetMemoryLimit(int64(now.resident) + int64(memory/8*7))   //nolint:gosec // checked by the gateway
+	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0) // not possible everywhere, and only a preference
+	if err := unix.Setpriority(unix.PRIO_PGRP, 0, 19); err != nil { // of all threads there are; others inherit it
+		return nil, fmt.Errorf("lower the priority: %w", err)
+	}
+	for _, l := range []struct {
+		what  int
+		bound uint64
+	}{
+		{unix.RLIMIT_CORE, 0},
+		{unix.RLIMIT_FSIZE, 0},
+		{unix.RLIMIT_CPU, cpu}, // hard and soft at once: the kernel kills without asking
+		{unix.RLIMIT_DATA, now.data + memory},
+		{unix.RLIMIT_AS, now.size + 2*memory}, // Go reserves more than it uses
+		{unix.RLIMIT_NOFILE, 0},               // what is open stays; nothing else opens, no socket either
+	} {
+		if err := unix.Setrlimit(l.what, &unix.Rlimit{Cur: l.bound, Max: l.bound}); err != nil {
+			return nil, fmt.Errorf("set rlimit %d: %w", l.what, err)
+		}
+	}
+	return func() int64 {
+		s, err := readStatus(status)
+		if err != nil {
+			return 0 // it is only a figure
+		}
+		return int64(s.peak) //nolint:gosec // far from overflowing
+	}, nil
+}
+
+// memory is what /proc tells of a process, in bytes.
+type memory struct{ size, data, resident, peak uint64 }
+
+func readStatus(f *os.File) (memory, error) {
+	var b [4096]byte
+	n, err := f.ReadAt(b[:], 0)
+	if n == 0 {
+		return memory{}, err
+	}
+	var m memory
+	for line := range strings.Lines(string(b[:n])) {
+		name, value, _ := strings.Cut(line, ":")
+		to := map[string]*uint64{"VmSize": &m.size, "VmData": &m.data, "VmRSS": &m.resident, "VmHWM": &m.peak}[name]
+		if to == nil {
+			continue
+		}
+		kib, err := strconv.ParseUint(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 54)
+		if err != nil {
+			return memory{}, fmt.Errorf("read /proc: %w", err)
+		}
+		*to = kib << 10
+	}
+	if m.size == 0 {
+		return memory{}, errors.New("read /proc: no sizes")
+	}
+	return m, nil
+}

@@ -1,0 +1,112 @@
+package build
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+)
+
+// queue hands out the places at which modules are compiled: first to those whose tenant holds fewest, among them to who
+// came first.
+type queue struct {
+	parallel, most, perTenant int
+
+	mu      sync.Mutex // guards what follows
+	running int
+	tenants map[string]*share
+	waiting []*ticket
+}
+
+// share is what one tenant has in the queue.
+type share struct{ running, open int }
+
+type ticket struct {
+	tenant string
+	turn   chan struct{} // closed when the place is given
+}
+
+func newQueue(parallel, most, perTenant int) *queue {
+	return &queue{parallel: parallel, most: most, perTenant: perTenant, tenants: make(map[string]*share)}
+}
+
+// enter waits for a place; leave must follow unless there is an error.
+func (q *queue) enter(ctx context.Context, tenant string) (leave func(), err error) {
+	t, err := q.line(tenant)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-t.turn:
+		return func() { q.leave(tenant) }, nil
+	case <-ctx.Done():
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if i := slices.Index(q.waiting, t); i >= 0 {
+		q.waiting = slices.Delete(q.waiting, i, i+1)
+		q.close(tenant)
+	} else { // it was given the place just now
+		q.release(tenant)
+	}
+	return nil, refuse(Canceled, Usage{}, "nobody waits for it any more")
+}
+
+// line stands a tenant in the queue.
+func (q *queue) line(tenant string) (*ticket, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	s := q.tenants[tenant]
+	switch {
+	case s != nil && s.open >= q.perTenant:
+		return nil, refuse(Busy, Usage{}, fmt.Sprintf("%d modules of this tenant are being compiled or wait for it", s.open))
+	case q.running >= q.parallel && len(q.waiting) >= q.most:
+		return nil, refuse(Busy, Usage{}, fmt.Sprintf("%d modules wait to be compiled", len(q.waiting)))
+	case s == nil:
+		s = &share{}
+		q.tenants[tenant] = s
+	}
+	s.open++
+	t := &ticket{tenant, make(chan struct{})}
+	q.waiting = append(q.waiting, t)
+	q.next()
+	return t, nil
+}
+
+func (q *queue) leave(tenant string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.release(tenant)
+}
+
+func (q *queue) release(tenant string) {
+	q.running--
+	q.tenants[tenant].running--
+	q.close(tenant)
+	q.next()
+}
+
+// close forgets one of a tenant's tickets.
+func (q *queue) close(tenant string) {
+	s := q.tenants[tenant]
+	if s.open--; s.open == 0 {
+		delete(q.tenants, tenant)
+	}
+}
+
+// next gives free places away.
+func (q *queue) next() {
+	for q.running < q.parallel && len(q.waiting) > 0 {
+		best := 0
+		for i, t := range q.waiting {
+			if q.tenants[t.tenant].running < q.tenants[q.waiting[best].tenant].running {
+				best = i
+			}
+		}
+		t := q.waiting[best]
+		q.waiting = slices.Delete(q.waiting, best, best+1)
+		q.running++
+		q.tenants[t.tenant].running++
+		close(t.turn)
+	}
+}

@@ -13,12 +13,18 @@ import (
 	"github.com/gatewright/gatewright/wasm/abi"
 )
 
-// echo answers what it is shown.
+// echo answers the body it is shown, which in tests is a verdict.
 func echo() asm {
-	a := filterWith(2, cat(get(0), []byte{0xad}, long(32), []byte{0x86}, get(1), []byte{0xad, 0x84})...)
-	a.fns = append(a.fns, a.fns[2])
-	a.fns[3].export = "gw_on_response"
+	a := filterWith(2, bodyOf(abi.Request)...)
+	a.fns = append(a.fns, a.fns[2], fn{export: "gw_on_chunk", params: []byte{i32, i32, i32}, results: []byte{i64}, body: bodyOf(abi.Chunk)})
+	a.fns[3].export, a.fns[3].body = "gw_on_response", bodyOf(abi.Response)
 	return a
+}
+
+// bodyOf answers where the body stands in the JSON form of a context that has nothing else.
+func bodyOf(p abi.Phase) []byte {
+	before := int32(len((&abi.Context{Phase: p}).JSON()) - len("{}}"))
+	return cat(get(0), constant(before), []byte{0x6a, 0xad}, long(32), []byte{0x86}, get(1), constant(before+1), []byte{0x6b, 0xad, 0x84})
 }
 
 func TestVerdicts(t *testing.T) {
@@ -172,7 +178,7 @@ func FuzzVerdict(f *testing.F) {
 			ask, body = filter.OnResponse, "result"
 		}
 		var v wasm.Verdict
-		err := ask(t.Context(), text, &v)
+		err := ask(t.Context(), &abi.Context{Body: text}, &v)
 		if err != nil {
 			var trap *wasm.Trap
 			if !errors.As(err, &trap) || trap.Kind == wasm.TrapInternal || v.Kind != 0 {
@@ -185,7 +191,7 @@ func FuzzVerdict(f *testing.F) {
 		}
 		if again := write(v, body); v.Kind == wasm.Rewrite && canon.Check(v.Body, canon.DefaultLimits()) != nil {
 			t.Fatalf("%q", v.Body)
-		} else if w := (wasm.Verdict{}); ask(t.Context(), again, &w) != nil || !bytes.Equal(write(w, body), again) {
+		} else if w := (wasm.Verdict{}); ask(t.Context(), &abi.Context{Body: again}, &w) != nil || !bytes.Equal(write(w, body), again) {
 			t.Fatalf("%q became %q", again, write(w, body))
 		}
 	})

@@ -162,8 +162,7 @@ func TestWhatCannotBeReplacedIsRefused(t *testing.T) {
 			t.Errorf("%s: %v %q %q", c.in, v.Kind, v.Reason, v.Labels)
 		}
 		var v wasm.Verdict
-		in := strings.Replace(head, "request", "response", 1) + `"result":` + c.in + `}`
-		if err := f.OnResponse(t.Context(), []byte(in), &v); err != nil || v.Kind != wasm.Deny || v.Reason != c.reason {
+		if err := f.OnResponse(t.Context(), showing(c.in), &v); err != nil || v.Kind != wasm.Deny || v.Reason != c.reason {
 			t.Errorf("as a result %s: %v %v %q", c.in, err, v.Kind, v.Reason)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"runtime"
 	"time"
+
+	"github.com/gatewright/gatewright/wasm/build"
 )
 
 // pageSize is the size of a page of WebAssembly memory in bytes.
@@ -39,6 +41,9 @@ type Config struct {
 	// Logger takes what filters write through gw.log; nil drops it. Danger: filters see arguments and results, and may write
 	// them.
 	Logger *slog.Logger
+	// Compiler compiles modules where they can hurt nobody, and outlives the runtime. Nil compiles in this process. Danger:
+	// that is for modules of one's own, since nothing bounds it.
+	Compiler *build.Compiler
 }
 
 // DefaultConfig returns the documented defaults.

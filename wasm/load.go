@@ -6,28 +6,24 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/wasm/meter"
 )
 
-// features are the parts of WebAssembly that package meter lets through.
-const features = api.CoreFeaturesV2 &^ api.CoreFeatureSIMD
-
 // Load makes a filter of a module. initConfig is what gw_init is shown, once; it may be empty. An error says what is wrong
-// with the module, in words for its author. ctx bounds gw_init but not the compilation before it, which cannot be
-// interrupted.
+// with the module, in words for its author. ctx bounds gw_init, and the compilation before it where Config.Compiler does
+// that; in this process it cannot be interrupted.
 func (r *Runtime) Load(ctx context.Context, name string, module, initConfig []byte) (*Filter, error) {
-	f, err := r.load(ctx, name, module, initConfig)
+	f, err := r.load(ctx, name, module, initConfig, r.origin("", len(module)))
 	if err != nil {
 		return nil, fmt.Errorf("load filter %q: %w", name, err)
 	}
 	return f, nil
 }
 
-func (r *Runtime) load(ctx context.Context, name string, module, initConfig []byte) (loaded *Filter, err error) {
+func (r *Runtime) load(ctx context.Context, name string, module, initConfig []byte, from origin) (loaded *Filter, err error) {
 	c := r.config
 	switch {
 	case !validName(name):
@@ -58,7 +54,7 @@ func (r *Runtime) load(ctx context.Context, name string, module, initConfig []by
 			loaded = nil
 		}
 	}()
-	if err := f.compile(ctx, r.cache, open); err != nil {
+	if err := f.compile(ctx, from, open); err != nil {
 		return nil, err
 	}
 	if err := f.firstInstance(ctx, initConfig); err != nil {
@@ -69,17 +65,16 @@ func (r *Runtime) load(ctx context.Context, name string, module, initConfig []by
 
 // compile makes native code of the module. Each filter has a store of its own: what it leaves behind there, such as types,
 // ends with it. Only the code is shared, between filters of the same module.
-func (f *Filter) compile(ctx context.Context, cache wazero.CompilationCache, module []byte) (err error) {
-	f.engine = wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithCoreFeatures(features).WithCompilationCache(cache).
-		WithMemoryLimitPages(f.config.MemoryPages).WithDebugInfoEnabled(false).WithCloseOnContextDone(false))
+func (f *Filter) compile(ctx context.Context, from origin, module []byte) (err error) {
+	f.engine = from.engine(ctx, f.config.MemoryPages)
 	i64 := []api.ValueType{api.ValueTypeI64}
 	_, err = f.engine.NewHostModuleBuilder(meter.ImportModule).NewFunctionBuilder().
 		WithGoFunction(api.GoFunc(refuelHost), i64, i64).Export(meter.ImportName).Instantiate(ctx)
 	if err != nil {
 		return err
 	}
-	if f.compiled, err = f.engine.CompileModule(ctx, module); err != nil {
-		return fmt.Errorf("compile: %.300q", err.Error()) // its text quotes the module
+	if f.compiled, err = from.compile(ctx, f.engine, module, f.config.MemoryPages); err != nil {
+		return err
 	}
 	if f.dialect, err = speaking(f.compiled); err != nil {
 		return err

@@ -28,35 +28,40 @@ const enough = 1 << 40
 // timers is how many timers are looked at for each collection.
 const timers = 5
 
-// beside measures while runaways of a case are at work, all of one filter.
+// beside measures while runaways of a case are at work. Every second one has fuel without end; the others have what a
+// filter has by default and begin anew, each time with a new instance, when they were stopped.
 func beside(ctx context.Context, c corpus.Case, runaways, times int) (b Beside, err error) {
 	if c.Name == quiet {
 		return watch(times), nil
 	}
-	r, _, err := host(ctx, enough, runaways)
-	if err != nil {
-		return b, err
-	}
-	defer func() { err = errors.Join(err, r.Close(context.WithoutCancel(ctx))) }()
-	f, err := r.Load(ctx, c.Name, c.Make(), c.Config)
-	if err != nil {
-		return b, err
-	}
 	running, stop := context.WithCancel(ctx)
 	var all sync.WaitGroup
-	for range runaways {
-		all.Go(func() {
-			var v wasm.Verdict
-			for running.Err() == nil {
-				_ = f.Decide(running, inputs()[1], &v) // what it comes to was told when it was played
-			}
-		})
+	defer func() { stop(); all.Wait() }()
+	for _, fuel := range []int64{enough, wasm.DefaultConfig().Fuel} {
+		r, _, err := host(ctx, fuel, runaways)
+		if err != nil {
+			return b, err
+		}
+		defer func() { stop(); err = errors.Join(err, r.Close(context.WithoutCancel(ctx))) }()
+		f, err := r.Load(ctx, c.Name, c.Make(), c.Config)
+		if err != nil {
+			return b, err
+		}
+		for range runaways / 2 {
+			all.Go(func() { runAway(running, f) })
+		}
 	}
-	time.Sleep(30 * time.Millisecond) // until all are at work
-	b = watch(times)
-	stop()
-	all.Wait()
-	return b, nil
+	time.Sleep(10 * time.Millisecond) // until they are at work
+	return watch(times), nil
+}
+
+// runAway asks a filter again and again. What its calls come to was told when it was played.
+func runAway(ctx context.Context, f *wasm.Filter) {
+	var v wasm.Verdict
+	input := inputs()[1]
+	for ctx.Err() == nil {
+		_ = f.Decide(ctx, input, &v)
+	}
 }
 
 // watch asks for collections, and then waits for timers.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/gatewright/gatewright/conformance/hostile/corpus"
 	"github.com/gatewright/gatewright/wasm"
+	"github.com/gatewright/gatewright/wasm/abi"
 	"github.com/gatewright/gatewright/wasm/meter"
 )
 
@@ -100,12 +100,13 @@ func refusal(err error) (stage corpus.Stage, kind, reason string) {
 // phase is one of the functions that a call may reach.
 type phase struct {
 	stage corpus.Stage
-	ask   func(f *wasm.Filter, ctx context.Context, input []byte, v *wasm.Verdict) error
+	ask   func(f *wasm.Filter, ctx context.Context, c *abi.Context, v *wasm.Verdict) error
 }
 
 var phases = []phase{
 	{corpus.Decide, (*wasm.Filter).Decide},
 	{corpus.Respond, (*wasm.Filter).OnResponse},
+	{corpus.Chunk, (*wasm.Filter).OnChunk},
 }
 
 // player calls one filter.
@@ -115,11 +116,16 @@ type player struct {
 	finding *Finding
 }
 
-// inputs are what a filter is shown: the same twice, and another one first, which is longer and holds a secret.
-func inputs() [][]byte {
-	short := []byte(`{"abi":1,"phase":"request","arguments":{"path":"/etc/motd"}}`)
-	long := []byte(`{"abi":1,"phase":"request","arguments":{"secret":"` + strings.Repeat("AKIA-", 400) + `"}}`)
-	return [][]byte{long, short, short, short}
+// inputs are what a filter is shown: the same three times, and before that another one, which is longer and holds a secret.
+func inputs() []*abi.Context {
+	var all []*abi.Context
+	for _, secret := range []string{strings.Repeat("AKIA-", 400), "", "", ""} {
+		all = append(all, &abi.Context{
+			Tenant: "org_1", Agent: "agt_1", User: "usr_1", Op: "tools/call", Server: "files", Tool: "read", Now: 1_700_000_000_000,
+			Flags: abi.First | abi.Last, Body: []byte(`{"path":"/etc/motd","secret":"` + secret + `"}`),
+		})
+	}
+	return all
 }
 
 // phase asks for a verdict on each input and notes what came of it.
@@ -155,13 +161,13 @@ func (p *player) trapped(stage corpus.Stage, err error) {
 
 // priced makes a call, and makes it again when it seems to have cost too much: the machine's other work is not the
 // filter's, so the cheapest of three counts.
-func (p *player) priced(ctx context.Context, ph phase, input []byte) (v wasm.Verdict, err error) {
-	budget := p.config.Fuel + p.config.ByteFuel*int64(len(input))
+func (p *player) priced(ctx context.Context, ph phase, input *abi.Context) (v wasm.Verdict, err error) {
+	budget := p.config.Fuel + p.config.ByteFuel*int64(max(input.Size(abi.FormJSON), input.Size(abi.FormFlat)))
 	over := true
 	for try := 0; over && try < 3; try++ {
 		v.Body = nil
 		cpu, began := threadCPU(), time.Now()
-		err = ph.ask(p.filter, ctx, bytes.Clone(input), &v)
+		err = ph.ask(p.filter, ctx, input, &v)
 		spent, took := threadCPU()-cpu, time.Since(began)
 		p.finding.Took = max(p.finding.Took, took)
 		over = v.Fuel > budget || spent > time.Duration(maxNanosPerUnit*v.Fuel)+allowance

@@ -11,6 +11,9 @@ func traps() []Case {
 	initial := func(code []byte) guest {
 		return sound().with(fn{export: "gw_init", params: []byte{i32, i32}, results: []byte{i32}, code: code})
 	}
+	chunk := func(code []byte) guest {
+		return sound().with(fn{export: "gw_on_chunk", params: []byte{i32, i32, i32}, results: []byte{i64}, code: code})
+	}
 	stops := func(name, about string, g guest) Case { return of("trap-"+name, about, Decide, fault, "", g) }
 	return []Case{
 		of("trap-alloc", "gw_alloc gives up", Decide, gaveUp, "", alloc(unreachable)),
@@ -23,6 +26,9 @@ func traps() []Case {
 		of("trap-response", "gw_on_response gives up", Respond, gaveUp, "", sound().with(judge("gw_on_response", unreachable))),
 		of("trap-response-endless", "gw_on_response never ends", Respond, fuel, "", sound().with(judge("gw_on_response", spin, never))),
 		of("trap-response-pointer", "gw_on_response answers from outside memory", Respond, pointer, "", sound().with(judge("gw_on_response", long(-1)))),
+		of("trap-chunk", "gw_on_chunk gives up", Chunk, gaveUp, "", chunk(unreachable)),
+		of("trap-chunk-endless", "gw_on_chunk never ends", Chunk, fuel, "", chunk(cat(spin, never))),
+		of("trap-chunk-pointer", "gw_on_chunk answers from outside memory", Chunk, pointer, "", chunk(long(-1))),
 		of("trap-unreachable", "gw_decide gives up", Decide, gaveUp, "", filter(1, unreachable)),
 		stops("zero", "divides by zero", filter(1, num(1), num(0), op(0x6d, 0x1a), never)),
 		stops("overflow", "divides the least number by -1", filter(1, num(-1<<31), num(-1), op(0x6d, 0x1a), never)),
@@ -212,7 +218,7 @@ func memories() []Case {
 		keeps("in-the-last-bytes", "a secret in the last bytes of memory", read32(2<<16-4), write32(2<<16-4, 1)),
 		keeps("in-its-data", "a secret over its own data", isNot(read32(2048), 0x6576227b), write32(2048+3, 1)),
 		keeps("between-data", "a secret between two pieces of data", read32(2000), write32(2000, 1)),
-		keeps("the-input", "what lies where the input of the last call was longer", cat(read32(32<<10+200), get(1), num(200), op(0x49, 0x71)), nil),
+		keeps("the-input", "what lies where the input of the last call was longer", cat(read32(32<<10+1200), get(1), num(1000), op(0x49, 0x71)), nil),
 		keeps("in-a-global", "a secret in a global", readGlobal(0), cat(num(1), writeGlobal(0))),
 		keeps("in-another-global", "a secret in a global that was not zero", isNot(readGlobal(1), 7), cat(num(1), writeGlobal(1))),
 		keeps("in-grown-memory", "a secret in memory that it has grown", is(op(0x3f, 0), 3), cat(grow(1), drop, write32(2<<16, 1))),

@@ -28,6 +28,7 @@ type Filter struct {
 	phases   abi.Phases
 	pool     *pool
 	breaker  breaker
+	said     func(level int, text string) // what it writes; may be nil
 	breaks   atomic.Uint64
 }
 

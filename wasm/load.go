@@ -15,15 +15,15 @@ import (
 // Load makes a filter of a module. initConfig is what gw_init is shown, once; it may be empty. An error says what is wrong
 // with the module, in words for its author. ctx bounds gw_init, and the compilation before it where Config.Compiler does
 // that; in this process it cannot be interrupted.
-func (r *Runtime) Load(ctx context.Context, name string, module, initConfig []byte) (*Filter, error) {
-	f, err := r.load(ctx, name, module, initConfig, r.origin("", len(module)))
+func (r *Runtime) Load(ctx context.Context, name string, module, initConfig []byte, options ...Option) (*Filter, error) {
+	f, err := r.load(ctx, name, module, initConfig, r.origin("", len(module)), options...)
 	if err != nil {
 		return nil, fmt.Errorf("load filter %q: %w", name, err)
 	}
 	return f, nil
 }
 
-func (r *Runtime) load(ctx context.Context, name string, module, initConfig []byte, from origin) (loaded *Filter, err error) {
+func (r *Runtime) load(ctx context.Context, name string, module, initConfig []byte, from origin, options ...Option) (loaded *Filter, err error) {
 	c := r.config
 	switch {
 	case !validName(name):
@@ -42,6 +42,9 @@ func (r *Runtime) load(ctx context.Context, name string, module, initConfig []by
 		return nil, err
 	}
 	f := &Filter{name: name, digest: merkle.Hash(sha256.Sum256(module)), size: len(module), config: c, state: state}
+	for _, o := range options {
+		o(f)
+	}
 	f.breaker.traps, f.breaker.window, f.breaker.pause = c.Traps, c.TrapWindow, c.BreakFor
 	f.memories.most = c.Instances
 	f.pool = newPool(c.Instances, c.Wait, func() { f.free(); r.forget(f) })

@@ -28,8 +28,8 @@ func (r *Runtime) origin(tenant string, size int) origin {
 
 // LoadInterpreted is Load, but nothing is compiled: the engine's interpreter runs the filter, many times slower. The two
 // share next to no code, so that verdicts and fuel that agree speak for both.
-func (r *Runtime) LoadInterpreted(ctx context.Context, name string, module, initConfig []byte) (*Filter, error) {
-	f, err := r.load(ctx, name, module, initConfig, origin{interpreted: true})
+func (r *Runtime) LoadInterpreted(ctx context.Context, name string, module, initConfig []byte, options ...Option) (*Filter, error) {
+	f, err := r.load(ctx, name, module, initConfig, origin{interpreted: true}, options...)
 	if err != nil {
 		return nil, fmt.Errorf("load filter %q: %w", name, err)
 	}

@@ -33,15 +33,11 @@ func (r *Runtime) load(ctx context.Context, name string, module, initConfig []by
 	case len(initConfig) > c.MaxContext:
 		return nil, fmt.Errorf("the configuration has %d bytes, at most %d", len(initConfig), c.MaxContext)
 	}
-	metered, _, err := meter.Rewrite(module, meter.Options{MaxPages: c.MemoryPages, MaxDepth: c.Depth, MaxModule: c.MaxModule, MaxData: c.MaxModule})
+	metered, report, err := meter.Rewrite(module, meter.Options{MaxPages: c.MemoryPages, MaxDepth: c.Depth, MaxModule: c.MaxModule, MaxData: c.MaxModule})
 	if err != nil {
 		return nil, err
 	}
-	open, state, err := openState(metered)
-	if err != nil {
-		return nil, err
-	}
-	f := &Filter{name: name, digest: merkle.Hash(sha256.Sum256(module)), size: len(module), config: c, state: state}
+	f := &Filter{name: name, digest: merkle.Hash(sha256.Sum256(module)), size: len(module), config: c, state: report.State}
 	for _, o := range options {
 		o(f)
 	}
@@ -57,7 +53,7 @@ func (r *Runtime) load(ctx context.Context, name string, module, initConfig []by
 			loaded = nil
 		}
 	}()
-	if err := f.compile(ctx, from, open); err != nil {
+	if err := f.compile(ctx, from, metered); err != nil {
 		return nil, err
 	}
 	if err := f.firstInstance(ctx, initConfig); err != nil {
@@ -87,3 +83,9 @@ func (f *Filter) compile(ctx context.Context, from origin, module []byte) (err e
 	}
 	return f.dialect.Host(ctx, f.engine)
 }
+
+// The names package meter gives what it injects.
+const (
+	exportFuel  = meter.FuelGlobal
+	exportDepth = meter.DepthGlobal
+)

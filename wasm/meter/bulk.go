@@ -3,6 +3,8 @@ package meter
 import (
 	"bytes"
 	"slices"
+
+	"github.com/gatewright/gatewright/wasm/scan"
 )
 
 // helpers are functions of the meter's own that modules call around bulk instructions. They stand behind the module's
@@ -13,23 +15,23 @@ type helpers struct{ ops []op }
 // memory.copy and memory.fill in its place.
 func (m *module) helper(o op) uint32 {
 	switch o {
-	case opTableInit, opTableCopy:
-		o = opTableFill // one price
+	case scan.OpTableInit, scan.OpTableCopy:
+		o = scan.OpTableFill // one price
 	}
 	i := slices.Index(m.help.ops, o)
 	if i < 0 {
 		i = len(m.help.ops)
 		m.help.ops = append(m.help.ops, o)
 	}
-	return uint32(len(m.funcs) + 1 + i)
+	return uint32(m.funcs + 1 + i)
 }
 
 // writeHelpers appends the helpers that were used.
 func (m *module) writeHelpers() {
-	types, bodies := &m.out[functionSection], &m.out[codeSection]
+	types, bodies := &m.out[scan.FunctionSection], &m.out[scan.CodeSection]
 	for _, o := range m.help.ops {
 		t, body := m.typeIndex([]byte{i32}, []byte{i32}), m.pay(m.toll(o))
-		if o == opMemoryCopy || o == opMemoryFill {
+		if o == scan.OpMemoryCopy || o == scan.OpMemoryFill {
 			t, body = m.typeIndex([]byte{i32, i32, i32}, nil), m.chunks(o)
 		}
 		types.n++
@@ -50,7 +52,7 @@ func (m *module) typeIndex(params, results []byte) uint32 {
 		i = len(m.added)
 		m.added = append(m.added, t)
 	}
-	return uint32(len(m.types) + i)
+	return uint32(m.types + i)
 }
 
 // pay writes a helper (n)->n that charges a toll.
@@ -58,19 +60,19 @@ func (m *module) pay(t toll) code {
 	const n, left = 0, 1
 	var c code
 	c.raw(1, 1, i64)
-	c.with(opGlobalGet, m.fuel())
-	c.with(opLocalGet, n)
+	c.with(scan.OpGlobalGet, m.fuel())
+	c.with(scan.OpLocalGet, n)
 	c.i32(0)
-	c.with(opLocalGet, n)
+	c.with(scan.OpLocalGet, n)
 	c.i32(int32(t.limit))
-	c.op(opI32LeU, opSelect, opI64ExtendU)
+	c.op(scan.OpI32LeU, scan.OpSelect, scan.OpI64ExtendU)
 	c.i64(t.per)
-	c.op(opI64Mul)
+	c.op(scan.OpI64Mul)
 	c.i64(t.shift)
-	c.op(opI64ShrU, opI64Sub)
-	m.settle(&c, left, opGlobalSet, m.fuel())
-	c.with(opLocalGet, n)
-	c.op(opEnd)
+	c.op(scan.OpI64ShrU, scan.OpI64Sub)
+	m.settle(&c, left, scan.OpGlobalSet, m.fuel())
+	c.with(scan.OpLocalGet, n)
+	c.op(scan.OpEnd)
 	return c
 }
 
@@ -94,26 +96,26 @@ func (m *module) chunks(o op) code {
 	var c code
 	c.raw(2, 1, i64, 1, i32)
 	m.checkRange(&c, o, bulkTo)
-	if o == opMemoryFill {
+	if o == scan.OpMemoryFill {
 		m.pieces(&c, o, false)
-		c.op(opEnd)
+		c.op(scan.OpEnd)
 		return c
 	}
 	m.checkRange(&c, o, bulkFrom)
-	c.with(opLocalGet, bulkTo)
-	c.with(opLocalGet, bulkFrom)
-	c.op(opI32GtU)
-	c.raw(byte(opIf), blockEmpty)
+	c.with(scan.OpLocalGet, bulkTo)
+	c.with(scan.OpLocalGet, bulkFrom)
+	c.op(scan.OpI32GtU)
+	c.raw(byte(scan.OpIf), scan.BlockEmpty)
 	m.pieces(&c, o, true)
-	c.op(opElse)
+	c.op(scan.OpElse)
 	m.pieces(&c, o, false)
-	c.op(opEnd, opEnd)
+	c.op(scan.OpEnd, scan.OpEnd)
 	return c
 }
 
 // plain writes the instruction itself.
 func plain(c *code, o op) {
-	if o == opMemoryCopy {
+	if o == scan.OpMemoryCopy {
 		c.with(o, 0, 0)
 		return
 	}
@@ -123,81 +125,81 @@ func plain(c *code, o op) {
 // checkRange does the whole instruction, which then traps, when what begins at the local from goes past the memory: no
 // piece may be written before the trap.
 func (m *module) checkRange(c *code, o op, from uint32) {
-	c.with(opLocalGet, from)
-	c.op(opI64ExtendU)
-	c.with(opLocalGet, bulkLen)
-	c.op(opI64ExtendU, opI64Add)
-	c.with(opMemorySize, 0)
-	c.op(opI64ExtendU)
+	c.with(scan.OpLocalGet, from)
+	c.op(scan.OpI64ExtendU)
+	c.with(scan.OpLocalGet, bulkLen)
+	c.op(scan.OpI64ExtendU, scan.OpI64Add)
+	c.with(scan.OpMemorySize, 0)
+	c.op(scan.OpI64ExtendU)
 	c.i64(16)
-	c.op(opI64Shl, opI64GtU)
-	c.raw(byte(opIf), blockEmpty)
-	c.with(opLocalGet, bulkTo)
-	c.with(opLocalGet, bulkFrom)
-	c.with(opLocalGet, bulkLen)
+	c.op(scan.OpI64Shl, scan.OpI64GtU)
+	c.raw(byte(scan.OpIf), scan.BlockEmpty)
+	c.with(scan.OpLocalGet, bulkTo)
+	c.with(scan.OpLocalGet, bulkFrom)
+	c.with(scan.OpLocalGet, bulkLen)
 	plain(c, o)
-	c.op(opReturn, opEnd)
+	c.op(scan.OpReturn, scan.OpEnd)
 }
 
 // pieces writes the loop; last to first where the destination lies behind the source, so that nothing is overwritten
 // before it was copied.
 func (m *module) pieces(c *code, o op, backward bool) {
-	c.raw(byte(opBlock), blockEmpty, byte(opLoop), blockEmpty)
-	c.with(opLocalGet, bulkLen)
-	c.op(opI32Eqz)
-	c.with(opBrIf, 1)
+	c.raw(byte(scan.OpBlock), scan.BlockEmpty, byte(scan.OpLoop), scan.BlockEmpty)
+	c.with(scan.OpLocalGet, bulkLen)
+	c.op(scan.OpI32Eqz)
+	c.with(scan.OpBrIf, 1)
 	m.piece(c)
 	if backward {
 		shorten(c)
 		addTo(c, bulkTo, bulkLen)
 		addTo(c, bulkFrom, bulkLen)
-		c.with(opLocalGet, bulkPiece)
+		c.with(scan.OpLocalGet, bulkPiece)
 		plain(c, o)
 	} else {
-		c.with(opLocalGet, bulkTo)
-		c.with(opLocalGet, bulkFrom)
-		c.with(opLocalGet, bulkPiece)
+		c.with(scan.OpLocalGet, bulkTo)
+		c.with(scan.OpLocalGet, bulkFrom)
+		c.with(scan.OpLocalGet, bulkPiece)
 		plain(c, o)
 		advance(c, bulkTo)
-		if o == opMemoryCopy {
+		if o == scan.OpMemoryCopy {
 			advance(c, bulkFrom)
 		}
 		shorten(c)
 	}
-	c.with(opBr, 0)
-	c.op(opEnd, opEnd)
+	c.with(scan.OpBr, 0)
+	c.op(scan.OpEnd, scan.OpEnd)
 }
 
 // piece sets how much is moved next and charges it.
 func (m *module) piece(c *code) {
-	c.with(opLocalGet, bulkLen)
+	c.with(scan.OpLocalGet, bulkLen)
 	c.i32(chunk)
-	c.with(opLocalGet, bulkLen)
+	c.with(scan.OpLocalGet, bulkLen)
 	c.i32(chunk)
-	c.op(opI32LtU, opSelect)
-	c.with(opLocalSet, bulkPiece)
-	c.with(opGlobalGet, m.fuel())
-	c.with(opLocalGet, bulkPiece)
-	c.op(opI64ExtendU)
+	c.op(scan.OpI32LtU, scan.OpSelect)
+	c.with(scan.OpLocalSet, bulkPiece)
+	c.with(scan.OpGlobalGet, m.fuel())
+	c.with(scan.OpLocalGet, bulkPiece)
+	c.op(scan.OpI64ExtendU)
 	c.i64(chunkShift)
-	c.op(opI64ShrU, opI64Sub)
-	m.settle(c, bulkLeft, opGlobalSet, m.fuel())
+	c.op(scan.OpI64ShrU, scan.OpI64Sub)
+	m.settle(c, bulkLeft, scan.OpGlobalSet, m.fuel())
 }
 
 func addTo(c *code, a, b uint32) {
-	c.with(opLocalGet, a)
-	c.with(opLocalGet, b)
-	c.op(opI32Add)
+	c.with(scan.OpLocalGet, a)
+	c.with(scan.OpLocalGet, b)
+	c.op(scan.OpI32Add)
 }
 
 func advance(c *code, local uint32) {
 	addTo(c, local, bulkPiece)
-	c.with(opLocalSet, local)
+	c.with(scan.OpLocalSet, local)
 }
 
 func shorten(c *code) {
-	c.with(opLocalGet, bulkLen)
-	c.with(opLocalGet, bulkPiece)
-	c.op(opI32Sub)
-	c.with(opLocalSet, bulkLen)
+	c.with(scan.OpLocalGet, bulkLen)
+	c.with(scan.OpLocalGet, bulkPiece)
+	c.op(scan.OpI32Sub)
+	c.with(scan.OpLocalSet, bulkLen)
 }

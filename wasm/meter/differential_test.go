@@ -121,7 +121,7 @@ func TestGeneratedModulesDoTheSameMetered(t *testing.T) {
 	}
 	for seed := range n {
 		plain := generated(seed).bytes()
-		metered, _, err := meter.Rewrite(plain, meter.Options{})
+		metered, _, err := meter.Rewrite(plain, meter.Options{AllowTables: true})
 		if err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
@@ -154,7 +154,7 @@ func TestTheEndOfFuelDoesNotDependOnSlices(t *testing.T) {
 	l := newLabs(t)
 	ended := 0
 	for seed := range uint64(60) {
-		metered, _, err := meter.Rewrite(generated(seed).bytes(), meter.Options{})
+		metered, _, err := meter.Rewrite(generated(seed).bytes(), meter.Options{AllowTables: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -184,11 +184,11 @@ func TestRewritingIsTheSameEveryTime(t *testing.T) {
 	for seed := range uint64(20) {
 		module := generated(seed).bytes()
 		given := slices.Clone(module)
-		a, ra, err := meter.Rewrite(module, meter.Options{})
+		a, ra, err := meter.Rewrite(module, meter.Options{AllowTables: true})
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, rb, _ := meter.Rewrite(module, meter.Options{})
+		b, rb, _ := meter.Rewrite(module, meter.Options{AllowTables: true})
 		if !slices.Equal(a, b) || fmt.Sprint(ra) != fmt.Sprint(rb) {
 			t.Fatalf("seed %d is rewritten in two ways", seed)
 		}

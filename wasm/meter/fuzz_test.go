@@ -32,7 +32,7 @@ func FuzzRewrite(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, module []byte) {
-		o := meter.Options{MaxModule: 1 << 16, MaxPages: 16, MaxWork: 1 << 20, AllowStart: true}
+		o := meter.Options{MaxModule: 1 << 16, MaxPages: 16, MaxWork: 1 << 20, AllowStart: true, AllowTables: true}
 		metered, report, err := meter.Rewrite(module, o)
 		if err != nil {
 			var e *meter.Error

@@ -57,9 +57,10 @@ func newRuntime(t testing.TB) wazero.Runtime {
 
 const features = api.CoreFeaturesV2 &^ api.CoreFeatureSIMD
 
-// instance rewrites a module and starts it.
+// instance rewrites a module, which may change tables, and starts it.
 func instance(t testing.TB, r wazero.Runtime, b *budget, module []byte, o meter.Options) api.Module {
 	t.Helper()
+	o.AllowTables = true
 	out, _, err := meter.Rewrite(module, o)
 	if err != nil {
 		t.Fatal(err)

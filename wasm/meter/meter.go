@@ -23,99 +23,59 @@
 // before does not validate after, but for custom sections, which are dropped unread.
 package meter
 
-import "cmp"
+import "github.com/gatewright/gatewright/wasm/scan"
 
 // What Rewrite adds to a module.
 const (
-	ImportModule = "gw_internal" // of the one import
+	ImportModule = scan.MeterModule // of the one import
 	ImportName   = "refuel"
-	FuelGlobal   = "__fuel"  // an i64
-	DepthGlobal  = "__depth" // an i32
+	FuelGlobal   = scan.FuelGlobal  // an i64
+	DepthGlobal  = scan.DepthGlobal // an i32
+	MemoryExport = "memory"         // a memory that was imported
 )
 
-// Options bounds what a module may be. A zero stands for the default.
-type Options struct {
-	MaxPages        uint32 // memory, in pages of 64 KiB; a larger declared maximum is clipped, a larger minimum refused; 256
-	MaxDepth        int    // units of call depth, see the package comment; 1024
-	AllowStart      bool   // take modules with a start function; the host must be ready to refuel while it instantiates
-	MaxModule       int    // bytes of the module; 1 MiB
-	MaxFunctions    int    // functions of the module's own; 10,000
-	MaxBody         int    // bytes of one function; 64 KiB
-	MaxLocals       int    // locals of one function, parameters included; 1,000
-	MaxArity        int    // parameters, and results, of one type; 64
-	MaxNesting      int    // blocks within blocks; 256
-	MaxWork         int    // what compiling may cost beyond what its size costs, in about 10 ns of CPU, see workPerBlock; 100,000,000
-	MaxEntities     int    // types, imports, globals and exports, of each; 1,000
-	MaxSegments     int    // element and data segments, of each; 1,000
-	MaxTables       int    // tables; 1
-	MaxTableEntries int    // entries of a table, and of all element segments; clipped or refused as memory is; 65,536
-	MaxData         int    // bytes of all data segments; 1 MiB
-}
+// Options bounds what a module may be; MaxDepth bounds its calls. AnyDialect is without effect: what a module imports and
+// exports is for scan.Scan to judge.
+type Options = scan.Limits
 
 // DefaultOptions returns the limits that zeros stand for.
-func DefaultOptions() Options { return Options{}.filled() }
+func DefaultOptions() Options { return scan.Small() }
 
-// filled puts defaults where zeros stand.
-func (o Options) filled() Options {
-	o.MaxPages = min(cmp.Or(o.MaxPages, 256), pagesOfFormat)
-	o.MaxDepth = cmp.Or(o.MaxDepth, 1024)
-	o.MaxModule = cmp.Or(o.MaxModule, 1<<20)
-	o.MaxFunctions = cmp.Or(o.MaxFunctions, 10_000)
-	o.MaxBody = cmp.Or(o.MaxBody, 64<<10)
-	o.MaxLocals = cmp.Or(o.MaxLocals, 1_000)
-	o.MaxArity = cmp.Or(o.MaxArity, 64)
-	o.MaxNesting = cmp.Or(o.MaxNesting, 256)
-	o.MaxWork = cmp.Or(o.MaxWork, 100_000_000)
-	o.MaxEntities = cmp.Or(o.MaxEntities, 1_000)
-	o.MaxSegments = cmp.Or(o.MaxSegments, 1_000)
-	o.MaxTables = cmp.Or(o.MaxTables, 1)
-	o.MaxTableEntries = cmp.Or(o.MaxTableEntries, 1<<16)
-	o.MaxData = cmp.Or(o.MaxData, 1<<20)
-	return o
-}
-
-// Kind says what is imported or exported.
-type Kind string
+// What a report holds, as package scan names it.
+type (
+	Kind   = scan.Kind
+	Import = scan.Import
+	Export = scan.Export
+	Error  = scan.Error
+)
 
 // The kinds of externals.
 const (
-	Function Kind = "function"
-	Table    Kind = "table"
-	Memory   Kind = "memory"
-	Global   Kind = "global"
+	Function = scan.Function
+	Table    = scan.Table
+	Memory   = scan.Memory
+	Global   = scan.Global
 )
 
-// Import is one import of the module as it was given.
-type Import struct {
-	Module, Name string
-	Kind         Kind   // always Function: others are refused
-	Signature    string // as "(i32,i32)->(i64)"
-}
-
-// Export is one export of the module as it was given.
-type Export struct {
-	Name      string
-	Kind      Kind
-	Signature string // of a function, as "(i32,i32)->(i64)"
-}
+// Why a module is not taken. Every *Error wraps exactly one of them.
+var (
+	ErrMalformed   = scan.ErrMalformed
+	ErrUnsupported = scan.ErrUnsupported
+	ErrLimit       = scan.ErrLimit
+)
 
 // Report tells what is in the module, without what Rewrite added.
 type Report struct {
-	Imports   []Import
-	Exports   []Export
-	Functions int    // of the module's own
-	HasMemory bool   // and if so:
-	MinPages  uint32 // what an instance starts with
-	MaxPages  uint32 // what it can grow to, after clipping
-	Start     bool   // instantiating runs a function of the module
+	scan.Report
+	State []string // the names under which the module's own globals that can change are exported: what a reset puts back
 }
 
 // Rewrite checks module and returns it metered. The same module and options give the same bytes everywhere. An error is
 // an *Error that wraps ErrMalformed, ErrUnsupported or ErrLimit; then nothing of the module may be used. module is only
 // read, and nothing returned aliases it.
 func Rewrite(module []byte, o Options) ([]byte, Report, error) {
-	m := newModule(o.filled())
-	if err := m.read(module); err != nil {
+	m := newModule(module, o)
+	if err := m.read(); err != nil {
 		return nil, Report{}, err
 	}
 	return m.encode(), m.report, nil

@@ -1,63 +1,29 @@
 package meter
 
-import (
-	"slices"
-	"strings"
-)
+import "github.com/gatewright/gatewright/wasm/scan"
 
-// sectionID is the number a section has in the format.
-type sectionID byte
-
-const (
-	customSection sectionID = iota
-	typeSection
-	importSection
-	functionSection
-	tableSection
-	memorySection
-	globalSection
-	exportSection
-	startSection
-	elementSection
-	codeSection
-	dataSection
-	dataCountSection
-	tagSection
-)
-
-// sectionOrder is the order in which sections must come, and in which they are written.
-var sectionOrder = []sectionID{
-	typeSection, importSection, functionSection, tableSection, memorySection, globalSection, exportSection,
-	startSection, elementSection, dataCountSection, codeSection, dataSection,
-}
-
-var sectionNames = [...]string{
-	"custom section", "type section", "import section", "function section", "table section", "memory section",
-	"global section", "export section", "start section", "element section", "code section", "data section",
-	"data count section",
-}
-
-const magic = "\x00asm\x01\x00\x00\x00"
-
-// A module is what was read so far, each section already as it will be written.
+// A module is what was read so far, each section already as it will be written. It sees the module as a scan.Visitor, and
+// copies what lies between what it is told of.
 type module struct {
-	o      Options
-	types  []funcType
-	added  []code   // types that the rewriting needs
-	funcs  []uint32 // the type of each function, imported ones first
-	nImp   int      // imported functions
-	tables []byte   // the type of each table's entries
-	pages  bool     // there is a memory
-	nGlob  int
-	nElem  int // element segments
-	nEntry int // entries of element segments
-	work   int // of compiling, see scan.work
-	nData  int // data segments by the data count section; -1: there is none
-	seen   [tagSection]bool
-	out    [tagSection]part
-	help   helpers
-	report Report
+	o        Options
+	src      []byte
+	types    int
+	added    []code // types that the rewriting needs
+	imported int    // functions
+	funcs    int    // imported ones included
+	globals  int
+	pages    uint32 // what memory can grow to
+	segments int    // by the data count section; -1: there is none
+	section  scan.SectionID
+	at, end  int // of the section, what is still to be copied
+	out      [scan.DataCountSection + 1]part
+	help     helpers
+	measure  measure
+	scratch  code // the last function
+	report   Report
 }
+
+func newModule(src []byte, o Options) *module { return &module{o: o.Filled(), src: src, segments: -1} }
 
 // part is a section being written: its elements, and how many.
 type part struct {
@@ -65,140 +31,95 @@ type part struct {
 	body code
 }
 
-// funcType is the type of a function; the slices alias the module.
-type funcType struct{ params, results []byte }
+// The types of values that the meter needs.
+const (
+	i32      byte = 0x7f
+	i64      byte = 0x7e
+	formFunc byte = 0x60
+)
 
-func newModule(o Options) *module { return &module{o: o, nData: -1} }
+// op is an opcode.
+type op = scan.Op
 
 // refuel is the index of the imported function that is added behind the module's own imports, so that functions of the
 // module move up by one.
-func (m *module) refuel() uint32 { return uint32(m.nImp) }
+func (m *module) refuel() uint32 { return uint32(m.imported) }
 
 // moved is the new index of a function.
 func (m *module) moved(i uint32) uint32 {
-	if int(i) < m.nImp {
+	if int(i) < m.imported {
 		return i
 	}
 	return i + 1
 }
 
-func (m *module) fuel() uint32  { return uint32(m.nGlob) }
-func (m *module) depth() uint32 { return uint32(m.nGlob) + 1 }
+func (m *module) fuel() uint32  { return uint32(m.globals) }
+func (m *module) depth() uint32 { return uint32(m.globals) + 1 }
 
-// read walks the sections in their order.
-func (m *module) read(b []byte) error {
-	r := newReader(b)
-	if len(b) > m.o.MaxModule {
-		r.fail(ErrLimit, "%d bytes, at most %d are taken", len(b), m.o.MaxModule)
+// read walks the module.
+func (m *module) read() error {
+	l := m.o
+	l.AnyDialect = true
+	report, err := scan.Walk(m.src, l, m)
+	if err != nil {
+		return err
 	}
-	if string(r.bytes(uint32(len(magic)))) != magic {
-		r.failAt(0, ErrMalformed, "not a core module of version 1")
-	}
-	rank := -1
-	for r.more() {
-		rank = m.section(r, rank)
-	}
-	m.complete(r)
-	return r.err()
+	m.upTo(m.end)
+	m.report.Report = report
+	return nil
 }
 
-// section reads one section and returns its rank, which must be over the one before.
-func (m *module) section(r *reader, rank int) int {
-	at := r.p
-	id := sectionID(r.u8())
-	if id >= tagSection {
-		r.failAt(at, ErrUnsupported, "a section of kind %d", id)
-		return rank
-	}
-	what := sectionNames[id]
-	w := r.window(r.u32(), what)
-	if id == customSection {
-		w.name("the name of a custom section")
-		return rank
-	}
-	next := slices.Index(sectionOrder, id)
-	if next <= rank {
-		r.failAt(at, ErrMalformed, "the %s is out of order", what)
-	}
-	m.seen[id] = true
-	m.parse(id, w)
-	w.finish("the " + what)
-	return next
+// upTo copies what lies before offset at and was not copied yet.
+func (m *module) upTo(at int) *code {
+	p := &m.out[m.section].body
+	p.raw(m.src[m.at:at]...)
+	m.at = at
+	return p
 }
 
-func (m *module) parse(id sectionID, r *reader) {
+// Section implements scan.Visitor.
+func (m *module) Section(id scan.SectionID, count int, s scan.Span) {
+	m.upTo(m.end)
+	m.section, m.at, m.end = id, s.Start, s.End
+	m.out[id].n += count
 	switch id {
-	case typeSection:
-		m.each(r, id, m.o.MaxEntities, "types", m.readType)
-	case importSection:
-		m.each(r, id, m.o.MaxEntities, "imports", m.readImport)
-	case functionSection:
-		m.each(r, id, m.o.MaxFunctions, "functions", m.readFunction)
-	case tableSection:
-		m.each(r, id, m.o.MaxTables, "tables", m.readTable)
-	case memorySection:
-		m.each(r, id, 1, "memories", m.readMemory)
-	case globalSection:
-		m.each(r, id, m.o.MaxEntities, "globals", m.readGlobal)
-	case exportSection:
-		m.each(r, id, m.o.MaxEntities, "exports", m.readExport)
-	case startSection:
-		m.readStart(r)
-	case elementSection:
-		m.each(r, id, m.o.MaxSegments, "element segments", m.readElements)
-	case dataCountSection:
-		m.nData = int(r.u32())
-	case codeSection:
-		m.readCode(r)
-	case dataSection:
-		m.readData(r)
-	case customSection, tagSection: // not reached: section keeps them away
+	case scan.TypeSection:
+		m.types = count
+	case scan.ImportSection:
+		m.imported, m.funcs = count, count
+	case scan.FunctionSection:
+		m.funcs += count
+	case scan.GlobalSection:
+		m.globals = count
+	case scan.DataCountSection:
+		m.segments = count
+	case scan.CodeSection:
+		m.at = m.end // function writes it
+	default:
 	}
 }
 
-// each reads the elements of a section, which next writes to the section's part.
-func (m *module) each(r *reader, id sectionID, limit int, what string, next func(r *reader, out *code)) {
-	p := &m.out[id]
-	for n := r.count(limit, what); p.n < n && r.ok(); p.n++ {
-		next(r, &p.body)
+// Limits implements scan.Visitor: it clips the maximum. An imported memory becomes the module's own.
+func (m *module) Limits(k scan.Kind, s scan.Span, lo, hi uint32) {
+	out := m.upTo(s.Start)
+	m.at = s.End
+	if m.section == scan.ImportSection {
+		m.out[m.section].n--
+		m.imported--
+		m.funcs--
+		m.out[scan.MemorySection].n++
+		out = &m.out[scan.MemorySection].body
+	}
+	out.raw(1)
+	out.u32(lo)
+	out.u32(hi)
+	if k == scan.Memory {
+		m.pages = hi
 	}
 }
 
-// complete checks what sections promise each other.
-func (m *module) complete(r *reader) {
-	own := len(m.funcs) - m.nImp
-	if own > 0 && !m.seen[codeSection] {
-		r.fail(ErrMalformed, "%d functions have no code", own)
-	}
-	if m.nData >= 0 && m.nData != m.out[dataSection].n {
-		r.fail(ErrMalformed, "%d data segments, %d announced", m.out[dataSection].n, m.nData)
-	}
-	m.report.Functions = own
+// Function implements scan.Visitor.
+func (m *module) Function(s scan.Span, i uint32) {
+	m.upTo(s.Start).u32(m.moved(i))
+	m.at = s.End
 }
-
-// signature writes a type as "(i32,i32)->(i64)".
-func (t funcType) signature() string {
-	return "(" + typeNames(t.params) + ")->(" + typeNames(t.results) + ")"
-}
-
-func typeNames(types []byte) string {
-	names := make([]string, len(types))
-	for i, t := range types {
-		names[i] = valueTypes[t]
-	}
-	return strings.Join(names, ",")
-}
-
-// valueTypes are the types of values that are taken.
-var valueTypes = map[byte]string{
-	i32: "i32", i64: "i64", 0x7d: "f32", 0x7c: "f64", funcref: "funcref", externref: "externref",
-}
-
-const (
-	i32       byte = 0x7f
-	i64       byte = 0x7e
-	v128      byte = 0x7b
-	funcref   byte = 0x70
-	externref byte = 0x6f
-	formFunc  byte = 0x60
-)

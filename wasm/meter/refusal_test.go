@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/gatewright/gatewright/wasm/meter"
+	"github.com/gatewright/gatewright/wasm/scan"
 )
 
 // rich has something in every section.
@@ -33,7 +34,9 @@ func TestWhatIsInAModuleIsReported(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := meter.Report{
+	want := scan.Report{
+		Class: scan.SmallClass, Size: len(rich().bytes()), Types: 2, Tables: 1, Mutable: []int{0}, Globals: 2, Elements: 2, Entries: 2,
+		Segments: 2, Data: 16, Body: 26, Nesting: 1, Work: 672,
 		Imports: []meter.Import{{Module: "gw", Name: "log", Kind: meter.Function, Signature: "(i32)->()"}},
 		Exports: []meter.Export{
 			{Name: "run", Kind: meter.Function, Signature: "()->()"},
@@ -43,7 +46,7 @@ func TestWhatIsInAModuleIsReported(t *testing.T) {
 		},
 		Functions: 1, HasMemory: true, MinPages: 1, MaxPages: 2, Start: true,
 	}
-	if fmt.Sprintf("%+v", r) != fmt.Sprintf("%+v", want) {
+	if fmt.Sprintf("%+v", r) != fmt.Sprintf("%+v", meter.Report{Report: want, State: []string{"__state0"}}) {
 		t.Fatalf("got  %+v\nwant %+v", r, want)
 	}
 }

@@ -1,9 +1,12 @@
 package meter
 
+import "github.com/gatewright/gatewright/wasm/scan"
+
 // A function is a body being rewritten.
 type function struct {
 	m     *module
-	s     *scan
+	s     *measure
+	src   []byte // the module
 	out   code
 	left  uint32 // the local that holds what fuel is left
 	keep  bool   // fuel stays in left between calls: the function has loops
@@ -11,55 +14,38 @@ type function struct {
 	below uint32 // the local that holds the depth that is left for what it calls
 }
 
-func (m *module) readCode(r *reader) {
-	own := m.funcs[m.nImp:]
-	if n := r.count(m.o.MaxFunctions, "bodies"); n != len(own) {
-		r.fail(ErrMalformed, "%d bodies for %d functions", n, len(own))
-	}
-	p := &m.out[codeSection]
-	for ; p.n < len(own) && r.ok(); p.n++ {
-		p.body.sized(m.function(r, own[p.n]))
-	}
-}
-
-// function reads a body and returns it rewritten.
-func (m *module) function(r *reader, typ uint32) code {
-	at := r.p
-	size := r.u32()
-	if int64(size) > int64(m.o.MaxBody) {
-		r.failAt(at, ErrLimit, "a function of %d bytes, at most %d are taken", size, m.o.MaxBody)
-	}
-	s := m.scan(r.window(size, "a function"), m.types[typ])
-	if !r.ok() {
-		return nil
-	}
-	f := &function{m: m, s: s, left: uint32(s.locals), below: uint32(s.locals) + 1, keep: len(s.weights) > 1}
+// function writes the body that was measured.
+func (m *module) function() {
+	s := &m.measure
+	f := &function{m: m, s: s, src: m.src, out: m.scratch[:0], keep: len(s.weights) > 1}
+	f.left = uint32(s.body.Locals)
+	f.below = f.left + 1
 	if s.calls {
-		f.deep = 1 + int32((s.locals+s.values)/unitSlots)
+		f.deep = 1 + int32((s.body.Locals+s.values)/unitSlots)
 		s.weights[0] += weightFrame * int64(f.deep)
 	}
-	f.write(typ)
-	return f.out
+	f.write()
+	m.out[scan.CodeSection].body.sized(f.out)
+	m.scratch = f.out
 }
 
-func (f *function) write(typ uint32) {
-	f.out = make(code, 0, 2*(f.s.r.end-f.s.first)+64)
+func (f *function) write() {
 	f.locals()
 	f.enter()
 	if f.wrapped() {
-		f.m.openBlock(&f.out, typ)
+		f.m.openBlock(&f.out, f.s.body.Results)
 	}
-	at := f.s.first
+	at := f.s.body.First
 	for i := range f.s.edits {
 		e := &f.s.edits[i]
-		f.out.raw(f.s.r.b[at:e.start]...)
+		f.out.raw(f.src[at:e.start]...)
 		f.edit(e)
 		at = e.end
 	}
-	f.out.raw(f.s.r.b[at:f.s.r.end]...)
+	f.out.raw(f.src[at:f.s.body.End]...)
 	if f.wrapped() {
 		f.leave()
-		f.out.op(opEnd)
+		f.out.op(scan.OpEnd)
 	}
 }
 
@@ -69,8 +55,8 @@ func (f *function) locals() {
 	if f.deep > 0 {
 		groups = []byte{1, i64, 1, i32}
 	}
-	f.out.u32(uint32(f.s.groups + len(groups)/2))
-	f.out.raw(f.s.declared...)
+	f.out.u32(uint32(f.s.body.Groups + len(groups)/2))
+	f.out.raw(f.src[f.s.body.Declared.Start:f.s.body.Declared.End]...)
 	f.out.raw(groups...)
 }
 
@@ -79,21 +65,21 @@ func (f *function) wrapped() bool { return f.keep || f.deep > 0 }
 
 // enter charges for what is outside of loops and counts the frame.
 func (f *function) enter() {
-	f.out.with(opGlobalGet, f.m.fuel())
+	f.out.with(scan.OpGlobalGet, f.m.fuel())
 	f.charge(f.s.weights[0])
 	if f.deep == 0 {
 		return
 	}
-	f.out.with(opGlobalGet, f.m.depth())
+	f.out.with(scan.OpGlobalGet, f.m.depth())
 	f.out.i32(f.deep)
-	f.out.op(opI32Sub)
-	f.out.with(opLocalTee, f.below)
-	f.out.with(opGlobalSet, f.m.depth())
-	f.out.with(opLocalGet, f.below)
+	f.out.op(scan.OpI32Sub)
+	f.out.with(scan.OpLocalTee, f.below)
+	f.out.with(scan.OpGlobalSet, f.m.depth())
+	f.out.with(scan.OpLocalGet, f.below)
 	f.out.i32(0)
-	f.out.op(opI32LtS)
-	f.out.raw(byte(opIf), blockEmpty)
-	f.out.op(opUnreachable, opEnd)
+	f.out.op(scan.OpI32LtS)
+	f.out.raw(byte(scan.OpIf), scan.BlockEmpty)
+	f.out.op(scan.OpUnreachable, scan.OpEnd)
 }
 
 // leave stands behind the block: its results lie on the stack. The depth comes from the local and not from the global,
@@ -101,81 +87,81 @@ func (f *function) enter() {
 func (f *function) leave() {
 	f.store()
 	if f.deep > 0 {
-		f.out.with(opLocalGet, f.below)
+		f.out.with(scan.OpLocalGet, f.below)
 		f.out.i32(f.deep)
-		f.out.op(opI32Add)
-		f.out.with(opGlobalSet, f.m.depth())
+		f.out.op(scan.OpI32Add)
+		f.out.with(scan.OpGlobalSet, f.m.depth())
 	}
 }
 
 // charge takes w from the fuel on the stack and keeps the rest, asking for more when it is below zero.
 func (f *function) charge(w int64) {
 	f.out.i64(w)
-	f.out.op(opI64Sub)
+	f.out.op(scan.OpI64Sub)
 	if f.keep {
-		f.m.settle(&f.out, f.left, opLocalSet, f.left)
+		f.m.settle(&f.out, f.left, scan.OpLocalSet, f.left)
 		return
 	}
-	f.m.settle(&f.out, f.left, opGlobalSet, f.m.fuel())
+	f.m.settle(&f.out, f.left, scan.OpGlobalSet, f.m.fuel())
 }
 
 // settle keeps the fuel on the stack in the local left, and where set and at say; below zero what refuel answers is kept.
 func (m *module) settle(out *code, left uint32, set op, at uint32) {
-	out.with(opLocalTee, left)
-	if set == opGlobalSet {
+	out.with(scan.OpLocalTee, left)
+	if set == scan.OpGlobalSet {
 		out.with(set, at)
-		out.with(opLocalGet, left)
+		out.with(scan.OpLocalGet, left)
 	}
 	out.i64(0)
-	out.op(opI64LtS)
-	out.raw(byte(opIf), blockEmpty)
-	out.with(opLocalGet, left)
-	out.with(opCall, m.refuel())
+	out.op(scan.OpI64LtS)
+	out.raw(byte(scan.OpIf), scan.BlockEmpty)
+	out.with(scan.OpLocalGet, left)
+	out.with(scan.OpCall, m.refuel())
 	out.with(set, at)
-	out.op(opEnd)
+	out.op(scan.OpEnd)
 }
 
 // store and load bring the fuel from the local to the global and back, where the function keeps it.
 func (f *function) store() {
 	if f.keep {
-		f.out.with(opLocalGet, f.left)
-		f.out.with(opGlobalSet, f.m.fuel())
+		f.out.with(scan.OpLocalGet, f.left)
+		f.out.with(scan.OpGlobalSet, f.m.fuel())
 	}
 }
 
 func (f *function) load() {
 	if f.keep {
-		f.out.with(opGlobalGet, f.m.fuel())
-		f.out.with(opLocalSet, f.left)
+		f.out.with(scan.OpGlobalGet, f.m.fuel())
+		f.out.with(scan.OpLocalSet, f.left)
 	}
 }
 
 func (f *function) edit(e *edit) {
 	switch e.op {
-	case opLoop:
+	case scan.OpLoop:
 		f.loop(e)
-	case opEnd:
+	case scan.OpEnd:
 		f.joinLoop()
-	case opBr, opBrIf:
+	case scan.OpBr, scan.OpBrIf:
 		f.out.with(e.op, e.index)
-	case opBrTable:
-		f.out.op(opBrTable)
-		f.out.raw(e.labels...)
-	case opReturn:
+	case scan.OpBrTable:
+		f.out.op(scan.OpBrTable)
+		f.out.raw(f.s.labels[e.labels[0]:e.labels[1]]...)
+	case scan.OpReturn:
 		if f.wrapped() {
-			f.out.with(opBr, uint32(e.level))
+			f.out.with(scan.OpBr, uint32(e.level))
 			return
 		}
 		f.copy(e)
-	case opRefFunc:
-		f.out.with(opRefFunc, e.index)
-	case opCall:
+	case scan.OpRefFunc:
+		f.out.with(scan.OpRefFunc, f.m.moved(e.index))
+	case scan.OpCall:
 		f.call(f.m.moved(e.index))
-	case opCallIndirect:
+	case scan.OpCallIndirect:
 		f.store()
 		f.copy(e)
 		f.load()
-	case opMemoryCopy, opMemoryFill:
+	case scan.OpMemoryCopy, scan.OpMemoryFill:
 		f.call(f.m.helper(e.op))
 	default:
 		f.call(f.m.helper(e.op))
@@ -192,7 +178,7 @@ func (f *function) loop(e *edit) {
 		return
 	}
 	f.copy(e)
-	f.out.with(opLocalGet, f.left)
+	f.out.with(scan.OpLocalGet, f.left)
 	f.charge(w)
 }
 
@@ -218,23 +204,23 @@ func (f *function) loop(e *edit) {
 //
 // The innermost block holds the body to its results, as its loop did.
 func (f *function) splitLoop(e *edit, w int64) {
-	typ := f.s.r.b[e.start+1 : e.end]
-	f.open(opBlock, typ)
-	f.open(opLoop, typ)
-	f.compare(w, opI64LtS)
-	f.open(opIf, []byte{blockEmpty})
+	typ := f.src[e.start+1 : e.end]
+	f.open(scan.OpBlock, typ)
+	f.open(scan.OpLoop, typ)
+	f.compare(w, scan.OpI64LtS)
+	f.open(scan.OpIf, []byte{scan.BlockEmpty})
 	f.less(w)
-	f.out.with(opCall, f.m.refuel())
+	f.out.with(scan.OpCall, f.m.refuel())
 	f.out.i64(w)
-	f.out.op(opI64Add)
-	f.out.with(opLocalSet, f.left)
-	f.out.op(opEnd)
-	f.open(opLoop, typ)
-	f.compare(w, opI64GeS)
-	f.open(opIf, []byte{blockEmpty})
+	f.out.op(scan.OpI64Add)
+	f.out.with(scan.OpLocalSet, f.left)
+	f.out.op(scan.OpEnd)
+	f.open(scan.OpLoop, typ)
+	f.compare(w, scan.OpI64GeS)
+	f.open(scan.OpIf, []byte{scan.BlockEmpty})
 	f.less(w)
-	f.out.with(opLocalSet, f.left)
-	f.open(opBlock, typ)
+	f.out.with(scan.OpLocalSet, f.left)
+	f.open(scan.OpBlock, typ)
 }
 
 // Labels of a loop that is split, seen from its body: all, and those within the loop that goes round.
@@ -245,11 +231,11 @@ const (
 
 // joinLoop ends what splitLoop opened.
 func (f *function) joinLoop() {
-	f.out.op(opEnd)
-	f.out.with(opBr, 3)
-	f.out.op(opEnd)
-	f.out.with(opBr, 1)
-	f.out.op(opEnd, opEnd, opEnd)
+	f.out.op(scan.OpEnd)
+	f.out.with(scan.OpBr, 3)
+	f.out.op(scan.OpEnd)
+	f.out.with(scan.OpBr, 1)
+	f.out.op(scan.OpEnd, scan.OpEnd, scan.OpEnd)
 }
 
 func (f *function) open(o op, typ []byte) {
@@ -259,32 +245,32 @@ func (f *function) open(o op, typ []byte) {
 
 // compare holds what is left against w.
 func (f *function) compare(w int64, how op) {
-	f.out.with(opLocalGet, f.left)
+	f.out.with(scan.OpLocalGet, f.left)
 	f.out.i64(w)
 	f.out.op(how)
 }
 
 // less puts what is left without w on the stack.
 func (f *function) less(w int64) {
-	f.out.with(opLocalGet, f.left)
+	f.out.with(scan.OpLocalGet, f.left)
 	f.out.i64(w)
-	f.out.op(opI64Sub)
+	f.out.op(scan.OpI64Sub)
 }
 
-func (f *function) copy(e *edit) { f.out.raw(f.s.r.b[e.start:e.end]...) }
+func (f *function) copy(e *edit) { f.out.raw(f.src[e.start:e.end]...) }
 
 func (f *function) call(index uint32) {
 	f.store()
-	f.out.with(opCall, index)
+	f.out.with(scan.OpCall, index)
 	f.load()
 }
 
-// openBlock opens a block that gives what functions of type typ give.
-func (m *module) openBlock(out *code, typ uint32) {
-	out.op(opBlock)
-	switch results := m.types[typ].results; len(results) {
+// openBlock opens a block that gives results.
+func (m *module) openBlock(out *code, results []byte) {
+	out.op(scan.OpBlock)
+	switch len(results) {
 	case 0:
-		out.raw(blockEmpty)
+		out.raw(scan.BlockEmpty)
 	case 1:
 		out.raw(results[0])
 	default:

@@ -24,7 +24,7 @@ import (
 
 // specOptions are wide, so that few modules are over a limit; memory is as large as the engine is told to allow.
 func specOptions() meter.Options {
-	return meter.Options{MaxPages: specPages, AllowStart: true, MaxTables: 100, MaxTableEntries: 1 << 27, MaxNesting: 2000, MaxDepth: 1 << 20, MaxArity: 1000}
+	return meter.Options{MaxPages: specPages, AllowStart: true, AllowTables: true, MaxTables: 100, MaxTableEntries: 1 << 27, MaxNesting: 2000, MaxDepth: 1 << 20, MaxArity: 1000}
 }
 
 const specPages = 1024

@@ -1,5 +1,7 @@
 package meter
 
+import "github.com/gatewright/gatewright/wasm/scan"
+
 // Weights in units of fuel. A unit must cost less than 15 ns of CPU whatever the module does, so what can be slow weighs
 // more: see BenchmarkUnit, which runs the worst that each class can do. One unit is about what an addition costs.
 const (
@@ -37,27 +39,27 @@ func weightLoad(pages uint32) int64 {
 // weight is what an instruction adds to its region. What compiles to nothing weighs nothing.
 func (m *module) weight(o op) int64 {
 	switch {
-	case o >= opFirstLoad && o <= opLastLoad:
-		return weightLoad(m.report.MaxPages)
-	case o >= opFirstStore && o <= opLastStore:
+	case o >= scan.OpFirstLoad && o <= scan.OpLastLoad:
+		return weightLoad(m.pages)
+	case o >= scan.OpFirstStore && o <= scan.OpLastStore:
 		return weightStore
-	case o >= opI32Eqz && o <= opLastNumeric:
+	case o >= scan.OpI32Eqz && o <= scan.OpLastNumeric:
 		return weightNumeric(o)
-	case o >= opFirstSat && o <= opLastSat:
+	case o >= scan.OpFirstSat && o <= scan.OpLastSat:
 		return weightFloatMul
 	}
 	switch o {
-	case opNop, opBlock, opLoop, opElse, opEnd, opDrop, opLocalGet, opI32Const, opI64Const, opF32Const, opF64Const:
+	case scan.OpNop, scan.OpBlock, scan.OpLoop, scan.OpElse, scan.OpEnd, scan.OpDrop, scan.OpLocalGet, scan.OpI32Const, scan.OpI64Const, scan.OpF32Const, scan.OpF64Const:
 		return 0
-	case opCallIndirect:
+	case scan.OpCallIndirect:
 		return weightCallIndirect
-	case opRefFunc:
+	case scan.OpRefFunc:
 		return weightRefFunc
-	case opTableGet, opTableSet:
+	case scan.OpTableGet, scan.OpTableSet:
 		return weightTable
-	case opMemoryGrow, opTableGrow:
+	case scan.OpMemoryGrow, scan.OpTableGrow:
 		return weightGrow
-	case opMemoryInit, opDataDrop, opMemoryCopy, opMemoryFill, opTableInit, opElemDrop, opTableCopy, opTableFill:
+	case scan.OpMemoryInit, scan.OpDataDrop, scan.OpMemoryCopy, scan.OpMemoryFill, scan.OpTableInit, scan.OpElemDrop, scan.OpTableCopy, scan.OpTableFill:
 		return weightBulk
 	}
 	return 1
@@ -95,11 +97,11 @@ type toll struct {
 
 func (m *module) toll(o op) toll {
 	switch o {
-	case opMemoryInit:
+	case scan.OpMemoryInit:
 		return toll{per: 1, shift: 2, limit: uint32(m.o.MaxData)}
-	case opMemoryGrow:
-		return toll{per: 12_000, limit: m.report.MaxPages} // the engine may copy all there is, and touches what is new
-	case opTableGrow:
+	case scan.OpMemoryGrow:
+		return toll{per: 12_000, limit: m.pages} // the engine may copy all there is, and touches what is new
+	case scan.OpTableGrow:
 		return toll{per: 8, limit: uint32(m.o.MaxTableEntries)}
 	default: // table.init, copy, fill
 		return toll{per: 2, limit: uint32(m.o.MaxTableEntries)}

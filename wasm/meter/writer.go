@@ -1,5 +1,7 @@
 package meter
 
+import "github.com/gatewright/gatewright/wasm/scan"
+
 // code is WebAssembly being written.
 type code []byte
 
@@ -37,7 +39,7 @@ func (c *code) sized(b []byte) {
 func (c *code) name(s string) { c.sized([]byte(s)) }
 
 // section appends a section, or nothing when it would be empty.
-func (c *code) section(id sectionID, count int, body []byte) {
+func (c *code) section(id scan.SectionID, count int, body []byte) {
 	if count == 0 {
 		return
 	}
@@ -52,8 +54,8 @@ func (c *code) section(id sectionID, count int, body []byte) {
 // op appends instructions without operands.
 func (c *code) op(ops ...op) {
 	for _, o := range ops {
-		if o >= opPrefix {
-			c.raw(byte(opPrefix >> 8))
+		if o >= scan.OpPrefix {
+			c.raw(byte(scan.OpPrefix >> 8))
 			c.u32(uint32(o & 0xff))
 			continue
 		}
@@ -70,11 +72,11 @@ func (c *code) with(o op, operands ...uint32) {
 }
 
 func (c *code) i32(n int32) {
-	c.op(opI32Const)
+	c.op(scan.OpI32Const)
 	c.signed(int64(n))
 }
 
 func (c *code) i64(n int64) {
-	c.op(opI64Const)
+	c.op(scan.OpI64Const)
 	c.signed(n)
 }

@@ -42,8 +42,8 @@ func Large() Limits {
 	return l
 }
 
-// filled puts defaults where zeros stand.
-func (l Limits) filled() Limits {
+// Filled puts defaults where zeros stand.
+func (l Limits) Filled() Limits {
 	s := Small()
 	l.MaxPages = min(cmp.Or(l.MaxPages, s.MaxPages), pagesOfFormat)
 	l.MaxDepth = cmp.Or(l.MaxDepth, s.MaxDepth)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/tetratelabs/wazero"
 
@@ -22,11 +23,13 @@ type Filter struct {
 	engine   wazero.Runtime
 	compiled wazero.CompiledModule
 	state    []string // names of the globals that make up its state, memory aside
-	image    *image
-	memories memories
+	image    *image   // nil until there is a first instance
+	tenant   *Tenant  // nil when nothing bounds it together with others
 	dialect  dialect
 	phases   abi.Phases
 	pool     *pool
+	faults   faults
+	holds    holds
 	breaker  breaker
 	said     func(level int, text string) // what it writes; may be nil
 	breaks   atomic.Uint64
@@ -74,71 +77,75 @@ func (f *Filter) judge(ctx context.Context, c *abi.Context, v *Verdict) error {
 		return nil
 	}
 	size := f.dialect.Size(c)
-	in, t := f.admit(ctx, size)
+	slot, t := f.admit(ctx, size, v)
 	if t == nil {
-		in, t = f.run(ctx, in, c, size, v)
-		f.pool.give(in, outcome{kind: v.Kind, trap: t, fuel: v.Fuel})
-	} else {
-		f.pool.refused(t)
+		began := slot.tally.begin()
+		t = f.run(ctx, slot.in, c, size, v)
+		slot.tally.add(v.Kind, v.Fuel, began)
+		if t != nil {
+			slot.discard()
+		}
+		f.pool.give(slot)
+		f.tenant.leave(v.Fuel)
 	}
 	if t == nil {
 		f.breaker.passed()
 		return nil
 	}
+	f.faults.add(t)
 	if guilty(t.Kind) && f.breaker.trapped() {
 		f.breaks.Add(1)
 	}
 	return t
 }
 
-// admit lends an instance for a call of that size, or nil when one has to be made.
-func (f *Filter) admit(ctx context.Context, size int) (*instance, *Trap) {
+// admit lends an instance for a call of that size. The tenant's leave and the pool's give must follow when there is no trap.
+func (f *Filter) admit(ctx context.Context, size int, v *Verdict) (*slot, *Trap) {
 	if size > f.config.MaxContext {
 		return nil, f.trap(TrapInput, fmt.Errorf("%d bytes, at most %d", size, f.config.MaxContext))
 	}
 	if f.breaker.open() {
 		return nil, f.trap(TrapBroken, errBroken)
 	}
-	in, err := f.pool.take(ctx)
-	if err != nil {
+	if err := f.tenant.enter(ctx); err != nil {
 		return nil, f.trap(classify(err, false))
 	}
-	return in, nil
+	// Who calls again with the same verdict is most often on the same processor: the slot is chosen by its address.
+	slot, err := f.pool.take(ctx, uintptr(unsafe.Pointer(v))*spread>>48)
+	if err != nil {
+		f.tenant.leave(0)
+		return nil, f.trap(classify(err, false))
+	}
+	return slot, nil
 }
 
-// run makes the call and returns the instance as it was before it, or nil when it is gone.
-func (f *Filter) run(ctx context.Context, in *instance, c *abi.Context, size int, v *Verdict) (back *instance, t *Trap) {
+// spread makes of addresses that differ little numbers that differ much: 2^64 over the golden ratio.
+const spread = 0x9e3779b97f4a7c15
+
+// run makes the call. After a trap the instance must not be used again.
+func (f *Filter) run(ctx context.Context, in *instance, c *abi.Context, size int, v *Verdict) (t *Trap) {
 	defer func() {
 		if r := recover(); r != nil {
 			v.Reset()
-			back, t = nil, f.trap(TrapInternal, unforeseen(r))
+			t = f.trap(TrapInternal, unforeseen(r))
 		}
 	}()
-	if in == nil {
-		var err error
-		if in, err = f.spare(); err != nil {
-			return nil, f.trap(TrapInternal, err)
-		}
-	}
 	budget := f.config.Fuel + f.config.ByteFuel*int64(size)
-	rent := int64(in.memory.Size()) / restoredPerUnit
+	rent := int64(f.image.memory.Size()) / restoredPerUnit
 	in.begin(ctx, c, max(budget-rent, 0), f.config.Depth)
 	err := in.guest.Judge(&in.tank, c, v)
 	v.Fuel = rent + in.spent(max(budget-rent, 0))
-	if err != nil {
-		spent := v.Fuel
-		t = f.trap(classify(err, in.deep()))
-		v.Reset()
-		v.Fuel = spent
-		if t.Kind == TrapFuel {
-			v.Fuel = max(budget, rent)
-		}
+	if err == nil {
+		return nil
 	}
-	if t != nil || !in.reset(f.image) {
-		_ = in.close() // frees memory, and has nothing else to fail at
-		return nil, t
+	spent := v.Fuel
+	t = f.trap(classify(err, in.deep()))
+	v.Reset()
+	v.Fuel = spent
+	if t.Kind == TrapFuel {
+		v.Fuel = max(budget, rent)
 	}
-	return in, nil
+	return t
 }
 
 // restoredPerUnit is how many bytes of memory are put back after a call for a unit of fuel, about a nanosecond's worth: what
@@ -149,6 +156,9 @@ func (f *Filter) trap(kind string, err error) *Trap { return &Trap{f.name, kind,
 
 // free gives back the filter's code and store, once no instance is left. It frees memory, and has nothing else to fail at.
 func (f *Filter) free() {
+	if f.image != nil {
+		f.image.memory.Close()
+	}
 	if f.compiled != nil {
 		_ = f.compiled.Close(context.Background())
 	}
@@ -157,26 +167,19 @@ func (f *Filter) free() {
 	}
 }
 
-// Close refuses further calls, waits for those that run, and frees what the filter holds. When ctx ends first it returns
-// its error, and the rest happens once the last call is over.
-func (f *Filter) Close(ctx context.Context) error {
-	over := f.pool.close()
-	select {
-	case <-over:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("close filter %s: %w", f.name, ended(ctx))
-	}
-}
-
 var errBroken = errors.New("it trapped too often of late")
 
 // Stats returns what the filter has done so far.
 func (f *Filter) Stats() FilterStats {
 	s := FilterStats{
-		Name: f.name, Digest: f.digest, Size: f.size, Memory: f.image.size,
+		Name: f.name, Dialect: f.Dialect(), Digest: f.digest, Size: f.size, Memory: f.image.memory.Size(),
+		Reset:  resetNames[f.image.memory.Strategy()],
 		Broken: f.breaker.open(), Breaks: f.breaks.Load(),
 	}
+	if f.tenant != nil {
+		s.Tenant = f.tenant.name
+	}
 	f.pool.stats(&s)
+	f.faults.fill(&s)
 	return s
 }

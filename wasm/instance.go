@@ -12,7 +12,17 @@ import (
 	"github.com/tetratelabs/wazero/experimental"
 
 	"github.com/gatewright/gatewright/wasm/abi"
+	"github.com/gatewright/gatewright/wasm/linear"
 )
+
+// image is the state of an instance after gw_init: all that a guest can change and that could tell one call about another.
+// Load refuses modules that can change anything else.
+type image struct {
+	memory  *linear.Image
+	globals []uint64 // as in instance.globals
+}
+
+var errImage = errors.New("a new instance has another shape than the first")
 
 // instance is one copy of a module with its own memory. One goroutine uses it at a time.
 type instance struct {
@@ -22,18 +32,24 @@ type instance struct {
 	fuel    api.MutableGlobal
 	depth   api.MutableGlobal
 	globals []api.MutableGlobal // all others that the module can change
+	linear  *linear.Memory      // what memory lies in
 	tank    tank
 }
 
 // moduleConfig gives a module no name, calls nothing of it, and makes no source of randomness that nobody would ask.
 var moduleConfig = wazero.NewModuleConfig().WithName("").WithStartFunctions().WithRandSource(strings.NewReader(""))
 
-// newInstance instantiates the module. No code of it runs yet: start functions are refused.
-func (f *Filter) newInstance() (*instance, error) {
-	in := &instance{tank: tank{Context: context.Background(), slice: firstSlice, filter: f}}
-	ctx := experimental.WithMemoryAllocator(&in.tank, &f.memories)
-	module, err := f.engine.InstantiateModule(ctx, f.compiled, moduleConfig)
+// newInstance instantiates the module, whose memory will be size bytes long. No code of it runs yet: start functions are
+// refused.
+func (f *Filter) newInstance(size int) (*instance, error) {
+	memory, err := linear.New(f.tenant.budget(), size, int(f.config.MemoryPages)*pageSize)
 	if err != nil {
+		return nil, fmt.Errorf("instantiate: %w", err)
+	}
+	in := &instance{linear: memory, tank: tank{Context: context.Background(), slice: firstSlice, filter: f}}
+	module, err := f.engine.InstantiateModule(experimental.WithMemoryAllocator(&in.tank, memory), f.compiled, moduleConfig)
+	if err != nil {
+		memory.Free()
 		return nil, fmt.Errorf("instantiate: %.300q", err.Error())
 	}
 	in.module, in.memory = module, module.Memory()
@@ -57,7 +73,7 @@ func (f *Filter) newInstance() (*instance, error) {
 
 // firstInstance makes the instance whose state after gw_init all others begin with.
 func (f *Filter) firstInstance(ctx context.Context, config []byte) error {
-	in, err := f.newInstance()
+	in, err := f.newInstance(f.firstSize())
 	if err != nil {
 		return err
 	}
@@ -67,22 +83,40 @@ func (f *Filter) firstInstance(ctx context.Context, config []byte) error {
 		kind, err := classify(err, in.deep())
 		return f.trap(kind, fmt.Errorf("while it is set up: %w", err))
 	}
+	f.tenant.spend(in.spent(f.config.InitFuel))
 	memory, _ := in.memory.Read(0, in.memory.Size())
-	f.image = newImage(memory, in.globals)
-	f.pool.idle, f.pool.live = append(f.pool.idle, in), 1
+	f.image = &image{memory: linear.NewImage(memory)}
+	for _, g := range in.globals {
+		f.image.globals = append(f.image.globals, g.Get())
+	}
+	if !in.linear.Adopt(f.image.memory) {
+		_ = in.close()
+		return errImage
+	}
+	f.pool.slots[0].in = in
+	f.pool.slots[0].state.Store(clean)
 	return nil
+}
+
+// firstSize is how many bytes of memory the module begins with.
+func (f *Filter) firstSize() (size int) {
+	for _, m := range f.compiled.ExportedMemories() {
+		size = max(size, int(m.Min())*pageSize)
+	}
+	return size
 }
 
 // spare makes a further instance.
 func (f *Filter) spare() (*instance, error) {
-	in, err := f.newInstance()
+	size := f.image.memory.Size()
+	in, err := f.newInstance(size)
 	if err != nil {
 		return nil, err
 	}
-	if more := f.image.size - int(in.memory.Size()); more > 0 {
-		in.memory.Grow(uint32(more / pageSize)) // reset looks whether it worked
+	if more := size - int(in.memory.Size()); more > 0 {
+		in.memory.Grow(uint32(more / pageSize)) // Adopt looks whether it worked
 	}
-	if !in.reset(f.image) {
+	if !in.linear.Adopt(f.image.memory) || !in.reset(f.image) {
 		_ = in.close()
 		return nil, errImage
 	}
@@ -93,17 +127,14 @@ func (in *instance) close() error { return in.module.Close(context.Background())
 
 // reset puts the instance into the image's state and reports whether it could.
 func (in *instance) reset(m *image) bool {
-	if int(in.memory.Size()) != m.size {
+	size := m.memory.Size()
+	if in.linear.Size() != size && !in.linear.Shrink(size, in.memory.Grow) || int(in.memory.Size()) != size {
 		return false
 	}
 	for i, g := range in.globals {
 		g.Set(m.globals[i])
 	}
-	memory, ok := in.memory.Read(0, in.memory.Size())
-	if ok {
-		m.restore(memory)
-	}
-	return ok
+	return in.linear.Restore()
 }
 
 // begin hands out fuel and depth for one call, which c is, or for setting up where that is nil.

@@ -42,14 +42,14 @@ func (r *Runtime) load(ctx context.Context, name string, module, initConfig []by
 		o(f)
 	}
 	f.breaker.traps, f.breaker.window, f.breaker.pause = c.Traps, c.TrapWindow, c.BreakFor
-	f.memories.most = c.Instances
 	f.pool = newPool(c.Instances, c.Wait, func() { f.free(); r.forget(f) })
+	f.pool.build, f.pool.reset = f.spare, func(in *instance) bool { return in.reset(f.image) }
 	defer func() {
 		if p := recover(); p != nil { // the engine's compiler met what nobody foresaw
 			err = fmt.Errorf("panic: %.200q", fmt.Sprint(p))
 		}
 		if err != nil {
-			f.pool.close()
+			f.end()
 			loaded = nil
 		}
 	}()

@@ -3,7 +3,7 @@ package wasm
 import (
 	"context"
 	"errors"
-	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,118 +12,208 @@ var (
 	errClosed = errors.New("the filter is closed")
 )
 
-// pool lends a filter's instances, the one used last first, because its memory is still in the processor's cache.
+// pool lends a filter's instances. Each has a slot, and a slot is taken by one atomic step: calls on several processors do
+// not wait for each other while there are slots.
 type pool struct {
-	slots chan struct{} // one for each instance lent
+	slots []slot
+	queue queue
 	wait  time.Duration
-	after func()        // called when the pool is over and the last instance gone
-	empty chan struct{} // closed after that
+	build func() (*instance, error) // makes an instance in the image's state
+	reset func(*instance) bool      // puts one back to it
+	after func()                    // called when the pool is over and the last instance gone
 
-	mu    sync.Mutex // guards what follows
-	idle  []*instance
-	live  int // idle or lent
-	over  bool
+	over     atomic.Bool
+	open     atomic.Int32  // slots that are not shut
+	empty    chan struct{} // closed when none is
+	cleaning atomic.Bool   // a goroutine puts instances back
+}
+
+// What a slot is. Whoever makes it lent owns what is in it, until it makes it something else.
+const (
+	vacant uint32 = iota // there is no instance yet
+	clean                // its instance is in the image's state
+	used                 // its instance is as a call left it
+	lent
+	shut // for ever
+)
+
+// slot holds one instance. It fills cache lines of its own.
+type slot struct {
+	state atomic.Uint32
+	found uint32 // what it was before it was lent
+	pass  bool   // most slots that were looked at before it were not clean
+	in    *instance
 	tally tally
+	_     [64]byte
 }
 
 func newPool(size int, wait time.Duration, after func()) *pool {
-	return &pool{slots: make(chan struct{}, size), wait: wait, after: after, empty: make(chan struct{})}
+	p := &pool{slots: make([]slot, size), wait: wait, after: after, empty: make(chan struct{})}
+	p.queue.wake = make(chan struct{}, size)
+	p.open.Store(int32(size))
+	return p
 }
 
-// take lends an instance. Nil without an error asks the caller to make one. Either way give must follow.
-func (p *pool) take(ctx context.Context) (*instance, error) {
-	select {
-	case p.slots <- struct{}{}:
-	default:
-		if err := p.queue(ctx); err != nil {
+// take lends a slot with an instance in the image's state. hint may be anything: calls with the same one tend to get the same
+// slot, whose memory is in their processor's cache. give must follow.
+func (p *pool) take(ctx context.Context, hint uintptr) (*slot, error) {
+	s := p.find(hint)
+	if s == nil {
+		err := p.queue.enter(ctx, p.wait, func() bool {
+			s = p.find(hint)
+			return s != nil || p.over.Load() // then there will be none any more
+		})
+		if err != nil {
 			return nil, err
 		}
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.over {
-		<-p.slots
+	if p.over.Load() {
+		if s != nil {
+			p.put(s, s.found)
+		}
+		p.queue.leave()
 		return nil, errClosed
 	}
-	last := len(p.idle) - 1
-	if last < 0 {
-		p.live++
-		return nil, nil
+	if s.found == clean {
+		return s, nil
 	}
-	in := p.idle[last]
-	p.idle = p.idle[:last]
-	return in, nil
+	if err := p.ready(s); err != nil {
+		p.put(s, vacant)
+		return nil, err
+	}
+	return s, nil
 }
 
-// queue waits for a slot.
-func (p *pool) queue(ctx context.Context) error {
-	p.mu.Lock()
-	p.tally.waits++
-	p.mu.Unlock()
-	timer := time.NewTimer(p.wait)
-	defer timer.Stop()
-	select {
-	case p.slots <- struct{}{}:
+// find lends a slot, if it can one that needs no work first.
+func (p *pool) find(hint uintptr) *slot {
+	n := uintptr(len(p.slots))
+	for _, want := range [...]uint32{clean, used, vacant} {
+		for i := range n {
+			s := &p.slots[(hint+i)%n]
+			if s.state.Load() == want && s.state.CompareAndSwap(want, lent) {
+				s.found, s.pass = want, 2*i >= n
+				return s
+			}
+		}
+	}
+	return nil
+}
+
+// ready puts the instance of a lent slot into the image's state, a new one if need be.
+func (p *pool) ready(s *slot) (err error) {
+	if s.in != nil && p.restore(s) {
 		return nil
-	case <-ctx.Done():
-		return &contextEnd{ended(ctx)}
-	case <-timer.C:
-		return errBusy
 	}
+	s.in, err = p.build()
+	return err
 }
 
-// give takes back what take lent, nil when that is gone, with what the call came to.
-func (p *pool) give(in *instance, o outcome) {
-	p.mu.Lock()
-	p.tally.add(o)
-	if in == nil {
-		p.live--
-		p.tally.thrown++
-	} else {
-		p.idle = append(p.idle, in)
+// restore puts the instance of a lent slot back, or throws it away.
+func (p *pool) restore(s *slot) bool {
+	s.tally.resets.Add(1)
+	if p.reset(s.in) {
+		return true
 	}
-	p.sweep()
-	p.mu.Unlock()
-	<-p.slots
+	s.discard()
+	return false
 }
 
-// refused counts a call that got no instance.
-func (p *pool) refused(t *Trap) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.tally.add(outcome{trap: t})
+// discard throws away the instance of a lent slot.
+func (s *slot) discard() {
+	_ = s.in.close() // frees memory, and has nothing else to fail at
+	s.in = nil
+	s.tally.thrown.Add(1)
 }
 
-// sweep closes idle instances once the pool is over.
-func (p *pool) sweep() {
-	if !p.over {
+// give takes a slot back. What it holds is put back to the image by the next that needs it, or by a goroutine beside the
+// calls, once half of the slots wait for that: to start one for each call would cost more than it saves.
+func (p *pool) give(s *slot) {
+	if s.in == nil {
+		p.put(s, vacant)
 		return
 	}
-	for _, in := range p.idle {
-		_ = in.close() // frees memory, and has nothing else to fail at
-		p.live--
+	hurry := s.pass
+	p.put(s, used)
+	if hurry && !p.cleaning.Load() && p.cleaning.CompareAndSwap(false, true) {
+		go p.tidy()
 	}
-	p.idle = nil
-	if p.live == 0 {
-		p.after()
-		close(p.empty)
+}
+
+// put says what a lent slot is now, and tells those who wait.
+func (p *pool) put(s *slot, state uint32) {
+	s.state.Store(state)
+	if p.over.Load() {
+		p.shut(s)
+		return
+	}
+	p.queue.leave()
+}
+
+// tidy puts back what it finds, until there is nothing.
+func (p *pool) tidy() {
+	for {
+		found := false
+		for i := range p.slots {
+			s := &p.slots[i]
+			if s.state.Load() != used || !s.state.CompareAndSwap(used, lent) {
+				continue
+			}
+			found = true
+			if p.restore(s) {
+				p.put(s, clean)
+			} else {
+				p.put(s, vacant)
+			}
+		}
+		if !found {
+			p.cleaning.Store(false)
+			return
+		}
+	}
+}
+
+// shut frees a slot for ever, unless it is lent: then its borrower does.
+func (p *pool) shut(s *slot) {
+	for _, from := range [...]uint32{clean, used, vacant} {
+		if !s.state.CompareAndSwap(from, lent) {
+			continue
+		}
+		if s.in != nil {
+			_ = s.in.close() // frees memory, and has nothing else to fail at
+			s.in = nil
+		}
+		s.state.Store(shut)
+		if p.open.Add(-1) == 0 {
+			p.after()
+			close(p.empty)
+		}
+		return
 	}
 }
 
 // close ends the pool: nothing more is lent. The channel closes when the last instance is gone.
 func (p *pool) close() <-chan struct{} {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.over {
-		p.over = true
-		p.sweep()
+	if p.over.CompareAndSwap(false, true) {
+		for i := range p.slots {
+			p.shut(&p.slots[i])
+		}
+		p.queue.leave() // whoever sees that it is over tells the next
 	}
 	return p.empty
 }
 
+// stats adds up the slots.
 func (p *pool) stats(s *FilterStats) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s.Instances, s.InUse = p.live, p.live-len(p.idle)
-	p.tally.fill(s)
+	for i := range p.slots {
+		slot := &p.slots[i]
+		switch slot.state.Load() {
+		case lent:
+			s.Instances++
+			s.InUse++
+		case clean, used:
+			s.Instances++
+		}
+		slot.tally.fill(s)
+	}
+	s.Waits = p.queue.waits.Load()
 }

@@ -31,6 +31,7 @@ type Runtime struct {
 
 	mu      sync.Mutex // guards what follows
 	filters map[*Filter]struct{}
+	tenants map[string]*Tenant
 	closed  bool
 }
 
@@ -43,7 +44,7 @@ func New(_ context.Context, c Config) (*Runtime, error) {
 	if c.Compiler != nil {
 		cache = c.Compiler.Cache()
 	}
-	return &Runtime{config: c, cache: cache, filters: make(map[*Filter]struct{})}, nil
+	return &Runtime{config: c, cache: cache, filters: make(map[*Filter]struct{}), tenants: make(map[string]*Tenant)}, nil
 }
 
 // Close closes all filters, as Filter.Close does; no other can be loaded.
@@ -53,7 +54,7 @@ func (r *Runtime) Close(ctx context.Context) error {
 	all := slices.Collect(maps.Keys(r.filters))
 	r.mu.Unlock()
 	for _, f := range all {
-		f.pool.close() // all of them at once; then wait
+		f.end() // all of them at once; then wait
 	}
 	var errs []error
 	for _, f := range all {

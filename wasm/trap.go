@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/gatewright/gatewright/wasm/abi"
+	"github.com/gatewright/gatewright/wasm/linear"
 )
 
 // Kinds of Trap. The list is closed.
@@ -21,6 +22,7 @@ const (
 	TrapVerdict     = "verdict"     // its answer is not a verdict
 	TrapInput       = "input"       // the call is too large for it
 	TrapBusy        = "busy"        // no instance came free in time
+	TrapQuota       = "quota"       // its tenant takes all that it may
 	TrapBroken      = "broken"      // it trapped too often of late
 	TrapCanceled    = "canceled"    // the caller's context ended first
 	TrapClosed      = "closed"      // the filter was closed
@@ -31,7 +33,7 @@ const (
 // kinds gives each kind its place in FilterStats.
 var kinds = []string{
 	TrapFuel, TrapDepth, TrapMemory, TrapUnreachable, TrapFault, TrapPointer, TrapVerdict, TrapInput, TrapBusy, TrapBroken,
-	TrapCanceled, TrapClosed, TrapInit, TrapInternal,
+	TrapCanceled, TrapClosed, TrapInit, TrapInternal, TrapQuota,
 }
 
 // Trap is why a filter gave no verdict. The call it was asked about must be refused.
@@ -55,7 +57,7 @@ func (t *Trap) Unwrap() error { return t.Err }
 // guilty says whether a trap is the filter's own doing and counts against it.
 func guilty(kind string) bool {
 	switch kind {
-	case TrapInput, TrapBusy, TrapBroken, TrapCanceled, TrapClosed, TrapInit, TrapInternal:
+	case TrapInput, TrapBusy, TrapQuota, TrapBroken, TrapCanceled, TrapClosed, TrapInit, TrapInternal:
 		return false
 	}
 	return true
@@ -80,6 +82,7 @@ var reasons = []struct{ text, kind string }{
 func classify(err error, depth bool) (string, error) {
 	var ended *contextEnd
 	var verdict *abi.BadVerdict
+	var over *overQuota
 	switch {
 	case errors.Is(err, errFuel):
 		return TrapFuel, errFuel
@@ -93,6 +96,14 @@ func classify(err error, depth bool) (string, error) {
 		return TrapBusy, errBusy
 	case errors.Is(err, errClosed):
 		return TrapClosed, errClosed
+	case errors.Is(err, linear.ErrBudget):
+		return TrapQuota, linear.ErrBudget
+	case errors.Is(err, linear.ErrSystem):
+		return TrapInternal, linear.ErrSystem
+	case errors.Is(err, errImage):
+		return TrapInternal, errImage
+	case errors.As(err, &over):
+		return TrapQuota, over.cause
 	case errors.As(err, &verdict):
 		return TrapVerdict, verdict.Cause
 	case errors.As(err, &ended):

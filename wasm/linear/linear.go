@@ -31,6 +31,9 @@ func NewBudget(most int64) *Budget { return &Budget{most: most} }
 // Used is how many bytes are taken.
 func (b *Budget) Used() int64 { return b.used.Load() }
 
+// Most is how many bytes there are.
+func (b *Budget) Most() int64 { return b.most }
+
 // take takes n bytes, or gives them back when n is negative. A nil budget has no end.
 func (b *Budget) take(n int64) bool {
 	if b == nil || n == 0 {

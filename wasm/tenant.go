@@ -1,0 +1,198 @@
+package wasm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gatewright/gatewright/wasm/linear"
+)
+
+// Quota bounds what all filters of a tenant take together. A call over it is a Trap of kind TrapQuota, which refuses it and
+// does not count against the filter. A zero field stands for its default.
+type Quota struct {
+	// Memory bounds the memory of all instances, in bytes (default 256 MiB).
+	Memory int64
+	// FuelPerSecond bounds the fuel of all calls, on average and with a burst of a second's worth (default 250,000,000 for
+	// each processor, about a quarter of it and never more than its whole).
+	FuelPerSecond int64
+	// Concurrency bounds the calls that are judged at once (default half of the processors, at least one), so that filters
+	// that never end leave some to others. More calls wait for up to Config.Wait.
+	Concurrency int
+}
+
+// withDefaults fills in what is zero.
+func (q Quota) withDefaults() Quota {
+	if q.Memory == 0 {
+		q.Memory = 256 << 20
+	}
+	if q.FuelPerSecond == 0 {
+		q.FuelPerSecond = 250_000_000 * int64(runtime.GOMAXPROCS(0))
+	}
+	if q.Concurrency == 0 {
+		q.Concurrency = max(1, runtime.GOMAXPROCS(0)/2)
+	}
+	return q
+}
+
+// Tenant loads filters that share a Quota. A nil Tenant bounds nothing.
+type Tenant struct {
+	runtime *Runtime
+	name    string
+	wait    time.Duration
+	memory  *linear.Budget
+	fuel    bucket
+	most    int64
+	inside  atomic.Int64 // calls
+	queue   queue
+	refused atomic.Uint64
+}
+
+// TenantStats is what a tenant's filters take now.
+type TenantStats struct {
+	Name    string
+	Quota   Quota
+	Memory  int64  // bytes of all instances
+	Fuel    int64  // units that can be spent at once; below zero when the last calls took more than there was
+	Running int    // calls
+	Waits   uint64 // calls that had to wait for others of the tenant
+	Refused uint64 // calls over the quota
+}
+
+// Tenant returns the tenant of that name, which is the same each time: what its filters take is counted over all that are
+// loaded, the ones that are being replaced too. The first call says what it may take.
+func (r *Runtime) Tenant(name string, q Quota) *Tenant {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if t := r.tenants[name]; t != nil {
+		return t
+	}
+	q = q.withDefaults()
+	t := &Tenant{runtime: r, name: name, wait: r.config.Wait, memory: linear.NewBudget(q.Memory), most: int64(q.Concurrency)}
+	t.fuel.rate, t.fuel.have, t.fuel.at = q.FuelPerSecond, q.FuelPerSecond, time.Now()
+	t.queue.wake = make(chan struct{}, q.Concurrency)
+	r.tenants[name] = t
+	return t
+}
+
+// Load is Runtime.Load for a filter of the tenant's.
+func (t *Tenant) Load(ctx context.Context, name string, module, initConfig []byte, options ...Option) (*Filter, error) {
+	return t.runtime.Load(ctx, name, module, initConfig, append(options[:len(options):len(options)], func(f *Filter) { f.tenant = t })...)
+}
+
+// Stats returns what the tenant's filters take.
+func (t *Tenant) Stats() TenantStats {
+	return TenantStats{
+		Name: t.name, Memory: t.memory.Used(), Fuel: t.fuel.left(), Running: int(t.inside.Load()),
+		Waits: t.queue.waits.Load(), Refused: t.refused.Load(),
+		Quota: Quota{Memory: t.memory.Most(), FuelPerSecond: t.fuel.rate, Concurrency: int(t.most)},
+	}
+}
+
+// budget is the memory of the tenant's filters.
+func (t *Tenant) budget() *linear.Budget {
+	if t == nil {
+		return nil
+	}
+	return t.memory
+}
+
+// enter begins a call. leave must follow when there was no error.
+func (t *Tenant) enter(ctx context.Context) error {
+	if t == nil {
+		return nil
+	}
+	if !t.fuel.open() {
+		t.refused.Add(1)
+		return &overQuota{fmt.Errorf("its tenant has spent its %d units of fuel a second", t.fuel.rate)}
+	}
+	if t.seat() {
+		return nil
+	}
+	err := t.queue.enter(ctx, t.wait, t.seat)
+	if errors.Is(err, errBusy) {
+		t.refused.Add(1)
+		return &overQuota{fmt.Errorf("its tenant has %d calls at work", t.most)}
+	}
+	return err
+}
+
+// seat takes one of the calls that may be at work, if there is one.
+func (t *Tenant) seat() bool {
+	for n := t.inside.Load(); n < t.most; n = t.inside.Load() {
+		if t.inside.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+	return false
+}
+
+// spend counts fuel that was spent outside of calls.
+func (t *Tenant) spend(fuel int64) {
+	if t != nil {
+		t.fuel.ready.Add(-fuel)
+	}
+}
+
+// leave ends a call that spent that much fuel.
+func (t *Tenant) leave(fuel int64) {
+	if t == nil {
+		return
+	}
+	t.fuel.ready.Add(-fuel)
+	t.inside.Add(-1)
+	t.queue.leave()
+}
+
+// overQuota is a call that its tenant's quota refuses.
+type overQuota struct{ cause error }
+
+func (e *overQuota) Error() string { return e.cause.Error() }
+
+// bucket holds fuel that comes back over time. Calls spend from what was taken out of it in parts, so that most of them need
+// neither a clock nor a lock.
+type bucket struct {
+	rate  int64 // units a second, and how many it holds
+	ready atomic.Int64
+
+	mu   sync.Mutex // guards what follows
+	have int64
+	at   time.Time // when have was right
+}
+
+// parts of a second's fuel are taken out at once.
+const parts = 16
+
+// open reports whether there is fuel to begin a call with.
+func (b *bucket) open() bool { return b.ready.Load() > 0 || b.draw(time.Now()) }
+
+// draw takes a part out, and what the last calls overdrew.
+func (b *bucket) draw(now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.refill(now)
+	if n := min(b.have, max(b.rate/parts, 1)-b.ready.Load()); n > 0 {
+		b.have -= n
+		b.ready.Add(n)
+	}
+	return b.ready.Load() > 0
+}
+
+func (b *bucket) refill(now time.Time) {
+	if passed := now.Sub(b.at); passed > 0 {
+		b.have = min(b.rate-max(b.ready.Load(), 0), b.have+int64(min(passed.Seconds(), 1)*float64(b.rate)))
+		b.at = now
+	}
+}
+
+// left is what can be spent now.
+func (b *bucket) left() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.refill(time.Now())
+	return b.have + b.ready.Load()
+}

@@ -115,7 +115,7 @@ type sum struct {
 
 func (s *sum) played(out io.Writer, c corpus.Case, f Finding, err error) {
 	s.cases++
-	if f.Over {
+	if f.Overspent || f.Slow {
 		s.over++
 	}
 	s.peak = max(s.peak, f.Peak)

@@ -28,13 +28,14 @@ const (
 
 // Finding is what became of a case.
 type Finding struct {
-	Stage  corpus.Stage
-	Kind   string
-	Reason string        // what its author would be told
-	Took   time.Duration // until it was refused or trapped; of the costliest call otherwise
-	Over   bool          // it used more fuel than it had, or more CPU than its fuel pays for
-	Nanos  float64       // CPU per unit of the call that was priced, where it used up its fuel
-	Peak   int64         // the largest resident memory meanwhile, in bytes; 0 where the system does not tell
+	Stage     corpus.Stage
+	Kind      string
+	Reason    string        // what its author would be told
+	Took      time.Duration // until it was refused or trapped; of the costliest call otherwise
+	Overspent bool          // it used more fuel than it had
+	Slow      bool          // it used more CPU than its fuel pays for
+	Nanos     float64       // CPU per unit of the call that was priced, where it used up its fuel
+	Peak      int64         // the largest resident memory meanwhile, in bytes; 0 where the system does not tell
 }
 
 // unsteady is the kind of what gave another answer to the same input.
@@ -65,7 +66,7 @@ func play(ctx context.Context, c corpus.Case) (f Finding, err error) {
 	f.Took = time.Since(began)
 	if err != nil {
 		f.Stage, f.Kind, f.Reason = refusal(err)
-		f.Over = f.Stage == corpus.Init && spent > maxNanosPerUnit*pricedFuel+loadAllowance
+		f.Slow = f.Stage == corpus.Init && spent > maxNanosPerUnit*pricedFuel+loadAllowance
 		return f, nil
 	}
 	p := player{filter: filter, config: config, finding: &f}
@@ -163,19 +164,20 @@ func (p *player) trapped(stage corpus.Stage, err error) {
 // filter's, so the cheapest of three counts.
 func (p *player) priced(ctx context.Context, ph phase, input *abi.Context) (v wasm.Verdict, err error) {
 	budget := p.config.Fuel + p.config.ByteFuel*int64(max(input.Size(abi.FormJSON), input.Size(abi.FormFlat)))
-	over := true
-	for try := 0; over && try < 3; try++ {
+	slow := true
+	for try := 0; slow && try < 3; try++ {
 		v.Body = nil
 		cpu, began := threadCPU(), time.Now()
 		err = ph.ask(p.filter, ctx, input, &v)
 		spent, took := threadCPU()-cpu, time.Since(began)
 		p.finding.Took = max(p.finding.Took, took)
-		over = v.Fuel > budget || spent > time.Duration(maxNanosPerUnit*v.Fuel)+allowance
+		slow = spent > time.Duration(maxNanosPerUnit*v.Fuel)+allowance
+		p.finding.Overspent = p.finding.Overspent || v.Fuel > budget
 		if v.Fuel >= pricedFuel {
 			p.finding.Nanos = cheapest(p.finding.Nanos, float64(spent.Nanoseconds())/float64(v.Fuel))
 		}
 	}
-	p.finding.Over = p.finding.Over || over
+	p.finding.Slow = p.finding.Slow || slow
 	v.Labels, v.Scores = slices.Clone(v.Labels), slices.Clone(v.Scores)
 	return v, err
 }
@@ -195,8 +197,10 @@ func contained(c corpus.Case, f Finding) error {
 		return fmt.Errorf("ended at %s %s, want %s %s: %s", f.Stage, f.Kind, c.Stage, c.Kind, f.Reason)
 	case !strings.Contains(f.Reason, c.Says):
 		return fmt.Errorf("its author is told %q, which does not mention %q", f.Reason, c.Says)
-	case f.Over:
-		return errors.New("used more than its fuel, or more than 15 ns for a unit of it")
+	case f.Overspent:
+		return errors.New("used more than its fuel")
+	case f.Slow:
+		return fmt.Errorf("took more than %d ns for a unit of its fuel", maxNanosPerUnit)
 	}
 	return nil
 }

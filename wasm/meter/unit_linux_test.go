@@ -16,7 +16,7 @@ import (
 )
 
 // timed ends a test that holds CPU times against bounds, unless they are asked for: they say something of the code on a
-// quiet machine only, and nothing under the race detector. conformance/runaway measures what a unit costs at any time.
+// quiet machine only, and nothing under the race detector. conformance/hostile measures what a unit costs at any time.
 func timed(t *testing.T) {
 	t.Helper()
 	if os.Getenv("GATEWRIGHT_TIMES") == "" {

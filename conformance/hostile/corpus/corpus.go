@@ -58,6 +58,13 @@ func Seeds(limit int) [][]byte {
 	return seeds
 }
 
+// Leaks is a case that tells whenever it is asked, as those that keep secrets would if they had got hold of one. Whoever
+// judges what became of a case must find fault with it.
+func Leaks() Case {
+	g := says(tells)
+	return of("leaks", "refuses as if it had found a secret", Passed, "", "", g)
+}
+
 // raw is a case of fixed bytes.
 func raw(name, about string, stage Stage, kind, says string, module []byte) Case {
 	return Case{Name: name, About: about, Stage: stage, Kind: kind, Says: says, Make: func() []byte { return module }}

@@ -25,11 +25,11 @@ func kinds() []Case {
 			*g = g.with(fn{code: spin})
 			g.start = firstOwn + 1
 		})),
-		of("kind-table-set", "changes a table, which no reset puts back", Load, "", "table.set", table(filter(1, num(0), op(0xd0, 0x70), op(0x26, 0), answer(0, 0)))),
-		of("kind-table-fill", "table.fill", Load, "", "table.fill", table(filter(1, num(0), op(0xd0, 0x70), num(1), op(0xfc, 17, 0), never))),
-		of("kind-table-grow", "table.grow", Load, "", "table.grow", table(filter(1, op(0xd0, 0x70), num(1), op(0xfc, 15, 0), drop, never))),
-		of("kind-table-copy", "table.copy", Load, "", "table.copy", table(filter(1, num(0), num(0), num(1), op(0xfc, 14, 0, 0), never))),
-		of("kind-data-drop", "drops a data segment, which no reset puts back", Load, "", "data.drop", shape(func(g *guest) {
+		of("kind-table-set", "changes a table, which no reset puts back", Check, refuse, "table.set", table(filter(1, num(0), op(0xd0, 0x70), op(0x26, 0), answer(0, 0)))),
+		of("kind-table-fill", "table.fill", Check, refuse, "table.fill", table(filter(1, num(0), op(0xd0, 0x70), num(1), op(0xfc, 17, 0), never))),
+		of("kind-table-grow", "table.grow", Check, refuse, "table.grow", table(filter(1, op(0xd0, 0x70), num(1), op(0xfc, 15, 0), drop, never))),
+		of("kind-table-copy", "table.copy", Check, refuse, "table.copy", table(filter(1, num(0), num(0), num(1), op(0xfc, 14, 0, 0), never))),
+		of("kind-data-drop", "drops a data segment, which no reset puts back", Check, refuse, "data.drop", shape(func(g *guest) {
 			g.fns[2].code = cat(op(0xfc, 9, 0), never)
 			g.count = true
 		})),
@@ -46,7 +46,7 @@ func kinds() []Case {
 		of("import-table", "a table of somebody else", Check, refuse, "", foreign(1, 0x70, 0, 1)),
 		of("export-fuel", "an export with the name of the meter's fuel", Check, refuse, "__fuel", named("__fuel")),
 		of("export-depth", "an export with the name of the meter's depth", Check, refuse, "__depth", named("__depth")),
-		of("export-state", "an export with a name of the state that is put back", Load, "", "__state", named("__state0")),
+		of("export-state", "an export with a name of the state that is put back", Check, refuse, "__state", named("__state0")),
 		of("export-twice", "two exports of one name", Check, malformed, "gw_alloc", shape(func(g *guest) { g.exports = [][]byte{export("gw_alloc", 0, 1)} })),
 		of("export-nothing", "an export of a function that is not there", Check, malformed, "", shape(func(g *guest) { g.exports = [][]byte{export("x", 0, 99)} })),
 		of("abi-none", "none of the ABI", Load, "", "gw_abi_1", guest{pages: 1}),

@@ -106,11 +106,11 @@ func (r *run) watch(ctx context.Context, over <-chan error) error {
 	defer wall.Stop()
 	tick := time.NewTicker(sample)
 	defer tick.Stop()
-	status, err := os.Open(fmt.Sprintf("/proc/%d/status", r.cmd.Process.Pid))
-	if err != nil {
-		status = nil // it may be gone already, and the kernel bounds it all the same
+	// Without it there are no figures, but the kernel bounds the child all the same.
+	status, err := unix.Open(fmt.Sprintf("/proc/%d/status", r.cmd.Process.Pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		defer func() { _ = unix.Close(status) }()
 	}
-	defer status.Close()
 	ended := ctx.Done()
 	for {
 		select {
@@ -127,13 +127,10 @@ func (r *run) watch(ctx context.Context, over <-chan error) error {
 	}
 }
 
-func (r *run) look(status *os.File) {
-	if status == nil {
-		return
-	}
+func (r *run) look(status int) {
 	m, err := readStatus(status)
 	if err != nil {
-		return // it is ending
+		return // it is ending, or status could not be opened
 	}
 	r.peak = max(r.peak, int64(m.peak)) //nolint:gosec // far from overflowing
 	if r.peak > r.bounds.Memory+slack {

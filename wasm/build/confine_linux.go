@@ -3,11 +3,11 @@ package build
 import (
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,17 +19,18 @@ const deepest = 256 << 20
 // is in seconds, memory in bytes beside what the process has now. It returns what tells the largest resident memory so far.
 func confine(cpu, memory uint64) (peak func() int64, err error) {
 	runtime.GOMAXPROCS(1)
+	time.Sleep(1) // the poller opens its descriptors with the first timer, be it one of the runtime's own
 	debug.SetMaxStack(deepest)
-	status, err := os.Open("/proc/self/status")
+	status, err := unix.Open("/proc/self/status", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open /proc/self/status: %w", err)
 	}
 	now, err := readStatus(status)
 	if err != nil {
 		return nil, err
 	}
-	debug.SetMemoryLimit(int64(now.resident) + int64(memory/8*7))   //nolint:gosec // checked by the gateway
-	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0) // not possible everywhere, and only a preference
+	debug.SetMemoryLimit(int64(now.resident) + int64(memory/8*7)) //nolint:gosec // checked by the gateway
+	dieFirst()
 	if err := unix.Setpriority(unix.PRIO_PGRP, 0, 19); err != nil { // of all threads there are; others inherit it
 		return nil, fmt.Errorf("lower the priority: %w", err)
 	}
@@ -57,14 +58,26 @@ func confine(cpu, memory uint64) (peak func() int64, err error) {
 	}, nil
 }
 
+// dieFirst has the kernel take this process before the gateway when the system's memory runs out. It is not possible
+// everywhere, and only a preference.
+func dieFirst() {
+	fd, err := unix.Open("/proc/self/oom_score_adj", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	_, _ = unix.Write(fd, []byte("1000"))
+	_ = unix.Close(fd)
+}
+
 // memory is what /proc tells of a process, in bytes.
 type memory struct{ size, data, resident, peak uint64 }
 
-func readStatus(f *os.File) (memory, error) {
+// readStatus reads an open /proc/*/status.
+func readStatus(fd int) (memory, error) {
 	var b [4096]byte
-	n, err := f.ReadAt(b[:], 0)
-	if n == 0 {
-		return memory{}, err
+	n, err := unix.Pread(fd, b[:], 0)
+	if err != nil {
+		return memory{}, fmt.Errorf("read /proc: %w", err)
 	}
 	var m memory
 	for line := range strings.Lines(string(b[:n])) {

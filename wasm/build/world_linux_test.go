@@ -14,6 +14,9 @@ import (
 
 func TestMain(m *testing.M) {
 	build.Hook() // the tests' own program plays the child
+	if dir := os.Getenv(gatewayEnv); dir != "" {
+		playGateway(dir)
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -102,4 +105,4 @@ func module(n, locals int, body []byte) []byte {
 }
 
 // small is a module that compiles at once; different tags make different modules.
-func small(tag byte) []byte { return module(3, 2, cat(number(tag%64), set(1))) }
+func small(tag byte) []byte { return module(3, 2, cat(number(8), number(tag%64), []byte{0x36, 2, 0})) }

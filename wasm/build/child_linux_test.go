@@ -1,0 +1,260 @@
+package build_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gatewright/gatewright/wasm/build"
+)
+
+func bound(err error, want build.Bound) bool {
+	var e *build.Error
+	return errors.As(err, &e) && e.Bound == want && e.Hint != ""
+}
+
+// endless is a module that compiles for longer than any test waits.
+func endless() []byte { return bombs()[0].module }
+
+// children are the processes that this one, or pid, has started.
+func children(t *testing.T, pid int) (found []int) {
+	t.Helper()
+	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range lists {
+		b, _ := os.ReadFile(l) // a thread may have ended
+		for _, f := range strings.Fields(string(b)) {
+			n, err := strconv.Atoi(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found = append(found, n)
+		}
+	}
+	return found
+}
+
+// eventually waits until f holds.
+func eventually(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !f(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// begin compiles something endless, and returns its process once that has given up what it gives up, and its result.
+func begin(t *testing.T, ctx context.Context, c *build.Compiler) (int, <-chan error) {
+	t.Helper()
+	result := make(chan error, 1)
+	go func() {
+		_, err := c.Compile(ctx, job(endless()))
+		result <- err
+	}()
+	pid := 0
+	eventually(t, "a confined child", func() bool {
+		if all := children(t, os.Getpid()); len(all) == 1 {
+			pid = all[0]
+		}
+		return pid != 0 && strings.Contains(proc(pid, "limits"), "Max open files            0")
+	})
+	return pid, result
+}
+
+func proc(pid int, what string) string {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, what)) // empty shows
+	return string(b)
+}
+
+// TestAChildHasNextToNothing: what /proc tells of one at work.
+func TestAChildHasNextToNothing(t *testing.T) {
+	t.Setenv("GATEWRIGHT_SECRET", "do not pass on")
+	leak, err := syscall.Open("/etc/passwd", syscall.O_RDONLY, 0) // without close-on-exec, as a careless parent leaves it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(leak)
+	ctx, cancel := context.WithCancel(t.Context())
+	pid, result := begin(t, ctx, open(t, nil))
+	defer func() { cancel(); <-result }()
+	if env := proc(pid, "environ"); env != "" {
+		t.Errorf("its environment: %q", env)
+	}
+	limits := proc(pid, "limits")
+	for _, want := range []string{"Max cpu time              5                    5", "Max file size             0                    0", "Max core file size        0                    0"} {
+		if !strings.Contains(limits, want) {
+			t.Errorf("not in its limits: %s", want)
+		}
+	}
+	for _, never := range []string{"Max data size             unlimited", "Max address space         unlimited"} {
+		if strings.Contains(limits, never) {
+			t.Errorf("in its limits: %s", never)
+		}
+	}
+	fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fd := range fds {
+		to, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", pid, fd.Name())) // empty shows
+		own := strings.HasPrefix(to, "pipe:") || strings.HasPrefix(to, "anon_inode:[event") || strings.HasSuffix(to, "/status")
+		if !own && !strings.HasPrefix(to, "/sys/fs/cgroup/") {
+			t.Errorf("descriptor %s is %s", fd.Name(), to)
+		}
+	}
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil || len(tasks) == 0 {
+		t.Fatal(err)
+	}
+	for _, task := range tasks {
+		b, _ := os.ReadFile(task) // a thread may have ended
+		_, rest, ok := strings.Cut(string(b), ") ")
+		if f := strings.Fields(rest); ok && f[16] != "19" { // the 19th field of proc_pid_stat(5)
+			t.Errorf("thread %s has niceness %s", task, f[16])
+		}
+	}
+}
+
+// TestAChildThatIsKilledIsAnError that says so, and the next one works.
+func TestAChildThatIsKilledIsAnError(t *testing.T) {
+	c := open(t, nil)
+	pid, result := begin(t, t.Context(), c)
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-result; !bound(err, build.Killed) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := c.Compile(t.Context(), job(small(1))); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestNobodyWaits: when the last of those who wait goes, the child goes; not before.
+func TestNobodyWaits(t *testing.T) {
+	c := open(t, nil)
+	first, cancelFirst := context.WithCancel(t.Context())
+	second, cancelSecond := context.WithCancel(t.Context())
+	defer cancelSecond()
+	pid, one := begin(t, first, c)
+	two := make(chan error, 1)
+	go func() {
+		_, err := c.Compile(second, job(endless()))
+		two <- err
+	}()
+	time.Sleep(50 * time.Millisecond) // the second boards; should it be late, it begins a child of its own
+	cancelFirst()
+	if err := <-one; !bound(err, build.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if proc(pid, "stat") == "" {
+		t.Error("the child is gone though somebody waits")
+	}
+	cancelSecond()
+	if err := <-two; !bound(err, build.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	eventually(t, "no child", func() bool { return len(children(t, os.Getpid())) == 0 })
+}
+
+func TestCloseKillsChildren(t *testing.T) {
+	c := open(t, nil)
+	_, result := begin(t, t.Context(), c)
+	c.Close()
+	if left := children(t, os.Getpid()); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+	if err := <-result; err == nil {
+		t.Error("compiled")
+	}
+	if _, err := c.Compile(t.Context(), job(small(1))); err == nil {
+		t.Error("a closed compiler compiles")
+	}
+}
+
+// TestTimeByTheClockIsBounded, and so is the code.
+func TestTimeByTheClockIsBounded(t *testing.T) {
+	c := open(t, func(o *build.Options) { o.Small.Wall = 300 * time.Millisecond })
+	if _, err := c.Compile(t.Context(), job(endless())); !bound(err, build.Wall) {
+		t.Errorf("got %v", err)
+	}
+	c = open(t, func(o *build.Options) { o.Small.Code = 100 })
+	if _, err := c.Compile(t.Context(), job(small(1))); !bound(err, build.Code) {
+		t.Errorf("got %v", err)
+	}
+	large := job(small(1))
+	large.Large = true
+	if _, err := c.Compile(t.Context(), large); err != nil {
+		t.Errorf("of the large class: %v", err)
+	}
+}
+
+// TestStrangeChildrenAreFaults: a program that is missing, ends, says nothing, too much or nonsense.
+func TestStrangeChildrenAreFaults(t *testing.T) {
+	for name, self := range map[string][]string{
+		"missing": {"/nonexistent"}, "ends": {"/bin/false"}, "says nothing": {"/bin/true"},
+		"talks":     {"/bin/sh", "-c", "cat >/dev/null; echo 0123456789012345678901234567890123456789012345678901234567890123456789"},
+		"echoes":    {"/bin/sh", "-c", "cat"},
+		"complains": {"/bin/sh", "-c", "cat >/dev/null; yes 1>&2 | head -c 100000 1>&2; exit 3"},
+	} {
+		c := open(t, func(o *build.Options) { o.Self, o.Small.Wall = self, 5*time.Second })
+		if _, err := c.Compile(t.Context(), job(small(1))); !bound(err, build.Fault) && !(name == "complains" && bound(err, build.Wall)) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	c := open(t, func(o *build.Options) { o.Self = []string{"/bin/sh", "-c", "yes"} })
+	if _, err := c.Compile(t.Context(), job(small(1))); !bound(err, build.Code) {
+		t.Errorf("endless: %v", err)
+	}
+}
+
+// gatewayEnv makes the tests' program play a gateway that compiles something endless into the folder it names.
+const gatewayEnv = "GATEWRIGHT_TEST_BUILD_DIR"
+
+func playGateway(dir string) {
+	c, err := build.New(build.Options{Dir: dir, Key: key})
+	if err == nil {
+		_, err = c.Compile(context.Background(), job(endless()))
+	}
+	fmt.Println("ended:", err)
+	os.Exit(1)
+}
+
+// TestTheGatewaysDeathIsItsChildrens: killed without a chance to clean up, it leaves no process and no file.
+func TestTheGatewaysDeathIsItsChildrens(t *testing.T) {
+	dir := t.TempDir()
+	gateway := exec.Command(os.Args[0])
+	gateway.Env = append(os.Environ(), gatewayEnv+"="+dir)
+	if err := gateway.Start(); err != nil {
+		t.Fatal(err)
+	}
+	child := 0
+	eventually(t, "the gateway has a child", func() bool {
+		if all := children(t, gateway.Process.Pid); len(all) == 1 {
+			child = all[0]
+		}
+		return child != 0 && strings.Contains(proc(child, "limits"), "Max open files            0")
+	})
+	if err := gateway.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = gateway.Wait() // killed
+	eventually(t, "the child is gone", func() bool {
+		stat := proc(child, "stat")
+		return stat == "" || strings.Contains(stat, ") Z ")
+	})
+	if left := entries(t, dir); len(left) != 0 {
+		t.Errorf("left: %q", left)
+	}
+}

@@ -53,7 +53,7 @@ type dialect interface {
 }
 
 // dialects are all, in the order in which they are tried.
-var dialects = []dialect{gw{form: abi.FormFlat}, gw{form: abi.FormJSON}}
+var dialects = []dialect{gw{abi.FormLeaves}, gw{abi.FormFlat}, gw{abi.FormJSON}}
 
 // speaking finds the dialect of a module.
 func speaking(m wazero.CompiledModule) (dialect, error) {
@@ -67,5 +67,6 @@ func speaking(m wazero.CompiledModule) (dialect, error) {
 		names = append(names, d.Name())
 	}
 	slices.Sort(names)
+	names = slices.Compact(names)
 	return nil, errors.New("it does not export " + exportABI + ", nor speaks another dialect; known are " + strings.Join(names, ", "))
 }

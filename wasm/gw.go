@@ -17,6 +17,7 @@ import (
 const (
 	exportABI      = "gw_abi_1"
 	exportFlat     = "gw_abi_1b"
+	exportLeaves   = "gw_abi_1b_leaves"
 	exportAlloc    = "gw_alloc"
 	exportInit     = "gw_init"
 	exportDecide   = "gw_decide"
@@ -24,28 +25,32 @@ const (
 	exportChunk    = "gw_on_chunk"
 )
 
-// gw is our own ABI, version 1. A module that takes the flat form says so by gw_abi_1b, and may say gw_abi_1 beside it.
+// gw is our own ABI, version 1. A module that takes the flat form says so by gw_abi_1b, and may say gw_abi_1 beside it; one
+// that wants the leaves of the body as well says so by gw_abi_1b_leaves.
 type gw struct{ form abi.Form }
 
 // Name is "gw" or "gw-flat".
 func (d gw) Name() string {
-	if d.form == abi.FormFlat {
-		return "gw-flat"
+	if d.form == abi.FormJSON {
+		return "gw"
 	}
-	return "gw"
+	return "gw-flat"
 }
 
-func (d gw) marker() string {
-	if d.form == abi.FormFlat {
-		return exportFlat
-	}
-	return exportABI
+// markers are what a module exports to say which form it takes.
+var markers = map[abi.Form][]string{
+	abi.FormJSON: {exportABI}, abi.FormFlat: {exportFlat}, abi.FormLeaves: {exportFlat, exportLeaves},
 }
 
-// Speaks looks for the export that names the ABI.
+// Speaks looks for the exports that name the form.
 func (d gw) Speaks(m wazero.CompiledModule) bool {
-	_, ok := m.ExportedFunctions()[d.marker()]
-	return ok
+	exported := m.ExportedFunctions()
+	for _, name := range markers[d.form] {
+		if _, ok := exported[name]; !ok {
+			return false
+		}
+	}
+	return true
 }
 
 // Size is that of the context in the form the module takes.
@@ -73,6 +78,7 @@ var functions = []struct {
 }{
 	{exportABI, true, signature{}},
 	{exportFlat, true, signature{}},
+	{exportLeaves, true, signature{}},
 	{exportAlloc, false, signature{[]api.ValueType{api.ValueTypeI32}, []api.ValueType{api.ValueTypeI32}}},
 	{exportDecide, false, judges},
 	{exportInit, true, signature{judges.params, []api.ValueType{api.ValueTypeI32}}},
@@ -161,11 +167,8 @@ func (g *gwGuest) Judge(ctx context.Context, c *abi.Context, v *Verdict) error {
 	if err := g.judges[c.Phase].CallWithStack(ctx, g.stack[:]); err != nil {
 		return err
 	}
-	answer, ok := g.memory.Read(uint32(g.stack[0]>>32), uint32(g.stack[0]))
-	if !ok {
-		return abi.ErrPointer
-	}
-	return v.ReadJSON(answer, c.Phase, g.limits)
+	memory, _ := g.memory.Read(0, g.memory.Size())
+	return v.Read(memory, uint32(g.stack[0]>>32), uint32(g.stack[0]), c.Phase, g.limits)
 }
 
 // Init runs gw_init when the module has one.

@@ -62,7 +62,8 @@ type Plan struct {
 }
 
 // Context is what a filter is shown. Any member may be assigned between two calls: what was written of it is kept, and only
-// what changed is written anew, so that a row of filters costs one encoding. One goroutine uses a Context at a time.
+// what changed is written anew, so that a row of filters costs one encoding. The bytes that Body points to may not change
+// without Reset. One goroutine uses a Context at a time.
 type Context struct {
 	Tenant, Agent, User string
 	Op, Server, Tool    string
@@ -71,13 +72,14 @@ type Context struct {
 	Phase               Phase
 	Flags               Flags // of a chunk
 	Labels              []string
-	Body                []byte // arguments, result or chunk: a JSON object; {} when it is nil
+	Body                []byte // arguments, result or chunk: a JSON object that the gateway took; {} when it is nil
 
 	known  bool // whether head is there
 	head   head // what json and flat were written from
 	labels []string
 	json   written
 	flat   written
+	leaves leaves
 	whole  []byte
 }
 
@@ -97,7 +99,7 @@ type written struct{ head, labels []byte }
 func (c *Context) Reset() {
 	*c = Context{
 		labels: c.labels[:0], json: written{c.json.head[:0], c.json.labels[:0]}, flat: written{c.flat.head[:0], c.flat.labels[:0]},
-		whole: c.whole[:0],
+		leaves: leaves{texts: c.leaves.texts[:0], table: c.leaves.table[:0], open: c.leaves.open[:0]}, whole: c.whole[:0],
 	}
 }
 
@@ -106,8 +108,9 @@ type Form uint8
 
 // The forms. README.md of package wasm describes them byte by byte.
 const (
-	FormJSON Form = iota // one JSON object
-	FormFlat             // a header of fixed size with offsets
+	FormJSON   Form = iota // one JSON object
+	FormFlat               // a header of fixed size with offsets
+	FormLeaves             // the flat form with a table of the keys and scalars in the body
 )
 
 // Size is how many bytes Put writes.
@@ -116,7 +119,7 @@ func (c *Context) Size(f Form) int {
 	if f == FormJSON {
 		return c.sizeJSON()
 	}
-	return c.sizeFlat()
+	return c.sizeFlat(f)
 }
 
 // Put writes the context to dst, which must be at least Size bytes long, and returns how many it wrote.
@@ -125,7 +128,7 @@ func (c *Context) Put(f Form, dst []byte) int {
 	if f == FormJSON {
 		return c.putJSON(dst)
 	}
-	return c.putFlat(dst)
+	return c.putFlat(f, dst)
 }
 
 // JSON returns the context as one JSON object. It is the context's own, until the next call of a method.

@@ -1,6 +1,9 @@
 package abi
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math"
+)
 
 // Places in the header of the flat form, in bytes. All numbers are little endian; a text is two of 32 bits: where it begins,
 // counted from the header's first byte, and how many bytes it has.
@@ -15,14 +18,16 @@ const (
 	atTexts   = 32  // tenant, agent, user, op, server, tool, plan id
 	atLabels  = 88  // of the table of labels, and how many there are
 	atBody    = 96  // JSON
+	atLeaves  = 104 // of the table of leaves, and how many there are
 	flatHead  = 128 // what is between is zero
 )
 
 // Bits of the header.
 const (
-	bitPlan  = 1 << iota // the call is a step of a plan
-	bitFirst             // the chunk is its stream's first
-	bitLast              // the chunk is its stream's last
+	bitPlan   = 1 << iota // the call is a step of a plan
+	bitFirst              // the chunk is its stream's first
+	bitLast               // the chunk is its stream's last
+	bitLeaves             // there is a table of leaves
 )
 
 var order = binary.LittleEndian
@@ -83,25 +88,53 @@ func pad(b []byte) []byte {
 // up rounds a place up to a multiple of 8.
 func up(n int) int { return (n + 7) &^ 7 }
 
-func (c *Context) sizeFlat() int {
+func (c *Context) sizeFlat(f Form) int {
 	c.settleFlat()
-	return up(len(c.flat.head)+len(c.object())) + len(c.flat.labels)
+	n := len(c.flat.head) + len(c.object())
+	if f == FormLeaves {
+		if !c.leaves.settle(c.object(), len(c.flat.head)) {
+			return unfit
+		}
+		n = up(n+len(c.leaves.texts)) + len(c.leaves.table)
+	}
+	return up(n) + len(c.flat.labels)
 }
 
-func (c *Context) putFlat(dst []byte) int {
+// unfit is the size of a context that cannot be written: more than any filter takes.
+const unfit = math.MaxInt32
+
+func (c *Context) putFlat(f Form, dst []byte) int {
 	c.settleFlat()
 	at := copy(dst, c.flat.head)
 	body := copy(dst[at:], c.object())
 	putSpan(dst[atBody:], at, body)
-	n := up(at + body)
-	clear(dst[at+body : n])
-	putSpan(dst[atLabels:], n, len(c.Labels))
-	copy(dst[n:], c.flat.labels)
-	for i := range c.Labels {
-		entry := dst[n+8*i:]
-		order.PutUint32(entry, order.Uint32(entry)+uint32(n))
+	n := at + body
+	if f == FormLeaves {
+		n += copy(dst[n:], c.leaves.texts)
+		n = fill(dst, n)
+		putSpan(dst[atLeaves:], n, len(c.leaves.table)/leafSize)
+		dst[atBits] |= bitLeaves
+		n += copy(dst[n:], c.leaves.table)
 	}
-	n += len(c.flat.labels)
+	n = c.putLabels(dst, fill(dst, n))
 	order.PutUint32(dst[atSize:], uint32(n))
 	return n
+}
+
+// putLabels writes the table of labels to its place and returns where it ends.
+func (c *Context) putLabels(dst []byte, at int) int {
+	putSpan(dst[atLabels:], at, len(c.Labels))
+	copy(dst[at:], c.flat.labels)
+	for i := range c.Labels {
+		entry := dst[at+8*i:]
+		order.PutUint32(entry, order.Uint32(entry)+uint32(at))
+	}
+	return at + len(c.flat.labels)
+}
+
+// fill clears what is between n and the next multiple of 8, and returns that.
+func fill(dst []byte, n int) int {
+	end := up(n)
+	clear(dst[n:end])
+	return end
 }

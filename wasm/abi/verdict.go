@@ -4,8 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"strconv"
+	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/gatewright/gatewright/merkle/canon"
 )
@@ -60,7 +61,7 @@ type Score struct {
 	Value int64
 }
 
-// Reset empties v and keeps its buffers.
+// Reset empties v and keeps its buffers, and with them words that the next answer may use again.
 func (v *Verdict) Reset() { *v = Verdict{Labels: v.Labels[:0], Scores: v.Scores[:0], Body: v.Body[:0]} }
 
 // Limits bound what a filter may answer, in bytes: Verdict all but the body, Body the body.
@@ -149,9 +150,9 @@ func (v *Verdict) member(key, value []byte) (err error) {
 	case "verdict":
 		v.Kind, err = readKind(value)
 	case "reason":
-		v.Reason, err = word(value, maxReason, "_")
+		err = v.text(value, v.setReason)
 	case "message":
-		v.Message, err = message(value)
+		err = v.text(value, v.setMessage)
 	case "labels":
 		err = v.readLabels(value)
 	case "scores":
@@ -160,6 +161,15 @@ func (v *Verdict) member(key, value []byte) (err error) {
 		err = errors.New("unknown member")
 	}
 	return err
+}
+
+// text hands the text of a JSON string on.
+func (v *Verdict) text(value []byte, set func([]byte) error) error {
+	s, err := unquote(value)
+	if err != nil {
+		return err
+	}
+	return set(s)
 }
 
 func readKind(value []byte) (Kind, error) {
@@ -178,14 +188,34 @@ func (v *Verdict) readLabels(value []byte) error {
 	if canon.KindOf(value) != '[' {
 		return errors.New("labels is no array")
 	}
-	return canon.EachElement(value, func(i int, value []byte) error {
-		if i >= maxLabels {
-			return errors.New("too many labels")
+	c := canon.NewCursor(value)
+	for more := c.Enter(); more; more = c.More() {
+		label, err := unquote(c.Value())
+		if err != nil {
+			return err
 		}
-		label, err := word(value, maxLabel, ":_.-")
-		v.Labels = append(v.Labels, label)
+		if err := v.addLabel(label); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addLabel takes the memory of an earlier answer's label where it is the same.
+func (v *Verdict) addLabel(label []byte) error {
+	n := len(v.Labels)
+	if n >= maxLabels {
+		return errors.New("too many labels")
+	}
+	if err := wordOf(label, maxLabel, ":_.-"); err != nil {
 		return err
-	})
+	}
+	if n < cap(v.Labels) && v.Labels[:n+1][n] == string(label) {
+		v.Labels = v.Labels[:n+1]
+		return nil
+	}
+	v.Labels = append(v.Labels, string(label))
+	return nil
 }
 
 // readScores reads {"name":870}.
@@ -193,59 +223,98 @@ func (v *Verdict) readScores(value []byte) error {
 	if canon.KindOf(value) != '{' {
 		return errors.New("scores is no object")
 	}
-	return canon.Each(value, func(key, value []byte) error {
-		if len(v.Scores) >= maxScores {
-			return errors.New("too many scores")
-		}
-		name := string(key)
-		if err := wordOf(name, maxLabel, "_"); err != nil {
+	c := canon.NewCursor(value)
+	for more := c.Enter(); more; more = c.More() {
+		key := c.Key()
+		if err := v.addScore(key, number(c.Value())); err != nil {
 			return err
 		}
-		n, err := strconv.ParseInt(string(value), 10, 64)
-		if err != nil || n < 0 || n > maxScore {
-			return fmt.Errorf("a score is not an integer from 0 to %d", maxScore)
-		}
-		v.Scores = append(v.Scores, Score{name, n})
-		return nil
-	})
+	}
+	return nil
 }
 
-// word reads a string of 1 to limit bytes of a-z, 0-9 and others.
-func word(value []byte, limit int, others string) (string, error) {
-	s, err := canon.Unquote(value)
-	if err != nil {
-		return "", err
+// addScore is addLabel for scores, of which the caller has to see that each comes once.
+func (v *Verdict) addScore(name []byte, value int64) error {
+	n := len(v.Scores)
+	if n >= maxScores {
+		return errors.New("too many scores")
 	}
-	return s, wordOf(s, limit, others)
+	if err := wordOf(name, maxLabel, "_"); err != nil {
+		return err
+	}
+	if value < 0 || value > maxScore {
+		return fmt.Errorf("a score is not an integer from 0 to %d", maxScore)
+	}
+	if n < cap(v.Scores) && v.Scores[:n+1][n].Name == string(name) {
+		v.Scores = v.Scores[:n+1]
+		v.Scores[n].Value = value
+		return nil
+	}
+	v.Scores = append(v.Scores, Score{string(name), value})
+	return nil
+}
+
+// number reads a number of up to four digits; of anything else it is -1.
+func number(value []byte) int64 {
+	if len(value) < 1 || len(value) > 4 {
+		return -1
+	}
+	n := int64(0)
+	for _, c := range value {
+		if c-'0' > 9 {
+			return -1
+		}
+		n = 10*n + int64(c-'0')
+	}
+	return n
+}
+
+// unquote gives the text of a JSON string, without new memory where it has no escapes.
+func unquote(value []byte) ([]byte, error) {
+	if n := len(value); n >= 2 && value[0] == '"' && bytes.IndexByte(value, '\\') < 0 {
+		return value[1 : n-1], nil
+	}
+	s, err := canon.Unquote(value)
+	return []byte(s), err
 }
 
 // wordOf refuses what is not 1 to limit bytes of a-z, 0-9 and others.
-func wordOf(s string, limit int, others string) error {
+func wordOf(s []byte, limit int, others string) error {
 	if len(s) < 1 || len(s) > limit {
 		return fmt.Errorf("a word is not 1 to %d bytes long", limit)
 	}
-	for i := range len(s) {
-		c := s[i]
-		if c-'a' > 'z'-'a' && c-'0' > 9 && bytes.IndexByte([]byte(others), c) < 0 {
+	for _, c := range s {
+		if c-'a' > 'z'-'a' && c-'0' > 9 && strings.IndexByte(others, c) < 0 {
 			return errors.New("a word has a character beyond a-z, 0-9 and " + others)
 		}
 	}
 	return nil
 }
 
-// message reads a line of text.
-func message(value []byte) (string, error) {
-	s, err := canon.Unquote(value)
-	if err != nil {
-		return "", err
+// setReason reads a reason.
+func (v *Verdict) setReason(s []byte) error {
+	if err := wordOf(s, maxReason, "_"); err != nil {
+		return err
 	}
+	v.Reason = string(s)
+	return nil
+}
+
+// setMessage reads a line of text.
+func (v *Verdict) setMessage(s []byte) error {
 	if len(s) > maxMessage {
-		return "", fmt.Errorf("a message is longer than %d bytes", maxMessage)
+		return fmt.Errorf("a message is longer than %d bytes", maxMessage)
 	}
-	for _, r := range s {
-		if !unicode.IsGraphic(r) {
-			return "", errors.New("a message has a character that is not graphic")
+	for i := 0; i < len(s); {
+		r, n := utf8.DecodeRune(s[i:])
+		if r == utf8.RuneError && n == 1 {
+			return errors.New("a message is not UTF-8")
 		}
+		if !unicode.IsGraphic(r) {
+			return errors.New("a message has a character that is not graphic")
+		}
+		i += n
 	}
-	return s, nil
+	v.Message = string(s)
+	return nil
 }

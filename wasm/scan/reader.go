@@ -96,7 +96,6 @@ func (r *reader) fill(n int) bool {
 			return false
 		}
 	}
-	r.look()
 	return true
 }
 
@@ -111,6 +110,7 @@ func (r *reader) pull() bool {
 	for range maxEmptyReads {
 		n, err := r.src.Read(r.buf[len(r.buf):cap(r.buf)])
 		r.buf = r.buf[:len(r.buf)+n]
+		r.look()
 		if err != nil {
 			r.src = nil
 		}
@@ -131,7 +131,6 @@ const maxEmptyReads = 100
 
 // ended tells whether the source has no more, at the end of a section.
 func (r *reader) ended() bool {
-	r.look()
 	return !r.ok() || r.p == len(r.buf) && !r.pull()
 }
 

@@ -65,6 +65,9 @@ func (r *Runtime) load(ctx context.Context, name string, module, initConfig []by
 // compile makes native code of the module. Each filter has a store of its own: what it leaves behind there, such as types,
 // ends with it. Only the code is shared, between filters of the same module.
 func (f *Filter) compile(ctx context.Context, from origin, module []byte) (err error) {
+	if f.tenant != nil {
+		from.tenant = f.tenant.name
+	}
 	f.engine = from.engine(ctx, f.config.MemoryPages)
 	i64 := []api.ValueType{api.ValueTypeI64}
 	_, err = f.engine.NewHostModuleBuilder(meter.ImportModule).NewFunctionBuilder().

@@ -10,9 +10,13 @@ import (
 
 	"github.com/gatewright/gatewright/wasm"
 	"github.com/gatewright/gatewright/wasm/abi"
+	"github.com/gatewright/gatewright/wasm/build"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	build.Hook() // the tests' own program compiles for them
+	goleak.VerifyTestMain(m)
+}
 
 // newRuntime returns a runtime that the test closes.
 func newRuntime(tb testing.TB, change func(*wasm.Config)) *wasm.Runtime {

@@ -10,6 +10,8 @@ import (
 	"github.com/tetratelabs/wazero/api"
 
 	"github.com/gatewright/gatewright/wasm/abi"
+	"github.com/gatewright/gatewright/wasm/httpwasm"
+	"github.com/gatewright/gatewright/wasm/opa"
 )
 
 // What a filter is shown and what it answers are abi's.
@@ -53,7 +55,7 @@ type dialect interface {
 }
 
 // dialects are all, in the order in which they are tried.
-var dialects = []dialect{gw{abi.FormLeaves}, gw{abi.FormFlat}, gw{abi.FormJSON}}
+var dialects = []dialect{gw{abi.FormLeaves}, gw{abi.FormFlat}, gw{abi.FormJSON}, httpwasm.Dialect{Start: exportStart}, opa.Dialect{Start: exportStart}}
 
 // speaking finds the dialect of a module.
 func speaking(m wazero.CompiledModule) (dialect, error) {

@@ -27,6 +27,7 @@ type Filter struct {
 	tenant   *Tenant  // nil when nothing bounds it together with others
 	dialect  dialect
 	phases   abi.Phases
+	legacy   any // of an abi.Heir
 	pool     *pool
 	faults   faults
 	holds    holds

@@ -107,6 +107,9 @@ func (gw) Check(m wazero.CompiledModule) (abi.Phases, error) {
 			return 0, fmt.Errorf("its %s has another signature than the ABI's", want.name)
 		}
 	}
+	if _, ok := exported[exportStart]; ok {
+		return 0, errors.New("it has a start function; export what it does as gw_init")
+	}
 	phases := abi.Phases(0).Set(abi.Request)
 	if _, ok := exported[exportResponse]; ok {
 		phases = phases.Set(abi.Response)

@@ -84,6 +84,9 @@ func (f *Filter) firstInstance(ctx context.Context, config []byte) error {
 		return f.trap(kind, fmt.Errorf("while it is set up: %w", err))
 	}
 	f.tenant.spend(in.spent(f.config.InitFuel))
+	if h, ok := in.guest.(abi.Heir); ok {
+		f.legacy, f.phases = h.Legacy()
+	}
 	memory, _ := in.memory.Read(0, in.memory.Size())
 	f.image = &image{memory: linear.NewImage(memory)}
 	for _, g := range in.globals {
@@ -112,6 +115,9 @@ func (f *Filter) spare() (*instance, error) {
 	in, err := f.newInstance(size)
 	if err != nil {
 		return nil, err
+	}
+	if h, ok := in.guest.(abi.Heir); ok {
+		h.Inherit(f.legacy)
 	}
 	if more := size - int(in.memory.Size()); more > 0 {
 		in.memory.Grow(uint32(more / pageSize)) // Adopt looks whether it worked

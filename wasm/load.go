@@ -33,8 +33,11 @@ func (r *Runtime) load(ctx context.Context, name string, module, initConfig []by
 	case len(initConfig) > c.MaxContext:
 		return nil, fmt.Errorf("the configuration has %d bytes, at most %d", len(initConfig), c.MaxContext)
 	}
-	metered, report, err := meter.Rewrite(module, meter.Options{MaxPages: c.MemoryPages, MaxDepth: c.Depth, MaxModule: c.MaxModule, MaxData: c.MaxModule})
+	metered, report, err := meter.Rewrite(module, meter.Options{MaxPages: c.MemoryPages, MaxDepth: c.Depth, MaxModule: c.MaxModule, MaxData: c.MaxModule, AllowStart: true})
 	if err != nil {
+		return nil, err
+	}
+	if metered, err = exposeStart(metered); err != nil {
 		return nil, err
 	}
 	f := &Filter{name: name, digest: merkle.Hash(sha256.Sum256(module)), size: len(module), config: c, state: report.State}

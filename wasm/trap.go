@@ -17,7 +17,7 @@ const (
 	TrapDepth       = "depth"       // too many calls were open at once
 	TrapMemory      = "memory"      // it read or wrote outside its memory
 	TrapUnreachable = "unreachable" // it gave up: an assertion, a panic
-	TrapFault       = "fault"       // it divided by zero, converted what does not fit, called what is no function
+	TrapFault       = "fault"       // it divided by zero, converted what does not fit, called what is no function, or asked the host for what it does not give
 	TrapPointer     = "pointer"     // it handed out a pointer that does not lie in its memory
 	TrapVerdict     = "verdict"     // its answer is not a verdict
 	TrapInput       = "input"       // the call is too large for it
@@ -83,6 +83,7 @@ func classify(err error, depth bool) (string, error) {
 	var ended *contextEnd
 	var verdict *abi.BadVerdict
 	var over *overQuota
+	var refusal *abi.Refusal
 	switch {
 	case errors.Is(err, errFuel):
 		return TrapFuel, errFuel
@@ -104,6 +105,8 @@ func classify(err error, depth bool) (string, error) {
 		return TrapInternal, errImage
 	case errors.As(err, &over):
 		return TrapQuota, over.cause
+	case errors.As(err, &refusal):
+		return TrapFault, refusal
 	case errors.As(err, &verdict):
 		return TrapVerdict, verdict.Cause
 	case errors.As(err, &ended):

@@ -73,6 +73,8 @@ type Context struct {
 	Flags               Flags // of a chunk
 	Labels              []string
 	Body                []byte // arguments, result or chunk: a JSON object that the gateway took; {} when it is nil
+	Arguments           []byte // after the request what was sent on, for dialects that show a result beside its request
+	Raw                 any    // what a dialect is to show in place of all else; for tools that have it
 
 	known  bool // whether head is there
 	head   head // what json and flat were written from

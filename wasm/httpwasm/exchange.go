@@ -9,28 +9,22 @@
 package httpwasm
 
 import (
-	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/gatewright/gatewright/wasm/abi"
 )
 
-// Bits of Exchange.Supported and of what a guest enables.
+// Features that a guest may enable. There are no trailers.
 const (
-	BufferRequest  = 1 << 0 // the request's body may be read although it goes on
-	BufferResponse = 1 << 1 // the response may be read and changed in handle_response
-	Trailers       = 1 << 2
+	bufferRequest  = 1 << 0 // the request's body may be read after it went on
+	bufferResponse = 1 << 1 // the response may be read and changed in handle_response
+	supported      = bufferRequest | bufferResponse
 )
 
-// Causes of a guest's end. Their texts name no byte of an exchange.
-var (
-	ErrPointer = errors.New("pointer outside memory")
-	ErrLimit   = errors.New("over a bound of the gateway's")
-	ErrRefused = errors.New("refused by the host")
-)
-
-// refuse says what the host does not let a guest do.
+// refuse says what the host does not let a guest do. Its text names no byte of an exchange.
 func refuse(format string, args ...any) error {
-	return fmt.Errorf("%w: "+format, append([]any{ErrRefused}, args...)...)
+	return &abi.Refusal{What: fmt.Sprintf(format, args...)}
 }
 
 // Bounds of what a guest may write to one exchange.
@@ -94,10 +88,10 @@ func (h Header) remove(name string) Header {
 
 // Message is one direction of an exchange.
 type Message struct {
-	Header, Trailer Header
-	Body            []byte // as it was shown
-	Changed         bool   // the guest wrote a body: New stands in place of Body
-	New             []byte
+	Header  Header
+	Body    []byte // as it was shown
+	Changed bool   // the guest wrote a body: New stands in place of Body
+	New     []byte
 
 	read int // bytes of the body that the guest has read
 }
@@ -118,16 +112,16 @@ type Exchange struct {
 	Request, Response             Message
 	Status                        uint32 // 0 stands for 200
 
-	Config    []byte // what get_config gives
-	MaxBody   int    // bytes that a guest may write to each body
-	Supported uint32 // features of the host
-	Features  uint32 // those that are enabled, by the guest's start to begin with
-	Fixed     bool   // method and URI cannot be changed: a guest that tries is ended
+	Config  []byte // what get_config gives
+	MaxBody int    // bytes that a guest may write to each body
+	Fixed   bool   // method and URI cannot be changed: a guest that tries is ended
 
-	// Log takes a line of the guest's and returns what it costs in units of fuel; level 0 is debug and 3 error. Nil drops it.
-	Log func(level int32, text []byte) int64
+	// Log takes a line of the guest's; level 0 is debug and 3 error. Nil drops it.
+	Log func(level int32, text []byte)
 
-	after bool
+	features uint32 // those that are enabled
+	starting bool   // the guest is set up: there is no exchange yet
+	after    bool   // handle_response runs
 }
 
 // After says that the next handler has answered: Response and Status are its answer.
@@ -151,7 +145,7 @@ func (x *Exchange) before(what string) error {
 
 // answering refuses to touch a response that the next handler made, unless the guest asked for that.
 func (x *Exchange) answering(what string) error {
-	if x.after && x.Features&BufferResponse == 0 {
+	if x.after && x.features&bufferResponse == 0 {
 		return refuse("the %s cannot be used in handle_response without the feature buffer_response", what)
 	}
 	return nil
@@ -172,10 +166,8 @@ func (x *Exchange) header(kind uint32) (*Header, error) {
 		return &x.Request.Header, nil
 	case kindResponse:
 		return &x.Response.Header, nil
-	case kindRequestTrailers:
-		return &x.Request.Trailer, nil
-	case kindResponseTrailers:
-		return &x.Response.Trailer, nil
+	case kindRequestTrailers, kindResponseTrailers:
+		return new(Header), nil
 	}
 	return nil, refuse("there is no header kind %d", kind)
 }
@@ -184,13 +176,12 @@ func (x *Exchange) header(kind uint32) (*Header, error) {
 func (x *Exchange) writable(kind uint32) (*Header, error) {
 	var err error
 	switch kind {
-	case kindRequest, kindRequestTrailers:
+	case kindRequest:
 		err = x.before("request headers")
-	default:
+	case kindResponse:
 		err = x.answering("response headers")
-	}
-	if err == nil && kind >= kindRequestTrailers && x.Features&Trailers == 0 {
-		err = refuse("trailers are not enabled, or the host has none")
+	case kindRequestTrailers, kindResponseTrailers:
+		err = refuse("there are no trailers")
 	}
 	if err != nil {
 		return nil, err
@@ -211,7 +202,7 @@ func (x *Exchange) body(kind uint32) (*Message, error) {
 
 // readable is the body that a guest means by kind, if it may be read now.
 func (x *Exchange) readable(kind uint32) (*Message, error) {
-	if kind == kindRequest && x.after && x.Features&BufferRequest == 0 {
+	if kind == kindRequest && x.after && x.features&bufferRequest == 0 {
 		return nil, refuse("the request body cannot be read in handle_response without the feature buffer_request")
 	}
 	if kind == kindResponse {
@@ -235,7 +226,7 @@ func (x *Exchange) put(h *Header, name, value string, more bool) error {
 		*h = h.remove(name)
 	}
 	if len(*h) >= maxFields || h.size()+len(name)+len(value) > maxHeader {
-		return fmt.Errorf("%w: a header has at most %d fields and %d bytes", ErrLimit, maxFields, maxHeader)
+		return refuse("a header has at most %d fields and %d bytes", maxFields, maxHeader)
 	}
 	*h = append(*h, Field{name, value})
 	return nil

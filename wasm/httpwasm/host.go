@@ -1,11 +1,12 @@
 package httpwasm
 
 import (
-	"fmt"
 	"net/url"
 	"strings"
 
 	"github.com/tetratelabs/wazero/api"
+
+	"github.com/gatewright/gatewright/wasm/abi"
 )
 
 // Module is what guests import from.
@@ -16,6 +17,7 @@ const Module = "http_handler"
 type Function struct {
 	Name            string
 	Params, Results []api.ValueType
+	Setup           bool // it may be called while the guest is set up, before there is an exchange
 	Run             func(x *Exchange, m api.Memory, stack []uint64) (units int64, err error)
 }
 
@@ -25,25 +27,25 @@ func Functions() []Function {
 	none, one, two, three := []api.ValueType(nil), []api.ValueType{i32}, []api.ValueType{i32, i32}, []api.ValueType{i32, i32, i32}
 	five, long := []api.ValueType{i32, i32, i32, i32, i32}, []api.ValueType{i64}
 	return []Function{
-		{"enable_features", one, one, enableFeatures},
-		{"get_config", two, one, text(func(x *Exchange) string { return string(x.Config) })},
-		{"log_enabled", one, one, logEnabled},
-		{"log", three, none, logLine},
-		{"get_method", two, one, text(func(x *Exchange) string { return x.Method })},
-		{"set_method", two, none, setMethod},
-		{"get_uri", two, one, text(func(x *Exchange) string { return x.URI })},
-		{"set_uri", two, none, setURI},
-		{"get_protocol_version", two, one, text(func(x *Exchange) string { return x.Protocol })},
-		{"get_source_addr", two, one, text(func(x *Exchange) string { return x.Source })},
-		{"get_header_names", three, long, headerNames},
-		{"get_header_values", five, long, headerValues},
-		{"set_header_value", five, none, setHeader(false)},
-		{"add_header_value", five, none, setHeader(true)},
-		{"remove_header", three, none, removeHeader},
-		{"read_body", three, long, readBody},
-		{"write_body", three, none, writeBody},
-		{"get_status_code", none, one, statusCode},
-		{"set_status_code", one, none, setStatusCode},
+		{"enable_features", one, one, true, enableFeatures},
+		{"get_config", two, one, true, text(func(x *Exchange) string { return string(x.Config) })},
+		{"log_enabled", one, one, true, logEnabled},
+		{"log", three, none, true, logLine},
+		{"get_method", two, one, false, text(func(x *Exchange) string { return x.Method })},
+		{"set_method", two, none, false, setMethod},
+		{"get_uri", two, one, false, text(func(x *Exchange) string { return x.URI })},
+		{"set_uri", two, none, false, setURI},
+		{"get_protocol_version", two, one, false, text(func(x *Exchange) string { return x.Protocol })},
+		{"get_source_addr", two, one, false, text(func(x *Exchange) string { return x.Source })},
+		{"get_header_names", three, long, false, headerNames},
+		{"get_header_values", five, long, false, headerValues},
+		{"set_header_value", five, none, false, setHeader(false)},
+		{"add_header_value", five, none, false, setHeader(true)},
+		{"remove_header", three, none, false, removeHeader},
+		{"read_body", three, long, false, readBody},
+		{"write_body", three, none, false, writeBody},
+		{"get_status_code", none, one, false, statusCode},
+		{"set_status_code", one, none, false, setStatusCode},
 	}
 }
 
@@ -63,7 +65,7 @@ func read(m api.Memory, at, size uint64) ([]byte, error) {
 	}
 	b, ok := m.Read(uint32(at), uint32(size))
 	if !ok {
-		return nil, ErrPointer
+		return nil, abi.ErrPointer
 	}
 	return b, nil
 }
@@ -74,7 +76,7 @@ func give(m api.Memory, at, limit uint64, b string) error {
 		return nil
 	}
 	if !m.WriteString(uint32(at), b) {
-		return ErrPointer
+		return abi.ErrPointer
 	}
 	return nil
 }
@@ -93,9 +95,9 @@ func text(of func(*Exchange) string) func(*Exchange, api.Memory, []uint64) (int6
 
 func enableFeatures(x *Exchange, _ api.Memory, stack []uint64) (int64, error) {
 	if !x.after {
-		x.Features |= uint32(stack[0]) & x.Supported
+		x.features |= uint32(stack[0]) & supported
 	}
-	stack[0] = uint64(x.Supported)
+	stack[0] = supported
 	return callPrice, nil
 }
 
@@ -120,7 +122,8 @@ func logLine(x *Exchange, m api.Memory, stack []uint64) (int64, error) {
 	if err != nil || x.Log == nil || level < levelDebug || level > levelError {
 		return callPrice, err
 	}
-	return callPrice + x.Log(level-levelDebug, line), nil
+	x.Log(level-levelDebug, line)
+	return callPrice, nil
 }
 
 func setMethod(x *Exchange, m api.Memory, stack []uint64) (int64, error) {
@@ -148,7 +151,7 @@ func setURI(x *Exchange, m api.Memory, stack []uint64) (int64, error) {
 	}
 	cost := price(len(b))
 	if len(b) > maxURI {
-		return cost, fmt.Errorf("%w: a URI has at most %d bytes", ErrLimit, maxURI)
+		return cost, refuse("a URI has at most %d bytes", maxURI)
 	}
 	uri := string(b)
 	if uri == "" {
@@ -231,7 +234,7 @@ func setHeader(more bool) func(*Exchange, api.Memory, []uint64) (int64, error) {
 		}
 		cost := price(len(key)+len(value)) + fieldPrice*int64(len(*h))
 		if len(value) > maxHeader {
-			return callPrice, fmt.Errorf("%w: a header has at most %d bytes", ErrLimit, maxHeader)
+			return callPrice, refuse("a header has at most %d bytes", maxHeader)
 		}
 		return cost, x.put(h, key, string(value), more)
 	}
@@ -291,7 +294,7 @@ func writeBody(x *Exchange, m api.Memory, stack []uint64) (int64, error) {
 		return callPrice, err
 	}
 	if len(b) > x.MaxBody-len(msg.New) {
-		return callPrice, fmt.Errorf("%w: a body has at most %d bytes", ErrLimit, x.MaxBody)
+		return callPrice, refuse("a body has at most %d bytes", x.MaxBody)
 	}
 	if !msg.Changed {
 		msg.Changed, msg.read = true, 0

@@ -29,8 +29,6 @@ type guest struct {
 	nested map[string]api.Function // for calls out of a built-in; made when there is one
 	busy   bool                    // such a call runs
 	setup  setup
-	stack  [7]uint64
-	text   []byte
 }
 
 // setup is what an instance knows from Init.
@@ -41,8 +39,14 @@ type setup struct {
 	heap     uint32 // where memory of a call's begins
 }
 
-// Legacy and Inherit hand what Init found to other instances.
-func (g *guest) Legacy() any { return g.setup }
+// Legacy gives what Init found.
+func (g *guest) Legacy() (any, abi.Phases) {
+	judges := abi.Phases(0).Set(abi.Request)
+	if len(g.setup.plan.Response) > 0 {
+		judges = judges.Set(abi.Response)
+	}
+	return g.setup, judges
+}
 
 // Inherit takes what another instance's Legacy gave.
 func (g *guest) Inherit(legacy any) { g.setup, _ = legacy.(setup) }
@@ -93,7 +97,16 @@ func (g *guest) Init(ctx context.Context, config []byte) error {
 	if err := g.introduce(ctx); err != nil {
 		return err
 	}
-	return g.grow(uint64(g.setup.heap) + spare)
+	return g.reserve(ctx)
+}
+
+// reserve has the policy's own allocator fetch memory, and give it back: it does not see what the host adds.
+func (g *guest) reserve(ctx context.Context) error {
+	if _, _, err := g.room(ctx, spare); err != nil {
+		return err
+	}
+	_, err := g.call(ctx, fnHeapSet, g.setup.heap)
+	return err
 }
 
 // document parses the data document, which has to be an object.
@@ -152,16 +165,6 @@ func (g *guest) introduce(ctx context.Context) error {
 	return nil
 }
 
-// grow makes memory end at least at a place.
-func (g *guest) grow(end uint64) error {
-	if have := uint64(g.memory.Size()); end > have {
-		if _, ok := g.memory.Grow(uint32((end - have + pageSize - 1) / pageSize)); !ok {
-			return abi.ErrNoRoom
-		}
-	}
-	return nil
-}
-
 // cstring reads a text that ends with a NUL. It stays the policy's.
 func (g *guest) cstring(at uint32, limit int) ([]byte, error) {
 	size := g.memory.Size()
@@ -212,18 +215,10 @@ func (g *guest) Judge(ctx context.Context, c *abi.Context, v *abi.Verdict) error
 
 // evaluate returns the result of an entrypoint as JSON, which stays the policy's.
 func (g *guest) evaluate(ctx context.Context, entry int32, input []byte) ([]byte, error) {
-	end := uint64(g.setup.heap) + uint64(len(input))
-	if err := g.grow(end); err != nil {
-		return nil, err
-	}
 	var at uint32
 	var err error
 	if g.calls[fnOneShot] != nil {
-		if !g.memory.Write(g.setup.heap, input) {
-			return nil, abi.ErrPointer
-		}
-		heap := uint32(end+7) &^ 7
-		at, err = g.call(ctx, fnOneShot, 0, uint32(entry), g.setup.data, g.setup.heap, uint32(len(input)), heap, 0)
+		at, err = g.oneShot(ctx, entry, input)
 	} else {
 		at, err = g.steps(ctx, entry, input)
 	}
@@ -231,6 +226,33 @@ func (g *guest) evaluate(ctx context.Context, entry int32, input []byte) ([]byte
 		return nil, err
 	}
 	return g.cstring(at, g.limits.Verdict+g.limits.Body)
+}
+
+// oneShot calls opa_eval. What it needs of memory begins behind the input, which a small one has room for already.
+func (g *guest) oneShot(ctx context.Context, entry int32, input []byte) (uint32, error) {
+	at, heap := g.setup.heap, (uint64(g.setup.heap)+uint64(len(input))+7)&^7
+	if heap > uint64(g.memory.Size()) {
+		var err error
+		if at, heap, err = g.room(ctx, uint32(len(input))); err != nil {
+			return 0, err
+		}
+	}
+	if !g.memory.Write(at, input) {
+		return 0, abi.ErrPointer
+	}
+	return g.call(ctx, fnOneShot, 0, uint32(entry), g.setup.data, at, uint32(len(input)), uint32(heap), 0)
+}
+
+// room has the policy's allocator fetch memory, and returns it with what is free behind it.
+func (g *guest) room(ctx context.Context, size uint32) (at uint32, heap uint64, err error) {
+	if _, err := g.call(ctx, fnHeapSet, g.setup.heap); err != nil {
+		return 0, 0, err
+	}
+	if at, err = g.call(ctx, fnMalloc, size); err != nil {
+		return 0, 0, err
+	}
+	behind, err := g.call(ctx, fnHeapGet)
+	return at, uint64(behind), err
 }
 
 // steps does what opa_eval does, for policies that do not have it.

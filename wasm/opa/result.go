@@ -1,13 +1,11 @@
 package opa
 
 import (
-	"bytes"
 	"errors"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/gatewright/gatewright/merkle/canon"
+	"github.com/gatewright/gatewright/wasm/abi"
 )
 
 // Verdicts as filters of our own write them.
@@ -16,9 +14,6 @@ const (
 	notAllow  = `{"verdict":"deny","reason":"not_allowed"}`
 	undefined = `{"verdict":"deny","reason":"undefined"}`
 )
-
-// maxMessage is how many bytes of a policy's messages are told to people.
-const maxMessage = 256
 
 // Judge says what the result of an entrypoint means, as the text of a verdict, which has to be read as strictly as that of
 // any filter; result is a set of bindings in JSON, and limits bound it. What is undefined denies. A verdict's own text is a
@@ -109,20 +104,5 @@ func deny(value []byte) ([]byte, error) {
 		return []byte(pass), nil
 	}
 	b := append([]byte(nil), `{"verdict":"deny","reason":"policy","message":`...)
-	return append(canon.AppendString(b, Clean(all.String())), '}'), nil
-}
-
-// Clean makes of any text a message for people: valid, graphic, and at most 256 bytes long.
-func Clean(text string) string {
-	var b bytes.Buffer
-	for _, r := range text {
-		if !unicode.IsGraphic(r) || r == utf8.RuneError {
-			r = ' '
-		}
-		if b.Len()+utf8.RuneLen(r) > maxMessage {
-			break
-		}
-		b.WriteRune(r)
-	}
-	return strings.TrimSpace(b.String())
+	return append(canon.AppendString(b, abi.CleanMessage(all.String())), '}'), nil
 }

@@ -12,48 +12,53 @@ import (
 const (
 	maxFormat = 16 << 10 // bytes of a format
 	maxWidth  = 1000     // of a width or a precision
-	maxDigits = 1000     // of a number
+	maxDigits = 300      // of a number
 	maxOutput = 1 << 20  // bytes that a format could at most come to
 )
 
 // sprintf is OPA's: it formats as Go does, with numbers as int64, big.Int or float64, strings as they are and whatever else
 // as Rego writes it.
 func sprintf(_ int64, args [][]byte) ([]byte, error) {
-	if len(args) != 2 || len(args[0]) == 0 || args[0][0] != '"' || len(args[1]) == 0 || args[1][0] != '[' {
+	if len(args) != 2 {
+		return nil, errValue
+	}
+	format, err := parseValue(args[0])
+	if err != nil {
+		return nil, err
+	}
+	list, err := parseValue(args[1])
+	if err != nil {
+		return nil, err
+	}
+	if format.kind != isString || list.kind != isArray {
 		return nil, nil // undefined, as a wrong type is
 	}
-	format, err := unquote(args[0])
-	if err != nil {
-		return nil, err
-	}
-	list, err := elements(args[1])
-	if err != nil {
-		return nil, err
-	}
-	operands, longest := make([]any, len(list)), 0
-	for i, text := range list {
-		longest = max(longest, len(text))
-		if operands[i], err = operand(text); err != nil {
+	operands, longest := make([]any, len(list.list)), 0
+	for i := range list.list {
+		var size int
+		if operands[i], size, err = operand(&list.list[i]); err != nil {
 			return nil, err
 		}
+		longest = max(longest, size)
 	}
-	if err := bounded(format, longest); err != nil {
+	if err := bounded(format.text, longest); err != nil {
 		return nil, err
 	}
-	return json.Marshal(fmt.Sprintf(format, operands...))
+	return json.Marshal(fmt.Sprintf(format.text, operands...))
 }
 
-// operand is what Go's formatting is given for a value.
-func operand(text []byte) (any, error) {
-	switch {
-	case len(text) == 0:
-		return nil, errValue
-	case text[0] == '"':
-		return unquote(text)
-	case text[0] == '-' || text[0]-'0' <= 9:
-		return number(string(text))
+// operand is what Go's formatting is given for a value, and how many bytes that has at most.
+func operand(v *value) (any, int, error) {
+	switch v.kind {
+	case isString:
+		return v.text, len(v.text), nil
+	case isNumber:
+		n, err := number(v.text)
+		return n, len(v.text), err
 	}
-	return pretty(text)
+	v.sorted()
+	s := string(v.append(nil))
+	return s, len(s), nil
 }
 
 func number(s string) (any, error) {

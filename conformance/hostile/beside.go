@@ -14,8 +14,9 @@ import (
 
 // Beside is what others saw of a process in which runaways were at work.
 type Beside struct {
-	GC   []time.Duration // how long a collection took that somebody asked for
-	Late []time.Duration // how late a timer of a millisecond was
+	GC     []time.Duration // how long a collection took that somebody asked for
+	Late   []time.Duration // how late a timer of a millisecond was
+	Others float64         // share of the machine that other processes took meanwhile
 }
 
 func (b *Beside) add(more Beside) {
@@ -61,11 +62,29 @@ func runAway(ctx context.Context, f *wasm.Filter) {
 	input := inputs()[1]
 	for ctx.Err() == nil {
 		_ = f.Decide(ctx, input, &v)
+		runtime.Gosched() // as one who reads the next call from a connection
 	}
 }
 
+// Other processes delay whatever is measured. While they take more than busy of the machine it is measured again, looks
+// times at most; the quietest counts.
+const (
+	looks = 4
+	busy  = 0.03
+)
+
 // watch asks for collections, and then waits for timers.
 func watch(times int) (b Beside) {
+	for look := 0; look < looks && (look == 0 || b.Others > busy); look++ {
+		if again := watchOnce(times); look == 0 || again.Others < b.Others {
+			b = again
+		}
+	}
+	return b
+}
+
+func watchOnce(times int) (b Beside) {
+	start, others := time.Now(), othersCPU()
 	for range times {
 		began := time.Now()
 		runtime.GC()
@@ -76,6 +95,7 @@ func watch(times int) (b Beside) {
 		time.Sleep(time.Millisecond)
 		b.Late = append(b.Late, time.Since(began)-time.Millisecond)
 	}
+	b.Others = (othersCPU() - others).Seconds() / time.Since(start).Seconds() / float64(runtime.NumCPU())
 	return b
 }
 

@@ -136,7 +136,7 @@ func (s *sum) played(out io.Writer, c corpus.Case, f Finding, err error) {
 
 // measure asks what others see of each case that never ends.
 func (s *sum) measure(ctx context.Context, r *runner, o options, cases []corpus.Case, out io.Writer) error {
-	fmt.Fprintf(out, "\n%-34s %10s %10s %10s %10s %10s %8s\n", "beside", "GC p50", "GC p99", "GC max", "timer p50", "timer p99", "peak MB")
+	fmt.Fprintf(out, "\n%-34s %10s %10s %10s %10s %10s %8s %7s\n", "beside", "GC p50", "GC p99", "GC max", "timer p50", "timer p99", "peak MB", "others")
 	cases = append([]corpus.Case{{Name: quiet, Endless: true}}, cases...)
 	for _, c := range cases {
 		if !c.Endless {
@@ -148,8 +148,8 @@ func (s *sum) measure(ctx context.Context, r *runner, o options, cases []corpus.
 			continue
 		}
 		b := a.Beside
-		fmt.Fprintf(out, "%-34s %10s %10s %10s %10s %10s %8.1f\n", c.Name, round(quantile(b.GC, 0.5)), round(quantile(b.GC, 0.99)),
-			round(quantile(b.GC, 1)), round(quantile(b.Late, 0.5)), round(quantile(b.Late, 0.99)), mb(a.Finding.Peak))
+		fmt.Fprintf(out, "%-34s %10s %10s %10s %10s %10s %8.1f %6.1f%%\n", c.Name, round(quantile(b.GC, 0.5)), round(quantile(b.GC, 0.99)),
+			round(quantile(b.GC, 1)), round(quantile(b.Late, 0.5)), round(quantile(b.Late, 0.99)), mb(a.Finding.Peak), 100*b.Others)
 		if c.Name != quiet {
 			s.beside.add(b)
 			s.peak = max(s.peak, a.Finding.Peak)

@@ -1,9 +1,12 @@
 package build_test
 
 import (
+	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/tetratelabs/wazero"
 
@@ -100,4 +103,45 @@ func TestOneModuleIsCompiledOnce(t *testing.T) {
 	if s := c.Stats(); s.Compiled != 1 || s.Failed+s.Busy != 0 {
 		t.Errorf("%+v", s)
 	}
+}
+
+// BenchmarkCached is how long a metered module of 20 KB takes from its sealed entry to its first instance.
+func BenchmarkCached(b *testing.B) {
+	module := bodies(b)
+	c := open(b, nil)
+	if _, err := c.Compile(b.Context(), job(module)); err != nil {
+		b.Fatal(err)
+	}
+	var took []time.Duration
+	for b.Loop() {
+		start := time.Now()
+		r := wazero.NewRuntimeWithConfig(b.Context(), build.Config(pages).WithCompilationCache(c.Cache()))
+		m, a, err := c.Load(b.Context(), r, job(module))
+		if err != nil || !a.Cached {
+			b.Fatal(err)
+		}
+		if _, err := r.InstantiateModule(b.Context(), m, wazero.NewModuleConfig().WithName("")); err != nil {
+			b.Fatal(err)
+		}
+		took = append(took, time.Since(start))
+		b.StopTimer()
+		if err := errors.Join(m.Close(b.Context()), r.Close(b.Context())); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "median-ms")
+}
+
+// bodies is a module of 20 KB in functions of some size, much like a compiler's.
+func bodies(tb testing.TB) []byte {
+	tb.Helper()
+	m := module(40, 8, each(20, func(i int) []byte {
+		return cat(loop(get(1+i%8), get(0), []byte{0x6a}, set(1+(i*3)%8), get(0), brIf), number(8), get(1+i%8), []byte{0x36, 2, 0})
+	}))
+	if len(m) < 16<<10 || len(m) > 24<<10 {
+		tb.Fatalf("%d bytes", len(m))
+	}
+	return m
 }

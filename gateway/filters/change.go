@@ -1,0 +1,318 @@
+package filters
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+
+	"github.com/gatewright/gatewright/policies"
+	"github.com/gatewright/gatewright/policies/manifest"
+	"github.com/gatewright/gatewright/store"
+)
+
+// manifestFile is the file of a bundle that says which filters are in force.
+const manifestFile = "manifest.json"
+
+// Activate enforces a version, the newest for 0, by a revision of the bundle. Without a placement it looks where the version in
+// force looks, or the one that is tried, or everywhere. What was tried of the same bytes is tried no more.
+func (s *Service) Activate(ctx context.Context, tenant string, by Actor, name string, version uint64, p Placement) (Change, error) {
+	return s.enforce(ctx, tenant, by, name, version, p, manifest.Enforce)
+}
+
+// Shadow tries a version beside what is in force, like Activate: it is asked about the same calls, and what it would do is
+// counted.
+func (s *Service) Shadow(ctx context.Context, tenant string, by Actor, name string, version uint64, p Placement) (Change, error) {
+	return s.enforce(ctx, tenant, by, name, version, p, manifest.Shadow)
+}
+
+func (s *Service) enforce(ctx context.Context, tenant string, by Actor, name string, version uint64, p Placement, mode string) (Change, error) {
+	b, err := s.lock(ctx, tenant)
+	if err != nil {
+		return Change{}, err
+	}
+	defer b.unlock()
+	row, err := b.find(name, version)
+	if err != nil {
+		return Change{}, err
+	}
+	now, err := s.entries(tenant)
+	if err != nil {
+		return Change{}, err
+	}
+	entry, err := p.over(now, row, mode)
+	if err != nil {
+		return Change{}, err
+	}
+	next := placed(now, entry, p.Position)
+	if reflect.DeepEqual(now, next) {
+		return Change{}, fmt.Errorf("%w: version %d of %s is so already (`gatewright filter list` shows what is in force)", ErrState, row.Number, name)
+	}
+	op := opActivate
+	if mode == manifest.Shadow {
+		op = opShadow
+	}
+	m := &move{Service: s, tenant: tenant, by: by, book: b, op: op, name: name, number: row.Number, entry: entry, before: now, next: next}
+	if old := find(now, name, false); old != nil && mode == manifest.Enforce && !reflect.DeepEqual(*old, entry) {
+		if err := m.remember(ctx, *old); err != nil {
+			return Change{}, err
+		}
+	}
+	return m.make(ctx)
+}
+
+// Rollback undoes the last change of a filter: what is tried of it is tried no more; or else what was enforced before is
+// enforced again, where it was.
+func (s *Service) Rollback(ctx context.Context, tenant string, by Actor, name string) (Change, error) {
+	b, err := s.lock(ctx, tenant)
+	if err != nil {
+		return Change{}, err
+	}
+	defer b.unlock()
+	now, err := s.entries(tenant)
+	if err != nil {
+		return Change{}, err
+	}
+	if tried := find(now, name, true); tried != nil {
+		return s.withdraw(ctx, tenant, by, b, now, *tried)
+	}
+	if _, err := b.find(name, 0); err != nil {
+		return Change{}, err
+	}
+	enforced, past := find(now, name, false), slices.Clone(b.names[name].Past)
+	for len(past) > 0 {
+		last := past[len(past)-1]
+		past = past[:len(past)-1]
+		row, err := b.named(last)
+		if err != nil || enforced != nil && reflect.DeepEqual(*enforced, last) {
+			continue // deleted since, or an activation that did not come to pass
+		}
+		m := &move{
+			Service: s, tenant: tenant, by: by, book: b, op: opRollback, name: name, number: row.Number, entry: last,
+			before: now, next: placed(now, last, 0),
+		}
+		change, err := m.make(ctx)
+		if err != nil {
+			return Change{}, err
+		}
+		return change, m.keepPast(ctx, past)
+	}
+	return Change{}, fmt.Errorf("%w: nothing is left of %s to go back to (`gatewright filter activate %s N` enforces a version, `gatewright filter remove %s` takes it out of force)", ErrState, name, name, name)
+}
+
+// withdraw ends the trial of what is in shadow.
+func (s *Service) withdraw(ctx context.Context, tenant string, by Actor, b *book, now []manifest.Filter, tried manifest.Filter) (Change, error) {
+	next := slices.DeleteFunc(slices.Clone(now), func(f manifest.Filter) bool { return f.Name == tried.Name && f.Shadowed() })
+	m := &move{Service: s, tenant: tenant, by: by, book: b, op: opWithdraw, name: tried.Name, entry: tried, before: now, next: next}
+	if row, err := b.named(tried); err == nil {
+		m.number = row.Number
+	}
+	change, err := m.make(ctx)
+	if err != nil {
+		return Change{}, err
+	}
+	change.Version, change.Mode = 0, ""
+	if e := find(next, tried.Name, false); e != nil {
+		change.Mode = manifest.Enforce
+		if row, err := b.named(*e); err == nil {
+			change.Version = row.Number
+		}
+	}
+	return change, nil
+}
+
+// Remove takes a filter out of force, and out of shadow. Its versions stay.
+func (s *Service) Remove(ctx context.Context, tenant string, by Actor, name string) (Change, error) {
+	b, err := s.lock(ctx, tenant)
+	if err != nil {
+		return Change{}, err
+	}
+	defer b.unlock()
+	now, err := s.entries(tenant)
+	if err != nil {
+		return Change{}, err
+	}
+	next := slices.DeleteFunc(slices.Clone(now), func(f manifest.Filter) bool { return f.Name == name })
+	if len(next) == len(now) {
+		return Change{}, fmt.Errorf("%w: %.80q is not in force (`gatewright filter list` shows what is)", ErrState, name)
+	}
+	m := &move{Service: s, tenant: tenant, by: by, book: b, op: opRemove, name: name, entry: manifest.Filter{Name: name}, before: now, next: next}
+	if old := find(now, name, false); old != nil {
+		m.entry = *old
+		if err := m.remember(ctx, *old); err != nil {
+			return Change{}, err
+		}
+	}
+	change, err := m.make(ctx)
+	change.Version, change.Mode = 0, ""
+	return change, err
+}
+
+// entries are what the bundle in force says, if the gateway may change it.
+func (s *Service) entries(tenant string) ([]manifest.Filter, error) {
+	if s.deps.Bundles.Signed(tenant) {
+		return nil, fmt.Errorf("%w: the gateway cannot change one (name the filter's digest in the section filters of manifest.json, sign the bundle with `gatewright policy sign`, and push it; `gatewright filter list` shows digests)", ErrSigned)
+	}
+	bundle, ok := s.deps.Bundles.Current(tenant)
+	if !ok {
+		return nil, fmt.Errorf("%w: no bundle is in force that could say so (`gatewright policy history` tells why)", ErrState)
+	}
+	return bundle.Manifest().Filters, nil
+}
+
+// find returns the entry of a name, in force or in shadow.
+func find(entries []manifest.Filter, name string, shadow bool) *manifest.Filter {
+	for i, f := range entries {
+		if f.Name == name && f.Shadowed() == shadow {
+			return &entries[i]
+		}
+	}
+	return nil
+}
+
+// over makes the entry of a version: where it is said to look, or where the name looked before.
+func (p Placement) over(now []manifest.Filter, row versionRow, mode string) (manifest.Filter, error) {
+	e := p.entry(row.version(Idle), mode)
+	if p.Servers == nil && p.Tools == nil && p.Direction == "" && p.Config == nil {
+		for _, shadow := range []bool{false, true} {
+			if old := find(now, row.Name, shadow); old != nil {
+				e.Servers, e.Tools, e.Direction, e.Config = old.Servers, old.Tools, old.Direction, old.Config
+				break
+			}
+		}
+	}
+	if err := checkConfig(e.Config); err != nil {
+		return e, err
+	}
+	if err := e.Check(); err != nil {
+		return e, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if p.Position < 0 || p.Position > manifest.MaxFilters {
+		return e, fmt.Errorf("%w: position %d: want 1 to %d (or none: where it stands, or the end)", ErrInvalid, p.Position, manifest.MaxFilters)
+	}
+	return e, nil
+}
+
+// placed is the list with an entry in it: where one of its name and mode stands, or at its position, or at the end. What was in
+// shadow of the same bytes ends when they are enforced.
+func placed(now []manifest.Filter, e manifest.Filter, position int) []manifest.Filter {
+	at := -1
+	var next []manifest.Filter
+	for _, f := range now {
+		switch {
+		case f.Name == e.Name && f.Shadowed() == e.Shadowed():
+			at = len(next)
+		case f.Name == e.Name && !e.Shadowed() && f.Digest == e.Digest:
+		default:
+			next = append(next, f)
+		}
+	}
+	switch {
+	case position > 0:
+		at = min(position-1, len(next))
+	case at < 0:
+		at = len(next)
+	}
+	return slices.Insert(next, at, e)
+}
+
+// move is a change of what is in force, on its way.
+type move struct {
+	*Service
+	tenant       string
+	by           Actor
+	book         *book
+	op, name     string
+	number       uint64
+	entry        manifest.Filter
+	before, next []manifest.Filter
+}
+
+// remember puts what was in force on the way back. It is kept before the change: if that does not come to pass, what is in
+// force stands there too, and Rollback passes it over.
+func (m *move) remember(ctx context.Context, old manifest.Filter) error {
+	past := append(slices.Clone(m.book.names[m.name].Past), old)
+	return m.keepPast(ctx, past[max(0, len(past)-maxPast):])
+}
+
+func (m *move) keepPast(ctx context.Context, past []manifest.Filter) error {
+	row := m.book.names[m.name]
+	row.Past = past
+	err := m.keep(ctx, m.tenant, func(tx store.Txn) error {
+		_, err := nameTable.Put(tx, m.name, row, store.AnyVersion)
+		return err
+	}, func(tx store.Txn) bool {
+		got, _, err := nameTable.Get(tx, m.name)
+		return err == nil && reflect.DeepEqual(got.Past, past)
+	})
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	m.book.names = maps.Clone(m.book.names)
+	m.book.names[m.name] = row
+	m.mu.Unlock()
+	return nil
+}
+
+// make puts the change on record and has the bundle say it.
+func (m *move) make(ctx context.Context) (Change, error) {
+	if len(m.next) > manifest.MaxFilters {
+		return Change{}, fmt.Errorf("%w: %d filters in a bundle, at most %d (remove one first)", ErrQuota, len(m.next), manifest.MaxFilters)
+	}
+	e := event{
+		Op: m.op, Name: m.name, Version: m.number, Digest: m.entry.Digest, Mode: m.entry.Mode, Servers: m.entry.Servers, Tools: m.entry.Tools,
+		Direction: m.entry.Direction,
+	}
+	if err := m.record(ctx, m.tenant, m.by, e, "allow"); err != nil {
+		return Change{}, err
+	}
+	revision, err := m.deps.Bundles.Amend(ctx, m.tenant, m.by, func(b *policies.Bundle) (string, []byte, error) {
+		if !reflect.DeepEqual(b.Manifest().Filters, m.before) {
+			return "", nil, fmt.Errorf("%w: another bundle was put in force meanwhile (look at it, and say it again)", ErrState)
+		}
+		data, err := withFilters(b, m.next)
+		return manifestFile, data, err
+	})
+	if err != nil {
+		if !errors.Is(err, ErrState) {
+			err = fmt.Errorf("%w, and what was in force stays: %w", ErrBundle, err)
+		}
+		return Change{}, m.failed(ctx, m.tenant, m.by, e, err)
+	}
+	mode := m.entry.Mode
+	if mode == "" {
+		mode = manifest.Enforce
+	}
+	return Change{Name: m.name, Version: m.number, Mode: mode, Revision: revision}, nil
+}
+
+// withFilters is a bundle's manifest with another section filters, and nothing else changed.
+func withFilters(b *policies.Bundle, next []manifest.Filter) ([]byte, error) {
+	sections := map[string]json.RawMessage{"format": json.RawMessage("1")}
+	if data, ok := b.File(manifestFile); ok {
+		if err := json.Unmarshal(data, &sections); err != nil {
+			return nil, fmt.Errorf("read %s: %w", manifestFile, err)
+		}
+	}
+	delete(sections, "filters")
+	if len(next) > 0 {
+		data, err := json.Marshal(next)
+		if err != nil {
+			return nil, fmt.Errorf("write %s: %w", manifestFile, err)
+		}
+		sections["filters"] = data
+	}
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(sections); err != nil {
+		return nil, fmt.Errorf("write %s: %w", manifestFile, err)
+	}
+	return out.Bytes(), nil
+}

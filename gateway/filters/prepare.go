@@ -1,0 +1,315 @@
+package filters
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/gatewright/gatewright/merkle"
+	"github.com/gatewright/gatewright/policies"
+	"github.com/gatewright/gatewright/policies/manifest"
+	"github.com/gatewright/gatewright/wasm"
+	"github.com/gatewright/gatewright/wasm/abi"
+)
+
+// Check refuses a bundle that names a filter which this tenant did not upload, or which was rejected. Nothing is loaded.
+func (s *Service) Check(ctx context.Context, tenant string, b *policies.Bundle) error {
+	_, err := s.resolve(ctx, tenant, b)
+	return err
+}
+
+// resolve finds what a bundle's entries mean.
+func (s *Service) resolve(ctx context.Context, tenant string, bundle *policies.Bundle) ([]versionRow, error) {
+	entries := bundle.Manifest().Filters
+	if len(entries) == 0 {
+		return nil, nil
+	}
+	b, err := s.opened(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rows := make([]versionRow, len(entries))
+	for i, e := range entries {
+		if rows[i], err = b.named(e); err != nil {
+			return nil, fmt.Errorf("manifest.json: filters: %w", err)
+		}
+	}
+	return rows, nil
+}
+
+// Prepared is a bundle's filters, loaded and not yet in force. Either Swap or Drop must follow, once.
+type Prepared struct {
+	service *Service
+	live    *live
+	set     *Set
+}
+
+// Prepare loads a bundle's filters, those that are not loaded yet. Preparing and swapping are for one at a time per tenant.
+func (s *Service) Prepare(ctx context.Context, tenant string, bundle *policies.Bundle) (*Prepared, error) {
+	rows, err := s.resolve(ctx, tenant, bundle)
+	if err != nil {
+		return nil, err
+	}
+	l := s.live(tenant)
+	l.load.Lock()
+	defer l.load.Unlock()
+	entries := bundle.Manifest().Filters
+	placed, fresh := make([]Placed, 0, len(rows)), []*unit(nil)
+	for i := range rows {
+		u, isNew, err := s.unitFor(ctx, l, &entries[i], rows[i])
+		if err != nil {
+			for _, u := range fresh {
+				s.closeUnit(tenant, u)
+			}
+			return nil, fmt.Errorf("manifest.json: filters: %w", err)
+		}
+		if isNew {
+			fresh = append(fresh, u)
+		}
+		placed = append(placed, Placed{Unit: u, place: &entries[i], tries: u.tries})
+	}
+	set, err := s.assemble(ctx, l, placed)
+	if err != nil {
+		for _, u := range fresh {
+			s.closeUnit(tenant, u)
+		}
+		return nil, err
+	}
+	return &Prepared{s, l, set}, nil
+}
+
+// Swap puts the filters in force, all at once. Calls that run end with those they began with. It does not block.
+func (p *Prepared) Swap() {
+	if old := p.live.set.Swap(p.set); old != nil {
+		old.Release()
+	}
+}
+
+// Drop gives up what was prepared.
+func (p *Prepared) Drop() { p.set.Release() }
+
+// unitFor finds the unit that an entry asks for among those in force, or loads it. l.load is held.
+func (s *Service) unitFor(ctx context.Context, l *live, e *manifest.Filter, r versionRow) (u *unit, fresh bool, err error) {
+	config := e.Config
+	if config == nil {
+		config = r.Config
+	}
+	sum := sha256.Sum256(config)
+	key := unitKey{e.Name, e.Digest, hex.EncodeToString(sum[:]), e.Shadowed()}
+	if set := l.set.Load(); set != nil { // it is not over: only Swap, which is not now, gives it up
+		for _, p := range set.Units {
+			if u := p.Unit.(*unit); u.key == key {
+				return u, false, nil
+			}
+		}
+	}
+	module, err := s.module(ctx, l.tenant, r)
+	if err != nil {
+		return nil, false, err
+	}
+	u, err = s.loadUnit(ctx, l.tenant, key, r.Number, module, config)
+	return u, true, err
+}
+
+// loadUnit makes a filter ready for a tenant's calls.
+func (s *Service) loadUnit(ctx context.Context, tenant string, key unitKey, version uint64, module, config []byte) (*unit, error) {
+	said := func(level int, text string) { s.logs.add(tenant, key.name, version, level, text, s.deps.Now()) }
+	f, err := s.deps.Judge.runtime.Load(ctx, key.name, module, config, wasm.WithLog(said))
+	if err != nil {
+		return nil, fmt.Errorf("%w (another config, or an earlier version, may do)", err)
+	}
+	u := &unit{Filter: f, key: key, version: version, broke: func(u *unit, st wasm.FilterStats) { s.alarm(tenant, u, st) }}
+	if key.shadow {
+		u.tries = newTries(u)
+		u.tries.said = func(v *abi.Verdict, err error) { s.tried(tenant, u, v, err) }
+	}
+	s.mu.Lock()
+	s.units[u] = tenant
+	s.mu.Unlock()
+	return u, nil
+}
+
+// tried notes what a filter in shadow would have done, if it is anything.
+func (s *Service) tried(tenant string, u *unit, v *abi.Verdict, err error) {
+	text := ""
+	switch {
+	case err != nil:
+		text = "shadow: " + err.Error()
+	case v.Kind == abi.Deny:
+		text = fmt.Sprintf("shadow: would deny: %s", v.Reason)
+	case v.Kind == abi.Rewrite:
+		text = "shadow: would rewrite"
+	case len(v.Labels) > 0 || len(v.Scores) > 0:
+		text = fmt.Sprintf("shadow: would label %q", v.Labels)
+	default:
+		return
+	}
+	s.logs.add(tenant, u.key.name, u.version, 1, text, s.deps.Now())
+}
+
+// alarm says that a filter trapped so often that its calls are refused now.
+func (s *Service) alarm(tenant string, u *unit, st wasm.FilterStats) {
+	mode := manifest.Enforce
+	if u.key.shadow {
+		mode = manifest.Shadow
+	}
+	s.logs.add(tenant, u.key.name, u.version, 3, "broken: it trapped too often, and is not asked for a while; last: "+st.LastTrap, s.deps.Now())
+	s.deps.Log.Error("a filter trapped too often and is not asked for a while; its calls are refused", "tenant", tenant, "filter", u.key.name, "version", u.version, "mode", mode, "last", st.LastTrap)
+	e := event{Op: opAlarm, Name: u.key.name, Version: u.version, Digest: DigestText(u.Digest()), Mode: mode, Reason: clip(st.LastTrap)}
+	s.closing.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), changeTime)
+		defer cancel()
+		if err := s.record(ctx, tenant, Actor{}, e, "deny"); err != nil {
+			s.deps.Log.Error("a filter's alarm is not on record", "tenant", tenant, "filter", e.Name, "error", err)
+		}
+	})
+}
+
+// state is where a version stands, as the bundle in force has it.
+func (s *Service) state(tenant string, r versionRow) State {
+	bundle, ok := s.deps.Bundles.Current(tenant)
+	if !ok {
+		return Idle
+	}
+	state := Idle
+	for _, e := range bundle.Manifest().Filters {
+		switch {
+		case e.Name != r.Name || e.Digest != DigestText(r.Digest):
+		case !e.Shadowed():
+			return Active
+		default:
+			state = Shadow
+		}
+	}
+	return state
+}
+
+func (s *Service) shown(tenant string, r versionRow) Version {
+	if r.Number == 0 {
+		return Version{}
+	}
+	return r.version(s.state(tenant, r))
+}
+
+// List shows a tenant's filters, by name.
+func (s *Service) List(ctx context.Context, tenant string) ([]Filter, error) {
+	b, err := s.opened(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	versions, rows := b.versions, b.names
+	s.mu.Unlock()
+	var out []Filter
+	for _, name := range sorted(versions) {
+		out = append(out, s.filter(tenant, name, versions[name], rows[name]))
+	}
+	return out, nil
+}
+
+// Filter shows one.
+func (s *Service) Filter(ctx context.Context, tenant, name string) (Filter, error) {
+	b, err := s.opened(ctx, tenant)
+	if err != nil {
+		return Filter{}, err
+	}
+	s.mu.Lock()
+	_, err = b.find(name, 0)
+	list, row := b.versions[name], b.names[name]
+	s.mu.Unlock()
+	if err != nil {
+		return Filter{}, err
+	}
+	return s.filter(tenant, name, list, row), nil
+}
+
+func (s *Service) filter(tenant, name string, list []versionRow, row nameRow) Filter {
+	out := Filter{Name: name}
+	numbers := map[string]uint64{}
+	for _, r := range slices.Backward(list) {
+		out.Versions = append(out.Versions, s.shown(tenant, r))
+		numbers[DigestText(r.Digest)] = r.Number
+	}
+	for _, p := range row.Past {
+		if n := numbers[p.Digest]; n != 0 {
+			out.Past = append(out.Past, n)
+		}
+	}
+	bundle, ok := s.deps.Bundles.Current(tenant)
+	if !ok {
+		return out
+	}
+	for _, e := range bundle.Manifest().Filters {
+		if e.Name != name {
+			continue
+		}
+		entry := &Entry{Filter: e, Version: numbers[e.Digest], Stats: s.statsOf(tenant, e)}
+		if e.Shadowed() {
+			out.Tried = entry
+		} else {
+			out.Enforced = entry
+		}
+	}
+	return out
+}
+
+// statsOf is what the unit behind an entry has done since it was loaded.
+func (s *Service) statsOf(tenant string, e manifest.Filter) Stats {
+	s.mu.Lock()
+	var found *unit
+	for u, of := range s.units {
+		if of == tenant && u.key.name == e.Name && u.key.digest == e.Digest && u.key.shadow == e.Shadowed() {
+			found = u
+		}
+	}
+	s.mu.Unlock()
+	if found == nil {
+		return Stats{}
+	}
+	return found.stats()
+}
+
+// Rejections lists modules that did not pass, newest first; the oldest are forgotten.
+func (s *Service) Rejections(ctx context.Context, tenant string) ([]Version, error) {
+	b, err := s.opened(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []Version
+	for _, r := range b.rejected {
+		out = append(out, Version{
+			Name: r.Name, State: Rejected, Digest: r.Digest, Size: r.Size, By: Actor{r.User, r.Key}, Time: time.Unix(r.Time, 0).UTC(), Rejection: &r.Rejection,
+		})
+	}
+	slices.SortFunc(out, func(x, y Version) int {
+		if c := y.Time.Compare(x.Time); c != 0 {
+			return c
+		}
+		return compareHash(x.Digest, y.Digest)
+	})
+	return out, nil
+}
+
+func compareHash(a, b merkle.Hash) int { return slices.Compare(a[:], b[:]) }
+
+// Module returns a version's bytes as they were handed in; version 0 is the newest.
+func (s *Service) Module(ctx context.Context, tenant, name string, version uint64) ([]byte, error) {
+	b, err := s.opened(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	row, err := b.find(name, version)
+	s.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	return s.module(ctx, tenant, row)
+}

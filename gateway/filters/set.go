@@ -1,0 +1,182 @@
+package filters
+
+import (
+	"context"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Set is a tenant's filters at one time, in their order: those of the gateway's configuration first. Who got it from For
+// holds it until Release; what it is made of is closed after the last one.
+type Set struct {
+	Units []Placed
+
+	refs atomic.Int64 // one of who put it in force, and one of each call
+	over func()       // called when the last is gone; may be nil
+}
+
+// NewSet makes a set of units, for those who have some of their own.
+func NewSet(units ...Placed) *Set {
+	s := &Set{Units: units}
+	s.refs.Store(1)
+	return s
+}
+
+// hold takes a reference, unless the set is over.
+func (s *Set) hold() bool {
+	for {
+		n := s.refs.Load()
+		if n == 0 {
+			return false
+		}
+		if s.refs.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// Release gives the set back. Nil has nothing to give.
+func (s *Set) Release() {
+	if s != nil && s.refs.Add(-1) == 0 && s.over != nil {
+		s.over()
+	}
+}
+
+// live is what one tenant has in force.
+type live struct {
+	tenant string
+	set    atomic.Pointer[Set]
+
+	load    sync.Mutex // serializes loading, over compilations
+	builtin []*unit    // guarded by load; those of the configuration, for this tenant alone
+	failed  error      // guarded by load
+	until   time.Time  // guarded by load
+}
+
+// For returns a tenant's filters. It takes no lock and does not allocate once the tenant's are loaded. An error refuses the
+// call. Release must follow.
+func (s *Service) For(ctx context.Context, tenant string) (*Set, error) {
+	if l := (*s.known.Load())[tenant]; l != nil {
+		for set := l.set.Load(); set != nil; set = l.set.Load() {
+			if set.hold() {
+				return set, nil
+			}
+		}
+	}
+	return s.first(context.WithoutCancel(ctx), tenant)
+}
+
+// live finds what a tenant has, or makes room for it.
+func (s *Service) live(tenant string) *live {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := *s.known.Load()
+	if l := old[tenant]; l != nil {
+		return l
+	}
+	next := make(map[string]*live, len(old)+1)
+	maps.Copy(next, old)
+	l := &live{tenant: tenant}
+	next[tenant] = l
+	s.known.Store(&next)
+	return l
+}
+
+// first gives a tenant whose bundle says nothing of filters those of the configuration.
+func (s *Service) first(ctx context.Context, tenant string) (*Set, error) {
+	l := s.live(tenant)
+	l.load.Lock()
+	defer l.load.Unlock()
+	for set := l.set.Load(); set != nil; set = l.set.Load() {
+		if set.hold() {
+			return set, nil
+		}
+	}
+	set, err := s.assemble(ctx, l, nil)
+	if err != nil {
+		return nil, err
+	}
+	set.hold()
+	l.set.Store(set)
+	return set, nil
+}
+
+// assemble makes a set of the built-in filters and some more. What cannot be loaded is not tried again for a while. l.load
+// is held.
+func (s *Service) assemble(ctx context.Context, l *live, more []Placed) (*Set, error) {
+	if err := s.builtins(ctx, l); err != nil {
+		return nil, err
+	}
+	set := NewSet()
+	for _, u := range l.builtin {
+		set.Units = append(set.Units, Placed{Unit: u})
+	}
+	set.Units = append(set.Units, more...)
+	s.mu.Lock()
+	for _, p := range set.Units {
+		p.Unit.(*unit).users++
+	}
+	s.mu.Unlock()
+	set.over = func() { s.closing.Go(func() { s.letGo(l.tenant, set) }) }
+	return set, nil
+}
+
+// builtins loads the filters of the configuration, all or none. l.load is held.
+func (s *Service) builtins(ctx context.Context, l *live) error {
+	if l.builtin != nil || len(s.deps.BuiltIn) == 0 {
+		return nil
+	}
+	now := s.deps.Now()
+	if l.failed != nil && now.Before(l.until) {
+		return l.failed
+	}
+	var all []*unit
+	for _, b := range s.deps.BuiltIn {
+		u, err := s.loadUnit(ctx, l.tenant, unitKey{name: b.Name}, 0, b.Module, nil)
+		if err != nil {
+			for _, u := range all {
+				s.closeUnit(l.tenant, u)
+			}
+			l.failed, l.until = err, now.Add(s.cfg.Retry)
+			return err
+		}
+		u.users = 1 // the tenant's own
+		all = append(all, u)
+	}
+	l.builtin, l.failed = all, nil
+	return nil
+}
+
+// letGo gives back what a set was made of, and closes what nobody has any more.
+func (s *Service) letGo(tenant string, set *Set) {
+	var over []*unit
+	s.mu.Lock()
+	for _, p := range set.Units {
+		u := p.Unit.(*unit)
+		if u.users--; u.users == 0 {
+			over = append(over, u)
+		}
+	}
+	s.mu.Unlock()
+	for _, u := range over {
+		s.closeUnit(tenant, u)
+	}
+}
+
+// closeUnit frees a filter that no call uses, and keeps its counts.
+func (s *Service) closeUnit(tenant string, u *unit) {
+	if u.tries != nil {
+		u.tries.close()
+	}
+	last := u.stats().over()
+	s.mu.Lock()
+	key := totalKey{tenant, u.key.name, u.key.shadow}
+	s.totals[key] = s.totals[key].plus(last)
+	delete(s.units, u)
+	s.mu.Unlock()
+	if err := u.Filter.Close(context.Background()); err != nil {
+		s.deps.Log.Warn("filter not closed", "tenant", tenant, "filter", u.key.name, "error", err)
+	}
+}

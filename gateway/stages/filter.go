@@ -169,6 +169,9 @@ func (w *walk) show(p abi.Phase) {
 	if to.Body == nil {
 		to.Body = noArguments
 	}
+	if p != abi.Request {
+		to.Arguments = c.Args
+	}
 }
 
 // pass asks one filter and does as it says.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatewright/gatewright/wasm/abi"
 	"github.com/gatewright/gatewright/wasm/meter"
+	"github.com/gatewright/gatewright/wasm/wasi"
 )
 
 // The exports of a filter of our own ABI. README.md beside this file is what their authors read.
@@ -84,14 +85,15 @@ var functions = []struct {
 	{exportInit, true, signature{judges.params, []api.ValueType{api.ValueTypeI32}}},
 	{exportResponse, true, judges},
 	{exportChunk, true, signature{[]api.ValueType{api.ValueTypeI32, api.ValueTypeI32, api.ValueTypeI32}, judges.results}},
+	{wasi.Initialize, true, signature{}},
 }
 
-// Check holds the module to functions, and to importing nothing but gw.log.
+// Check holds the module to functions, and to importing nothing but gw.log and what package wasi gives.
 func (gw) Check(m wazero.CompiledModule) (abi.Phases, error) {
 	for _, d := range m.ImportedFunctions() {
 		module, name, _ := d.Import()
-		if !(module == "gw" && name == "log" || module == meter.ImportModule && name == meter.ImportName) {
-			return 0, fmt.Errorf("it imports %.80q from %.80q; a filter may import nothing but log from gw", name, module)
+		if !(module == "gw" && name == "log" || module == meter.ImportModule && name == meter.ImportName || module == wasi.Module && wasi.Gives(d)) {
+			return 0, fmt.Errorf("it imports %.80q from %.80q; a filter may import nothing but log from gw, and what Go's runtime needs of WASI", name, module)
 		}
 	}
 	if _, ok := m.ExportedMemories()["memory"]; !ok {
@@ -124,6 +126,7 @@ func (gw) Check(m wazero.CompiledModule) (abi.Phases, error) {
 func (d gw) Bind(m api.Module, l abi.Limits) (abi.Guest, error) {
 	return &gwGuest{
 		form: d.form, limits: l, memory: m.Memory(), alloc: m.ExportedFunction(exportAlloc), setup: m.ExportedFunction(exportInit),
+		start: m.ExportedFunction(wasi.Initialize),
 		judges: [...]api.Function{
 			abi.Request: m.ExportedFunction(exportDecide), abi.Response: m.ExportedFunction(exportResponse),
 			abi.Chunk: m.ExportedFunction(exportChunk),
@@ -137,6 +140,7 @@ type gwGuest struct {
 	limits abi.Limits
 	memory api.Memory
 	alloc  api.Function
+	start  api.Function    // starts the module's runtime; nil when it has none
 	setup  api.Function    // nil when the module has none
 	judges [3]api.Function // by phase, nil where the module has none
 	stack  [3]uint64
@@ -174,8 +178,13 @@ func (g *gwGuest) Judge(ctx context.Context, c *abi.Context, v *Verdict) error {
 	return v.Read(memory, uint32(g.stack[0]>>32), uint32(g.stack[0]), c.Phase, g.limits)
 }
 
-// Init runs gw_init when the module has one.
+// Init starts the module's runtime and runs gw_init, where it has them.
 func (g *gwGuest) Init(ctx context.Context, config []byte) error {
+	if g.start != nil {
+		if err := g.start.CallWithStack(ctx, g.stack[:]); err != nil {
+			return err
+		}
+	}
 	if g.setup == nil {
 		return nil
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/wasm/meter"
+	"github.com/gatewright/gatewright/wasm/wasi"
 )
 
 // Load makes a filter of a module. initConfig is what gw_init is shown, once; it may be empty. An error says what is wrong
@@ -86,6 +87,11 @@ func (f *Filter) compile(ctx context.Context, from origin, module []byte) (err e
 	}
 	if f.phases, err = f.dialect.Check(f.compiled); err != nil {
 		return err
+	}
+	if wasi.Imports(f.compiled) {
+		if err := wasi.Define(ctx, f.engine); err != nil {
+			return err
+		}
 	}
 	return f.dialect.Host(ctx, f.engine)
 }

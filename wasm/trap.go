@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatewright/gatewright/wasm/abi"
 	"github.com/gatewright/gatewright/wasm/linear"
+	"github.com/gatewright/gatewright/wasm/wasi"
 )
 
 // Kinds of Trap. The list is closed.
@@ -93,6 +94,8 @@ func classify(err error, depth bool) (string, error) {
 		return TrapInput, abi.ErrNoRoom
 	case errors.Is(err, abi.ErrInit):
 		return TrapInit, err
+	case errors.Is(err, wasi.ErrExit):
+		return TrapUnreachable, wasi.ErrExit
 	case errors.Is(err, errBusy):
 		return TrapBusy, errBusy
 	case errors.Is(err, errClosed):

@@ -42,8 +42,8 @@ func (f *Filter) Name() string { return f.name }
 // Digest returns the SHA-256 of the module as it was given to Load.
 func (f *Filter) Digest() merkle.Hash { return f.digest }
 
-// HasResponse reports whether the filter looks at results too. One that does not lets every result pass.
-func (f *Filter) HasResponse() bool { return f.phases.Has(abi.Response) }
+// HasResponse reports whether the filter looks at results too, whole or in chunks. One that does not lets every result pass.
+func (f *Filter) HasResponse() bool { return f.phases.Has(abi.Response) || f.HasChunk() }
 
 // HasChunk reports whether the filter looks at the chunks of a result that streams. One that does not lets every chunk pass.
 func (f *Filter) HasChunk() bool { return f.phases.Has(abi.Chunk) }
@@ -51,21 +51,26 @@ func (f *Filter) HasChunk() bool { return f.phases.Has(abi.Chunk) }
 // Dialect returns the name of the ABI that the filter speaks.
 func (f *Filter) Dialect() string { return f.dialect.Name() }
 
-// Decide asks the filter about a request. c is only read but for its Phase, which it sets. v is overwritten, its buffers used again.
-// Every error is a *Trap: the call must be refused, and v allows nothing.
+// Decide asks the filter about a request. c is only read but for Phase and Flags, which it sets. v is overwritten, its
+// buffers used again. Every error is a *Trap: the call must be refused, and v allows nothing.
 func (f *Filter) Decide(ctx context.Context, c *abi.Context, v *Verdict) error {
 	c.Phase = abi.Request
 	return f.judge(ctx, c, v)
 }
 
-// OnResponse asks the filter about a result, like Decide.
+// OnResponse asks the filter about a whole result, like Decide. One that looks at chunks alone is shown it as its stream's
+// only one.
 func (f *Filter) OnResponse(ctx context.Context, c *abi.Context, v *Verdict) error {
+	if !f.phases.Has(abi.Response) && f.HasChunk() {
+		c.Flags = abi.First | abi.Last
+		return f.OnChunk(ctx, c, v)
+	}
 	c.Phase = abi.Response
 	return f.judge(ctx, c, v)
 }
 
-// OnChunk asks the filter about a chunk of a result that streams, like Decide. c.Flags says where the chunk stands. Each chunk
-// is judged for itself: what the filter saw of those before it, it has forgotten.
+// OnChunk asks the filter about a chunk of a result that streams, like Decide; the caller sets c.Flags. Each chunk is judged
+// for itself: what the filter saw of those before it, it has forgotten. A refusal ends the stream.
 func (f *Filter) OnChunk(ctx context.Context, c *abi.Context, v *Verdict) error {
 	c.Phase = abi.Chunk
 	return f.judge(ctx, c, v)

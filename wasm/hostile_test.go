@@ -377,15 +377,15 @@ func TestUnsoundModulesAreNotLoaded(t *testing.T) {
 		{"a table that changes", change(func(a *asm) {
 			a.tables = 4
 			a.fns[2].body = cat(constant(0), []byte{0xd0, 0x70}, constant(1), []byte{0xfc, 17, 0}, never)
-		}), "it uses table.fill"},
+		}), "table.fill"},
 		{"an entry that changes", change(func(a *asm) {
 			a.tables = 4
 			a.fns[2].body = cat(constant(0), []byte{0xd0, 0x70, 0x26, 0}, never)
-		}), "it uses table.set"},
+		}), "table.set"},
 		{"a table that grows", change(func(a *asm) {
 			a.tables = 4
 			a.fns[2].body = cat([]byte{0xd0, 0x70}, constant(1), []byte{0xfc, 15, 0}, dropped, never)
-		}), "it uses table.grow"},
+		}), "table.grow"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f, err := newRuntime(t, nil).Load(t.Context(), "test", c.guest.bytes(), nil)

@@ -207,7 +207,10 @@ func FuzzFlatContext(f *testing.F) {
 	f.Add("\xff", "\x00", "é", "", "\"", "\\", "\u2028", int64(-1), uint32(1<<31), byte(0xff), ",", []byte(`{"a":"`))
 	f.Fuzz(func(t *testing.T, tenant, agent, user, op, server, tool, plan string, now int64, step uint32, bits byte, labels string, body []byte) {
 		c := &abi.Context{
-			Tenant: tenant, Agent: agent, User: user, Op: op, Server: server, Tool: tool, Now: now, Phase: abi.Phase(bits >> 2 % 3), Flags: abi.Flags(bits & 3), Body: body,
+			Tenant: tenant, Agent: agent, User: user, Op: op, Server: server, Tool: tool, Now: now, Phase: abi.Phase(bits >> 2 % 3), Body: body,
+		}
+		if c.Phase == abi.Chunk {
+			c.Flags = abi.Flags(bits & 3)
 		}
 		if bits&128 != 0 {
 			c.Plan = abi.Plan{ID: plan, Step: int(step), In: true}

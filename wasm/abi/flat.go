@@ -49,8 +49,10 @@ func (c *Context) appendFlat(b []byte) []byte {
 	order.PutUint32(b[atPhase:], uint32(c.Phase)+1)
 	order.PutUint64(b[atNow:], uint64(c.Now))
 	order.PutUint32(b[atHeader:], flatHead)
-	bits := uint32(c.Flags&(First|Last)) << 1
-	id := ""
+	bits, id := uint32(0), ""
+	if c.Phase == Chunk {
+		bits = uint32(c.Flags&(First|Last)) << 1
+	}
 	if c.Plan.In {
 		bits, id = bits|bitPlan, c.Plan.ID
 		order.PutUint32(b[atStep:], uint32(c.Plan.Step))

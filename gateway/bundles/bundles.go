@@ -32,6 +32,8 @@ var (
 	ErrNotFound = errors.New("there is no such revision")
 	// ErrRefused: the bundle is not one, or its policies do not compile against the tenant's tools.
 	ErrRefused = errors.New("bundle refused")
+	// ErrFilters: its filters are not there, or do not start. It is ErrRefused too.
+	ErrFilters = errors.New("filters are not ready")
 	// ErrUnsigned: the configuration names keys, and none of them signed the bundle.
 	ErrUnsigned = errors.New("bundle is not signed")
 	// ErrOld: a signed bundle of a version that was overtaken, or of none.
@@ -107,8 +109,24 @@ type Deps struct {
 	// Keys are those of which one has to sign a tenant's bundles; none: no signature is asked for.
 	Keys    func(tenant string) ledger.VerifierKeys
 	Engines *policies.Set
+	// Filters makes ready what manifests say of filters. Nil: they are not looked at.
+	Filters Filters
 	Now     func() time.Time
 	Log     *slog.Logger
+}
+
+// Filters is who owns what a bundle's manifest says of filters.
+type Filters interface {
+	// Check refuses a bundle whose filters this tenant cannot have. Its error says what to do.
+	Check(ctx context.Context, tenant string, b *policies.Bundle) error
+	// Prepare makes a bundle's filters ready. It is called for one bundle of a tenant at a time.
+	Prepare(ctx context.Context, tenant string, b *policies.Bundle) (Ready, error)
+}
+
+// Ready is a bundle's filters, before they are in force. One of its methods must be called, once. Neither blocks.
+type Ready interface {
+	Swap() // puts them in force
+	Drop() // gives them up
 }
 
 // Service keeps the revisions of all tenants. It is safe for concurrent use.
@@ -133,8 +151,9 @@ type book struct {
 	revs     []revisionRow // by number, without their files
 	enforced *policies.Bundle
 	staged   *policies.Bundle
-	waiting  bool // the enforced one does not compile against the tools that there are: nothing is in force
-	lost     bool // the state row could not be read: only a person may say what is in force
+	filtered *policies.Bundle // whose filters are in force
+	waiting  bool             // the enforced one does not compile against the tools that there are: nothing is in force
+	lost     bool             // the state row could not be read: only a person may say what is in force
 	pending  *offer
 	alarm    string
 	untried  string // why what is staged is not tried as it should be, or ""

@@ -22,6 +22,7 @@ const (
 	opRollback = "rollback" // the one before is enforced again
 	opWithdraw = "withdraw" // what was tried is tried no more
 	opFallback = "fallback" // the enforced one is damaged in the store, and one before it takes its place
+	opAmend    = "amend"    // the enforced one with one file changed is enforced in its place
 	opFailed   = "failed"   // the change that the record before announced was not made
 )
 
@@ -46,6 +47,7 @@ type change struct {
 	enforced, staged *policies.Bundle // as they are to be
 	engines          bool             // whether what is in force changes
 	engine, beside   *policies.Engine
+	ready            Ready // the enforced one's filters; nil: they are in force already
 }
 
 // apply makes a change: the record, the store, the engines, in this order. What fails before the engines changes nothing.
@@ -53,6 +55,13 @@ type change struct {
 func (s *Service) apply(ctx context.Context, b *book, c *change) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if c.engines {
+		var err error
+		if c.ready, err = s.prepare(ctx, b, c.enforced); err != nil {
+			return err
+		}
+		defer c.drop()
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), changeTime) // done or not, whoever still waits for it
 	defer cancel()
@@ -83,6 +92,8 @@ func (s *Service) apply(ctx context.Context, b *book, c *change) error {
 	if c.engines {
 		b.enforced, b.staged, b.waiting, b.untried = c.enforced, c.staged, false, ""
 		s.deps.Engines.Put(b.tenant, c.engine, c.beside, c.row.mode())
+		b.swap(c.enforced, c.ready)
+		c.ready = nil
 	}
 	s.mu.Unlock()
 	if c.engines && !c.engine.Permits() {
@@ -169,6 +180,9 @@ func (s *Service) Push(ctx context.Context, tenant string, by Actor, files map[s
 		return Revision{}, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	if _, err := s.compile(tenant, bundle); err != nil { // before the lock: a rollback does not wait for it
+		return Revision{}, s.refuse(err)
+	}
+	if err := s.checkFilters(ctx, tenant, bundle); err != nil {
 		return Revision{}, s.refuse(err)
 	}
 	b, err := s.lock(ctx, tenant)
@@ -304,6 +318,9 @@ func (s *Service) try(b *book, c *change, e *policies.Engine, m policies.Mode) e
 	case b.row.Enforced == c.number:
 		return fmt.Errorf("%w: revision %d is the one that is enforced (push the change first, and try its number)", ErrState, c.number)
 	}
+	if err := sameFilters(b.enforced, c.bundle); err != nil {
+		return s.refuse(err)
+	}
 	c.row = b.row
 	c.row.Staged, c.row.Shadow, c.row.Canary = c.number, m.Shadow, m.Canary
 	c.enforced, c.staged, c.engine, c.beside = b.enforced, c.bundle, standing, e
@@ -379,7 +396,9 @@ func (s *Service) fallBack(ctx context.Context, b *book, why error) error {
 		c := &change{op: opFallback, bundle: bundle, number: number}
 		b.enforce(c, e)
 		c.row.Past, c.row.Manual = slices.Clone(past[:i]), true
-		if err := s.apply(ctx, b, c); err != nil {
+		if err := s.apply(ctx, b, c); errors.Is(err, ErrFilters) {
+			continue
+		} else if err != nil {
 			return err
 		}
 		s.Alarmed(b.tenant, fmt.Sprintf("%v; revision %d, enforced before it, is in force instead", why, number))
@@ -400,7 +419,7 @@ func (s *Service) withdrawDamaged(ctx context.Context, b *book, enforced *polici
 		return err
 	}
 	s.hold(b, c.row, enforced, nil)
-	s.compileHeld(b)
+	s.compileHeld(ctx, b)
 	s.Alarmed(b.tenant, fmt.Sprintf("%v; it was being tried, and is not any more", why))
 	return nil
 }

@@ -45,11 +45,7 @@ func (s *Service) offered(ctx context.Context, b *book, by Actor, o *offer, anew
 	}
 	e, err := s.compile(b.tenant, o.bundle)
 	if err != nil {
-		if !anew || b.enforced == nil || b.pending == o { // who asked for it now was told; only a source's own waits for tools
-			s.mu.Lock()
-			b.pending = o
-			s.mu.Unlock()
-		}
+		s.await(b, o, anew)
 		return err
 	}
 	if b.enforced != nil && b.enforced.Digest() == digest && b.row.Staged == 0 {
@@ -63,11 +59,24 @@ func (s *Service) offered(ctx context.Context, b *book, by Actor, o *offer, anew
 	c.row.Next, c.row.Version = max(b.row.Next, c.number+1), max(b.row.Version, rev.Version)
 	c.row.Offered, c.row.Manual = digest, false
 	if err := s.apply(ctx, b, c); err != nil {
+		if errors.Is(err, ErrFilters) {
+			s.await(b, o, anew)
+		}
 		return err
 	}
 	s.settled(b)
 	s.tidy(ctx, b)
 	return nil
+}
+
+// await tries an offer again when tools or filters have come. Who asked for it now was told; only a source's own waits.
+func (s *Service) await(b *book, o *offer, anew bool) {
+	if anew && b.enforced != nil && b.pending != o {
+		return
+	}
+	s.mu.Lock()
+	b.pending = o
+	s.mu.Unlock()
 }
 
 // overlooked ends an alarm that was about a source which now has what it had before.
@@ -80,16 +89,22 @@ func (s *Service) overlooked(b *book) {
 // noted keeps that the source has what is enforced already, with an engine for the tools of now. Nothing changes, and so
 // there is no record.
 func (s *Service) noted(ctx context.Context, b *book, o *offer, e *policies.Engine, anew bool) error {
+	ready, err := s.prepare(ctx, b, b.enforced)
+	if err != nil {
+		return err
+	}
 	row := b.row
 	row.Offered, row.Manual = o.bundle.Digest(), row.Manual && !anew
 	if !same(row, b.row) {
 		if err := s.keep(ctx, b.tenant, row, nil); err != nil {
+			drop(ready)
 			return err
 		}
 	}
 	s.mu.Lock()
 	b.row, b.waiting, b.untried = row, false, ""
 	s.deps.Engines.Put(b.tenant, e, nil, policies.Mode{})
+	b.swap(b.enforced, ready)
 	s.mu.Unlock()
 	s.settled(b)
 	return nil
@@ -115,13 +130,17 @@ func (s *Service) Retool(ctx context.Context, tenant string) {
 		}
 	}
 	if b.enforced != nil {
-		s.compileHeld(b)
+		s.compileHeld(ctx, b)
 	}
 }
 
 // compileHeld puts engines in force for the bundles that are held. book.change is held.
-func (s *Service) compileHeld(b *book) {
+func (s *Service) compileHeld(ctx context.Context, b *book) {
 	engine, err := s.compile(b.tenant, b.enforced)
+	var ready Ready
+	if err == nil {
+		ready, err = s.prepare(ctx, b, b.enforced)
+	}
 	waited := b.waiting
 	if err != nil {
 		s.mu.Lock()
@@ -142,6 +161,7 @@ func (s *Service) compileHeld(b *book) {
 		b.untried = untried(b.row.Staged, beside == nil, err)
 	}
 	s.deps.Engines.Put(b.tenant, engine, beside, b.row.mode())
+	b.swap(b.enforced, ready)
 	now := b.untried
 	over := waited || was != "" && b.alarm == was
 	s.mu.Unlock()
@@ -163,6 +183,12 @@ func untried(number uint64, nothing bool, err error) string {
 }
 
 func wontCompile(nothing bool, err error) string {
+	if errors.Is(err, ErrFilters) {
+		if nothing {
+			return "the filters of the bundle that was in force cannot be loaded; everything is refused until they can: " + err.Error()
+		}
+		return "the filters of the bundle in force cannot be loaded anew; those that are loaded stay: " + err.Error()
+	}
 	if nothing {
 		return "the policies that were in force do not compile against the tools as they are now; everything is refused until they do: " + err.Error()
 	}

@@ -161,7 +161,7 @@ func (s *Service) resume(ctx context.Context, b *book) error {
 		}
 	}
 	s.hold(b, row, bundle, staged)
-	s.compileHeld(b)
+	s.compileHeld(ctx, b)
 	return nil
 }
 

@@ -161,7 +161,24 @@ func (s *Service) entries(tenant string) ([]manifest.Filter, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: no bundle is in force that could say so (`gatewright policy history` tells why)", ErrState)
 	}
-	return bundle.Manifest().Filters, nil
+	return entriesOf(bundle), nil
+}
+
+// entriesOf are a bundle's entries, their configs without blanks: how a manifest is laid out makes no difference.
+func entriesOf(b *policies.Bundle) []manifest.Filter {
+	list := slices.Clone(b.Manifest().Filters)
+	for i := range list {
+		list[i].Config = compact(list[i].Config)
+	}
+	return list
+}
+
+func compact(config json.RawMessage) json.RawMessage {
+	var b bytes.Buffer
+	if config == nil || json.Compact(&b, config) != nil {
+		return config
+	}
+	return b.Bytes()
 }
 
 // find returns the entry of a name, in force or in shadow.
@@ -188,6 +205,7 @@ func (p Placement) over(now []manifest.Filter, row versionRow, mode string) (man
 	if err := checkConfig(e.Config); err != nil {
 		return e, err
 	}
+	e.Config = compact(e.Config)
 	if err := e.Check(); err != nil {
 		return e, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
@@ -272,7 +290,7 @@ func (m *move) make(ctx context.Context) (Change, error) {
 		return Change{}, err
 	}
 	revision, err := m.deps.Bundles.Amend(ctx, m.tenant, m.by, func(b *policies.Bundle) (string, []byte, error) {
-		if !reflect.DeepEqual(b.Manifest().Filters, m.before) {
+		if !reflect.DeepEqual(entriesOf(b), m.before) {
 			return "", nil, fmt.Errorf("%w: another bundle was put in force meanwhile (look at it, and say it again)", ErrState)
 		}
 		data, err := withFilters(b, m.next)

@@ -58,7 +58,7 @@ func (s *Service) Prepare(ctx context.Context, tenant string, bundle *policies.B
 	l := s.live(tenant)
 	l.load.Lock()
 	defer l.load.Unlock()
-	entries := bundle.Manifest().Filters
+	entries := entriesOf(bundle)
 	placed, fresh := make([]Placed, 0, len(rows)), []*unit(nil)
 	for i := range rows {
 		u, isNew, err := s.unitFor(ctx, l, &entries[i], rows[i])

@@ -32,7 +32,7 @@ type versionRow struct {
 	Vectors  []Vector        `json:"vectors,omitempty"` // nil in memory
 	User     string          `json:"user,omitempty"`
 	Key      string          `json:"key,omitempty"`
-	Time     int64           `json:"time"` // unix seconds
+	Time     int64           `json:"time"`  // unix seconds
 	Given    string          `json:"given"` // SHA-256 over config and vectors, hex
 }
 

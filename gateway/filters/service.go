@@ -23,6 +23,8 @@ type Bundles interface {
 	Signed(tenant string) bool
 	// Amend enforces the enforced bundle with the one file changed, as a revision of its own.
 	Amend(ctx context.Context, tenant string, by Actor, edit func(*policies.Bundle) (file string, data []byte, err error)) (revision uint64, err error)
+	// Retool tries a bundle again that waits for its filters.
+	Retool(ctx context.Context, tenant string)
 }
 
 // Config bounds what a tenant may have. What it may use at once is in the Judge's configuration.

@@ -38,7 +38,11 @@ func (s *Service) Upload(ctx context.Context, tenant string, by Actor, u Upload,
 	if _, rejected := errors.AsType[*Rejection](err); err != nil && !rejected {
 		return Version{}, err
 	}
-	return n.after(ctx, report, err, progress)
+	v, err := n.after(ctx, report, err, progress)
+	if err == nil {
+		s.deps.Bundles.Retool(context.WithoutCancel(ctx), tenant)
+	}
+	return v, err
 }
 
 // intake is an upload on its way.

@@ -1,0 +1,135 @@
+package bundles
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+
+	"github.com/gatewright/gatewright/policies"
+)
+
+// Filters follow the bundle that is enforced, for everybody: they change in the same act as its engine. A bundle that is tried,
+// in shadow or as a canary, has none of its own, so it must name those that are enforced; who wants to try a filter has it put
+// in shadow in the bundle that is enforced.
+
+// checkFilters refuses a bundle whose filters the tenant cannot have.
+func (s *Service) checkFilters(ctx context.Context, tenant string, b *policies.Bundle) error {
+	if s.deps.Filters == nil {
+		return nil
+	}
+	if err := s.deps.Filters.Check(ctx, tenant, b); err != nil {
+		return fmt.Errorf("%w: %w: %w", ErrRefused, ErrFilters, err)
+	}
+	return nil
+}
+
+// prepare makes a bundle's filters ready, unless they are in force already: then there is nothing to swap. book.change is held.
+func (s *Service) prepare(ctx context.Context, b *book, bundle *policies.Bundle) (Ready, error) {
+	if s.deps.Filters == nil || b.filtered == bundle {
+		return nil, nil
+	}
+	ready, err := s.deps.Filters.Prepare(ctx, b.tenant, bundle)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w: %w", ErrRefused, ErrFilters, err)
+	}
+	return ready, nil
+}
+
+// swap puts a bundle's filters in force. Service.mu is held, and the engine was swapped under it.
+func (b *book) swap(bundle *policies.Bundle, ready Ready) {
+	if ready != nil {
+		ready.Swap()
+	}
+	b.filtered = bundle
+}
+
+// drop gives up filters that do not come into force after all.
+func (c *change) drop() { drop(c.ready) }
+
+func drop(ready Ready) {
+	if ready != nil {
+		ready.Drop()
+	}
+}
+
+// sameFilters refuses to try a bundle that has other filters than the one that is enforced.
+func sameFilters(enforced, tried *policies.Bundle) error {
+	if reflect.DeepEqual(enforced.Manifest().Filters, tried.Manifest().Filters) {
+		return nil
+	}
+	return fmt.Errorf("%w: a bundle that is tried must name the same filters in manifest.json as the one that is enforced (copy that section; `gatewright filter shadow` tries a filter)", ErrRefused)
+}
+
+// Signed tells whether the tenant's bundles have to be signed.
+func (s *Service) Signed(tenant string) bool { return len(s.deps.Keys(tenant)) > 0 }
+
+// Amend enforces the enforced bundle with one file changed, as a revision of its own, on behalf of somebody. edit is shown the
+// bundle and returns the file's name and its new bytes; its error ends the change. What is being tried has to be withdrawn or
+// enforced before: it was compared with what would then not be enforced any more.
+func (s *Service) Amend(ctx context.Context, tenant string, by Actor, edit func(*policies.Bundle) (file string, data []byte, err error)) (Revision, error) {
+	b, err := s.lock(ctx, tenant)
+	if err != nil {
+		return Revision{}, err
+	}
+	defer b.change.Unlock()
+	switch {
+	case b.enforced == nil || b.waiting:
+		return Revision{}, fmt.Errorf("%w: no revision is enforced that could be changed (activate one first)", ErrState)
+	case b.row.Staged != 0:
+		return Revision{}, fmt.Errorf("%w: revision %d is being tried beside what is enforced (enforce it, or withdraw it with `gatewright policy rollback`, first)", ErrState, b.row.Staged)
+	}
+	file, data, err := edit(b.enforced)
+	if err != nil {
+		return Revision{}, err
+	}
+	bundle, err := amended(b.enforced, file, data)
+	if err != nil {
+		return Revision{}, s.refuse(err)
+	}
+	if bundle.Digest() == b.enforced.Digest() {
+		return s.Revision(tenant, b.row.Enforced)
+	}
+	return s.amend(ctx, b, by, bundle)
+}
+
+func (s *Service) amend(ctx context.Context, b *book, by Actor, bundle *policies.Bundle) (Revision, error) {
+	rev, err := s.newRevision(b, bundle, by, Source{Kind: API})
+	if err != nil {
+		return Revision{}, s.refuse(err)
+	}
+	e, err := s.compile(b.tenant, bundle)
+	if err != nil {
+		return Revision{}, s.refuse(err)
+	}
+	c := &change{op: opAmend, by: by, bundle: bundle, number: rev.Number, rev: rev}
+	if known := b.known(bundle.Digest()); known != nil && known.answers(rev) {
+		c.number, c.rev = known.Number, nil
+	}
+	b.enforce(c, e)
+	c.row.Next, c.row.Version, c.row.Manual = max(b.row.Next, c.number+1), max(b.row.Version, rev.Version), true
+	if err := s.apply(ctx, b, c); err != nil {
+		if errors.Is(err, ErrRefused) {
+			return Revision{}, s.refuse(err)
+		}
+		return Revision{}, err
+	}
+	s.settled(b)
+	s.tidy(ctx, b)
+	return s.Revision(b.tenant, c.number)
+}
+
+// amended is a bundle with one file changed, and without its signature, which was over another.
+func amended(b *policies.Bundle, file string, data []byte) (*policies.Bundle, error) {
+	files := map[string][]byte{}
+	for _, name := range b.Files() {
+		files[name], _ = b.File(name)
+	}
+	maps.Copy(files, map[string][]byte{file: data})
+	next, err := policies.NewBundle(files)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return next, nil
+}

@@ -87,14 +87,15 @@ var opaImports = []offer{
 // WASIModule is the module of WASI's functions.
 const WASIModule = "wasi_snapshot_preview1"
 
-// wasiImports are those functions of WASI that Go's runtime imports for wasip1, and no more.
+// wasiImports are those functions of WASI that Go's runtime and what is printed with import for wasip1, and no more.
 var wasiImports = []offer{
 	{name: "args_get", signature: "(i32,i32)->(i32)"}, {name: "args_sizes_get", signature: "(i32,i32)->(i32)"},
 	{name: "clock_time_get", signature: "(i32,i64,i32)->(i32)"},
 	{name: "environ_get", signature: "(i32,i32)->(i32)"}, {name: "environ_sizes_get", signature: "(i32,i32)->(i32)"},
 	{name: "fd_close", signature: "(i32)->(i32)"}, {name: "fd_fdstat_get", signature: "(i32,i32)->(i32)"},
 	{name: "fd_fdstat_set_flags", signature: "(i32,i32)->(i32)"}, {name: "fd_prestat_dir_name", signature: "(i32,i32,i32)->(i32)"},
-	{name: "fd_prestat_get", signature: "(i32,i32)->(i32)"}, {name: "fd_write", signature: "(i32,i32,i32,i32)->(i32)"},
+	{name: "fd_prestat_get", signature: "(i32,i32)->(i32)"}, {name: "fd_read", signature: "(i32,i32,i32,i32)->(i32)"},
+	{name: "fd_write", signature: "(i32,i32,i32,i32)->(i32)"},
 	{name: "poll_oneoff", signature: "(i32,i32,i32,i32)->(i32)"}, {name: "proc_exit", signature: "(i32)->()"},
 	{name: "random_get", signature: "(i32,i32)->(i32)"}, {name: "sched_yield", signature: "()->(i32)"},
 }

@@ -176,7 +176,14 @@ func TestEachSectionIsRefused(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			refused(t, c.module, form(scan.Limits{AllowStart: true}), c.kind, c.text)
+			at := refused(t, c.module, form(scan.Limits{AllowStart: true}), c.kind, c.text)
+			if !bytes.HasPrefix(c.module, []byte(magic)) {
+				return
+			}
+			behind := cat(magic, 0, sized(sized("x"), 7), c.module[len(magic):])
+			if later := refused(t, behind, form(scan.Limits{AllowStart: true}), c.kind, c.text); later != at+5 {
+				t.Errorf("refused at %d, behind a custom section of 5 bytes at %d", at, later)
+			}
 		})
 	}
 }
@@ -267,8 +274,69 @@ func TestEachInstructionIsRefused(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			refused(t, body(c.code), form(scan.Limits{}), c.kind, c.text)
+			at := refused(t, body(c.code), form(scan.Limits{}), c.kind, c.text)
+			if later := refused(t, body(0x01, c.code), form(scan.Limits{}), c.kind, c.text); later != at+1 {
+				t.Errorf("refused at %d, behind a nop at %d", at, later)
+			}
 		})
+	}
+}
+
+// TestOffsetsPointAtWhatIsWrong: at the instruction that is not taken, and at the number that is wrong.
+func TestOffsetsPointAtWhatIsWrong(t *testing.T) {
+	start := bytes.Index(body(0xfd, 0x63), []byte{0xfd, 0x63})
+	for _, c := range []struct {
+		name string
+		code []byte
+		at   int // behind the start of the code
+	}{
+		{"a vector", cat(0x01, 0xfd, 12, make([]byte, 16)), 1},
+		{"an unknown instruction behind a prefix", cat(0x01, 0x01, 0xfc, 19), 2},
+		{"a local", cat(0x20, 9), 1},
+		{"a global", cat(0x41, 0, 0x24, 9), 3},
+		{"a call", cat(0x10, 9), 1},
+		{"a type", cat(0x41, 0, 0x11, 9, 0), 3},
+		{"the table of a call", cat(0x41, 0, 0x11, 0, 9), 4},
+		{"a label", cat(0x02, 0x40, 0x0c, 2), 3},
+		{"a label in a table", cat(0x41, 0, 0x0e, 2, 0, 0, 1), 6},
+		{"a block's type", cat(0x02, 9), 1},
+		{"an else", cat(0x01, 0x05), 1},
+		{"an alignment", cat(0x41, 0, 0x28, 9, 0), 3},
+		{"a number", cat(0x41, "\xff\xff\xff\xff\x1f"), 1},
+		{"a data segment", cat(0xfc, 8, 9, 0), 2},
+		{"a reference", cat(0xd0, 9), 1},
+		{"the type of a select", cat(0x1c, 1, 9), 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := scanned(t, body(c.code), form(scan.Limits{}))
+			var e *scan.Error
+			if !errors.As(err, &e) || e.Offset != start+c.at {
+				t.Fatalf("%v, want at %d", err, start+c.at)
+			}
+		})
+	}
+}
+
+// TestTablesStayAsTheyWereBuilt: what changes a table or drops a segment outlasts a call. It is refused where it stands,
+// unless the host makes an instance for each call, and reported then.
+func TestTablesStayAsTheyWereBuilt(t *testing.T) {
+	start := bytes.Index(body(0xfd, 0x63), []byte{0xfd, 0x63})
+	for name, code := range map[string][]byte{
+		"table.set": cat(0x26, 0), "table.init": cat(0xfc, 12, 0, 0), "table.copy": cat(0xfc, 14, 0, 0), "table.grow": cat(0xfc, 15, 0),
+		"table.fill": cat(0xfc, 17, 0), "elem.drop": cat(0xfc, 13, 0), "data.drop": cat(0xfc, 9, 1),
+	} {
+		module := body(0x01, code)
+		if at := refused(t, module, form(scan.Limits{}), scan.ErrUnsupported, "the instruction "+name+", whose effect outlasts the call; hint: leave tables"); at != start+1 {
+			t.Errorf("%s is refused at %d, want %d", name, at, start+1)
+		}
+		if r, err := scanned(t, module, form(scan.Limits{AllowTables: true})); err != nil || !r.Tabled {
+			t.Errorf("%s: %+v, %v", name, r.Tabled, err)
+		}
+	}
+	for name, code := range map[string][]byte{"table.get": cat(0x25, 0), "table.size": cat(0xfc, 16, 0), "memory.init": cat(0xfc, 8, 1, 0)} {
+		if r, err := scanned(t, body(code), form(scan.Limits{})); err != nil || r.Tabled {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
@@ -312,7 +380,7 @@ func TestEveryUnknownOpcodeIsRefused(t *testing.T) {
 			c >= 0xd0 && c <= 0xd2 || c == 0xfc
 	}
 	for c := range 256 {
-		_, err := scanned(t, body(c, make([]byte, 20)), form(scan.Limits{}))
+		_, err := scanned(t, body(c, make([]byte, 20)), form(scan.Limits{AllowTables: true}))
 		if !known(c) && !errors.Is(err, scan.ErrUnsupported) {
 			t.Errorf("%#x: %v", c, err)
 		}

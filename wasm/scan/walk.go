@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -48,6 +49,9 @@ func (w *walker) run() (Report, error) {
 		rank = w.section(rank)
 	}
 	w.report.Size = w.at()
+	if w.report.Class == LargeClass && w.report.Size > w.small.MaxModule {
+		w.report.Large = strconv.Itoa(w.report.Size) + " bytes"
+	}
 	w.complete()
 	w.judge()
 	if w.err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/wasm/meter"
+	"github.com/gatewright/gatewright/wasm/scan"
 	"github.com/gatewright/gatewright/wasm/wasi"
 )
 
@@ -34,7 +35,7 @@ func (r *Runtime) load(ctx context.Context, name string, module, initConfig []by
 	case len(initConfig) > c.MaxContext:
 		return nil, fmt.Errorf("the configuration has %d bytes, at most %d", len(initConfig), c.MaxContext)
 	}
-	metered, report, err := meter.Rewrite(module, meter.Options{MaxPages: c.MemoryPages, MaxDepth: c.Depth, MaxModule: c.MaxModule, MaxData: c.MaxModule, AllowStart: true})
+	metered, report, err := meter.Rewrite(module, c.limits())
 	if err != nil {
 		return nil, err
 	}
@@ -64,6 +65,16 @@ func (r *Runtime) load(ctx context.Context, name string, module, initConfig []by
 		return nil, err
 	}
 	return f, r.add(f)
+}
+
+// limits are what a module has to keep. Where modules over 1 MiB are let in, they may be what Go makes of a filter.
+func (c Config) limits() meter.Options {
+	l := scan.Small()
+	if c.MaxModule > l.MaxModule {
+		l = scan.Large()
+	}
+	l.MaxPages, l.MaxDepth, l.MaxModule, l.MaxData, l.AllowStart = c.MemoryPages, c.Depth, c.MaxModule, c.MaxModule, true
+	return l
 }
 
 // compile makes native code of the module. Each filter has a store of its own: what it leaves behind there, such as types,

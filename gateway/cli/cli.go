@@ -91,6 +91,7 @@ type commands struct {
 	Verify         verifyCmd         `cmd:"" help:"Verify a receipt, an export or a proof offline."`
 	Ledger         ledgerCmd         `cmd:"" help:"Look after a ledger."`
 	Connector      connectorCmd      `cmd:"" help:"Look after connectors (control port), or check one."`
+	Filter         filterCmd         `cmd:"" help:"Look after the organisation's own WASM filters (control port), or check one."`
 	Policy         policyCmd         `cmd:"" help:"Check, test and explain policies."`
 	Approval       approvalCmd       `cmd:"" help:"Decide about calls that policy holds (control port)."`
 	Proposal       proposalCmd       `cmd:"" help:"Decide about profiles and servers that agents propose (control port)."`

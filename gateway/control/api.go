@@ -47,6 +47,7 @@ type Deps struct {
 	Strangers  Strangers
 	Gauges     []Gauge
 	Families   []Family
+	Filters    Filters      // nil: none can be uploaded
 	Policies   Policies     // zero: changes of policy are not judged
 	Ready      func() error // nil when calls are served; else why not, shown to nobody but the log
 	Now        func() time.Time
@@ -92,6 +93,9 @@ func New(cfg Config, deps Deps) (*API, error) {
 	}
 	if deps.Exports == nil || deps.Subjects == nil {
 		deps.Exports = noExports{}
+	}
+	if deps.Filters == nil {
+		deps.Filters = noFilters{}
 	}
 	if deps.Revisions == nil {
 		deps.Revisions = noRevisions{}

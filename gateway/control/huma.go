@@ -52,6 +52,7 @@ func (a *API) mount() error {
 	m.revocations()
 	m.bundles()
 	m.policies()
+	m.filters()
 	m.records()
 	m.proofs()
 	m.retention()

@@ -137,6 +137,18 @@ var routes = []Route{
 	{Op: "explain-record", Method: "POST", Path: "/api/v1/policies/explain", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, About: "why a recorded call is allowed or denied, condition by condition"},
 	{Op: "policy-shadow", Method: "GET", Path: "/api/v1/policies/shadow", Roles: anyRole, Kinds: managementKeys, About: "what is tried beside the policies in force, and which calls it would have answered differently"},
 
+	{Op: "list-filters", Method: "GET", Path: "/api/v1/filters", Roles: anyRole, Kinds: managementKeys, About: "the organisation's own WASM filters, what is in force or tried of each, and what it did"},
+	{Op: "get-filter", Method: "GET", Path: "/api/v1/filters/{name}", Roles: anyRole, Kinds: managementKeys, About: "one filter with its versions"},
+	{Op: "push-filter", Method: "POST", Path: "/api/v1/filters/{name}/versions", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, Bundle: true, Status: 201, About: "upload a module; it is judged and kept as a version, and nothing comes into force"},
+	{Op: "push-filter-steps", Method: "POST", Path: "/api/v1/filters/{name}/push", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, Bundle: true, Media: "application/jsonl", About: "the same, told stage by stage: a line for each, and at last the version or why there is none"},
+	{Op: "shadow-filter", Method: "POST", Path: "/api/v1/filters/{name}/versions/{number}/shadow", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, Bare: true, About: "try a version beside the calls: it is asked and counted, and never obeyed; makes a revision of the policies"},
+	{Op: "activate-filter", Method: "POST", Path: "/api/v1/filters/{name}/versions/{number}/activate", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, Bare: true, About: "put a version in force, for servers, tools and a direction; makes a revision of the policies"},
+	{Op: "rollback-filter", Method: "POST", Path: "/api/v1/filters/{name}/rollback", Roles: admins, Kinds: managementKeys, Writes: true, About: "end what is tried, or put the version before in force again"},
+	{Op: "retire-filter", Method: "POST", Path: "/api/v1/filters/{name}/retire", Roles: admins, Kinds: managementKeys, Writes: true, About: "take a filter out of force; its versions stay"},
+	{Op: "delete-filter-version", Method: "DELETE", Path: "/api/v1/filters/{name}/versions/{number}", Roles: admins, Kinds: managementKeys, Writes: true, Status: 204, About: "delete a version that is neither in force nor tried"},
+	{Op: "list-filter-rejections", Method: "GET", Path: "/api/v1/filter-rejections", Roles: managers, Kinds: managementKeys, About: "uploads that did not pass, with the stage, the reason, the byte and what to change"},
+	{Op: "list-filter-logs", Method: "GET", Path: "/api/v1/filters/{name}/logs", Roles: managers, Kinds: managementKeys, About: "the newest lines that a filter logged, and what was noted about it"},
+
 	{Op: "list-audit-logs", Method: "GET", Path: "/api/v1/audit-logs", Roles: anyRole, Kinds: managementKeys, About: "the organisation's ledger by time, agent, user, server, tool, verdict, kind, code and outcome; newest first unless asked otherwise"},
 	{Op: "audit-log-stats", Method: "GET", Path: "/api/v1/audit-logs/stats", Roles: anyRole, Kinds: managementKeys, About: "the same records added up: by kind, verdict, code, outcome and hour, and the most frequent agents, users, servers and tools"},
 	{Op: "get-audit-log", Method: "GET", Path: "/api/v1/audit-logs/{record}", Roles: anyRole, Kinds: managementKeys, About: "one record, by its index or by its id, and where it leads"},

@@ -1,0 +1,187 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	gatewright "github.com/gatewright/gatewright/gateway/sdk/go"
+)
+
+type placing func(a *gatewright.Admin, ctx context.Context, name string, version uint64, where gatewright.FilterPlacement) (*gatewright.FilterChange, error)
+
+// place brings a version in force or tries it, and says so.
+func place(sh *shell, port *controlPort, p *placement, do placing, asJSON bool) error {
+	where, err := p.where()
+	if err != nil {
+		return err
+	}
+	a, err := port.admin(sh)
+	if err != nil {
+		return err
+	}
+	version, err := p.version(sh, a)
+	if err != nil {
+		return err
+	}
+	change, err := do(a, sh.ctx, p.Name, version, where)
+	if err != nil {
+		return noFilter(sh, a, p.Name, err)
+	}
+	return showChange(sh, change, asJSON)
+}
+
+// showChange says what is in force now, and what may come next.
+func showChange(sh *shell, c *gatewright.FilterChange, asJSON bool) error {
+	if asJSON {
+		return sh.json(c)
+	}
+	name := clean(c.Name)
+	switch c.Mode {
+	case "enforce":
+		fmt.Fprintf(sh.out, "%s version %d in force, revision %d of the policies\n", name, c.Version, c.Revision)
+		fmt.Fprintf(sh.err, "`gatewright filter list %s` counts what it does, `gatewright filter rollback %s` goes back\n", name, name)
+	case "shadow":
+		fmt.Fprintf(sh.out, "%s version %d in shadow, revision %d of the policies\n", name, c.Version, c.Revision)
+		fmt.Fprintf(sh.err, "`gatewright filter list %s` counts what it would do, `gatewright filter activate %s %d` puts it in force\n", name, name, c.Version)
+	default:
+		fmt.Fprintf(sh.out, "%s not in force, revision %d of the policies\n", name, c.Revision)
+	}
+	return nil
+}
+
+type filterRollbackCmd struct {
+	controlPort
+	Name string `arg:"" help:"Name of the filter."`
+	JSON bool   `help:"Print JSON." name:"json"`
+}
+
+// Run goes back.
+func (c *filterRollbackCmd) Run(sh *shell) error {
+	a, err := c.admin(sh)
+	if err != nil {
+		return err
+	}
+	change, err := a.RollBackFilter(sh.ctx, c.Name)
+	if err != nil {
+		return noFilter(sh, a, c.Name, err)
+	}
+	return showChange(sh, change, c.JSON)
+}
+
+type filterRetireCmd struct {
+	controlPort
+	Name string `arg:"" help:"Name of the filter."`
+	JSON bool   `help:"Print JSON." name:"json"`
+}
+
+// Run takes a filter out of force.
+func (c *filterRetireCmd) Run(sh *shell) error {
+	a, err := c.admin(sh)
+	if err != nil {
+		return err
+	}
+	change, err := a.RetireFilter(sh.ctx, c.Name)
+	if err != nil {
+		return noFilter(sh, a, c.Name, err)
+	}
+	return showChange(sh, change, c.JSON)
+}
+
+type filterDeleteCmd struct {
+	controlPort
+	Name    string `arg:"" help:"Name of the filter."`
+	Version uint64 `arg:"" help:"Number of the version." placeholder:"N"`
+}
+
+// Run deletes the version.
+func (c *filterDeleteCmd) Run(sh *shell) error {
+	a, err := c.admin(sh)
+	if err != nil {
+		return err
+	}
+	if err := a.DeleteFilterVersion(sh.ctx, c.Name, c.Version); err != nil {
+		return noFilter(sh, a, c.Name, err)
+	}
+	fmt.Fprintf(sh.out, "%s version %d deleted\n", clean(c.Name), c.Version)
+	return nil
+}
+
+// showRejected lists what did not pass.
+func showRejected(sh *shell, a *gatewright.Admin, asJSON bool) error {
+	all, err := a.RejectedFilters(sh.ctx)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return sh.json(all)
+	}
+	for i := range all {
+		r := &all[i]
+		why := "-"
+		if r.Rejection != nil {
+			why = clean(oneLine(r.Rejection.Error()))
+		}
+		fmt.Fprintf(sh.out, "%s %s by %s, %d bytes, %.19s: %s\n", moment(r.Created), clean(r.Name), orDash(r.By), r.Size, clean(r.Digest), why)
+	}
+	return nil
+}
+
+type filterLogsCmd struct {
+	controlPort
+	Name  string `arg:"" help:"Name of the filter."`
+	Lines int    `help:"How many lines at most, 1 to 1000." short:"n" default:"100"`
+	JSON  bool   `help:"Print JSON." name:"json"`
+}
+
+// Run prints the lines, oldest first.
+func (c *filterLogsCmd) Run(sh *shell) error {
+	if c.Lines < 1 || c.Lines > 1000 {
+		return usage("write --lines 100", "--lines %d is not between 1 and 1000", c.Lines)
+	}
+	a, err := c.admin(sh)
+	if err != nil {
+		return err
+	}
+	lines, err := a.FilterLogs(sh.ctx, c.Name, c.Lines)
+	if err != nil {
+		return noFilter(sh, a, c.Name, err)
+	}
+	if c.JSON {
+		return sh.json(lines)
+	}
+	if len(lines) == 0 {
+		fmt.Fprintf(sh.err, "%s has written nothing since the gateway started\n", clean(c.Name))
+	}
+	for _, l := range lines {
+		version := "-"
+		if l.Version > 0 {
+			version = fmt.Sprintf("v%d", l.Version)
+		}
+		fmt.Fprintf(sh.out, "%s %-5s %s %s\n", l.Time.UTC().Format("2006-01-02T15:04:05.000Z"), clean(l.Level), version, clean(oneLine(l.Text)))
+	}
+	return nil
+}
+
+// noFilter says which filters there are when the one asked for is none of them; any other error stays as it is.
+func noFilter(sh *shell, a *gatewright.Admin, name string, err error) error {
+	if refused, ok := errors.AsType[*gatewright.Error](err); !ok || refused.Code != "not_found" {
+		return err
+	}
+	all, bad := a.Filters(sh.ctx)
+	if bad != nil {
+		return err
+	}
+	names := make([]string, len(all))
+	for i := range all {
+		if names[i] = all[i].Name; names[i] == name {
+			return &hinted{err, "`gatewright filter list " + clean(name) + "` lists its versions"}
+		}
+	}
+	hint := "there are none; `gatewright filter push NAME FILE.wasm` uploads one"
+	if len(names) > 0 {
+		hint = "there are: " + clean(strings.Join(names, ", "))
+	}
+	return &hinted{fmt.Errorf("no filter %q", name), hint}
+}

@@ -2,6 +2,7 @@ package opa
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/gatewright/gatewright/merkle/canon"
@@ -72,15 +73,13 @@ func allow(value []byte) ([]byte, error) {
 	return nil, errors.New("the policy's allow is no boolean")
 }
 
-// deny makes a refusal of a set of messages. A message is a string, or an object whose msg is one.
+// deny makes a refusal of a set of messages, in order. A message is a string, or an object whose msg is one.
 func deny(value []byte) ([]byte, error) {
 	if canon.KindOf(value) != '[' {
 		return nil, errors.New("the policy's deny is no set of messages")
 	}
-	var all strings.Builder
-	found := 0
+	var all []string
 	err := canon.EachElement(value, func(_ int, element []byte) error {
-		found++
 		if canon.KindOf(element) == '{' {
 			element, _ = canon.Get(element, "msg")
 		}
@@ -88,21 +87,16 @@ func deny(value []byte) ([]byte, error) {
 			return errors.New("a message of the policy's deny is neither a string nor an object with a msg")
 		}
 		text, err := canon.Unquote(element)
-		if err != nil {
-			return err
-		}
-		if found > 1 {
-			all.WriteString("; ")
-		}
-		all.WriteString(text)
-		return nil
+		all = append(all, text)
+		return err
 	})
 	switch {
 	case err != nil:
 		return nil, err
-	case found == 0:
+	case len(all) == 0:
 		return []byte(pass), nil
 	}
+	slices.Sort(all)
 	b := append([]byte(nil), `{"verdict":"deny","reason":"policy","message":`...)
-	return append(canon.AppendString(b, abi.CleanMessage(all.String())), '}'), nil
+	return append(canon.AppendString(b, abi.CleanMessage(strings.Join(all, "; "))), '}'), nil
 }

@@ -2,7 +2,10 @@
 // gives. It knows nothing of WebAssembly's engine; README.md of package wasm is what authors of filters read.
 package abi
 
-import "slices"
+import (
+	"slices"
+	"unsafe"
+)
 
 // Version is the version of the context and of the verdict that this package writes and reads.
 const Version = 1
@@ -148,19 +151,29 @@ func (c *Context) all(f Form) []byte {
 
 // settle forgets what was written of members that have changed since.
 func (c *Context) settle() {
-	if h := c.heading(); !c.known || h != c.head {
-		c.known, c.head = true, h
+	if !c.known || c.moved() {
+		c.known = true
+		c.head = head{c.Tenant, c.Agent, c.User, c.Op, c.Server, c.Tool, c.Now, c.Plan, c.Phase, c.Flags}
 		c.json = written{c.json.head[:0], c.json.labels[:0]} // what follows the labels is named after the phase
 		c.flat.head = c.flat.head[:0]
 	}
-	if !slices.Equal(c.labels, c.Labels) {
+	if len(c.labels)+len(c.Labels) > 0 && !slices.Equal(c.labels, c.Labels) {
 		c.labels = append(c.labels[:0], c.Labels...)
 		c.json.labels, c.flat.labels = c.json.labels[:0], c.flat.labels[:0]
 	}
 }
 
-func (c *Context) heading() head {
-	return head{c.Tenant, c.Agent, c.User, c.Op, c.Server, c.Tool, c.Now, c.Plan, c.Phase, c.Flags}
+// moved says whether the head differs from what was written of it.
+func (c *Context) moved() bool {
+	h := &c.head
+	return c.Now != h.now || c.Phase != h.phase || c.Flags != h.flags || c.Plan.In != h.plan.In || c.Plan.Step != h.plan.Step ||
+		!same(c.Tenant, h.tenant) || !same(c.Agent, h.agent) || !same(c.User, h.user) || !same(c.Op, h.op) ||
+		!same(c.Server, h.server) || !same(c.Tool, h.tool) || !same(c.Plan.ID, h.plan.ID)
+}
+
+// same compares strings, which most often are the same memory.
+func same(a, b string) bool {
+	return len(a) == len(b) && (unsafe.StringData(a) == unsafe.StringData(b) || a == b)
 }
 
 var noBody = []byte("{}")

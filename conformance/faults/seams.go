@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/gateway/catalogue"
+	"github.com/gatewright/gatewright/gateway/filters"
 	"github.com/gatewright/gatewright/gateway/identity"
 	"github.com/gatewright/gatewright/gateway/pipeline"
 	"github.com/gatewright/gatewright/gateway/stages"
@@ -137,11 +138,11 @@ type filterSeam struct {
 	verdict *wasm.Verdict // given instead of the filter's own, when set
 }
 
-func (s *filterSeam) For(ctx context.Context, _ string) ([]stages.FilterUnit, error) {
+func (s *filterSeam) For(ctx context.Context, _ string) (*filters.Set, error) {
 	if done, err := s.in.meet(ctx, "filters"); done || err != nil {
 		return nil, err
 	}
-	return []stages.FilterUnit{s}, nil
+	return filters.NewSet(filters.Place(s, nil)), nil
 }
 
 func (s *filterSeam) Decide(ctx context.Context, shown *abi.Context, v *wasm.Verdict) error {

@@ -75,25 +75,22 @@ func plain(text string) string {
 	return strings.Clone(text)
 }
 
-// after lists lines with a number above after, oldest first, at most limit of them: the newest.
-func (r *ring) after(after uint64, limit int) []Line {
+// last lists the newest lines, oldest first, at most n of them.
+func (r *ring) last(n int) []Line {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	size := uint64(len(r.lines))
-	first := max(r.next-size, after+1)
-	if n := r.next - min(first, r.next); limit > 0 && n > uint64(limit) {
-		first = r.next - uint64(limit)
-	}
+	count := min(uint64(max(n, 0)), size) //nolint:gosec // not negative
 	var out []Line
-	for n := first; n < r.next; n++ {
-		out = append(out, r.lines[(n-1)%size])
+	for i := r.next - count; i < r.next; i++ {
+		out = append(out, r.lines[(i-1)%size])
 	}
 	return out
 }
 
-// Logs returns lines of one filter with numbers above after, oldest first, at most limit of them (0: all that are kept). Lines
-// are in memory alone: a restart forgets them. The filter's name must be one of the tenant's.
-func (s *Service) Logs(ctx context.Context, tenant, name string, after uint64, limit int) ([]Line, error) {
+// Logs returns the newest lines of one filter, oldest first, at most n of them. Lines are in memory alone: a restart forgets
+// them. The filter's name must be one of the tenant's.
+func (s *Service) Logs(ctx context.Context, tenant, name string, n int) ([]Line, error) {
 	b, err := s.opened(ctx, tenant)
 	if err != nil {
 		return nil, err
@@ -115,7 +112,7 @@ func (s *Service) Logs(ctx context.Context, tenant, name string, after uint64, l
 	if r == nil {
 		return nil, nil
 	}
-	return r.after(after, limit), nil
+	return r.last(n), nil
 }
 
 // Each tells what every filter of every tenant did since the start. Built-in ones are among them.

@@ -119,7 +119,11 @@ func (s *Service) unitFor(ctx context.Context, l *live, e *manifest.Filter, r ve
 // loadUnit makes a filter ready for a tenant's calls.
 func (s *Service) loadUnit(ctx context.Context, tenant string, key unitKey, version uint64, module, config []byte) (*unit, error) {
 	said := func(level int, text string) { s.logs.add(tenant, key.name, version, level, text, s.deps.Now()) }
-	f, err := s.deps.Judge.runtime.Load(ctx, key.name, module, config, wasm.WithLog(said))
+	load := s.deps.Judge.runtime.Load // the gateway's own filters are not the tenant's to starve
+	if version > 0 {
+		load = s.quota(tenant, key.shadow).Load
+	}
+	f, err := load(ctx, key.name, module, config, wasm.WithLog(said))
 	if err != nil {
 		return nil, fmt.Errorf("%w (another config, or an earlier version, may do)", err)
 	}
@@ -132,6 +136,15 @@ func (s *Service) loadUnit(ctx context.Context, tenant string, key unitKey, vers
 	s.units[u] = tenant
 	s.mu.Unlock()
 	return u, nil
+}
+
+// quota is what a tenant's filters share. Those in shadow have one of their own, so that trying one takes nothing from those
+// that are enforced. No tenant's name has a blank in it.
+func (s *Service) quota(tenant string, shadow bool) *wasm.Tenant {
+	if shadow {
+		tenant += " shadow"
+	}
+	return s.deps.Judge.runtime.Tenant(tenant, s.cfg.Quota)
 }
 
 // tried notes what a filter in shadow would have done, if it is anything.

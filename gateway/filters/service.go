@@ -13,6 +13,7 @@ import (
 	"github.com/gatewright/gatewright/merkle/ledger"
 	"github.com/gatewright/gatewright/policies"
 	"github.com/gatewright/gatewright/store"
+	"github.com/gatewright/gatewright/wasm"
 )
 
 // Bundles is what the service needs of the revisions of policies.
@@ -34,6 +35,11 @@ type Config struct {
 	Bytes    int64         // of modules kept per tenant; default 64 MiB
 	Uploads  int           // per tenant and hour, refused ones included; default 60
 	LogLines int           // kept per filter; default 200
+	// Quota is what a tenant's enforced filters may take together, and those in shadow once more. Zeros are wasm's defaults.
+	Quota wasm.Quota
+	// InProcess lets uploads be compiled in this process, which nothing bounds: for tests. Without it, and without a compiler,
+	// uploads are refused.
+	InProcess bool
 	Retry    time.Duration // after which a filter that could not be loaded is tried again; default 10s
 }
 

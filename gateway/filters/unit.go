@@ -211,6 +211,7 @@ type try struct {
 	context abi.Context
 	labels  []string
 	body    []byte
+	args    []byte
 	verdict abi.Verdict
 }
 
@@ -259,12 +260,15 @@ func (j *try) take(c *abi.Context) {
 	for i, l := range j.labels {
 		j.labels[i] = strings.Clone(l)
 	}
-	j.body = append(j.body[:0], c.Body...)
+	j.body, j.args = append(j.body[:0], c.Body...), append(j.args[:0], c.Arguments...)
 	to.Labels, to.Body = j.labels, j.body
+	if c.Arguments != nil {
+		to.Arguments = j.args
+	}
 }
 
 func (t *tries) give(j *try) {
-	if cap(j.body) > maxTryBytes || cap(j.verdict.Body) > maxTryBytes {
+	if cap(j.body) > maxTryBytes || cap(j.args) > maxTryBytes || cap(j.verdict.Body) > maxTryBytes {
 		return
 	}
 	select {

@@ -18,6 +18,9 @@ import (
 // vectors, or with none, are the version that they were before. Errors are ErrInvalid, a *RateError, ErrQuota, ErrExists, a
 // *Rejection, ErrUnavailable, or a fault of store or ledger. progress may be nil.
 func (s *Service) Upload(ctx context.Context, tenant string, by Actor, u Upload, progress func(Step)) (Version, error) {
+	if s.deps.Judge.cfg.Wasm.Compiler == nil && !s.cfg.InProcess {
+		return Version{}, fmt.Errorf("%w: nothing bounds a compilation on this system (run the gateway on Linux)", ErrUnavailable)
+	}
 	if err := s.rate(tenant); err != nil {
 		return Version{}, err
 	}

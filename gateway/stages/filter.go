@@ -10,8 +10,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/gatewright/gatewright/gateway/filters"
 	"github.com/gatewright/gatewright/gateway/pipeline"
-	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/canon"
 	"github.com/gatewright/gatewright/merkle/intent"
 	"github.com/gatewright/gatewright/policies"
@@ -19,23 +19,13 @@ import (
 	"github.com/gatewright/gatewright/wasm/abi"
 )
 
-// FilterUnit is one filter. Decide and OnResponse overwrite v; an error is why there is no verdict, and refuses the
-// call. shown is theirs until they return, and only read but for its phase; v is the caller's. Many calls may be judged at
-// once.
-type FilterUnit interface {
-	Name() string
-	Digest() merkle.Hash
-	HasResponse() bool
-	Decide(ctx context.Context, shown *abi.Context, v *wasm.Verdict) error
-	OnResponse(ctx context.Context, shown *abi.Context, v *wasm.Verdict) error
-}
+// FilterUnit is one filter.
+type FilterUnit = filters.Unit
 
-var _ FilterUnit = (*wasm.Filter)(nil)
-
-// Filters gives a tenant's own filters in their order, none when the tenant has none. An error refuses the call. The
-// slice is only read.
+// Filters gives a tenant's own filters, which are given back by Release when the call has passed them. An error refuses the
+// call.
 type Filters interface {
-	For(ctx context.Context, tenant string) ([]FilterUnit, error)
+	For(ctx context.Context, tenant string) (*filters.Set, error)
 }
 
 // Filter lets the tenant's filters see a call before policy does, and its answer before the caller does. They may refuse
@@ -56,14 +46,15 @@ func (*Filter) Name() string { return "filter" }
 // Check fills c.Labels and, where a filter rewrote the arguments, c.Args and c.Filtered. Each filter sees what those
 // before it made of the call.
 func (s *Filter) Check(ctx context.Context, c *pipeline.Call) error {
-	units, err := s.units(ctx, c)
-	if len(units) == 0 || err != nil {
+	set, err := s.set(ctx, c)
+	if set == nil || err != nil {
 		return err
 	}
+	defer set.Release()
 	w := s.take(c, abi.Request)
 	defer s.put(w)
-	for _, u := range units {
-		if err := w.pass(ctx, u); err != nil {
+	for i := range set.Units {
+		if err := w.meet(ctx, &set.Units[i]); err != nil {
 			return err
 		}
 	}
@@ -77,17 +68,15 @@ func (s *Filter) Check(ctx context.Context, c *pipeline.Call) error {
 // they find adds to c.Labels; where one rewrote it, c.Reply and c.Filtered change.
 func (s *Filter) CheckReply(ctx context.Context, c *pipeline.Call) error {
 	c.Filtered = "" // what was said of the arguments stands in the admitted record
-	units, err := s.units(ctx, c)
-	if len(units) == 0 || err != nil {
+	set, err := s.set(ctx, c)
+	if set == nil || err != nil {
 		return err
 	}
+	defer set.Release()
 	w := s.take(c, abi.Response)
 	defer s.put(w)
-	for _, u := range slices.Backward(units) {
-		if !u.HasResponse() {
-			continue
-		}
-		if err := w.pass(ctx, u); err != nil {
+	for i := range slices.Backward(set.Units) {
+		if err := w.meet(ctx, &set.Units[i]); err != nil {
 			return err
 		}
 	}
@@ -103,16 +92,34 @@ func (s *Filter) CheckReply(ctx context.Context, c *pipeline.Call) error {
 	return nil
 }
 
-// units are the filters that the call has to pass.
-func (s *Filter) units(ctx context.Context, c *pipeline.Call) ([]FilterUnit, error) {
+// set is the filters that the call may have to pass, nil when there is none.
+func (s *Filter) set(ctx context.Context, c *pipeline.Call) (*filters.Set, error) {
 	if c.Answer != nil {
 		return nil, nil
 	}
-	units, err := s.Filters.For(ctx, c.Caller.Tenant())
-	if err != nil {
+	set, err := s.Filters.For(ctx, c.Caller.Tenant())
+	switch {
+	case err != nil:
 		return nil, pipeline.Deny(pipeline.FilterFailed, "").WithReason("the filters are not there").Because(err)
+	case set != nil && len(set.Units) == 0:
+		set.Release()
+		return nil, nil
 	}
-	return units, nil
+	return set, nil
+}
+
+// meet has the call pass a filter, if it is placed where the call is. A filter in shadow gets what it would have seen here,
+// and is not waited for.
+func (w *walk) meet(ctx context.Context, p *filters.Placed) error {
+	switch {
+	case !p.Asked(w.shown.Phase, w.c.Server, w.c.Name):
+		return nil
+	case p.Shadow():
+		w.shown.Labels = w.c.Labels
+		p.Try(&w.shown)
+		return nil
+	}
+	return w.pass(ctx, p.Unit)
 }
 
 // walk is one call on its way through the filters.

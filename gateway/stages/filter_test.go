@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	life "github.com/gatewright/gatewright/gateway/filters"
 	"github.com/gatewright/gatewright/gateway/identity"
 	"github.com/gatewright/gatewright/gateway/pipeline"
 	"github.com/gatewright/gatewright/gateway/stages"
@@ -80,8 +81,12 @@ func replacing(from, to, label string) func(string, *wasm.Verdict) error {
 // perTenant holds filters by tenant.
 type perTenant map[string][]stages.FilterUnit
 
-func (f perTenant) For(_ context.Context, tenant string) ([]stages.FilterUnit, error) {
-	return f[tenant], nil
+func (f perTenant) For(_ context.Context, tenant string) (*life.Set, error) {
+	set := life.NewSet()
+	for _, u := range f[tenant] {
+		set.Units = append(set.Units, life.Place(u, nil))
+	}
+	return set, nil
 }
 
 // filters is the stage with acme's filters.
@@ -215,7 +220,7 @@ func TestWhatAFilterSaysReachesTheCaller(t *testing.T) {
 
 type noFilters struct{}
 
-func (noFilters) For(context.Context, string) ([]stages.FilterUnit, error) {
+func (noFilters) For(context.Context, string) (*life.Set, error) {
 	return nil, errors.New("module is gone")
 }
 

@@ -47,8 +47,8 @@ func handler() mod {
 // policy is a module of the dialect "opa", in the shape its compiler gives it.
 func policy() mod {
 	m := mod{
-		types:   [][]byte{functype([]byte{i32}, nil)},
-		imports: [][]byte{cat(sized("env"), sized("memory"), 2, 0, 2), nil},
+		types:    [][]byte{functype([]byte{i32}, nil)},
+		imports:  [][]byte{cat(sized("env"), sized("memory"), 2, 0, 2), nil},
 		memories: 1,
 	}
 	for name, in := range map[string]int{

@@ -175,6 +175,11 @@ func (f *Filter) free() {
 
 var errBroken = errors.New("it trapped too often of late")
 
+// Settle puts back what calls left behind, and returns how many instances that was. Nobody has to: a call that finds no other
+// instance puts its own back first, and when many wait for it, a goroutine does. Who calls it when an answer is on its way
+// keeps that off the path of the next.
+func (f *Filter) Settle() int { return f.pool.settle() }
+
 // Stats returns what the filter has done so far.
 func (f *Filter) Stats() FilterStats {
 	s := FilterStats{

@@ -110,7 +110,12 @@ func (f *Filter) firstSize() (size int) {
 }
 
 // spare makes a further instance.
-func (f *Filter) spare() (*instance, error) {
+func (f *Filter) spare() (_ *instance, err error) {
+	defer func() {
+		if r := recover(); r != nil { // the engine met what nobody foresaw
+			err = unforeseen(r)
+		}
+	}()
 	size := f.image.memory.Size()
 	in, err := f.newInstance(size)
 	if err != nil {

@@ -26,6 +26,7 @@ type pool struct {
 	open     atomic.Int32  // slots that are not shut
 	empty    chan struct{} // closed when none is
 	cleaning atomic.Bool   // a goroutine puts instances back
+	short    atomic.Bool   // a call found no clean instance
 }
 
 // What a slot is. Whoever makes it lent owns what is in it, until it makes it something else.
@@ -41,7 +42,7 @@ const (
 type slot struct {
 	state atomic.Uint32
 	found uint32 // what it was before it was lent
-	pass  bool   // most slots that were looked at before it were not clean
+	pass  bool   // few slots were clean when it was lent
 	in    *instance
 	tally tally
 	_     [64]byte
@@ -92,6 +93,10 @@ func (p *pool) find(hint uintptr) *slot {
 			s := &p.slots[(hint+i)%n]
 			if s.state.Load() == want && s.state.CompareAndSwap(want, lent) {
 				s.found, s.pass = want, 2*i >= n
+				if want != clean {
+					s.pass = true
+					p.short.Store(true)
+				}
 				return s
 			}
 		}
@@ -149,27 +154,48 @@ func (p *pool) put(s *slot, state uint32) {
 	p.queue.leave()
 }
 
-// tidy puts back what it finds, until there is nothing.
+// tidy puts back what it finds, until there is nothing. When calls found nothing clean it makes one instance more.
 func (p *pool) tidy() {
-	for {
-		found := false
-		for i := range p.slots {
-			s := &p.slots[i]
-			if s.state.Load() != used || !s.state.CompareAndSwap(used, lent) {
-				continue
-			}
-			found = true
-			if p.restore(s) {
-				p.put(s, clean)
-			} else {
-				p.put(s, vacant)
-			}
+	for p.settle() > 0 {
+	}
+	if p.short.Swap(false) {
+		p.add()
+	}
+	p.cleaning.Store(false)
+}
+
+// add makes an instance where there is none yet. One that cannot be made is not missed: the calls have others.
+func (p *pool) add() {
+	for i := range p.slots {
+		s := &p.slots[i]
+		if s.state.Load() != vacant || !s.state.CompareAndSwap(vacant, lent) {
+			continue
 		}
-		if !found {
-			p.cleaning.Store(false)
-			return
+		state := clean
+		var err error
+		if s.in, err = p.build(); err != nil {
+			state = vacant
+		}
+		p.put(s, state)
+		return
+	}
+}
+
+// settle puts back what it finds, and returns how many that was.
+func (p *pool) settle() (n int) {
+	for i := range p.slots {
+		s := &p.slots[i]
+		if s.state.Load() != used || !s.state.CompareAndSwap(used, lent) {
+			continue
+		}
+		n++
+		if p.restore(s) {
+			p.put(s, clean)
+		} else {
+			p.put(s, vacant)
 		}
 	}
+	return n
 }
 
 // shut frees a slot for ever, unless it is lent: then its borrower does.

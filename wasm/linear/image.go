@@ -15,8 +15,9 @@ const (
 const (
 	// gap is how many zero bytes part two pieces of an image: fewer are cheaper to copy than to part.
 	gap = 256
-	// mostCopied is the largest image, in bytes, that is copied: up to there asking the system costs more.
-	mostCopied = 128 << 10
+	// mostCopied is the largest image, in bytes, that is copied: up to there asking the system costs more. From there on it
+	// costs less, not least because what was not written stays out of the cache.
+	mostCopied = 64 << 10
 	// mostCopiedUnasked is the same where the system cannot say which pages were written.
 	mostCopiedUnasked = 1 << 20
 )

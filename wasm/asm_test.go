@@ -97,8 +97,12 @@ func section(id byte, entries [][]byte) []byte {
 func (a asm) bytes() []byte {
 	var types, imports, funcs, exports, codes, globals, segments [][]byte
 	typeOf := func(params, results []byte) []byte {
-		types = append(types, cat([]byte{0x60}, uleb(len(params)), params, uleb(len(results)), results))
-		return uleb(len(types) - 1)
+		t := cat([]byte{0x60}, uleb(len(params)), params, uleb(len(results)), results)
+		i := slices.IndexFunc(types, func(other []byte) bool { return slices.Equal(other, t) })
+		if i < 0 {
+			i, types = len(types), append(types, t)
+		}
+		return uleb(i)
 	}
 	for _, h := range a.imports {
 		imports = append(imports, cat(text(h.module), text(h.name), []byte{0}, typeOf(h.params, h.results)))

@@ -9,6 +9,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 
 	"github.com/gatewright/gatewright/merkle"
+	"github.com/gatewright/gatewright/wasm/build"
 	"github.com/gatewright/gatewright/wasm/meter"
 	"github.com/gatewright/gatewright/wasm/scan"
 	"github.com/gatewright/gatewright/wasm/wasi"
@@ -25,7 +26,25 @@ func (r *Runtime) Load(ctx context.Context, name string, module, initConfig []by
 	return f, nil
 }
 
-func (r *Runtime) load(ctx context.Context, name string, module, initConfig []byte, from origin, options ...Option) (loaded *Filter, err error) {
+// LoadInterpreted is Load, but nothing is compiled: the engine's interpreter runs the filter, many times slower. The two
+// share next to no code, so that verdicts and fuel that agree speak for both. A module that would take too much of this
+// process's memory that way is refused.
+func (r *Runtime) LoadInterpreted(ctx context.Context, name string, module, initConfig []byte, options ...Option) (*Filter, error) {
+	from := r.origin("", len(module))
+	from.Interpreted = true
+	f, err := r.load(ctx, name, module, initConfig, from, options...)
+	if err != nil {
+		return nil, fmt.Errorf("load filter %q: %w", name, err)
+	}
+	return f, nil
+}
+
+// origin is where the code of a tenant's module of that size comes from.
+func (r *Runtime) origin(tenant string, size int) build.Source {
+	return build.Source{Compiler: r.config.Compiler, Cache: r.cache, Tenant: tenant, Large: size > build.SmallModule}
+}
+
+func (r *Runtime) load(ctx context.Context, name string, module, initConfig []byte, from build.Source, options ...Option) (loaded *Filter, err error) {
 	c := r.config
 	switch {
 	case !validName(name):
@@ -79,18 +98,15 @@ func (c Config) limits() meter.Options {
 
 // compile makes native code of the module. Each filter has a store of its own: what it leaves behind there, such as types,
 // ends with it. Only the code is shared, between filters of the same module.
-func (f *Filter) compile(ctx context.Context, from origin, module []byte) (err error) {
-	if f.tenant != nil {
-		from.tenant = f.tenant.name
-	}
-	f.engine = from.engine(ctx, f.config.MemoryPages)
+func (f *Filter) compile(ctx context.Context, from build.Source, module []byte) (err error) {
+	f.engine = from.Engine(ctx, f.config.MemoryPages)
 	i64 := []api.ValueType{api.ValueTypeI64}
 	_, err = f.engine.NewHostModuleBuilder(meter.ImportModule).NewFunctionBuilder().
 		WithGoFunction(api.GoFunc(refuelHost), i64, i64).Export(meter.ImportName).Instantiate(ctx)
 	if err != nil {
 		return err
 	}
-	if f.compiled, err = from.compile(ctx, f.engine, module, f.config.MemoryPages); err != nil {
+	if f.compiled, err = from.Compile(ctx, f.engine, module, f.config.MemoryPages); err != nil {
 		return err
 	}
 	if f.dialect, err = speaking(f.compiled); err != nil {

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -94,6 +95,21 @@ func TestAnInterpretedFilterStopsToo(t *testing.T) {
 	}
 	if _, kind := decide(t, f, `{}`); kind != wasm.TrapFuel {
 		t.Errorf("got %q", kind)
+	}
+}
+
+// TestWhatTheInterpreterWouldChokeOnIsRefused: compiled it is harmless.
+func TestWhatTheInterpreterWouldChokeOnIsRefused(t *testing.T) {
+	a := says(pass)
+	for range 3000 {
+		a.fns = append(a.fns, fn{locals: 900})
+	}
+	r := newRuntime(t, nil)
+	if _, err := r.Load(t.Context(), "f", a.bytes(), nil); err != nil {
+		t.Error(err)
+	}
+	if _, err := r.LoadInterpreted(t.Context(), "f", a.bytes(), nil); err == nil || !strings.Contains(err.Error(), "fewer locals") {
+		t.Errorf("got %v", err)
 	}
 }
 

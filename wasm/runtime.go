@@ -40,11 +40,7 @@ func New(_ context.Context, c Config) (*Runtime, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	cache := wazero.NewCompilationCache()
-	if c.Compiler != nil {
-		cache = c.Compiler.Cache()
-	}
-	return &Runtime{config: c, cache: cache, filters: make(map[*Filter]struct{}), tenants: make(map[string]*Tenant)}, nil
+	return &Runtime{config: c, cache: wazero.NewCompilationCache(), filters: make(map[*Filter]struct{}), tenants: make(map[string]*Tenant)}, nil
 }
 
 // Close closes all filters, as Filter.Close does; no other can be loaded.

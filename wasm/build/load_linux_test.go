@@ -2,6 +2,7 @@ package build_test
 
 import (
 	"errors"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -144,4 +145,32 @@ func bodies(tb testing.TB) []byte {
 		tb.Fatalf("%d bytes", len(m))
 	}
 	return m
+}
+
+// TestTheInterpretersMemoryIsEstimated from above, and not far above for what is costly.
+func TestTheInterpretersMemoryIsEstimated(t *testing.T) {
+	for name, m := range map[string][]byte{
+		"locals": module(200, 998, cat(get(1), set(2))),
+		"code":   module(4, 2, times(8000, cat(number(1), set(1)))),
+		"loops":  bodies(t),
+	} {
+		r := wazero.NewRuntimeWithConfig(t.Context(), build.Interpreter(pages))
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := r.CompileModule(t.Context(), m)
+		runtime.ReadMemStats(&after)
+		r.Close(t.Context())
+		estimate, known := build.Interpreted(m)
+		if err != nil || known != nil {
+			t.Fatal(name, err, known)
+		}
+		if took := int64(after.TotalAlloc - before.TotalAlloc); took > estimate+1<<20 || name == "locals" && estimate > 4*took {
+			t.Errorf("%s: %d bytes taken, %d estimated", name, took, estimate)
+		}
+	}
+	for _, cut := range []int{0, 7, 20, 100} {
+		if _, err := build.Interpreted(module(4, 2, times(100, set(1)))[:cut]); err == nil {
+			t.Errorf("cut at %d: an estimate", cut)
+		}
+	}
 }

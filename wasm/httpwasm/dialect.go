@@ -10,6 +10,8 @@ import (
 	"github.com/tetratelabs/wazero/api"
 
 	"github.com/gatewright/gatewright/wasm/abi"
+	"github.com/gatewright/gatewright/wasm/meter"
+	"github.com/gatewright/gatewright/wasm/wasi"
 )
 
 // The exports of a guest. Those that start it are called once, in this order, where it has them.
@@ -64,8 +66,9 @@ func (d Dialect) Check(m wazero.CompiledModule) (abi.Phases, error) {
 		known := func(h Function) bool {
 			return h.Name == name && slices.Equal(f.ParamTypes(), h.Params) && slices.Equal(f.ResultTypes(), h.Results)
 		}
-		if module == Module && !slices.ContainsFunc(have, known) {
-			return 0, fmt.Errorf("it imports %.80q from %q, which the handler ABI does not have with this signature", name, Module)
+		if !(module == Module && slices.ContainsFunc(have, known) || module == meter.ImportModule || module == wasi.Module && wasi.Gives(f)) {
+			return 0, fmt.Errorf("it imports %.80q from %.80q, which nobody gives it with this signature: only %s and what Go imports of WASI are there",
+				name, module, Module)
 		}
 	}
 	return abi.Phases(0).Set(abi.Request).Set(abi.Response), nil

@@ -127,6 +127,16 @@ type Exchange struct {
 // After says that the next handler has answered: Response and Status are its answer.
 func (x *Exchange) After() { x.after = true }
 
+// Answered adds what the next handler answers to what the guest has written of a response: a status that the guest set stays,
+// and headers and body come behind its own.
+func (x *Exchange) Answered(status uint32, header Header, body []byte) {
+	if x.Status == 0 {
+		x.Status = status
+	}
+	r := &x.Response
+	*r = Message{Header: append(r.Header, header...), Body: append(r.New, body...)}
+}
+
 // Code is the status of the response.
 func (x *Exchange) Code() uint32 {
 	if x.Status == 0 {

@@ -10,6 +10,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 
 	"github.com/gatewright/gatewright/wasm/abi"
+	"github.com/gatewright/gatewright/wasm/meter"
 )
 
 // Module is what policies import from.
@@ -87,8 +88,8 @@ func (Dialect) Speaks(m wazero.CompiledModule) bool {
 // it has none for pass.
 func (d Dialect) Check(m wazero.CompiledModule) (abi.Phases, error) {
 	for _, f := range m.ImportedFunctions() {
-		if module, name, _ := f.Import(); module == Module && !known(name, f) {
-			return 0, fmt.Errorf("it imports %.80q from %q, which OPA's ABI does not have with this signature", name, Module)
+		if module, name, _ := f.Import(); module != meter.ImportModule && (module != Module || !known(name, f)) {
+			return 0, fmt.Errorf("it imports %.80q from %.80q, which OPA's ABI does not have with this signature: build it with opa build -t wasm", name, module)
 		}
 	}
 	if len(m.ExportedMemories()) == 0 {

@@ -31,8 +31,8 @@ var _ Filters = (*filters.Service)(nil)
 type FilterViews interface {
 	List(ctx context.Context, tenant string) ([]filters.Filter, error)
 	Filter(ctx context.Context, tenant, name string) (filters.Filter, error)
-	// Logs returns the newest lines after a number, oldest first.
-	Logs(ctx context.Context, tenant, name string, after uint64, limit int) ([]filters.Line, error)
+	// Logs returns the newest n lines, oldest first.
+	Logs(ctx context.Context, tenant, name string, n int) ([]filters.Line, error)
 	// Rejections returns what was not taken of late, newest first.
 	Rejections(ctx context.Context, tenant string) ([]filters.Version, error)
 }
@@ -112,7 +112,7 @@ type filterPath struct {
 }
 
 type pushFilterIn struct {
-	filterPath
+	Name string `path:"name" pattern:"^[a-z0-9._-]{1,64}$" maxLength:"64"`
 	Body struct {
 		Module  []byte           `json:"module" minLength:"1" doc:"the module, base64"`
 		Config  json.RawMessage  `json:"config,omitempty" doc:"an object, shown to gw_init"`
@@ -121,7 +121,7 @@ type pushFilterIn struct {
 }
 
 type filterVersionPath struct {
-	filterPath
+	Name   string `path:"name" pattern:"^[a-z0-9._-]{1,64}$" maxLength:"64"`
 	Number uint64 `path:"number" minimum:"1" maximum:"9007199254740991"`
 }
 
@@ -138,7 +138,7 @@ type rejectedFilter struct {
 }
 
 type placeFilterIn struct {
-	filterPath
+	Name   string `path:"name" pattern:"^[a-z0-9._-]{1,64}$" maxLength:"64"`
 	Number uint64 `path:"number" minimum:"1" maximum:"9007199254740991"`
 	Body   *struct {
 		Servers   []string        `json:"servers,omitempty" maxItems:"64" doc:"names, or beginnings with a *; absent: all"`
@@ -150,9 +150,8 @@ type placeFilterIn struct {
 }
 
 type filterLogsIn struct {
-	filterPath
+	Name  string `path:"name" pattern:"^[a-z0-9._-]{1,64}$" maxLength:"64"`
 	Lines int    `query:"lines" minimum:"1" maximum:"1000" default:"100" doc:"how many at most, the newest; the server may answer fewer"`
-	After uint64 `query:"after" maximum:"9007199254740991" doc:"only lines of a higher number"`
 }
 
 type filterLine struct {
@@ -224,7 +223,7 @@ func (m *mounting) filters() {
 		return out, nil
 	})
 	handle(m, "list-filter-logs", func(ctx context.Context, c *call, in *filterLogsIn) (*filterLogsOut, error) {
-		lines, err := all.Logs(ctx, c.caller.Tenant(), in.Name, in.After, in.Lines)
+		lines, err := all.Logs(ctx, c.caller.Tenant(), in.Name, in.Lines)
 		if err != nil {
 			return nil, filterFault(err)
 		}

@@ -98,7 +98,7 @@ func (noFilters) List(context.Context, string) ([]filters.Filter, error) { retur
 func (noFilters) Filter(context.Context, string, string) (filters.Filter, error) {
 	return filters.Filter{}, filters.ErrNotFound
 }
-func (noFilters) Logs(context.Context, string, string, uint64, int) ([]filters.Line, error) {
+func (noFilters) Logs(context.Context, string, string, int) ([]filters.Line, error) {
 	return nil, filters.ErrNotFound
 }
 func (noFilters) Rejections(context.Context, string) ([]filters.Version, error) { return nil, nil }

@@ -75,7 +75,7 @@ func (w *world) sample(path, tenant string) string {
 		"/ledger/{tenant}/{instance}/{path...}", "/ledger/"+tenant+"/gw-1/tile/entries/000.p/2",
 		"/organisations/{id}", "/organisations/"+tenant, "/users/{id}", "/users/"+ids.user, "/agents/{id}", "/agents/"+ids.agent,
 		"/keys/{id}", "/keys/"+ids.key, "/plans/{id}", "/plans/"+ids.plan, "/tokens/{id}", "/tokens/"+ids.token,
-		"/servers/{name}", "/servers/"+ids.server, "/connectors/{name}", "/connectors/"+ids.connector, "/approvals/{id}", "/approvals/"+ids.approval, "/device-codes/{code}", "/device-codes/"+ids.code, "/proposals/{id}", "/proposals/"+ids.proposal, "/secrets/{name}", "/secrets/"+ids.secret, "{record}", "0", "{number}", map[bool]string{true: "1", false: "3"}[tenant == demo], "{profile}", "heap",
+		"/filters/{name}", "/filters/"+ids.filter, "/servers/{name}", "/servers/"+ids.server, "/connectors/{name}", "/connectors/"+ids.connector, "/approvals/{id}", "/approvals/"+ids.approval, "/device-codes/{code}", "/device-codes/"+ids.code, "/proposals/{id}", "/proposals/"+ids.proposal, "/secrets/{name}", "/secrets/"+ids.secret, "{record}", "0", "{number}", map[bool]string{true: "1", false: "3"}[tenant == demo], "{profile}", "heap",
 	).Replace(path)
 }
 
@@ -84,7 +84,7 @@ var bodies = map[string]string{
 	"create-user": goodUser, "set-user-role": `{"role":"Viewer"}`, "set-user-status": `{"status":"suspended"}`, "set-agent-owner": `{"owner":"USER"}`, "create-management-key": `{"name":"k"}`,
 	"create-agent": `{"name":"new"}`, "set-agent-status": `{"status":"active"}`, "rotate-agent-key": `{"public_key":"PUBLIC"}`,
 	"approve-device-code": `{"agent":"AGENT"}`, "create-key": `{"agent":"AGENT","name":"k"}`, "add-server": `{"name":"new","url":"https://mcp.example/mcp"}`, "update-server": `{"url":"https://mcp.example/other"}`, "put-secret": `{"value":"x"}`,
-	"set-plan-state": `{"state":"revoked","reason":"test"}`, "approve-call": `{"reason":"test"}`, "reject-call": `{"reason":"test"}`, "reject-proposal": `{"reason":"test"}`, "export-records": `{"format":"csv"}`, "diff-policies": `{"limit":10}`, "push-revision": `{"files":{"p.cedar":"permit (principal, action, resource);"}}`, "activate-revision": `{"mode":"enforce"}`, "explain-record": `{"record":"RECORD"}`, "prove-absence": `{"agent":"AGENT"}`, "hold-ledger": `{"reason":"case 12"}`, "release-ledger": `{"reason":"over"}`, "prune-ledger": `{"dry_run":true}`, "erase-subject": `{"subject":"AGENT","reason":"asked","confirm":"AGENT"}`, "revoke": `{"kind":"agent","id":"AGENT","reason":"test"}`,
+	"set-plan-state": `{"state":"revoked","reason":"test"}`, "approve-call": `{"reason":"test"}`, "reject-call": `{"reason":"test"}`, "reject-proposal": `{"reason":"test"}`, "export-records": `{"format":"csv"}`, "diff-policies": `{"limit":10}`, "push-filter": `{"module":"AGFzbQEAAAA="}`, "push-filter-steps": `{"module":"AGFzbQEAAAA="}`, "shadow-filter": `{}`, "activate-filter": `{}`, "push-revision": `{"files":{"p.cedar":"permit (principal, action, resource);"}}`, "activate-revision": `{"mode":"enforce"}`, "explain-record": `{"record":"RECORD"}`, "prove-absence": `{"agent":"AGENT"}`, "hold-ledger": `{"reason":"case 12"}`, "release-ledger": `{"reason":"over"}`, "prune-ledger": `{"dry_run":true}`, "erase-subject": `{"subject":"AGENT","reason":"asked","confirm":"AGENT"}`, "revoke": `{"kind":"agent","id":"AGENT","reason":"test"}`,
 }
 
 func freshPublicKey() string {
@@ -152,7 +152,7 @@ func TestEveryRouteForEveryRole(t *testing.T) {
 func TestWhatIsAnotherTenantsAnswersLikeWhatIsUnknown(t *testing.T) {
 	w := newWorld(t)
 	for _, r := range control.Routes() {
-		if r.Op == "put-secret" { // a name one may choose: the other tenant's is simply not one's own
+		if r.Op == "put-secret" || strings.HasPrefix(r.Op, "push-filter") { // a name one may choose: the other tenant's is simply not one's own
 			continue
 		}
 		if r.Open || r.Loopback || r.Instance || !strings.Contains(r.Path, "{") && r.Op != "revoke" && r.Op != "create-key" || r.Op == "get-record" || r.Op == "get-proof" || r.Op == "get-audit-log" {
@@ -178,12 +178,12 @@ func TestWhatIsAnotherTenantsAnswersLikeWhatIsUnknown(t *testing.T) {
 func TestListsShowOneTenantOnly(t *testing.T) {
 	w := newWorld(t)
 	ids := w.ids[other]
-	for _, path := range []string{"users", "agents", "keys", "servers", "connectors", "secrets", "plans", "tokens", "approvals", "proposals", "usage", "revocations", "organisations", "ledger/records", "whoami"} {
+	for _, path := range []string{"users", "agents", "keys", "servers", "connectors", "filters", "secrets", "plans", "tokens", "approvals", "proposals", "usage", "revocations", "organisations", "ledger/records", "whoami"} {
 		a := w.call("GET", "/api/v1/"+path, w.admin, "")
 		if a.status != http.StatusOK {
 			t.Errorf("%s: %d %s", path, a.status, a.body)
 		}
-		for _, id := range []string{ids.user, ids.agent, ids.key, ids.plan, ids.token, ids.approval, ids.server, ids.connector, ids.secret, `"` + other + `"`} {
+		for _, id := range []string{ids.user, ids.agent, ids.key, ids.plan, ids.token, ids.approval, ids.server, ids.connector, ids.filter, ids.secret, `"` + other + `"`} {
 			if strings.Contains(a.body, id) {
 				t.Errorf("%s shows %s of the other tenant: %s", path, id, a.body)
 			}

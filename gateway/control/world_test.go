@@ -41,7 +41,7 @@ const (
 var errBroken = errors.New("broken disk")
 
 // ids are things of one tenant that routes can name.
-type ids struct{ user, agent, key, plan, token, server, secret, connector, approval, code, proposal string }
+type ids struct{ user, agent, key, plan, token, server, secret, connector, approval, code, proposal, filter string }
 
 // world is an API over a real directory, two tenants, and a key for everybody.
 type world struct {
@@ -69,6 +69,7 @@ type world struct {
 	bundles   *oneBundle
 	revisions *bundles.Service
 	processes *connectors
+	filters   *tenantFilters
 	strangers *counter
 	clock     *clock
 	slog      *bytes.Buffer
@@ -92,7 +93,7 @@ func newWorld(t testing.TB) *world {
 func newWorldOver(t testing.TB, kept store.Store) *world {
 	t.Helper()
 	w := &world{
-		t: t, log: newMemoryLog(), bundles: &oneBundle{}, processes: &connectors{}, strangers: &counter{},
+		t: t, log: newMemoryLog(), bundles: &oneBundle{}, processes: &connectors{}, filters: &tenantFilters{}, strangers: &counter{},
 		clock: &clock{at: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}, slog: &bytes.Buffer{}, byRole: map[identity.Role]string{}, ids: map[string]ids{}, owners: map[string]plans.Owner{},
 	}
 	secrets, err := vault.Open(t.Context(), kept, make([]byte, 32), rand.Reader)
@@ -133,8 +134,13 @@ func (w *world) rebuild(log control.Ledger) {
 	if w.noFiles {
 		files = control.LogFiles{}
 	}
+	var own control.Filters
+	if w.filters != nil {
+		own = w.filters
+	}
 	var err error
 	w.api, err = control.New(cfg, control.Deps{
+		Filters:   own,
 		Directory: w.directory, Catalogue: w.catalogue, Connectors: w.processes, Plans: w.plans, Approvals: w.approvals, Devices: w.desk, Terms: w.terms, Usage: w.usage, Ledger: log, Exports: w.exports, Proofs: w.proofs, LogFiles: files, Subjects: w.vault, Witness: w.witness, Retention: w.keeper, Sinks: w.sinks, Bundles: w.bundles, Revisions: w.revisions, Vault: w.vault, Families: w.families, Policies: w.policies,
 		Strangers: w.strangers, Ready: ready, Now: w.clock.now, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(&locked{w: w.slog}, nil)),
 	})
@@ -153,7 +159,7 @@ func (w *world) populate() {
 		keys, err := w.directory.Keys(ctx, tenant)
 		w.must(err)
 		w.owners[tenant] = plans.Owner{Tenant: tenant, User: seeded.User.ID, Agent: seeded.Agent.ID}
-		i := ids{user: seeded.User.ID, agent: seeded.Agent.ID, server: tenant + "-files", secret: tenant + "-secret", connector: tenant + "-connector"}
+		i := ids{user: seeded.User.ID, agent: seeded.Agent.ID, server: tenant + "-files", secret: tenant + "-secret", connector: tenant + "-connector", filter: tenant + "-filter"}
 		for _, k := range keys {
 			if k.Kind == identity.Runtime {
 				i.key = k.ID
@@ -172,7 +178,7 @@ func (w *world) populate() {
 	unknown := "00000000000000000000000000"
 	w.ids[nowhere] = ids{
 		user: "usr_" + unknown, agent: "agt_" + unknown, key: "key_" + unknown, plan: "pln_" + unknown, token: "tok_" + unknown,
-		server: "no-files", secret: "no-secret", connector: "no-connector", approval: "apr_" + unknown, code: "BBBB-BBBB", proposal: "prp_" + unknown,
+		server: "no-files", secret: "no-secret", connector: "no-connector", filter: "no-filter", approval: "apr_" + unknown, code: "BBBB-BBBB", proposal: "prp_" + unknown,
 	}
 	w.people()
 }

@@ -73,10 +73,16 @@ func TestUnquoteReadsEveryEscapeAndRefusesOtherKinds(t *testing.T) {
 		if got, err := canon.Unquote([]byte(in)); err != nil || got != want {
 			t.Errorf("%s: %q, %v", in, got, err)
 		}
+		if got, err := canon.AppendUnquoted([]byte("x"), []byte(in)); err != nil || string(got) != "x"+want {
+			t.Errorf("appended %s: %q, %v", in, got, err)
+		}
 	}
 	for _, in := range []string{"", `"`, `"a`, `a"`, "1", "null", "{}", `"a"b`, `"a" "b"`, `"\"`} {
 		if got, err := canon.Unquote([]byte(in)); !errors.Is(err, canon.ErrShape) || got != "" {
 			t.Errorf("%s: %q, %v", in, got, err)
+		}
+		if got, err := canon.AppendUnquoted([]byte("x"), []byte(in)); !errors.Is(err, canon.ErrShape) || string(got) != "x" {
+			t.Errorf("appended %s: %q, %v", in, got, err)
 		}
 	}
 }

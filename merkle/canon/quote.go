@@ -1,6 +1,7 @@
 package canon
 
 import (
+	"bytes"
 	"errors"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -12,31 +13,42 @@ var ErrShape = errors.New("json: value has another shape")
 
 // Unquote returns the text of a JSON string that Check has accepted.
 func Unquote(raw []byte) (string, error) {
+	inner, err := inside(raw)
+	if err != nil || !hasEscape(inner) {
+		return string(inner), err
+	}
+	return string(appendUnescaped(make([]byte, 0, len(inner)), inner)), nil
+}
+
+// AppendUnquoted appends the text of a JSON string that Check has accepted.
+func AppendUnquoted(dst, raw []byte) ([]byte, error) {
+	inner, err := inside(raw)
+	if err != nil {
+		return dst, err
+	}
+	return appendUnescaped(dst, inner), nil
+}
+
+// inside is what stands between a string's quotes.
+func inside(raw []byte) ([]byte, error) {
 	raw = trim(raw)
-	if len(raw) < 2 || raw[0] != '"' {
-		return "", ErrShape
+	if len(raw) < 2 || raw[0] != '"' || skipString(raw, 1) != len(raw) {
+		return nil, ErrShape
 	}
-	if skipString(raw, 1) != len(raw) {
-		return "", ErrShape
-	}
-	inner := raw[1 : len(raw)-1]
-	if !hasEscape(inner) {
-		return string(inner), nil
-	}
-	return string(appendUnescaped(make([]byte, 0, len(raw)), inner)), nil
+	return raw[1 : len(raw)-1], nil
 }
 
 // appendUnescaped appends the decoded content of a string. On content that Check has not accepted it yields something
 // harmless, and never reads outside raw.
 func appendUnescaped(dst, raw []byte) []byte {
 	for i := 0; i < len(raw); {
-		if raw[i] != '\\' || i+1 >= len(raw) {
-			dst = append(dst, raw[i])
-			i++
-			continue
+		plain := bytes.IndexByte(raw[i:], '\\')
+		if plain < 0 || i+plain+1 == len(raw) {
+			return append(dst, raw[i:]...)
 		}
+		dst = append(dst, raw[i:i+plain]...)
 		var r rune
-		r, i = unescape(raw, i)
+		r, i = unescape(raw, i+plain)
 		dst = utf8.AppendRune(dst, r)
 	}
 	return dst

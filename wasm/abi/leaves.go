@@ -136,12 +136,12 @@ func (l *leaves) text(i int) int {
 	}
 	at, size := i+1, end-i-2
 	if escaped {
-		text, err := canon.Unquote(l.body[i:end])
-		if err != nil {
+		before := len(l.texts)
+		var err error
+		if l.texts, err = canon.AppendUnquoted(l.texts, l.body[i:end]); err != nil {
 			return -1
 		}
-		at, size = len(l.body)+len(l.texts), len(text)
-		l.texts = append(l.texts, text...)
+		at, size = len(l.body)+before, len(l.texts)-before
 	}
 	kind := byte(leafIsString)
 	if top := &l.open[len(l.open)-1]; top.object && l.isKey(end) {

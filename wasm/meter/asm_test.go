@@ -83,19 +83,20 @@ type fn struct {
 
 // mod is a module under construction. Each function has a type of its own, of the same index.
 type mod struct {
-	types   [][]byte // behind the functions' own
-	imports [][]byte
-	tables  [][]byte
-	memory  []byte // limits
-	globals [][]byte
-	exports [][]byte
-	start   []byte
-	elems   [][]byte
-	count   bool // write a data count section
-	funcs   []fn
-	data    [][]byte
-	custom  []byte
-	oneType bool // all functions are of the first one's type
+	types    [][]byte // behind the functions' own
+	imports  [][]byte
+	memories int // of the imports
+	tables   [][]byte
+	memory   []byte // limits
+	globals  [][]byte
+	exports  [][]byte
+	start    []byte
+	elems    [][]byte
+	count    bool // write a data count section
+	funcs    []fn
+	data     [][]byte
+	custom   []byte
+	oneType  bool // all functions are of the first one's type
 }
 
 func functype(params, results []byte) []byte { return cat(0x60, sized(params), sized(results)) }
@@ -113,7 +114,7 @@ func (m mod) bytes() []byte {
 		}
 		funcs = append(funcs, leb(uint64(len(types)-1)))
 		if f.export != "" {
-			exports = append(exports, cat(sized(f.export), 0, leb(uint64(len(m.imports)+i))))
+			exports = append(exports, cat(sized(f.export), 0, leb(uint64(len(m.imports)-m.memories+i))))
 		}
 		locals := f.locals
 		if locals == nil {

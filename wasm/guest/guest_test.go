@@ -1,0 +1,196 @@
+// Package guest_test builds the examples of all guest kits and holds them to one set of vectors.
+package guest_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/gatewright/gatewright/wasm"
+	"github.com/gatewright/gatewright/wasm/abi"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var (
+	kits     = []string{"c", "rust"}
+	examples = []string{"redact-secrets", "block-sql", "label-pii", "rate-injection"}
+)
+
+// vector is a call and what its verdict has to be, as gatewright filter push takes them.
+type vector struct {
+	Name      string
+	Phase     string
+	Arguments json.RawMessage
+	Result    json.RawMessage
+	Want      struct {
+		Verdict string
+		Reason  string
+		Labels  []string
+		Scores  map[string]int64
+		Body    json.RawMessage
+	}
+}
+
+func vectors(t *testing.T, example string) []vector {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("vectors", example+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct{ Vectors []vector }
+	if err := json.Unmarshal(text, &file); err != nil || len(file.Vectors) < 12 {
+		t.Fatalf("%d vectors of %s: %v", len(file.Vectors), example, err)
+	}
+	return file.Vectors
+}
+
+// config is what gw_init is shown; not all examples take one.
+func config(t *testing.T, example string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("vectors", example+".config.json"))
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// build builds the examples of a kit and returns where they are. Without its compiler the test is skipped, but for CI.
+func build(t *testing.T, kit string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	script := filepath.Join(kit, "build.sh")
+	missing, err := exec.CommandContext(ctx, "bash", script, "--toolchain").CombinedOutput()
+	if err != nil && os.Getenv("CI") != "true" {
+		t.Skipf("missing %s; toolchains.sh install brings it", strings.Join(strings.Fields(string(missing)), ", "))
+	}
+	dir := t.TempDir()
+	if out, err := exec.CommandContext(ctx, "bash", script, dir).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v; missing: %s\n%s", script, err, missing, out)
+	}
+	return dir
+}
+
+// runtime takes modules of the large class too, which Go's are.
+func runtime(t *testing.T) *wasm.Runtime {
+	t.Helper()
+	c := wasm.DefaultConfig()
+	c.MaxModule = 8 << 20
+	r, err := wasm.New(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+func (v vector) ask(t *testing.T, f *wasm.Filter) wasm.Verdict {
+	t.Helper()
+	c := &abi.Context{
+		Tenant: "org_1", Agent: "agt_1", User: "usr_1", Op: "tools/call", Server: "files", Tool: "read", Now: 1_700_000_000_000,
+		Labels: []string{"seen:before"}, Body: v.Arguments,
+	}
+	ask := f.Decide
+	if v.Phase == "response" {
+		c.Phase, c.Body, ask = abi.Response, v.Result, f.OnResponse
+	}
+	var got wasm.Verdict
+	if err := ask(t.Context(), c, &got); err != nil {
+		t.Fatalf("%s: %v", v.Name, err)
+	}
+	return got
+}
+
+// met compares a verdict with what is wanted. What is not said may be anything.
+func (v vector) met(t *testing.T, got wasm.Verdict) {
+	t.Helper()
+	scores := map[string]int64{}
+	for _, s := range got.Scores {
+		scores[s.Name] = s.Value
+	}
+	switch w := v.Want; {
+	case w.Verdict != got.Kind.String(), w.Reason != "" && w.Reason != got.Reason, w.Labels != nil && !slices.Equal(w.Labels, got.Labels),
+		w.Scores != nil && !maps.Equal(w.Scores, scores), w.Body != nil && compact(t, w.Body) != compact(t, got.Body):
+		t.Errorf("%s: %s %s %q %v %s", v.Name, got.Kind, got.Reason, got.Labels, scores, got.Body)
+	}
+}
+
+// compact makes JSON comparable.
+func compact(t *testing.T, text []byte) string {
+	t.Helper()
+	var value any
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	if err := d.Decode(&value); err != nil {
+		t.Fatal(err)
+	}
+	out, err := json.Marshal(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+// said is a verdict in full, but for what it cost.
+func said(v wasm.Verdict) string {
+	return fmt.Sprintf("%s %q %q %q %v %s", v.Kind, v.Reason, v.Message, v.Labels, v.Scores, v.Body)
+}
+
+// TestExamplesMeetTheirVectors: each example, in each language, answers as its vectors say, and all languages answer alike, to
+// the byte.
+func TestExamplesMeetTheirVectors(t *testing.T) {
+	all := map[string]string{} // what the first language said, by example and vector
+	for _, kit := range kits {
+		t.Run(kit, func(t *testing.T) {
+			dir := build(t, kit)
+			r := runtime(t)
+			for _, example := range examples {
+				module, err := os.ReadFile(filepath.Join(dir, example+".wasm"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				started := time.Now()
+				f, err := r.Load(t.Context(), example, module, config(t, example))
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Run(example, func(t *testing.T) {
+					t.Logf("%d bytes, loaded in %v, %d KiB of memory", len(module), time.Since(started).Round(time.Millisecond), f.Stats().Memory>>10)
+					meet(t, f, example, all)
+				})
+			}
+		})
+	}
+}
+
+func meet(t *testing.T, f *wasm.Filter, example string, all map[string]string) {
+	t.Helper()
+	most := int64(0)
+	for _, v := range vectors(t, example) {
+		got := v.ask(t, f)
+		v.met(t, got)
+		most = max(most, got.Fuel)
+		key := example + ": " + v.Name
+		if first, ok := all[key]; ok && first != said(got) {
+			t.Errorf("%s: %s, another language said %s", v.Name, said(got), first)
+		}
+		all[key] = said(got)
+	}
+	t.Logf("at most %d units of fuel", most)
+}

@@ -193,7 +193,7 @@ func cheapest(a, b float64) float64 {
 // contained says what is wrong with what became of a case, or nil.
 func contained(c corpus.Case, f Finding) error {
 	switch {
-	case f.Stage != c.Stage || c.Kind != "" && f.Kind != c.Kind || c.Stage == corpus.Passed && f.Kind != "":
+	case f.Stage != c.Stage || c.Kind != "" && f.Kind != c.Kind || c.Stage == corpus.Passed && f.Kind != c.Kind:
 		return fmt.Errorf("ended at %s %s, want %s %s: %s", f.Stage, f.Kind, c.Stage, c.Kind, f.Reason)
 	case !strings.Contains(f.Reason, c.Says):
 		return fmt.Errorf("its author is told %q, which does not mention %q", f.Reason, c.Says)

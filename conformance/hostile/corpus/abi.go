@@ -12,7 +12,7 @@ func traps() []Case {
 		return sound().with(fn{export: "gw_init", params: []byte{i32, i32}, results: []byte{i32}, code: code})
 	}
 	chunk := func(code []byte) guest {
-		return sound().with(fn{export: "gw_on_chunk", params: []byte{i32, i32, i32}, results: []byte{i64}, code: code})
+		return sound().with(judge("gw_on_response", answer(1024, len(lets))), fn{export: "gw_on_chunk", params: []byte{i32, i32, i32}, results: []byte{i64}, code: code})
 	}
 	stops := func(name, about string, g guest) Case { return of("trap-"+name, about, Decide, fault, "", g) }
 	return []Case{

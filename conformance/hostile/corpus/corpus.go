@@ -44,7 +44,7 @@ type Case struct {
 // All returns the cases, each of another name.
 func All() []Case {
 	return slices.Concat(counts(), forms(), kinds(), bounds(), bombs(), endless(), tricks(), traps(), pointers(), verdicts(), logs(),
-		memories(), dialects())
+		memories(), Gluttons(), dialects())
 }
 
 // Seeds returns the modules of at most limit bytes, for fuzzers to begin with.

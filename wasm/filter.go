@@ -63,7 +63,9 @@ func (f *Filter) Decide(ctx context.Context, c *abi.Context, v *Verdict) error {
 func (f *Filter) OnResponse(ctx context.Context, c *abi.Context, v *Verdict) error {
 	if !f.phases.Has(abi.Response) && f.HasChunk() {
 		c.Flags = abi.First | abi.Last
-		return f.OnChunk(ctx, c, v)
+		err := f.OnChunk(ctx, c, v)
+		c.Phase, c.Flags = abi.Response, 0 // to whoever comes next it is a result
+		return err
 	}
 	c.Phase = abi.Response
 	return f.judge(ctx, c, v)

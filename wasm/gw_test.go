@@ -138,8 +138,8 @@ func TestChunksAndWholeResults(t *testing.T) {
 	f := load(t, a, nil)
 	var v wasm.Verdict
 	c := &abi.Context{}
-	if err := f.OnResponse(t.Context(), c, &v); err != nil || v.Kind != wasm.Deny || !f.HasResponse() {
-		t.Errorf("a whole result: %v %v", err, v.Kind)
+	if err := f.OnResponse(t.Context(), c, &v); err != nil || v.Kind != wasm.Deny || !f.HasResponse() || c.Phase != abi.Response {
+		t.Errorf("a whole result: %v %v, then %v", err, v.Kind, c.Phase)
 	}
 	for flags, want := range map[abi.Flags]wasm.Kind{0: wasm.Pass, abi.First: wasm.Pass, abi.Last: wasm.Pass, abi.First | abi.Last: wasm.Deny} {
 		c.Flags = flags

@@ -192,6 +192,7 @@ func (w *walk) pass(ctx context.Context, u FilterUnit) error {
 	} else {
 		err = u.OnResponse(ctx, &w.shown, v)
 	}
+	w.shown.Phase = phase // whatever the filter was told, where others are placed does not hang on it
 	if err != nil {
 		return trapped(u, err)
 	}

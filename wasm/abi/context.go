@@ -65,7 +65,7 @@ type Plan struct {
 }
 
 // Context is what a filter is shown. Any member may be assigned between two calls: what was written of it is kept, and only
-// what changed is written anew, so that a row of filters costs one encoding. The bytes that Body points to may not change
+// what changed is written anew, so that a row of filters costs one encoding. What strings and Body point to may not change
 // without Reset. One goroutine uses a Context at a time.
 type Context struct {
 	Tenant, Agent, User string
@@ -100,8 +100,14 @@ type head struct {
 // written is what is kept of one form: its head, and its labels.
 type written struct{ head, labels []byte }
 
+// keep is the largest buffer, in bytes, that a context keeps when it is reset.
+const keep = 256 << 10
+
 // Reset empties the context and keeps its memory.
 func (c *Context) Reset() {
+	if cap(c.whole)+cap(c.leaves.table)+cap(c.leaves.texts) > keep {
+		c.whole, c.leaves = nil, leaves{}
+	}
 	*c = Context{
 		labels: c.labels[:0], json: written{c.json.head[:0], c.json.labels[:0]}, flat: written{c.flat.head[:0], c.flat.labels[:0]},
 		leaves: leaves{texts: c.leaves.texts[:0], table: c.leaves.table[:0], open: c.leaves.open[:0]}, whole: c.whole[:0],

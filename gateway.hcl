@@ -585,6 +585,29 @@ filters {
   trap_window = "1m"
   # How long calls are then refused at once, 100ms to 1h.
   break_for = "10s"
+
+  # Filters that an organisation may upload, 1 to 1000.
+  max_filters = 32
+  # Versions of one of them, 1 to 1000.
+  max_versions = 20
+  # All of an organisation's modules together, 64KiB to 1024GiB.
+  max_bytes = "64MiB"
+  # How often it may try to upload one, 1 to 1000000.
+  uploads_per_hour = 60
+  # Whether modules of up to 8MiB are let in, as Go makes them; else up to 1MiB. They are slow to compile, in a
+  # process of their own.
+  large = true
+
+  # Memory of all instances of an organisation's own filters, 1MiB to 1024GiB. Those in shadow have the same once
+  # more, as for the next two.
+  tenant_memory = "256MiB"
+  # What they may spend in a second, up to 1000000000000 units; 0: 250000000 for each processor.
+  tenant_fuel = 0
+  # How many calls they judge at once, up to 4096; 0: half of the processors.
+  tenant_calls = 0
+
+  # Lines of each filter's log that are kept in memory, 1 to 10000.
+  log_lines = 200
 }
 
 # The organisations' first rules.

@@ -72,6 +72,7 @@ func unsettled() Config {
 		Filters: Filters{
 			Enabled: []string{"redact-secrets"}, Fuel: 4_000_000, ByteFuel: 512, InitFuel: 50_000_000, Memory: 16 << 20, Wait: 100 * time.Millisecond,
 			MaxContext: 1 << 20, MaxVerdict: 16 << 10, Traps: 5, TrapWindow: time.Minute, BreakFor: 10 * time.Second,
+			MaxFilters: 32, MaxVersions: 20, MaxBytes: 64 << 20, UploadsPerHour: 60, Large: true, TenantMemory: 256 << 20, LogLines: 200,
 		},
 		Policies:  Policies{Ref: "main", Watch: 2 * time.Second, Poll: time.Minute, Keys: []string{}, History: 100},
 		Approvals: Approvals{Required: 1, TTL: 30 * time.Minute, Approver: "manager", MemberLimit: "0", MaxOpen: 100, MaxAll: 10_000, Keep: 7 * 24 * time.Hour},

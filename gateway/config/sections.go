@@ -372,6 +372,22 @@ type Filters struct {
 	Traps      int           `koanf:"traps" min:"1" max:"1000000"`
 	TrapWindow time.Duration `koanf:"trap_window" min:"1s" max:"1h"`
 	BreakFor   time.Duration `koanf:"break_for" min:"100ms" max:"1h"`
+	// MaxFilters bounds the filters that an organisation may upload, MaxVersions those of one name, MaxBytes all their modules
+	// together, and UploadsPerHour how often it may try. Default 32, 20, 64MiB and 60.
+	MaxFilters     int  `koanf:"max_filters" min:"1" max:"1000"`
+	MaxVersions    int  `koanf:"max_versions" min:"1" max:"1000"`
+	MaxBytes       Size `koanf:"max_bytes" min:"64KiB" max:"1024GiB"`
+	UploadsPerHour int  `koanf:"uploads_per_hour" min:"1" max:"1000000"`
+	// Large lets modules of up to 8MiB in, as Go makes them. Default true: they are slow to compile, in a process of their own.
+	Large bool `koanf:"large"`
+	// TenantMemory bounds the memory of all instances of an organisation's own filters, TenantFuel what they may spend in a
+	// second (0: 250000000 for each processor) and TenantCalls how many calls they judge at once (0: half of the processors).
+	// Filters in shadow have the same once more. Default 256MiB, 0 and 0.
+	TenantMemory Size `koanf:"tenant_memory" min:"1MiB" max:"1024GiB"`
+	TenantFuel   int  `koanf:"tenant_fuel" min:"0" max:"1000000000000"`
+	TenantCalls  int  `koanf:"tenant_calls" min:"0" max:"4096"`
+	// LogLines of each filter are kept in memory. Default 200.
+	LogLines int `koanf:"log_lines" min:"1" max:"10000"`
 }
 
 // Policies is where the tenants' rules come from, besides those that people push.

@@ -37,11 +37,12 @@ func DefaultJudgeConfig() JudgeConfig {
 type Judge struct {
 	cfg     JudgeConfig
 	limits  scan.Limits
-	runtime *wasm.Runtime
+	runtime *wasm.Runtime // of uploads
+	own     *wasm.Runtime // of what came with the gateway, compiled in this process
 	slots   chan struct{}
 }
 
-// NewJudge makes the engine. Close frees it.
+// NewJudge makes the engines. Close frees them.
 func NewJudge(ctx context.Context, c JudgeConfig) (*Judge, error) {
 	if c.Parallel < 1 || c.Time <= 0 {
 		return nil, errors.New("filters: a judge needs a bound of how many and how long")
@@ -56,12 +57,17 @@ func NewJudge(ctx context.Context, c JudgeConfig) (*Judge, error) {
 	if j.runtime, err = wasm.New(ctx, j.cfg.Wasm); err != nil {
 		return nil, err
 	}
+	own := j.cfg.Wasm
+	own.Compiler = nil
+	if j.own, err = wasm.New(ctx, own); err != nil {
+		return nil, errors.Join(err, j.runtime.Close(ctx))
+	}
 	return j, nil
 }
 
-// Close frees the engine with everything that was loaded by it.
+// Close frees the engines with everything that was loaded by them.
 func (j *Judge) Close(ctx context.Context) error {
-	return j.runtime.Close(ctx)
+	return errors.Join(j.runtime.Close(ctx), j.own.Close(ctx))
 }
 
 // Check takes a module through all stages but the last, Keep. An error is a *Rejection, or ErrInvalid of what came with the

@@ -119,7 +119,7 @@ func (s *Service) unitFor(ctx context.Context, l *live, e *manifest.Filter, r ve
 // loadUnit makes a filter ready for a tenant's calls.
 func (s *Service) loadUnit(ctx context.Context, tenant string, key unitKey, version uint64, module, config []byte) (*unit, error) {
 	said := func(level int, text string) { s.logs.add(tenant, key.name, version, level, text, s.deps.Now()) }
-	load := s.deps.Judge.runtime.Load // the gateway's own filters are not the tenant's to starve
+	load := s.deps.Judge.own.Load // the gateway's own filters are not the tenant's to starve
 	if version > 0 {
 		load = s.quota(tenant, key.shadow).Load
 	}

@@ -30,17 +30,17 @@ type Bundles interface {
 
 // Config bounds what a tenant may have. What it may use at once is in the Judge's configuration.
 type Config struct {
-	Filters  int           // names per tenant; default 32
-	Versions int           // per name; default 20
-	Bytes    int64         // of modules kept per tenant; default 64 MiB
-	Uploads  int           // per tenant and hour, refused ones included; default 60
-	LogLines int           // kept per filter; default 200
+	Filters  int   // names per tenant; default 32
+	Versions int   // per name; default 20
+	Bytes    int64 // of modules kept per tenant; default 64 MiB
+	Uploads  int   // per tenant and hour, refused ones included; default 60
+	LogLines int   // kept per filter; default 200
 	// Quota is what a tenant's enforced filters may take together, and those in shadow once more. Zeros are wasm's defaults.
 	Quota wasm.Quota
 	// InProcess lets uploads be compiled in this process, which nothing bounds: for tests. Without it, and without a compiler,
 	// uploads are refused.
 	InProcess bool
-	Retry    time.Duration // after which a filter that could not be loaded is tried again; default 10s
+	Retry     time.Duration // after which a filter that could not be loaded is tried again; default 10s
 }
 
 // DefaultConfig is what an empty configuration means.
@@ -70,7 +70,7 @@ type Deps struct {
 	// Record makes a ledger record durable; it fills in who wrote it and when.
 	Record  func(ctx context.Context, r *ledger.Record) error
 	Bundles Bundles
-	Judge   *Judge
+	Judge   *Judge // the caller closes it, after the service
 	// BuiltIn are the filters of the configuration, in their order.
 	BuiltIn []BuiltIn
 	Now     func() time.Time

@@ -66,7 +66,7 @@ func (g *Gateway) openPolicies(context.Context) error {
 	}
 	var err error
 	r.Service, err = bundles.New(bundles.Config{History: p.History}, bundles.Deps{
-		Store: g.store, Record: g.write, Tools: g.tools.Defs, Engines: &r.engines, Now: g.o.Now, Log: g.o.Log,
+		Store: g.store, Record: g.write, Tools: g.tools.Defs, Engines: &r.engines, Filters: namedByBundles{g}, Now: g.o.Now, Log: g.o.Log,
 		Keys: func(tenant string) ledger.VerifierKeys {
 			if _, ok := p.Tenants[tenant]; ok {
 				return keys[tenant]
@@ -143,7 +143,7 @@ func (r *revisions) start(ctx context.Context, tenant string) error {
 	switch {
 	case err == nil:
 		return nil
-	case !has && !errors.Is(err, git.ErrFetch) && !namesUnknownTools(err):
+	case !has && !errors.Is(err, git.ErrFetch) && !errors.Is(err, bundles.ErrFilters) && !namesUnknownTools(err):
 		return err
 	}
 	r.Alarmed(tenant, r.standing(tenant)+err.Error())

@@ -22,7 +22,7 @@ var floors = map[string]int{
 	"merkle": 0,
 	"store":  1, "policies": 1, "wasm": 1, "plugins": 1, "gateway/sdk": 1, "gateway/datadir": 1,
 	"gateway/identity": 2, "gateway/catalogue": 2, "gateway/upstream": 2, "gateway/plans": 2,
-	"gateway/approvals": 2, "gateway/bundles": 2, "gateway/terms": 2, "gateway/usage": 2, "gateway/quota": 2, "gateway/sinks": 2,
+	"gateway/approvals": 2, "gateway/bundles": 2, "gateway/terms": 2, "gateway/usage": 2, "gateway/quota": 2, "gateway/sinks": 2, "gateway/filters": 2,
 	"gateway/pipeline": 3, "gateway/retention": 3, // above the vault, whose keys it destroys
 	"gateway/stages": 4,
 	"gateway/proxy":  5, "gateway/control": 5, "gateway/console": 5, "gateway/cli": 5, "gateway/config": 5,

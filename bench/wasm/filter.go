@@ -62,7 +62,7 @@ func (b *bench) filter(ctx context.Context, host *sandbox.Runtime, name string, 
 	if err := f.Decide(ctx, b.call, &v); err != nil || v.Kind != sandbox.Pass {
 		return fmt.Errorf("%s: verdict %d (%w)", name, v.Kind, err)
 	}
-	for f.Stats().Instances <= lent { // calls that find none left make the pool grow
+	for f.Stats().Instances < 2*lent { // calls that find none left make the pool grow
 		for range 2 * lent {
 			if err := f.Decide(ctx, b.call, &v); err != nil {
 				return err

@@ -23,6 +23,9 @@ const (
 	slotSize  = 32
 	headSize  = len(sealMagic) + sealSize + slotSize
 
+	// recent is how old the mark of an entry's last use may grow before it is set anew.
+	recent = time.Minute
+
 	entrySuffix = ".sealed"
 	tempSuffix  = ".part"
 )
@@ -82,7 +85,7 @@ func (c *cache) seal(n name, slot, code []byte) []byte {
 
 // get returns an entry that bears our seal. Another one is removed, as if it had not been there.
 func (c *cache) get(n name) (Artifact, bool) {
-	b, err := c.read(n)
+	b, used, err := c.read(n)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Artifact{}, false
 	}
@@ -93,30 +96,29 @@ func (c *cache) get(n name) (Artifact, bool) {
 		return Artifact{}, false
 	}
 	c.counts.hits.Add(1)
-	now := time.Now()
-	_ = os.Chtimes(c.path(n), now, now) // says only what to evict
+	if now := time.Now(); now.Sub(used) > recent {
+		_ = os.Chtimes(c.path(n), now, now) // says only what to evict
+	}
 	return Artifact{Cached: true, slot: [slotSize]byte(b[headSize-slotSize : headSize]), code: b[headSize:]}, true
 }
 
-// read returns a regular file's bytes, and none of what could not be ours by its size.
-func (c *cache) read(n name) ([]byte, error) {
+// read returns a regular file's bytes, and none of what could not be ours by its size, and when it was used.
+func (c *cache) read(n name) (b []byte, used time.Time, err error) {
 	info, err := os.Lstat(c.path(n))
 	if err != nil {
-		return nil, err
+		return nil, used, err
 	}
 	if !info.Mode().IsRegular() || info.Size() > c.most {
-		return nil, fs.ErrInvalid
+		return nil, used, fs.ErrInvalid
 	}
 	f, err := os.Open(c.path(n))
 	if err != nil {
-		return nil, err
+		return nil, used, err
 	}
 	defer f.Close()
-	b := make([]byte, info.Size())
-	if _, err := f.ReadAt(b, 0); err != nil {
-		return nil, err
-	}
-	return b, nil
+	b = make([]byte, info.Size())
+	_, err = f.ReadAt(b, 0)
+	return b, info.ModTime(), err
 }
 
 // put writes an entry. It need not reach the disk: half an entry bears no seal.

@@ -27,7 +27,7 @@ const ownProgram = "/proc/self/exe"
 const (
 	// sample is how often a child is looked at. The kernel bounds it; this is for figures, and should the kernel's idea of
 	// memory and ours differ.
-	sample = 20 * time.Millisecond
+	sample = 5 * time.Millisecond
 	// slack is resident memory beyond the bound, in bytes, that belongs to the program itself.
 	slack = 256 << 20
 	// mostErrors is how much of a child's standard error is kept.
@@ -190,9 +190,9 @@ func (r *run) died(state *os.ProcessState, ended error, u Usage) error {
 	return refuse(Fault, u, fmt.Sprintf("the child ended: %v: %.200q", ended, said))
 }
 
-// outOfMemory knows the runtime's words for memory the kernel refused.
+// outOfMemory knows the words of the runtime, and of the race detector, for memory that the kernel refused.
 func outOfMemory(said string) bool {
-	for _, words := range []string{"out of memory", "cannot allocate memory", "errno=12"} {
+	for _, words := range []string{"out of memory", "cannot allocate memory", "errno=12", "failed to allocate"} {
 		if strings.Contains(said, words) {
 			return true
 		}

@@ -22,7 +22,7 @@ func bound(err error, want build.Bound) bool {
 }
 
 // endless is a module that compiles for longer than any test waits.
-func endless() []byte { return bombs()[0].module }
+func endless() []byte { return bombs()["blocks, 100,000 deep"] }
 
 // children are the processes that this one, or pid, has started.
 func children(t *testing.T, pid int) (found []int) {
@@ -33,7 +33,7 @@ func children(t *testing.T, pid int) (found []int) {
 	}
 	for _, l := range lists {
 		b, _ := os.ReadFile(l) // a thread may have ended
-		for _, f := range strings.Fields(string(b)) {
+		for f := range strings.FieldsSeq(string(b)) {
 			n, err := strconv.Atoi(f)
 			if err != nil {
 				t.Fatal(err)
@@ -55,7 +55,7 @@ func eventually(t *testing.T, what string, f func() bool) {
 }
 
 // begin compiles something endless, and returns its process once that has given up what it gives up, and its result.
-func begin(t *testing.T, ctx context.Context, c *build.Compiler) (int, <-chan error) {
+func begin(ctx context.Context, t *testing.T, c *build.Compiler) (int, <-chan error) {
 	t.Helper()
 	result := make(chan error, 1)
 	go func() {
@@ -86,7 +86,7 @@ func TestAChildHasNextToNothing(t *testing.T) {
 	}
 	defer syscall.Close(leak)
 	ctx, cancel := context.WithCancel(t.Context())
-	pid, result := begin(t, ctx, open(t, nil))
+	pid, result := begin(ctx, t, open(t, nil))
 	defer func() { cancel(); <-result }()
 	if env := proc(pid, "environ"); env != "" {
 		t.Errorf("its environment: %q", env)
@@ -129,7 +129,7 @@ func TestAChildHasNextToNothing(t *testing.T) {
 // TestAChildThatIsKilledIsAnError that says so, and the next one works.
 func TestAChildThatIsKilledIsAnError(t *testing.T) {
 	c := open(t, nil)
-	pid, result := begin(t, t.Context(), c)
+	pid, result := begin(t.Context(), t, c)
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
@@ -147,13 +147,13 @@ func TestNobodyWaits(t *testing.T) {
 	first, cancelFirst := context.WithCancel(t.Context())
 	second, cancelSecond := context.WithCancel(t.Context())
 	defer cancelSecond()
-	pid, one := begin(t, first, c)
+	pid, one := begin(first, t, c)
 	two := make(chan error, 1)
 	go func() {
 		_, err := c.Compile(second, job(endless()))
 		two <- err
 	}()
-	time.Sleep(50 * time.Millisecond) // the second boards; should it be late, it begins a child of its own
+	eventually(t, "both wait", func() bool { return c.Waiting() == 2 })
 	cancelFirst()
 	if err := <-one; !bound(err, build.Canceled) {
 		t.Errorf("got %v", err)
@@ -170,7 +170,7 @@ func TestNobodyWaits(t *testing.T) {
 
 func TestCloseKillsChildren(t *testing.T) {
 	c := open(t, nil)
-	_, result := begin(t, t.Context(), c)
+	_, result := begin(t.Context(), t, c)
 	c.Close()
 	if left := children(t, os.Getpid()); len(left) != 0 {
 		t.Errorf("left: %v", left)

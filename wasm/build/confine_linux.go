@@ -19,7 +19,7 @@ const deepest = 256 << 20
 // is in seconds, memory in bytes beside what the process has now. It returns what tells the largest resident memory so far.
 func confine(cpu, memory uint64) (peak func() int64, err error) {
 	runtime.GOMAXPROCS(1)
-	time.Sleep(1) // the poller opens its descriptors with the first timer, be it one of the runtime's own
+	time.Sleep(time.Nanosecond) // the poller opens its descriptors with the first timer, be it one of the runtime's own
 	debug.SetMaxStack(deepest)
 	status, err := unix.Open("/proc/self/status", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -85,9 +85,9 @@ func compile(ctx context.Context, module []byte, pages uint32) (*capture, error)
 	if err != nil {
 		return nil, err
 	}
-	defer cache.Close(ctx)
+	defer func() { _ = cache.Close(ctx) }() // frees memory, and has nothing else to fail at
 	r := wazero.NewRuntimeWithConfig(ctx, Config(pages).WithCompilationCache(cache))
-	defer r.Close(ctx)
+	defer func() { _ = r.Close(ctx) }()
 	if _, err := r.CompileModule(ctx, module); err != nil {
 		return nil, err
 	}

@@ -25,5 +25,15 @@ func (c *Compiler) Foreign(ctx context.Context, r wazero.Runtime, module []byte,
 	return err
 }
 
+// Waiting is how many wait for modules that are being compiled.
+func (c *Compiler) Waiting() (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, f := range c.flights {
+		n += f.waiting
+	}
+	return n
+}
+
 // Code is an artifact's native code.
 func (a Artifact) Code() []byte { return a.code }

@@ -80,8 +80,7 @@ func section(id byte, body []byte) []byte { return cat([]byte{id}, leb(len(body)
 func get(n int) []byte { return cat([]byte{0x20}, leb(n)) }
 func set(n int) []byte { return cat([]byte{0x21}, leb(n)) }
 
-func loop(body ...[]byte) []byte  { return cat([]byte{0x03, noResult}, cat(body...), []byte{0x0b}) }
-func block(body ...[]byte) []byte { return cat([]byte{0x02, noResult}, cat(body...), []byte{0x0b}) }
+func loop(body ...[]byte) []byte { return cat([]byte{0x03, noResult}, cat(body...), []byte{0x0b}) }
 
 // ifElse runs one of two.
 func ifElse(yes, no []byte) []byte {

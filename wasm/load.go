@@ -58,9 +58,6 @@ func (r *Runtime) load(ctx context.Context, name string, module, initConfig []by
 	if err != nil {
 		return nil, err
 	}
-	if metered, err = exposeStart(metered); err != nil {
-		return nil, err
-	}
 	f := &Filter{name: name, digest: merkle.Hash(sha256.Sum256(module)), size: len(module), config: c, state: report.State}
 	for _, o := range options {
 		o(f)
@@ -92,7 +89,7 @@ func (c Config) limits() meter.Options {
 	if c.MaxModule > l.MaxModule {
 		l = scan.Large()
 	}
-	l.MaxPages, l.MaxDepth, l.MaxModule, l.MaxData, l.AllowStart = c.MemoryPages, c.Depth, c.MaxModule, c.MaxModule, true
+	l.MaxPages, l.MaxDepth, l.MaxModule, l.MaxData, l.ExportStart = c.MemoryPages, c.Depth, c.MaxModule, c.MaxModule, true
 	return l
 }
 
@@ -127,4 +124,5 @@ func (f *Filter) compile(ctx context.Context, from build.Source, module []byte) 
 const (
 	exportFuel  = meter.FuelGlobal
 	exportDepth = meter.DepthGlobal
+	exportStart = meter.StartExport // a start function
 )

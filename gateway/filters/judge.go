@@ -172,10 +172,9 @@ func (t *trial) scan(context.Context) (string, error) {
 }
 
 func (t *trial) meter(context.Context) (string, error) {
-	c := t.judge.cfg.Wasm
-	metered, _, err := meter.Rewrite(t.upload.Module, meter.Options{
-		MaxPages: c.MemoryPages, MaxDepth: c.Depth, MaxModule: t.judge.limits.MaxModule, MaxData: t.judge.limits.MaxModule,
-	})
+	l := t.judge.limits
+	l.ExportStart = true
+	metered, _, err := meter.Rewrite(t.upload.Module, l)
 	if err != nil {
 		return "", reject("build it for WebAssembly 2.0 without SIMD, threads, tail calls and exceptions", "%v", err)
 	}

@@ -13,6 +13,7 @@ func (m *module) encode() []byte {
 	m.addImport()
 	m.addGlobals()
 	m.addMemory()
+	m.addStart()
 	types := &m.out[scan.TypeSection]
 	for _, t := range m.added {
 		types.n++
@@ -72,10 +73,25 @@ func (m *module) addMemory() {
 	}
 }
 
+// addStart exports the start function where the engine is not to run it.
+func (m *module) addStart() {
+	start := &m.out[scan.StartSection]
+	if !m.o.ExportStart || start.n == 0 {
+		return
+	}
+	e := &m.out[scan.ExportSection]
+	e.n++
+	e.body.name(StartExport)
+	e.body.raw(exportFunction)
+	e.body.raw(start.body...)
+	start.n = 0
+}
+
 // Kinds of exports in the format.
 const (
-	exportMemory = 2
-	exportGlobal = 3
+	exportFunction = 0
+	exportMemory   = 2
+	exportGlobal   = 3
 )
 
 func (m *module) export(name string, kind byte, index uint32) {

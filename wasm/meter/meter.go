@@ -32,6 +32,7 @@ const (
 	FuelGlobal   = scan.FuelGlobal  // an i64
 	DepthGlobal  = scan.DepthGlobal // an i32
 	MemoryExport = "memory"         // a memory that was imported
+	StartExport  = scan.StartExport // the start function, with Options.ExportStart
 )
 
 // Options bounds what a module may be; MaxDepth bounds its calls. AnyDialect is without effect: what a module imports and

@@ -153,3 +153,38 @@ func TestASectionOfNoMemoriesMayFollow(t *testing.T) {
 		t.Fatal("the import is still there")
 	}
 }
+
+// TestAStartFunctionIsExportedWhereItIsNotToRun: by itself nothing runs, for dialects that have such functions; others
+// are refused.
+func TestAStartFunctionIsExportedWhereItIsNotToRun(t *testing.T) {
+	handler := func() mod {
+		return mod{
+			memory: cat(0, 1), start: leb(2), globals: [][]byte{cat(i32, 1, i32c(0), 0x0b)}, exports: [][]byte{exportOf("g", 3, 0)},
+			funcs: []fn{
+				{export: "handle_request", results: []byte{i64}, body: i64c(0)}, {export: "handle_response", params: []byte{i32, i32}},
+				{body: cat(i32c(9), 0x24, 0)},
+			},
+		}
+	}
+	out, report, err := meter.Rewrite(handler().bytes(), meter.Options{ExportStart: true})
+	if err != nil || !report.Start {
+		t.Fatal(report, err)
+	}
+	b := fuel(t, 1000, 100)
+	m, err := newRuntime(t).InstantiateWithConfig(b, out, wazero.NewModuleConfig().WithName(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g := m.ExportedGlobal("g").Get(); g != 0 {
+		t.Fatalf("it ran: %d", g)
+	}
+	if _, err := m.ExportedFunction(meter.StartExport).Call(b); err != nil || m.ExportedGlobal("g").Get() != 9 {
+		t.Fatal(err)
+	}
+	other := handler()
+	other.funcs[0].export = ""
+	refused(t, other.bytes(), meter.Options{ExportStart: true}, meter.ErrUnsupported, "start")
+	named := handler()
+	named.funcs[1].export = meter.StartExport
+	refused(t, named.bytes(), meter.Options{ExportStart: true}, meter.ErrUnsupported, "meter's own")
+}

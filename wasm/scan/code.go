@@ -102,7 +102,7 @@ func (w *walker) opcode() Op {
 // step reads one instruction.
 func (w *walker) step() {
 	in := &w.code.in
-	*in = Instruction{Span: Span{Start: w.at()}, Labels: in.Labels[:0]}
+	in.Start, in.Index, in.In, in.Out = w.at(), 0, 0, 0
 	in.Op = w.opcode()
 	switch in.Op {
 	case OpBlock, OpLoop, OpIf:
@@ -206,6 +206,7 @@ func (w *walker) branchTable(in *Instruction) {
 		return
 	}
 	w.code.targets += n
+	in.Labels = in.Labels[:0]
 	for i := 0; i <= n && w.ok(); i++ {
 		l := w.label()
 		if w.v != nil {

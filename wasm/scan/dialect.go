@@ -11,6 +11,7 @@ const (
 	FuelGlobal  = "__fuel"      // an export
 	DepthGlobal = "__depth"     // an export
 	StatePrefix = "__state"     // exports of mutable globals begin with it
+	StartExport = "__state_start"
 )
 
 func reserved(export string) bool {
@@ -59,7 +60,7 @@ var gwImports = []offer{{name: "log", signature: "(i32,i32,i32)->()"}}
 var gwExports = []offer{
 	{"gw_alloc", "(i32)->(i32)", false}, {"gw_decide", "(i32,i32)->(i64)", false}, {"gw_init", "(i32,i32)->(i32)", true},
 	{"gw_on_response", "(i32,i32)->(i64)", true}, {"gw_on_chunk", "(i32,i32,i32)->(i64)", true},
-	{"gw_abi_1", "()->()", true}, {"gw_abi_1b", "()->()", true}, {"_initialize", "()->()", true},
+	{"gw_abi_1", "()->()", true}, {"gw_abi_1b", "()->()", true}, {"gw_abi_1b_leaves", "()->()", true}, {"_initialize", "()->()", true},
 }
 
 // httpImports are the functions of http_handler (https://http-wasm.io/http-handler-abi).

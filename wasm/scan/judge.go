@@ -96,7 +96,8 @@ func (c *contract) told(name string) bool {
 // judgeStart: the exports stand before the start function, so the dialect is known.
 func (w *walker) judgeStart(at int) {
 	c := w.contract()
-	if w.l.AllowStart || !w.l.AnyDialect && c != nil && c.start {
+	has := c != nil && c.start
+	if w.l.AllowStart || has && (w.l.ExportStart || !w.l.AnyDialect) {
 		return
 	}
 	w.failAt(at, ErrUnsupported, "export what it does as gw_init, or as _initialize", "a start function")

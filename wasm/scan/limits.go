@@ -7,6 +7,7 @@ type Limits struct {
 	MaxPages        uint32 // memory, in pages of 64 KiB; a larger declared maximum is clipped, a larger minimum refused
 	MaxDepth        int    // units of call depth that package meter grants; 1024
 	AllowStart      bool   // take modules with a start function; the host must be ready to refuel while it instantiates
+	ExportStart     bool   // take start functions of dialects that have them; package meter exports them, and no engine runs them
 	AllowTables     bool   // take code that changes tables or drops segments; the host must not use an instance twice
 	AnyDialect      bool   // take whatever functions are imported and exported, as tests and tools do
 	MaxModule       int    // bytes of the module
@@ -33,8 +34,9 @@ func Small() Limits {
 	}
 }
 
-// Large are the limits for modules that carry a runtime of their own: what Go makes of a filter for wasip1 has 2 to 4 MB,
-// 40,000 data segments and functions with a thousand labels.
+// Large are the limits for modules that carry a runtime of their own: what Go makes of a filter for wasip1 has 3 to 7 MB,
+// 40,000 data segments and functions with a thousand labels. What is within them can take long to compile: whoever
+// compiles it bounds that too.
 func Large() Limits {
 	l := Small()
 	l.MaxPages, l.MaxModule, l.MaxFunctions, l.MaxBody, l.MaxNesting = 512, 8<<20, 20_000, 512<<10, 4_096

@@ -38,7 +38,7 @@ type Instruction struct {
 	Span
 	Op      Op
 	Index   uint32   // of what it names: a function, type, local, global or label
-	Labels  []uint32 // of a br_table, the last one included
+	Labels  []uint32 // of a br_table only, the last one included
 	In, Out int      // values that a block takes and gives
 	Open    int      // blocks around what follows, the function itself included; 0 when it has ended
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/wasm/meter"
+	"github.com/gatewright/gatewright/wasm/scan"
 )
 
 // What is small and asks for much: each is refused without much work, or taken and stopped when it runs.
@@ -88,10 +89,12 @@ func TestBombsForTheCompilerAreRefused(t *testing.T) {
 		"a far target, many locals":   many(1, branchesOut(5000, 900, true), locals(999, i32)),
 	} {
 		t.Run(name, func(t *testing.T) {
-			start := time.Now()
-			refused(t, module, wide, meter.ErrLimit, "")
-			if d := time.Since(start); d > time.Second {
-				t.Errorf("refused after %v", d)
+			for _, o := range []meter.Options{wide, scan.Large()} {
+				start := time.Now()
+				refused(t, module, o, meter.ErrLimit, "")
+				if d := time.Since(start); d > time.Second {
+					t.Errorf("refused after %v", d)
+				}
 			}
 		})
 	}

@@ -1,7 +1,7 @@
 // Package meter makes a WebAssembly module safe to run on an engine that cannot bound it.
 //
-// Rewrite reads a module strictly, refuses what it does not know and whatever is over a limit, and gives it back with
-// three bounds built in:
+// Rewrite reads a module as package scan does, refuses what that does not know and whatever is over a limit, and gives it
+// back with three bounds built in:
 //
 //   - Fuel. A mutable global counts down as the module runs: at the entry of each function and the head of each loop by
 //     the weight of what follows, and by the length of what bulk instructions move. When it falls below zero the module
@@ -10,9 +10,14 @@
 //     point where the Go scheduler may step in, which code of the module is not.
 //   - Depth. A second global counts down while functions are on the stack. Below zero the module traps (unreachable).
 //     A unit stands for at most unitSlots values of a frame, so that the native stack is bounded too.
-//   - Memory. The declared maxima of memory and table are clipped.
+//   - Memory. The declared maxima of memory and table are clipped, and the memory env.memory that policies of OPA import
+//     becomes the module's own, exported as MemoryExport.
 //
-// Both globals are exported under FuelGlobal and DepthGlobal. The host sets both before each call: fuel to zero or a
+// Besides, every global that can change is exported under a name of Report.State, so that a host can put an instance back
+// to an earlier state; what it could not put back, tables and dropped segments, no code can change unless
+// Options.AllowTables says that instances are not used twice.
+//
+// Fuel and depth are exported as FuelGlobal and DepthGlobal. The host sets both before each call: fuel to zero or a
 // first slice, depth to Options.MaxDepth. Where a function has a loop it keeps the fuel in a local and writes it back
 // around calls and when it returns; while a host function runs and after a call has returned the global is exact, so a
 // host function may charge for itself. After a trap it is not, and neither is the depth: the instance must be thrown
@@ -42,12 +47,15 @@ type Options = scan.Limits
 // DefaultOptions returns the limits that zeros stand for.
 func DefaultOptions() Options { return scan.Small() }
 
-// What a report holds, as package scan names it.
 type (
-	Kind   = scan.Kind
+	// Kind says what is imported or exported.
+	Kind = scan.Kind
+	// Import is one import of the module as it was given.
 	Import = scan.Import
+	// Export is one export of the module as it was given.
 	Export = scan.Export
-	Error  = scan.Error
+	// Error says where and why a module was refused, and what to change.
+	Error = scan.Error
 )
 
 // The kinds of externals.

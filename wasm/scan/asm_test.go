@@ -150,15 +150,12 @@ func (m mod) bytes() []byte {
 // Instructions the tests write often.
 
 func get(i int) []byte            { return cat(0x20, leb(uint64(i))) }
-func set(i int) []byte            { return cat(0x21, leb(uint64(i))) }
-func tee(i int) []byte            { return cat(0x22, leb(uint64(i))) }
 func call(i int) []byte           { return cat(0x10, leb(uint64(i))) }
 func i32c(n int64) []byte         { return cat(0x41, sleb(n)) }
 func i64c(n int64) []byte         { return cat(0x42, sleb(n)) }
 func br(i int) []byte             { return cat(0x0c, leb(uint64(i))) }
 func brIf(i int) []byte           { return cat(0x0d, leb(uint64(i))) }
 func loop(parts ...any) []byte    { return cat(0x03, 0x40, cat(parts...), 0x0b) }
-func block(parts ...any) []byte   { return cat(0x02, 0x40, cat(parts...), 0x0b) }
 func iff(parts ...any) []byte     { return cat(0x04, 0x40, cat(parts...), 0x0b) }
 func locals(n int, t byte) []byte { return cat(1, leb(uint64(n)), t) }
 func exportOf(name string, kind, i int) []byte {

@@ -24,7 +24,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var (
-	kits     = []string{"c", "assemblyscript"}
+	kits     = []string{"c", "go"}
 	examples = []string{"redact-secrets", "block-sql", "label-pii", "rate-injection"}
 )
 

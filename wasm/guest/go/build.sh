@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Builds the examples: build.sh [FOLDER], by default this one. build.sh --toolchain names what is missing for that.
+set -euo pipefail
+cd "$(dirname "$0")"
+. ../toolchains.sh
+if [ "${1:-}" = --toolchain ]; then
+  missing go
+  exit
+fi
+out=${1:-.}
+for example in redact-secrets block-sql label-pii rate-injection; do
+  GOOS=wasip1 GOARCH=wasm GOFLAGS= go build -trimpath -buildmode=c-shared -ldflags='-s -w' -o "$out/$example.wasm" "./examples/$example"
+done

@@ -39,6 +39,7 @@ type asm struct {
 	pages   int
 	memory  string   // export name; empty for none
 	globals []uint64 // mutable i32
+	shared  []string // names under which the first globals are exported
 	data    []data
 	tables  int    // funcref entries
 	raw     []byte // sections appended as they are
@@ -124,6 +125,9 @@ func (a asm) bytes() []byte {
 	}
 	for _, g := range a.globals {
 		globals = append(globals, cat([]byte{i32, 1}, constant(int32(g)), []byte{0x0b}))
+	}
+	for i, name := range a.shared {
+		exports = append(exports, cat(text(name), []byte{3}, uleb(i)))
 	}
 	for _, d := range a.data {
 		segments = append(segments, cat([]byte{0}, constant(int32(d.at)), []byte{0x0b}, text(d.text)))

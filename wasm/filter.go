@@ -27,7 +27,8 @@ type Filter struct {
 	tenant   *Tenant  // nil when nothing bounds it together with others
 	dialect  dialect
 	phases   abi.Phases
-	legacy   any // of an abi.Heir
+	legacy   any    // of an abi.Heir
+	ahead    uint64 // of a forward
 	pool     *pool
 	faults   faults
 	holds    holds
@@ -119,7 +120,7 @@ func (f *Filter) admit(ctx context.Context, size int, v *Verdict) (*slot, *Trap)
 		return nil, f.trap(classify(err, false))
 	}
 	// Who calls again with the same verdict is most often on the same processor: the slot is chosen by its address.
-	slot, err := f.pool.take(ctx, uintptr(unsafe.Pointer(v))*spread>>48)
+	slot, err := f.pool.take(ctx, uint32(uint64(uintptr(unsafe.Pointer(v)))*spread>>32))
 	if err != nil {
 		f.tenant.leave(0)
 		return nil, f.trap(classify(err, false))
@@ -140,6 +141,7 @@ func (f *Filter) run(ctx context.Context, in *instance, c *abi.Context, size int
 	}()
 	budget := f.config.Fuel + f.config.ByteFuel*int64(size)
 	rent := int64(f.image.memory.Size()) / restoredPerUnit
+	in.tank.size = size
 	in.begin(ctx, c, max(budget-rent, 0), f.config.Depth)
 	err := in.guest.Judge(&in.tank, c, v)
 	v.Fuel = rent + in.spent(max(budget-rent, 0))

@@ -32,6 +32,7 @@ type tank struct {
 	logged          int // bytes written to the log by this call
 	filter          *Filter
 	call            *abi.Context
+	size            int // of the call, as its dialect counts
 	locals          [abi.Sets]any
 }
 

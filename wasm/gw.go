@@ -144,6 +144,33 @@ type gwGuest struct {
 	setup  api.Function    // nil when the module has none
 	judges [3]api.Function // by phase, nil where the module has none
 	stack  [3]uint64
+	ahead  uint32 // where there is room for roomAhead bytes in the image already; 0 when there is none
+}
+
+// roomAhead is how many bytes are asked for before the image is taken: calls that need no more do not ask.
+const roomAhead = 4096
+
+// Ahead asks for room for the calls to come.
+func (g *gwGuest) Ahead(ctx context.Context) (uint64, error) {
+	at, _, err := g.room(ctx, roomAhead)
+	if err != nil {
+		return 0, err
+	}
+	g.ahead = at
+	return uint64(at), nil
+}
+
+// Told takes over what another instance's Ahead returned.
+func (g *gwGuest) Told(at uint64) { g.ahead = uint32(at) }
+
+// place is where a call is written: where room was made ahead, or else where the guest says now.
+func (g *gwGuest) place(ctx context.Context, size int) (at uint32, room []byte, err error) {
+	if g.ahead != 0 && size <= roomAhead {
+		if room, ok := g.memory.Read(g.ahead, uint32(size)); ok {
+			return g.ahead, room, nil
+		}
+	}
+	return g.room(ctx, size)
 }
 
 // room asks the guest for memory and returns it. It stays the guest's, who may do as it likes with it once it is called again.
@@ -164,8 +191,8 @@ func (g *gwGuest) room(ctx context.Context, size int) (at uint32, room []byte, e
 
 // Judge writes the context into the guest's memory, asks, and reads the verdict there.
 func (g *gwGuest) Judge(ctx context.Context, c *abi.Context, v *Verdict) error {
-	size := c.Size(g.form)
-	at, room, err := g.room(ctx, size)
+	size := ctx.(*tank).size
+	at, room, err := g.place(ctx, size)
 	if err != nil {
 		return err
 	}

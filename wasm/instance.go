@@ -71,19 +71,49 @@ func (f *Filter) newInstance(size int) (*instance, error) {
 	return in, nil
 }
 
+// forward is a Guest that can do a part of all calls once. What Ahead leaves behind is in the image; what it returns is told
+// the other instances.
+type forward interface {
+	Ahead(ctx context.Context) (uint64, error)
+	Told(uint64)
+}
+
 // firstInstance makes the instance whose state after gw_init all others begin with.
 func (f *Filter) firstInstance(ctx context.Context, config []byte) error {
-	in, err := f.newInstance(f.firstSize())
+	in, err := f.setUp(ctx, config)
 	if err != nil {
 		return err
+	}
+	if g, ok := in.guest.(forward); ok {
+		in.begin(ctx, nil, f.config.Fuel, f.config.Depth)
+		if f.ahead, err = g.Ahead(&in.tank); err != nil { // then each call does it, from a state that saw nothing of this
+			_ = in.close()
+			if in, err = f.setUp(ctx, config); err != nil {
+				return err
+			}
+		}
+	}
+	return f.keep(in)
+}
+
+// setUp makes an instance and starts it.
+func (f *Filter) setUp(ctx context.Context, config []byte) (*instance, error) {
+	in, err := f.newInstance(f.firstSize())
+	if err != nil {
+		return nil, err
 	}
 	in.begin(ctx, nil, f.config.InitFuel, f.config.Depth)
 	if err := in.guest.Init(&in.tank, config); err != nil {
 		_ = in.close()
 		kind, err := classify(err, in.deep())
-		return f.trap(kind, fmt.Errorf("while it is set up: %w", err))
+		return nil, f.trap(kind, fmt.Errorf("while it is set up: %w", err))
 	}
 	f.tenant.spend(in.spent(f.config.InitFuel))
+	return in, nil
+}
+
+// keep makes the image of an instance, and the instance the first of the pool.
+func (f *Filter) keep(in *instance) error {
 	if h, ok := in.guest.(abi.Heir); ok {
 		f.legacy, f.phases = h.Legacy()
 	}
@@ -120,6 +150,9 @@ func (f *Filter) spare() (_ *instance, err error) {
 	in, err := f.newInstance(size)
 	if err != nil {
 		return nil, err
+	}
+	if g, ok := in.guest.(forward); ok {
+		g.Told(f.ahead)
 	}
 	if h, ok := in.guest.(abi.Heir); ok {
 		h.Inherit(f.legacy)

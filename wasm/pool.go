@@ -55,9 +55,9 @@ func newPool(size int, wait time.Duration, after func()) *pool {
 	return p
 }
 
-// take lends a slot with an instance in the image's state. hint may be anything: calls with the same one tend to get the same
-// slot, whose memory is in their processor's cache. give must follow.
-func (p *pool) take(ctx context.Context, hint uintptr) (*slot, error) {
+// take lends a slot with an instance in the image's state. hint may be any number: calls with the same one tend to get the
+// same slot, whose memory is in their processor's cache. give must follow.
+func (p *pool) take(ctx context.Context, hint uint32) (*slot, error) {
 	s := p.find(hint)
 	if s == nil {
 		err := p.queue.enter(ctx, p.wait, func() bool {
@@ -86,22 +86,35 @@ func (p *pool) take(ctx context.Context, hint uintptr) (*slot, error) {
 }
 
 // find lends a slot, if it can one that needs no work first.
-func (p *pool) find(hint uintptr) *slot {
-	n := uintptr(len(p.slots))
-	for _, want := range [...]uint32{clean, used, vacant} {
-		for i := range n {
-			s := &p.slots[(hint+i)%n]
-			if s.state.Load() == want && s.state.CompareAndSwap(want, lent) {
-				s.found, s.pass = want, 2*i >= n
-				if want != clean {
-					s.pass = true
-					p.short.Store(true)
-				}
-				return s
-			}
+func (p *pool) find(hint uint32) *slot {
+	first := int(uint64(hint) * uint64(len(p.slots)) >> 32)
+	if s, far := p.search(first, clean); s != nil {
+		s.found, s.pass = clean, far
+		return s
+	}
+	for _, want := range [...]uint32{used, vacant} {
+		if s, _ := p.search(first, want); s != nil {
+			s.found, s.pass = want, true
+			p.short.Store(true)
+			return s
 		}
 	}
 	return nil
+}
+
+// search lends a slot that is what is wanted, the first from there on, and says whether half of the others came before it.
+func (p *pool) search(first int, want uint32) (_ *slot, far bool) {
+	at := first
+	for i := range p.slots {
+		s := &p.slots[at]
+		if s.state.Load() == want && s.state.CompareAndSwap(want, lent) {
+			return s, 2*i >= len(p.slots)
+		}
+		if at++; at == len(p.slots) {
+			at = 0
+		}
+	}
+	return nil, false
 }
 
 // ready puts the instance of a lent slot into the image's state, a new one if need be.

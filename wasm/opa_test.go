@@ -11,8 +11,8 @@ import (
 
 // What a policy's functions answer with in these tests: where they lie in its memory.
 const (
-	atBuiltins, atEntrypoints, atResult, atText = 1000, 2000, 3000, 5000
-	policyHeap                                  = 60_000
+	atBuiltins, atEntrypoints, atResult, atText, atString = 1000, 2000, 3000, 5000, 5100
+	policyHeap                                            = 60_000
 )
 
 // The functions that policies import, by number.
@@ -135,7 +135,7 @@ func TestOPAHostilePolicies(t *testing.T) {
 		"arguments that are no values":   {map[string][]byte{"opa_eval": cat(builtin(opaBuiltin2, 0, atText, atText), drop, constant(atResult))}, "fault"},
 		"a built-in within another": {map[string][]byte{
 			"opa_eval":       cat(builtin(opaBuiltin2, 0, atText, atText), drop, constant(atResult)),
-			"opa_value_dump": cat(builtin(opaBuiltin0, 1)),
+			"opa_value_dump": cat(builtin(opaBuiltin0, 1), drop, constant(atString)),
 		}, "fault"},
 		"no room for what a built-in says": {map[string][]byte{ // from the third time it is asked
 			"opa_eval":   cat(builtin(opaBuiltin0, 1), drop, constant(atResult)),
@@ -148,7 +148,7 @@ func TestOPAHostilePolicies(t *testing.T) {
 		"it keeps what it knew":    {map[string][]byte{"opa_eval": cat(globalGet(1), constant(3), []byte{0x46, 0x45}, when(trap), constant(9), globalSet(1), constant(atResult))}, "pass"},
 		"it calls itself for ever": {map[string][]byte{"opa_json_dump": get(0), "opa_eval": cat(constant(0), constant(0), constant(0), constant(0), constant(0), constant(0), constant(0), call(4+15))}, "depth"},
 	} {
-		f, err := newRuntime(t, nil).Load(t.Context(), "test", policy(entryAllow, bindings("true"), c.change, data{atText, "text"}).bytes(), nil)
+		f, err := newRuntime(t, nil).Load(t.Context(), "test", policy(entryAllow, bindings("true"), c.change, data{atText, "text"}, data{atString, `"x"`}).bytes(), nil)
 		if c.want == "load" || err != nil {
 			if c.want != "load" || err == nil {
 				t.Errorf("%s: %v", name, err)

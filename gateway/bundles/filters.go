@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 
 	"github.com/gatewright/gatewright/policies"
+	"github.com/gatewright/gatewright/policies/manifest"
 )
 
 // Filters follow the bundle that is enforced, for everybody: they change in the same act as its engine. A bundle that is tried,
@@ -56,7 +58,7 @@ func drop(ready Ready) {
 
 // sameFilters refuses to try a bundle that has other filters than the one that is enforced.
 func sameFilters(enforced, tried *policies.Bundle) error {
-	if reflect.DeepEqual(enforced.Manifest().Filters, tried.Manifest().Filters) {
+	if slices.EqualFunc(enforced.Manifest().Filters, tried.Manifest().Filters, func(a, b manifest.Filter) bool { return reflect.DeepEqual(a, b) }) {
 		return nil
 	}
 	return fmt.Errorf("%w: a bundle that is tried must name the same filters in manifest.json as the one that is enforced (copy that section; `gatewright filter shadow` tries a filter)", ErrRefused)

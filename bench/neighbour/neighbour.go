@@ -181,9 +181,17 @@ func (s *stand) beside(ctx context.Context, tenant string) (p Part, err error) {
 	if err != nil {
 		return p, err
 	}
+	used, err := s.both.Usage()
+	if err != nil {
+		return p, err
+	}
 	done := make(chan error, 1)
 	go func() { done <- s.other[tenant].Pace(ctx, s.Time, s.rate*rivalShare) }()
 	err = errors.Join(s.own.Pace(ctx, s.Time, s.rate*ownShare), <-done)
+	if err != nil {
+		return p, err
+	}
+	now, err := s.both.Usage()
 	if err != nil {
 		return p, err
 	}
@@ -199,7 +207,7 @@ func (s *stand) beside(ctx context.Context, tenant string) (p Part, err error) {
 		return p, err
 	}
 	p = Part{Calls: own.Calls, P50: micros(own.P50), P99: micros(own.P99), Rival: after.since(before)}
-	p.Rate = float64(own.Calls) / own.Elapsed.Seconds()
+	p.Rate, p.CPU = float64(own.Calls)/own.Elapsed.Seconds(), (now.CPU-used.CPU).Seconds()/own.Elapsed.Seconds()
 	return p, nil
 }
 

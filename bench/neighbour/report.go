@@ -44,6 +44,7 @@ type Part struct {
 	Rate  float64 `json:"rate"`
 	P50   float64 `json:"p50_us"`
 	P99   float64 `json:"p99_us"`
+	CPU   float64 `json:"cpu"` // of the process of both, in processors
 	Rival Rival   `json:"rival"`
 }
 
@@ -59,8 +60,8 @@ func (r Rival) since(earlier Rival) Rival {
 }
 
 func (r *Round) line() string {
-	s := fmt.Sprintf("p99 %.0f us beside the hostile tenant (p50 %.0f; it passed %d calls with %d M units, %v), %.0f and %.0f us beside the harmless one (p50 %.0f)",
-		r.Hostile.P99, r.Hostile.P50, r.Hostile.Rival.Passed, r.Hostile.Rival.Fuel/1e6, r.Hostile.Rival.Traps, r.Harmless.P99, r.Control.P99, r.Harmless.P50)
+	s := fmt.Sprintf("p99 %.0f us beside the hostile tenant (p50 %.0f, %.2f processors; it passed %d calls with %d M units, %v), %.0f and %.0f us beside the harmless one (p50 %.0f, %.2f processors)",
+		r.Hostile.P99, r.Hostile.P50, r.Hostile.CPU, r.Hostile.Rival.Passed, r.Hostile.Rival.Fuel/1e6, r.Hostile.Rival.Traps, r.Harmless.P99, r.Control.P99, r.Harmless.P50, r.Harmless.CPU)
 	if r.Noise != "" {
 		s += "; noisy: " + r.Noise
 	}

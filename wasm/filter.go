@@ -88,14 +88,15 @@ func (f *Filter) judge(ctx context.Context, c *abi.Context, v *Verdict) error {
 	size := f.dialect.Size(c)
 	slot, t := f.admit(ctx, size, v)
 	if t == nil {
-		began := slot.tally.begin()
-		t = f.run(ctx, slot.in, c, size, v)
+		began, in := slot.tally.begin(), slot.in
+		t = f.run(ctx, in, c, size, v)
 		slot.tally.add(v.Kind, v.Fuel, began)
 		if t != nil {
 			slot.discard()
 		}
+		cost := max(v.Fuel, in.tank.took())
 		f.pool.give(slot)
-		f.tenant.leave(v.Fuel)
+		f.tenant.leave(cost)
 	}
 	if t == nil {
 		f.breaker.passed()
@@ -142,7 +143,7 @@ func (f *Filter) run(ctx context.Context, in *instance, c *abi.Context, size int
 	budget := f.config.Fuel + f.config.ByteFuel*int64(size)
 	rent := int64(f.image.memory.Size()) / restoredPerUnit
 	in.tank.size = size
-	in.begin(ctx, c, max(budget-rent, 0), f.config.Depth)
+	in.begin(ctx, c, max(budget-rent, 0))
 	err := in.guest.Judge(&in.tank, c, v)
 	v.Fuel = rent + in.spent(max(budget-rent, 0))
 	if err == nil {

@@ -64,6 +64,7 @@ func (f *Filter) newInstance(size int) (*instance, error) {
 		return nil, errors.New("instantiate: the module is not metered")
 	}
 	in.tank.fuel = in.fuel
+	in.depth.Set(uint64(f.config.Depth))
 	if in.guest, err = f.dialect.Bind(module, abi.Limits{Verdict: f.config.MaxVerdict, Body: f.config.MaxContext}); err != nil {
 		_ = in.close()
 		return nil, fmt.Errorf("instantiate: %w", err)
@@ -85,7 +86,7 @@ func (f *Filter) firstInstance(ctx context.Context, config []byte) error {
 		return err
 	}
 	if g, ok := in.guest.(forward); ok {
-		in.begin(ctx, nil, f.config.Fuel, f.config.Depth)
+		in.begin(ctx, nil, f.config.Fuel)
 		if f.ahead, err = g.Ahead(&in.tank); err != nil { // then each call does it, from a state that saw nothing of this
 			_ = in.close()
 			if in, err = f.setUp(ctx, config); err != nil {
@@ -102,7 +103,7 @@ func (f *Filter) setUp(ctx context.Context, config []byte) (*instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	in.begin(ctx, nil, f.config.InitFuel, f.config.Depth)
+	in.begin(ctx, nil, f.config.InitFuel)
 	if err := in.guest.Init(&in.tank, config); err != nil {
 		_ = in.close()
 		kind, err := classify(err, in.deep())
@@ -122,7 +123,7 @@ func (f *Filter) keep(in *instance) error {
 	for _, g := range in.globals {
 		f.image.globals = append(f.image.globals, g.Get())
 	}
-	if !in.linear.Adopt(f.image.memory) {
+	if !in.linear.Adopt(f.image.memory) || !in.reset(f.image) {
 		_ = in.close()
 		return errImage
 	}
@@ -178,12 +179,12 @@ func (in *instance) reset(m *image) bool {
 	for i, g := range in.globals {
 		g.Set(m.globals[i])
 	}
+	in.depth.Set(uint64(in.tank.filter.config.Depth)) // as it is after each call that returned
 	return in.linear.Restore()
 }
 
-// begin hands out fuel and depth for one call, which c is, or for setting up where that is nil.
-func (in *instance) begin(ctx context.Context, c *abi.Context, budget int64, depth int) {
-	in.depth.Set(uint64(depth))
+// begin hands out fuel for one call, which c is, or for setting up where that is nil.
+func (in *instance) begin(ctx context.Context, c *abi.Context, budget int64) {
 	in.fuel.Set(uint64(in.tank.start(ctx, c, budget)))
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/gatewright/gatewright/wasm"
 	"github.com/gatewright/gatewright/wasm/abi"
+	"github.com/gatewright/gatewright/wasm/scan"
 )
 
 // regoPolicy is a policy of our own that OPA's evaluator and our host both judge by.
@@ -123,6 +124,12 @@ func TestOPA(t *testing.T) {
 			t.Fatalf("%s: OPA: %s, %d results", p.name, a.Error, len(a.Results))
 		}
 		agreed += opaAgrees(t, p, a, calls)
+		before, after, ok := bytes.Cut(a.Wasm, []byte("\x08opa_eval\x00"))
+		if !ok {
+			t.Fatalf("%s: no export opa_eval", p.name)
+		}
+		a.Wasm = slices.Concat(before, []byte("\x08opa_left\x00"), after) // as ABI 1.1 has it
+		opaAgrees(t, p, a, calls)
 	}
 	if agreed < 200 {
 		t.Errorf("%d inputs, want at least 200", agreed)
@@ -133,6 +140,10 @@ func TestOPA(t *testing.T) {
 // opaAgrees holds every call against what OPA says of it, and returns how many there were.
 func opaAgrees(t *testing.T, p regoPolicy, a opaAnswer, calls []*abi.Context) int {
 	t.Helper()
+	report, err := scan.Scan(bytes.NewReader(a.Wasm), scan.Small())
+	if err != nil || report.Dialect != scan.OPA || report.Class != scan.SmallClass {
+		t.Errorf("%s: %v, dialect %s, class %s", p.name, err, report.Dialect, report.Class)
+	}
 	r, err := wasm.New(t.Context(), wasm.DefaultConfig())
 	if err != nil {
 		t.Fatal(err)

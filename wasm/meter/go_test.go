@@ -94,7 +94,11 @@ func TestAFilterInGoIsOfTheLargeClass(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%d bytes, metered %d, in %v", len(module), len(metered), time.Since(start))
+	took := time.Since(start)
+	t.Logf("%d bytes, metered %d, in %v", len(module), len(metered), took)
+	if os.Getenv("GATEWRIGHT_TIMES") != "" && took > time.Second {
+		t.Error("that is too long")
+	}
 	input := `{"arguments":{"key":"AKIAABCDEFGHIJKLMNOP"},"b":[1,2,{"c":null}]}`
 	want := `{"message":"2AKIAABCDEFGHIJKLMNOP","verdict":"pass"}`
 	for name, m := range map[string][]byte{"plain": module, "metered": metered} {

@@ -78,9 +78,6 @@ func (w *walker) header() {
 // section reads one section and returns its rank, which must be over the one before.
 func (w *walker) section(rank int) int {
 	at := w.at()
-	if !w.within(at, int64(at)+1, &ofBytes) {
-		return rank
-	}
 	id := SectionID(w.u8())
 	if id >= endOfSections {
 		w.failSection(at, id)

@@ -22,7 +22,7 @@ type filterCmd struct {
 	Shadow   filterShadowCmd   `cmd:"" help:"Try a version beside the calls: it is asked and counted, and never obeyed."`
 	Activate filterActivateCmd `cmd:"" help:"Put a version in force."`
 	Rollback filterRollbackCmd `cmd:"" help:"End what is tried of a filter, or put the version before in force again."`
-	Retire   filterRetireCmd   `cmd:"" help:"Take a filter out of force. Its versions stay."`
+	Remove   filterRemoveCmd   `cmd:"" help:"Take a filter out of force. Its versions stay."`
 	Delete   filterDeleteCmd   `cmd:"" help:"Delete a version that is neither in force nor tried."`
 	Logs     filterLogsCmd     `cmd:"" help:"Print the last lines a filter logged, and what the gateway noted about it."`
 }

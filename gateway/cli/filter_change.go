@@ -70,19 +70,19 @@ func (c *filterRollbackCmd) Run(sh *shell) error {
 	return showChange(sh, change, c.JSON)
 }
 
-type filterRetireCmd struct {
+type filterRemoveCmd struct {
 	controlPort
 	Name string `arg:"" help:"Name of the filter."`
 	JSON bool   `help:"Print JSON." name:"json"`
 }
 
 // Run takes a filter out of force.
-func (c *filterRetireCmd) Run(sh *shell) error {
+func (c *filterRemoveCmd) Run(sh *shell) error {
 	a, err := c.admin(sh)
 	if err != nil {
 		return err
 	}
-	change, err := a.RetireFilter(sh.ctx, c.Name)
+	change, err := a.RemoveFilter(sh.ctx, c.Name)
 	if err != nil {
 		return noFilter(sh, a, c.Name, err)
 	}

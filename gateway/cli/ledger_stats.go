@@ -155,8 +155,11 @@ func (sh *shell) showRecords(records []gatewright.Record) error {
 			return fmt.Errorf("read record: %w", err)
 		}
 		what := strings.TrimPrefix(r.Server+"/"+r.Tool, "/")
-		if what = cmp.Or(what, r.Op); r.Kind == ledger.Bundle {
+		switch what = cmp.Or(what, r.Op); r.Kind {
+		case ledger.Bundle:
 			what = changeOfPolicy(r.Body)
+		case ledger.Filter:
+			what = changeOfFilter(r.Body)
 		}
 		result := phrase([2]string{"", r.Code}, [2]string{"", r.Outcome})
 		cells := []string{r.Label(), cmp.Or(r.Agent, r.User), what, r.Verdict, result, r.ID}
@@ -186,6 +189,25 @@ func changeOfPolicy(body []byte) string {
 	}
 	if in.Percent > 0 {
 		text += fmt.Sprintf(" %d %%", in.Percent)
+	}
+	return text
+}
+
+// changeOfFilter says what became of a filter, as in "activate block-sql 3" or "reject block-sql in stage scan".
+func changeOfFilter(body []byte) string {
+	var in struct {
+		Op, Name, Stage string
+		Version         uint64
+	}
+	if json.Unmarshal(body, &in) != nil || in.Op == "" {
+		return ""
+	}
+	text := in.Op + " " + in.Name
+	if in.Version > 0 {
+		text += fmt.Sprintf(" %d", in.Version)
+	}
+	if in.Stage != "" {
+		text += " in stage " + in.Stage
 	}
 	return text
 }

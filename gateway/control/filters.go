@@ -203,7 +203,7 @@ func (m *mounting) filters() {
 		change, err := all.Rollback(ctx, c.caller.Tenant(), filters.Actor(actor(c)), in.Name)
 		return a.filterChanged(c, in.Name, change, err)
 	})
-	handle(m, "retire-filter", func(ctx context.Context, c *call, in *filterPath) (*filterChangeOut, error) {
+	handle(m, "remove-filter", func(ctx context.Context, c *call, in *filterPath) (*filterChangeOut, error) {
 		change, err := all.Remove(ctx, c.caller.Tenant(), filters.Actor(actor(c)), in.Name)
 		return a.filterChanged(c, in.Name, change, err)
 	})

@@ -201,7 +201,7 @@ func TestFiltersArePlaced(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	w.call("POST", oneFilter+"/rollback", w.admin, "")
-	w.call("POST", oneFilter+"/retire", w.admin, "")
+	w.call("POST", oneFilter+"/remove", w.admin, "")
 	w.call("DELETE", oneFilter+"/versions/1", w.admin, "")
 	if want := []string{"activate", "shadow", "rollback", "remove", "delete"}; !slices.Equal(w.filters.did, want) {
 		t.Errorf("%v, want %v", w.filters.did, want)

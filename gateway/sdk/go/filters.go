@@ -224,10 +224,10 @@ func (a *Admin) RollBackFilter(ctx context.Context, name string) (*FilterChange,
 	return out, a.change(ctx, http.MethodPost, filterPath(name, "/rollback"), nil, out)
 }
 
-// RetireFilter takes a filter out of force. Its versions stay.
-func (a *Admin) RetireFilter(ctx context.Context, name string) (*FilterChange, error) {
+// RemoveFilter takes a filter out of force. Its versions stay.
+func (a *Admin) RemoveFilter(ctx context.Context, name string) (*FilterChange, error) {
 	out := &FilterChange{}
-	return out, a.change(ctx, http.MethodPost, filterPath(name, "/retire"), nil, out)
+	return out, a.change(ctx, http.MethodPost, filterPath(name, "/remove"), nil, out)
 }
 
 // DeleteFilterVersion deletes a version that is neither in force nor tried.

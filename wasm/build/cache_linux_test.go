@@ -2,6 +2,7 @@ package build_test
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -115,7 +116,7 @@ func TestEntriesOfAnotherKeyAreRefused(t *testing.T) {
 	}
 }
 
-// TestTheCacheOutlivesTheProcess, and a link or a folder in an entry's place is not followed.
+// TestTheCacheOutlivesTheProcess, and a link or a pipe in an entry's place is not followed, nor waited for.
 func TestTheCacheOutlivesTheProcess(t *testing.T) {
 	dir := t.TempDir()
 	keep := func(o *build.Options) { o.Dir = dir }
@@ -133,6 +134,12 @@ func TestTheCacheOutlivesTheProcess(t *testing.T) {
 	}
 	if a, err := c.Compile(t.Context(), job(small(1))); err != nil || a.Cached || c.Stats().Refused != 1 {
 		t.Fatalf("a link: cached %v, %v", a.Cached, err)
+	}
+	if err := errors.Join(os.Remove(path), unix.Mkfifo(path, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if a, err := c.Compile(t.Context(), job(small(1))); err != nil || a.Cached || c.Stats().Refused != 2 {
+		t.Fatalf("a pipe: cached %v, %v", a.Cached, err)
 	}
 }
 

@@ -26,11 +26,12 @@ func TestTheQueueIsBounded(t *testing.T) {
 				results <- err
 			}()
 			synctest.Wait()
-		}
-		for _, tenant := range []string{"a", "c"} {
-			if _, err := q.Enter(ctx, tenant); err == nil {
-				t.Errorf("%s found a place", tenant)
+			if _, err := q.Enter(ctx, "a"); err == nil {
+				t.Error("a tenant found a third place")
 			}
+		}
+		if _, err := q.Enter(ctx, "c"); err == nil {
+			t.Error("there was a place in a full queue")
 		}
 		cancel()
 		for range 2 {

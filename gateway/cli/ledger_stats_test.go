@@ -60,6 +60,16 @@ func TestAWrongFilterIsRefusedBeforeAnythingIsSent(t *testing.T) {
 	h.fails(t, 2, "no management key", "ledger", "stats")
 }
 
+func TestRecordsOfFiltersSayWhatBecameOfThem(t *testing.T) {
+	h := newHouse(t)
+	listed(h,
+		ledger.Record{ID: firstRecord, Time: 1, Tenant: "demo", Kind: ledger.Filter, Step: -1, User: "usr_1", Verdict: "deny", Body: []byte(`{"name":"f","op":"reject","stage":"scan"}`)},
+		ledger.Record{ID: secondRecord, Time: 1, Tenant: "demo", Kind: ledger.Filter, Step: -1, User: "usr_1", Verdict: "allow", Body: []byte(`{"name":"f","op":"shadow","version":3}`)})
+	if o := h.run(t, "ledger", "list"); o.code != 0 || !strings.Contains(o.out, "  reject f in stage scan  deny ") || !strings.Contains(o.out, "  shadow f 3 ") {
+		t.Errorf("%s\n%+v", o.out, o)
+	}
+}
+
 func TestRecordsAreListedForPeopleAndForMachines(t *testing.T) {
 	h := newHouse(t)
 	records := []ledger.Record{

@@ -601,7 +601,7 @@ filters {
   # Memory of all instances of an organisation's own filters, 1MiB to 1024GiB. Those in shadow have the same once
   # more, as for the next two.
   tenant_memory = "256MiB"
-  # What they may spend in a second, up to 1000000000000 units; 0: 250000000 for each processor.
+  # What they may spend in a second, up to 1000000000000 units; 0: 50000000 for each processor.
   tenant_fuel = 0
   # How many calls they judge at once, up to 4096; 0: half of the processors.
   tenant_calls = 0

@@ -26,8 +26,9 @@ type tank struct {
 	context.Context // the caller's
 	left            int64
 	slice           int64
-	last            time.Time // when the slice began; zero when nobody looked
-	refueled        bool      // this call needed more than one slice
+	last            time.Time     // when the slice began; zero when nobody looked
+	refueled        bool          // this call needed more than one slice
+	slices          time.Duration // how long those took that are over, as far as somebody looked
 	fuel            api.MutableGlobal
 	logged          int // bytes written to the log by this call
 	filter          *Filter
@@ -52,7 +53,7 @@ func (t *tank) Value(any) any { return nil }
 
 // start begins a call with a budget and returns its first slice.
 func (t *tank) start(ctx context.Context, c *abi.Context, budget int64) int64 {
-	t.Context, t.last, t.logged = ctx, time.Time{}, 0
+	t.Context, t.last, t.logged, t.slices = ctx, time.Time{}, 0, 0
 	t.call, t.locals = c, [abi.Sets]any{}
 	if t.refueled { // the last call did, so this one may too: look how long a slice takes
 		t.last, t.refueled = time.Now(), false
@@ -87,12 +88,23 @@ func (t *tank) adapt(now time.Time) {
 	if t.last.IsZero() {
 		return
 	}
-	switch took := now.Sub(t.last); {
+	took := now.Sub(t.last)
+	t.slices += took
+	switch {
 	case took > slowSlice && t.slice > leastSlice:
 		t.slice /= 2
 	case took < fastSlice && t.slice < mostSlice:
 		t.slice += t.slice / 2
 	}
+}
+
+// took is how many nanoseconds the call took that ends now, without its first slice where nobody looked at that; 0 when one
+// slice was enough. While other processes hold up this one that is more than what the call used.
+func (t *tank) took() int64 {
+	if !t.refueled {
+		return 0
+	}
+	return int64(t.slices + time.Since(t.last))
 }
 
 // refuelHost is the function that metered code imports.

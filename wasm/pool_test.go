@@ -21,7 +21,7 @@ func ask(f *wasm.Filter, v *wasm.Verdict) error {
 // TestASwapUnderLoadFailsNoCall: each generation says which it is, and none is asked once another is in force.
 func TestASwapUnderLoadFailsNoCall(t *testing.T) {
 	r := newRuntime(t, func(c *wasm.Config) { c.Wait = time.Minute })
-	tenant := r.Tenant("org_1", wasm.Quota{Concurrency: 64})
+	tenant := r.Tenant("org_1", wasm.Quota{Concurrency: 64, FuelPerSecond: 1 << 40})
 	next := func(n int) *wasm.Filter {
 		f, err := tenant.Load(t.Context(), "swapped", says(fmt.Sprintf(`{"verdict":"deny","reason":"generation_%d"}`, n)).bytes(), nil)
 		if err != nil {

@@ -17,8 +17,9 @@ import (
 type Quota struct {
 	// Memory bounds the memory of all instances, in bytes (default 256 MiB).
 	Memory int64
-	// FuelPerSecond bounds the fuel of all calls, on average and with a burst of a second's worth (default 250,000,000 for
-	// each processor, about a quarter of it and never more than its whole).
+	// FuelPerSecond bounds the fuel of all calls, on average and with a burst of a second's worth (default 50,000,000 for each
+	// processor). A call of more than one slice that took longer than a nanosecond for a unit counts by its nanoseconds, so
+	// that the default is a twentieth of the machine whatever the filters do: others notice little of that, see bench/neighbour.
 	FuelPerSecond int64
 	// Concurrency bounds the calls that are judged at once (default half of the processors, at least one), so that filters
 	// that never end leave some to others. More calls wait for up to Config.Wait.
@@ -31,7 +32,7 @@ func (q Quota) withDefaults() Quota {
 		q.Memory = 256 << 20
 	}
 	if q.FuelPerSecond == 0 {
-		q.FuelPerSecond = 250_000_000 * int64(runtime.GOMAXPROCS(0))
+		q.FuelPerSecond = 50_000_000 * int64(runtime.GOMAXPROCS(0))
 	}
 	if q.Concurrency == 0 {
 		q.Concurrency = max(1, runtime.GOMAXPROCS(0)/2)

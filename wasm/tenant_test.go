@@ -107,6 +107,24 @@ func TestFuelOfATenantIsBounded(t *testing.T) {
 	}
 }
 
+// TestTimeOfATenantIsBounded: code that takes longer for a unit of fuel than others takes no more of the machine for it.
+func TestTimeOfATenantIsBounded(t *testing.T) {
+	const rate = 8_000_000
+	r := newRuntime(t, nil)
+	tenant := r.Tenant("org_1", wasm.Quota{FuelPerSecond: rate})
+	next := cat(get(2), constant(1664525), []byte{0x6c}, constant(1013904223), []byte{0x6a}, set(2))
+	misses := cat([]byte{0x03, 0x40}, next, get(2), get(3), []byte{0x6a}, constant(0xfffff8), []byte{0x71, 0x28, 2, 0}, set(3), []byte{0x0c, 0, 0x0b}, never)
+	f := loadFor(t, tenant, filterWith(256, misses...))
+	began, before := time.Now(), tenant.Stats().Fuel
+	v, kind := decide(t, f, "{}")
+	took := time.Since(began)
+	back := int64(took.Seconds() * rate)
+	spent := before - tenant.Stats().Fuel
+	if kind != wasm.TrapFuel || spent < v.Fuel-back || spent < took.Nanoseconds()/3-back {
+		t.Errorf("trap %q: a call of %d units and %v counts as %d", kind, v.Fuel, took, spent)
+	}
+}
+
 func TestCallsOfATenantAtOnceAreBounded(t *testing.T) {
 	r := newRuntime(t, func(c *wasm.Config) { c.Fuel, c.Wait = 1<<45, 5*time.Millisecond })
 	tenant := r.Tenant("org_1", wasm.Quota{Concurrency: 1})

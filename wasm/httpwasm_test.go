@@ -347,7 +347,7 @@ func TestHTTPWasmLogs(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	body := cat(hcall("log", -1, 64, 5), hcall("log", 2, 64, 5), hcall("log", 3, 64, 4), hcall("log", -9, 64, 4),
-		hcall("log_enabled", 2), not, when(trap), hcall("log_enabled", 3), when(trap), next)
+		hcall("log_enabled", 2), not, when(trap), hcall("log_enabled", 3), when(trap), hcall("log_enabled", -1), when(trap), next)
 	f := load(t, httpGuest(body, nil, data{64, "hello"}), func(c *wasm.Config) {
 		c.Logger = slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	})

@@ -41,8 +41,8 @@ type Options struct {
 	Dir string
 	// Key is the 32 secret bytes that entries are sealed with. It must stay the same for entries to outlive the process.
 	Key []byte
-	// Self is the program that is started, with its first arguments; its main must call Hook. By default it is this process's
-	// own program, the very file that runs even if another was put in its place meanwhile.
+	// Self is the program that is started; its main must call Hook. By default, and when it names this process's own file,
+	// it is the very program that runs, even if another was put in its place meanwhile.
 	Self []string
 	// Small bounds a module's compilation (default 5s CPU, 1 GiB, 15s, 32 MiB), Large one of those that say Job.Large
 	// (default 30s, 2 GiB, 90s, 128 MiB).
@@ -76,9 +76,7 @@ func (o *Options) fill() error {
 	if o.Dir == "" || len(o.Key) != keySize {
 		return fmt.Errorf("wasm/build: want a folder and a key of %d bytes", keySize)
 	}
-	if len(o.Self) == 0 {
-		o.Self = []string{ownProgram}
-	}
+	o.Self = pinned(o.Self)
 	o.Small.fill(DefaultSmall())
 	o.Large.fill(DefaultLarge())
 	defaultTo(&o.Parallel, min(2, max(1, runtime.NumCPU()/2)))

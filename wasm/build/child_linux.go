@@ -24,6 +24,19 @@ const supported = true
 // ownProgram is the file this process runs, also when another was put in its place: the fork looks it up.
 const ownProgram = "/proc/self/exe"
 
+// pinned names our own program so that nothing put in its place is started instead.
+func pinned(self []string) []string {
+	if len(self) == 0 {
+		return []string{ownProgram}
+	}
+	mine, err := os.Stat(ownProgram)
+	other, errOther := os.Stat(self[0])
+	if err != nil || errOther != nil || !os.SameFile(mine, other) {
+		return self
+	}
+	return append([]string{ownProgram}, self[1:]...)
+}
+
 const (
 	// sample is how often a child is looked at. The kernel bounds it; this is for figures, and should the kernel's idea of
 	// memory and ours differ.
@@ -47,6 +60,9 @@ type run struct {
 // child compiles a module in a process of its own, and returns when that is gone.
 func (c *Compiler) child(ctx context.Context, j Job, b Bounds) (Artifact, error) {
 	self := c.options.Self
+	if self[0] == ownProgram && !hooked.Load() {
+		return Artifact{}, refuse(Fault, Usage{}, "this program's main does not call build.Hook: a child would do what its parent does")
+	}
 	r := &run{bounds: b, out: &capped{most: answerHead + b.Code}, errs: &capped{most: mostErrors, drop: true}}
 	r.cmd = &exec.Cmd{
 		Path: self[0], Dir: "/", Env: []string{}, Stdin: bytes.NewReader(j.Module), Stdout: r.out, Stderr: r.errs,

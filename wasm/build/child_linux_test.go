@@ -226,16 +226,31 @@ func TestStrangeChildrenAreFaults(t *testing.T) {
 		"missing": {"/nonexistent"}, "ends": {"/bin/false"}, "says nothing": {"/bin/true"},
 		"talks":     {"/bin/sh", "-c", "cat >/dev/null; echo 0123456789012345678901234567890123456789012345678901234567890123456789"},
 		"echoes":    {"/bin/sh", "-c", "cat"},
-		"complains": {"/bin/sh", "-c", "cat >/dev/null; yes 1>&2 | head -c 100000 1>&2; exit 3"},
+		"complains": {"/bin/sh", "-c", "cat >/dev/null; head -c 100000 /dev/zero >&2; exit 3"},
 	} {
 		c := open(t, func(o *build.Options) { o.Self, o.Small.Wall = self, 5*time.Second })
-		if _, err := c.Compile(t.Context(), job(small(1))); !bound(err, build.Fault) && !(name == "complains" && bound(err, build.Wall)) {
+		if _, err := c.Compile(t.Context(), job(small(1))); !bound(err, build.Fault) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	c := open(t, func(o *build.Options) { o.Self = []string{"/bin/sh", "-c", "yes"} })
 	if _, err := c.Compile(t.Context(), job(small(1))); !bound(err, build.Code) {
 		t.Errorf("endless: %v", err)
+	}
+}
+
+// TestAProgramWithoutTheHookIsNotStarted: it would begin to do all that its parent does. By whatever name it is known.
+func TestAProgramWithoutTheHookIsNotStarted(t *testing.T) {
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(os.Args[0], link); err != nil {
+		t.Fatal(err)
+	}
+	defer build.Unhook()()
+	for _, self := range [][]string{nil, {os.Args[0]}, {link}} {
+		c := open(t, func(o *build.Options) { o.Self = self })
+		if _, err := c.Compile(t.Context(), job(small(1))); !bound(err, build.Fault) || !strings.Contains(err.Error(), "build.Hook") {
+			t.Errorf("%q: %v", self, err)
+		}
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 // supported says whether this system bounds a child well enough.
 const supported = false
 
-const ownProgram = ""
+func pinned(self []string) []string { return self }
 
 func confine(_, _ uint64) (func() int64, error) {
 	return nil, errors.New("this needs Linux")

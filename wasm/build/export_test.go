@@ -25,6 +25,12 @@ func (c *Compiler) Foreign(ctx context.Context, r wazero.Runtime, module []byte,
 	return err
 }
 
+// Unhook makes this program look as if its main did not call Hook, until the function it returns is called.
+func Unhook() func() {
+	hooked.Store(false)
+	return func() { hooked.Store(true) }
+}
+
 // Waiting is how many wait for modules that are being compiled.
 func (c *Compiler) Waiting() (n int) {
 	c.mu.Lock()

@@ -7,15 +7,20 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"sync/atomic"
 )
 
 // command is the hidden first argument. Behind it stand the child's bounds: CPU seconds, bytes of memory, bytes of code,
 // and the engine's limit of pages.
 const command = "wasm-compile"
 
+// hooked is whether Hook was called. A program whose main does not would start itself over and over.
+var hooked atomic.Bool
+
 // Hook must be called first of all in main. In a process that was started to compile a module it does that and exits;
 // otherwise it returns at once.
 func Hook() {
+	hooked.Store(true)
 	if len(os.Args) != 6 || os.Args[1] != command {
 		return
 	}

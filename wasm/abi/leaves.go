@@ -72,10 +72,11 @@ func (l *leaves) walk() bool {
 			l.enter(c == '{')
 			i++
 		case '}', ']':
-			if len(l.open) == 0 {
+			last := len(l.open) - 1
+			if last < 0 || l.open[last].object != (c == '}') {
 				return false
 			}
-			l.open = l.open[:len(l.open)-1]
+			l.open = l.open[:last]
 			i++
 		default:
 			if i = l.scalar(i); i < 0 {

@@ -154,6 +154,7 @@ func TestHostileFlatVerdicts(t *testing.T) {
 		{"no verdict", flat([4]byte{1, 0}), verdict},
 		{"kind 4", flat([4]byte{1, 4}), verdict},
 		{"kind 255", flat([4]byte{1, 255}), verdict},
+		{"a short one without a verdict", []byte{1, 0, 0, 0}, verdict},
 		{"a short one that rewrites", []byte{1, 3, 0, 0}, verdict},
 		{"a short one with a label", []byte{1, 1, 1, 0}, verdict},
 		{"a short one with a score", []byte{1, 1, 0, 1}, verdict},
@@ -252,11 +253,15 @@ func TestReadingAVerdictAgainAllocatesNothing(t *testing.T) {
 func TestWordsKeptAreNotMixedUp(t *testing.T) {
 	var v abi.Verdict
 	for _, labels := range [][]string{{"a", "b", "c"}, {"b"}, {"b", "a", "c", "d"}, {}, {"d", "c"}} {
+		want := abi.Verdict{Kind: abi.Pass, Labels: labels}
+		for i, l := range labels {
+			want.Scores = append(want.Scores, abi.Score{Name: l, Value: int64(i)})
+		}
 		var g guest
-		at, size := g.flat(abi.Verdict{Kind: abi.Pass, Labels: labels})
+		at, size := g.flat(want)
 		v.Reset()
-		if err := v.Read(g.memory, at, size, abi.Request, limits); err != nil || !slices.Equal(v.Labels, labels) {
-			t.Errorf("%v %q, want %q", err, v.Labels, labels)
+		if err := v.Read(g.memory, at, size, abi.Request, limits); err != nil || !equal(v, want) {
+			t.Errorf("%v %+v, want %+v", err, v, want)
 		}
 	}
 }

@@ -182,8 +182,12 @@ type loading struct {
 func newLoader() (*loader, error) {
 	l := &loader{ready: make(map[[32]byte]*loading)}
 	var err error
-	l.cache, err = cacheOn(l)
-	return l, err
+	if l.cache, err = cacheOn(l); err != nil {
+		return nil, err
+	}
+	// The first runtime makes the engine, which stays with the cache: better now than with the first filter.
+	ctx := context.Background()
+	return l, wazero.NewRuntimeWithConfig(ctx, Config(1).WithCompilationCache(l.cache)).Close(ctx)
 }
 
 func (l *loader) load(ctx context.Context, r wazero.Runtime, module []byte, a Artifact) (m wazero.CompiledModule, err error) {

@@ -170,6 +170,8 @@ func TestEachSectionIsRefused(t *testing.T) {
 		{"data without a memory", mod{data: [][]byte{cat(0, i32c(1), 0x0b, sized("x"))}}.bytes(), scan.ErrMalformed, "without a memory"},
 		{"data past the section", one(func(m *mod) { m.data[1] = cat(1, leb(100), "x") }), scan.ErrMalformed, "past the end"},
 
+		{"a function past its section", cat(magic, 1, sized(vec(functype(nil, nil))), 3, sized(1, 0), 10, 3, 1, 4, 0, 1, 1, 0x0b), scan.ErrMalformed, "the function of 4 bytes goes past the end of the code section"},
+		{"data past its section", cat(magic, 11, 4, 1, 1, 5, 0, 11, 2, 1, 1, 5), scan.ErrMalformed, "5 bytes go past the end of the data section"},
 		{"functions without code", []byte(magic + "\x01\x04\x01\x60\x00\x00\x03\x02\x01\x00"), scan.ErrMalformed, "no code"},
 		{"code without functions", []byte(magic + "\x0a\x04\x01\x02\x00\x0b"), scan.ErrMalformed, "1 bodies for 0"},
 		{"a function of no type", []byte(magic + "\x01\x04\x01\x60\x00\x00\x03\x02\x01\x01"), scan.ErrMalformed, "type 1 of 1"},

@@ -275,8 +275,7 @@ func FuzzJSONVerdict(f *testing.F) {
 		p := abi.Phase(phase % 3)
 		var v abi.Verdict
 		if err := v.ReadJSON(text, p, limits); err != nil {
-			var bad *abi.BadVerdict
-			if !errors.As(err, &bad) {
+			if _, ok := errors.AsType[*abi.BadVerdict](err); !ok {
 				t.Fatalf("%v", err)
 			}
 			return

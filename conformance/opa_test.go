@@ -185,7 +185,7 @@ func opaAgrees(t *testing.T, p regoPolicy, a opaAnswer, calls []*abi.Context) in
 // opaText is a verdict in one line, whatever its members' order.
 func opaText(v *wasm.Verdict) string {
 	body := "-"
-	if v.Body != nil && len(v.Body) > 0 {
+	if len(v.Body) > 0 {
 		body = sortedJSON(v.Body)
 	}
 	slices.Sort(v.Labels)

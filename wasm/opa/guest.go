@@ -175,11 +175,11 @@ func (g *guest) cstring(at uint32, limit int) ([]byte, error) {
 	if !ok {
 		return nil, abi.ErrPointer
 	}
-	end := bytes.IndexByte(b, 0)
-	if end < 0 {
+	text, _, ended := bytes.Cut(b, []byte{0})
+	if !ended {
 		return nil, &abi.Refusal{What: "a text of the policy's is too long, or has no end"}
 	}
-	return b[:end], nil
+	return text, nil
 }
 
 // Judge evaluates the entrypoints of a phase until one denies.

@@ -57,3 +57,18 @@ func TestBombsCostTheirBoundsAndNoMore(t *testing.T) {
 		t.Errorf("the cache holds %q", left)
 	}
 }
+
+// TestWhatIsOnlyLargeIsCompiled: what costs in proportion to its size stays within the bounds.
+func TestWhatIsOnlyLargeIsCompiled(t *testing.T) {
+	c := open(t, nil)
+	for name, module := range map[string][]byte{
+		"100,000 functions": module(100_000, 0, nil),
+		"a straight line":   module(8, 2, times(30_000, cat(get(1), get(2), []byte{0x6a}, set(1)))),
+	} {
+		a, err := c.Compile(t.Context(), job(module))
+		t.Logf("%s, %d bytes: %+v, %v", name, len(module), a.Usage, err)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

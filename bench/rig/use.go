@@ -8,6 +8,9 @@ func CPU() (time.Duration, error) { return processCPU() }
 // ThreadCPU is the user and system time of the calling thread, exact to less than a microsecond.
 func ThreadCPU() (time.Duration, error) { return threadCPU() }
 
+// ExactCPU is CPU, exact to less than a microsecond, and dearer to ask for.
+func ExactCPU() (time.Duration, error) { return exactCPU() }
+
 // Scale is what CPU time of a machine that takes that many microseconds for SHA-256 over 1 KiB has to be multiplied with to
 // be the reference machine's.
 func Scale(sha256 float64) float64 { return referenceSHA256 / sha256 }

@@ -200,7 +200,7 @@ func (s *subject) sample() (Sample, error) {
 func timed(work func() error) (time.Duration, error) { return between(rig.ThreadCPU, work) }
 
 // timedAll is that of the whole process.
-func timedAll(work func() error) (time.Duration, error) { return between(rig.CPU, work) }
+func timedAll(work func() error) (time.Duration, error) { return between(rig.ExactCPU, work) }
 
 func between(clock func() (time.Duration, error), work func() error) (time.Duration, error) {
 	from, err := clock()

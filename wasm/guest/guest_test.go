@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -24,7 +25,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var (
-	kits     = []string{"c", "go"}
+	kits     = []string{"assemblyscript", "c", "go", "rust"}
 	examples = []string{"redact-secrets", "block-sql", "label-pii", "rate-injection"}
 )
 
@@ -170,6 +171,7 @@ func TestExamplesMeetTheirVectors(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				refuse(t, r, example, module)
 				t.Run(example, func(t *testing.T) {
 					t.Logf("%d bytes, loaded in %v, %d KiB of memory", len(module), time.Since(started).Round(time.Millisecond), f.Stats().Memory>>10)
 					meet(t, f, example, all)
@@ -193,4 +195,26 @@ func meet(t *testing.T, f *wasm.Filter, example string, all map[string]string) {
 		all[key] = said(got)
 	}
 	t.Logf("at most %d units of fuel", most)
+}
+
+// refused are configurations that an example must not take: a filter that is not what it was meant to be must not run.
+var refused = map[string][]string{
+	"block-sql": {"", "{}", `{"tables":[]}`, `{"tables":["a b"]}`, `{"tables":["pay\u0000roll"]}`, `{"tables":["caf\u00e9"]}`, `{"tables":[""]}`, `{"table":["a"]}`},
+	"rate-injection": {
+		`{"deny_from":0}`, `{"deny_from":1001}`, `{"deny_from":-1}`, `{"deny_from":8e2}`, `{"deny_from":"800"}`, `{"deny_from":99999}`, `{"deny_from":4294967396}`,
+	},
+}
+
+func refuse(t *testing.T, r *wasm.Runtime, example string, module []byte) {
+	t.Helper()
+	if len(module) > 1<<20 && testing.Short() {
+		return // it takes long to load
+	}
+	for _, config := range refused[example] {
+		f, err := r.Load(t.Context(), example, module, []byte(config))
+		var trap *wasm.Trap
+		if f != nil || !errors.As(err, &trap) || trap.Kind != wasm.TrapInit {
+			t.Errorf("%s takes %q: %v", example, config, err)
+		}
+	}
 }

@@ -13,6 +13,11 @@ var output = make([]byte, 0, 1024)
 //go:wasmexport gw_abi_1b
 func abi() {}
 
+// leaves asks for the table that Context.Walk reads.
+//
+//go:wasmexport gw_abi_1b_leaves
+func leaves() {}
+
 //go:wasmexport gw_alloc
 func alloc(size uint32) unsafe.Pointer {
 	input = make([]byte, size+1) // an empty slice has no place of its own

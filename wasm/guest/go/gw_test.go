@@ -1,6 +1,7 @@
 package gw_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"testing"
@@ -34,24 +35,33 @@ func TestWalkReadsWhatJSONSays(t *testing.T) {
 	}
 }
 
-// FuzzWalk: it ends whatever it is shown, and what it visits lies within.
-func FuzzWalk(f *testing.F) {
-	f.Add([]byte(`{"a":["\u0041\ud83d`))
-	f.Add([]byte(`"\`))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		e := gw.NewEdit(text)
-		for w := gw.NewWalk(text); w.Next(); {
-			if w.From < 0 || w.To > len(text) || w.From >= w.To {
-				t.Fatalf("%d to %d of %d", w.From, w.To, len(text))
-			}
-			var s string
-			if out := gw.AppendString(nil, w.Text); json.Unmarshal(out, &s) != nil {
-				t.Fatalf("%q", out)
-			}
-			e.Replace(w, w.Text)
+// TestWalkEnds whatever it is shown, and what it visits lies within.
+func TestWalkEnds(t *testing.T) {
+	whole := []byte(`{"a\u0041":["\ud83d\ude00","\"\\",-1.5e+3,{"b" : "c"}]}`)
+	for size := range len(whole) {
+		walks(t, whole[:size])
+		for _, c := range []byte("\"\\u{}[]:1\xff") {
+			text := bytes.Clone(whole)
+			text[size] = c
+			walks(t, text)
 		}
-		_ = e.Done()
-	})
+	}
+}
+
+func walks(t *testing.T, text []byte) {
+	t.Helper()
+	e := gw.NewEdit(text)
+	for w := gw.NewWalk(text); w.Next(); {
+		if w.From < 0 || w.To > len(text) || w.From >= w.To {
+			t.Fatalf("%q: %d to %d", text, w.From, w.To)
+		}
+		var s string
+		if out := gw.AppendString(nil, w.Text); json.Unmarshal(out, &s) != nil {
+			t.Fatalf("%q", out)
+		}
+		e.Replace(w, w.Text)
+	}
+	_ = e.Done()
 }
 
 // TestVerdictIsJSON in the order that the gateway documents.
@@ -93,6 +103,19 @@ func TestContextReadsTheFlatForm(t *testing.T) {
 		text(32+8*i, s)
 	}
 	text(96, `{"a":1}`)
+	body := len(raw) - 7
+	put(104, uint32(len(raw)))
+	put(108, 3)
+	raw = append(raw, make([]byte, 72)...)
+	leaf := func(i int, at, size, rawAt, rawSize uint32, kind byte) {
+		p := len(raw) - 72 + 24*i
+		for j, n := range []uint32{at, size, rawAt, rawSize, 0, uint32(kind) | 1<<16} {
+			put(p+4*j, n)
+		}
+	}
+	leaf(0, uint32(body+2), 1, uint32(body+1), 3, 1)
+	leaf(1, uint32(body+5), 1, uint32(body+5), 1, 4)
+	leaf(2, uint32(body+5), 1, uint32(body+5), 1, 3)
 	raw = append(raw, make([]byte, 16)...)
 	table := len(raw) - 16
 	put(88, uint32(table))
@@ -104,6 +127,11 @@ func TestContextReadsTheFlatForm(t *testing.T) {
 	if c.Phase() != gw.Response || c.Now() != 1_700_000_000_000 || c.Tenant() != "org" || c.Agent() != "agt" || c.User() != "usr" ||
 		c.Op() != "op" || c.Server() != "srv" || c.Tool() != "tool" || id != "pln" || step != 3 || !ok || string(c.Body()) != `{"a":1}` {
 		t.Errorf("%+v", c)
+	}
+	w := c.Walk()
+	if !w.Next() || w.Kind != gw.Key || string(w.Text) != "a" || w.From != 1 || w.To != 4 || w.Depth != 1 || !w.Next() || w.Kind != gw.Number ||
+		string(w.Text) != "1" || string(w.Member) != "a" || w.Next() {
+		t.Errorf("%+v", w)
 	}
 	if l := c.Labels(); len(l) != 2 || l[0] != "one" || l[1] != "two" {
 		t.Error(l)

@@ -1,6 +1,9 @@
 package gw
 
-import "unicode/utf8"
+import (
+	"encoding/binary"
+	"unicode/utf8"
+)
 
 // Kind is what a walk stands at.
 type Kind uint8
@@ -14,7 +17,7 @@ const (
 
 // Walk visits the keys, strings and numbers of JSON, in order:
 //
-//	for w := gw.NewWalk(c.Body()); w.Next(); {
+//	for w := c.Walk(); w.Next(); {
 type Walk struct {
 	Kind     Kind
 	Text     []byte // what it says, with no escapes left
@@ -24,13 +27,51 @@ type Walk struct {
 
 	json []byte
 	at   int
+
+	context []byte // whole, of a walk that reads the table of leaves
+	body    uint32 // where the body begins there
+	table   []byte // what is left of the table
 }
 
-// NewWalk begins a walk.
+// leafSize is how many bytes a leaf takes in the table, and leafKinds how many of their kinds, from 1 on, are visited.
+const (
+	leafSize  = 24
+	leafKinds = 3
+)
+
+// NewWalk begins a walk through JSON that no context has shown, such as a configuration.
 func NewWalk(json []byte) *Walk { return &Walk{json: json} }
+
+// leaf goes to the next leaf of the table.
+func (w *Walk) leaf() bool {
+	for t := w.table; len(t) >= leafSize; t = t[leafSize:] {
+		kind := t[20] - 1
+		if kind >= leafKinds {
+			continue
+		}
+		text, raw := binary.LittleEndian.Uint64(t), binary.LittleEndian.Uint64(t[8:])
+		w.Kind, w.Depth = Kind(kind), int(binary.LittleEndian.Uint16(t[22:]))
+		w.Text = w.context[uint32(text):][:text>>32]
+		w.From = int(uint32(raw) - w.body)
+		w.To = w.From + int(raw>>32)
+		if w.Kind == Key && w.Depth == 1 {
+			w.Member = w.Text
+		}
+		w.table = t[leafSize:]
+		return true
+	}
+	return false
+}
 
 // Next goes to what is next, and reports whether there is anything.
 func (w *Walk) Next() bool {
+	if w.context != nil {
+		return w.leaf()
+	}
+	return w.parse()
+}
+
+func (w *Walk) parse() bool {
 	for ; w.at < len(w.json); w.at++ {
 		switch c := w.json[w.at]; {
 		case c == '"':

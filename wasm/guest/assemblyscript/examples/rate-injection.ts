@@ -19,7 +19,7 @@ const HIDDEN = 27; // the bit of characters that nobody sees
 const HIDDEN_WEIGHT: u32 = 300;
 
 let denyFrom: u32 = 1001;
-let letters: u32 = 0; // a bit for each letter that a phrase begins with
+const begin = new StaticArray<u8>(33); // where the phrases of a letter begin: a filter pays for what it looks at
 let seen: u32 = 0; // a bit for each phrase that was found
 
 // hidden returns how many bytes a character has that nobody sees, 0 for any other: zero width blanks and joins, overrides of
@@ -59,10 +59,11 @@ function words(t: Text): Text {
 
 // phrase marks the phrases that begin at i.
 function phrase(t: Text, i: i32): void {
-  const first = <u16>t.get(i);
-  for (let k = 0; k < PHRASES.length; k++) {
+  const letter = t.get(i) & 31,
+    to = unchecked(begin[letter + 1]);
+  for (let k = unchecked(begin[letter]); k < to; k++) {
     const p = unchecked(PHRASES[k]);
-    if (load<u16>(changetype<usize>(p)) == first && t.begins(i, p) && t.get(i + p.length) == 0x20) seen |= 1 << k;
+    if (t.begins(i, p) && t.get(i + p.length) == 0x20) seen |= 1 << k;
   }
 }
 
@@ -70,7 +71,7 @@ function look(t: Text): void {
   const text = words(t);
   for (let i = 1; i < text.size; i++) {
     const c = load<u8>(text.at + i);
-    if (load<u8>(text.at + i - 1) == 0x20 && c >= 0x61 && (letters >> (c & 31)) & 1) phrase(text, i);
+    if (load<u8>(text.at + i - 1) == 0x20 && c >= 0x61 && unchecked(begin[c & 31]) != unchecked(begin[(c & 31) + 1])) phrase(text, i);
   }
 }
 
@@ -106,7 +107,9 @@ function parse(t: Text): u32 {
 }
 
 export function gw_init(at: usize, size: i32): i32 {
-  for (let i = 0; i < PHRASES.length; i++) letters |= 1 << (PHRASES[i].charCodeAt(0) & 31);
+  for (let letter = 0; letter <= 32; letter++) {
+    for (let i = 0; i < PHRASES.length; i++) if ((PHRASES[i].charCodeAt(0) & 31) < letter) begin[letter]++;
+  }
   const w = new Walk(new Text(at, size));
   while (w.next()) {
     if (w.kind == Kind.Key || !w.member.is("deny_from")) continue;

@@ -20,7 +20,7 @@ static const struct {
 #define HIDDEN_WEIGHT 300
 
 static gw_u32 deny_from = 1001;
-static gw_u32 letters; // a bit for each letter that a phrase begins with
+static gw_u8 begin[33]; // where the phrases of a letter begin: a filter pays for what it looks at
 
 // hidden returns how many bytes a character has that nobody sees, 0 for any other: zero width blanks and joins, overrides of
 // the direction, the byte order mark and tags.
@@ -54,9 +54,8 @@ static gw_u8 *words(gw_text t, gw_u8 *to, gw_u32 *seen) {
 
 // phrase marks the phrases that begin at p; a blank stands before end.
 __attribute__((noinline)) static void phrase(const gw_u8 *p, const gw_u8 *end, gw_u32 *seen) {
-    for (gw_u32 i = 0; i < PHRASES; i++) {
+    for (gw_u32 i = begin[*p & 31]; i < begin[(*p & 31) + 1]; i++) {
         const char *w = phrases[i].words;
-        if ((gw_u8)*w != *p) continue;
         const gw_u8 *q = p;
         for (; *w && q < end && *q == (gw_u8)*w; w++) q++;
         if (!*w && q < end && *q == ' ') *seen |= 1u << i;
@@ -66,7 +65,7 @@ __attribute__((noinline)) static void phrase(const gw_u8 *p, const gw_u8 *end, g
 static void look(gw_text t, gw_u32 *seen) {
     gw_u8 *from = gw_take(t.size + 2), *end = words(t, from, seen);
     for (const gw_u8 *p = from; p + 1 < end; p++)
-        if (*p == ' ' && p[1] >= 'a' && letters >> (p[1] & 31) & 1) phrase(p + 1, end, seen);
+        if (*p == ' ' && p[1] >= 'a' && begin[p[1] & 31] != begin[(p[1] & 31) + 1]) phrase(p + 1, end, seen);
 }
 
 static void judge(const gw_context *c) {
@@ -94,7 +93,8 @@ static gw_u32 parse(gw_text t) {
 }
 
 static int configure(gw_text config) {
-    for (gw_u32 i = 0; i < PHRASES; i++) letters |= 1u << (phrases[i].words[0] & 31);
+    for (gw_u32 letter = 0; letter <= 32; letter++)
+        for (gw_u32 i = 0; i < PHRASES; i++) begin[letter] += (phrases[i].words[0] & 31u) < letter;
     gw_walk w = gw_walk_of(config);
     while (gw_next(&w))
         if (gw_same(w.member, "deny_from") && w.kind != GW_KEY) {

@@ -19,8 +19,14 @@ const HIDDEN: usize = PHRASES.len(); // the bit of characters that nobody sees
 const HIDDEN_WEIGHT: u32 = 300;
 
 static mut DENY_FROM: u32 = 1001;
-/// A bit for each letter that a phrase begins with.
-static mut LETTERS: u32 = 0;
+/// Where the phrases of a letter begin: a filter pays for what it looks at.
+static mut BEGIN: [u8; 33] = [0; 33];
+
+/// Which phrases begin with a letter.
+fn of(letter: u8) -> std::ops::Range<usize> {
+    let i = (letter & 31) as usize;
+    unsafe { BEGIN[i] as usize..BEGIN[i + 1] as usize }
+}
 
 /// How many bytes a character has that nobody sees, 0 for any other: zero width blanks and joins, overrides of the direction,
 /// the byte order mark and tags.
@@ -62,17 +68,18 @@ fn words(t: &[u8], seen: &mut u32) -> Vec<u8> {
 /// Marks the phrases that `t` begins with.
 #[inline(never)]
 fn phrase(t: &[u8], seen: &mut u32) {
-    for (i, (words, _)) in PHRASES.iter().enumerate() {
-        if words.as_bytes()[0] == t[0] && t.starts_with(words.as_bytes()) && t.get(words.len()) == Some(&b' ') {
+    for i in of(t[0]) {
+        let words = PHRASES[i].0.as_bytes();
+        if t.starts_with(words) && t.get(words.len()) == Some(&b' ') {
             *seen |= 1 << i;
         }
     }
 }
 
 fn look(t: &[u8], seen: &mut u32) {
-    let (text, letters) = (words(t, seen), unsafe { LETTERS });
+    let text = words(t, seen);
     for i in 1..text.len() {
-        if text[i - 1] == b' ' && text[i] >= b'a' && letters >> (text[i] & 31) & 1 == 1 {
+        if text[i - 1] == b' ' && text[i] >= b'a' && !of(text[i]).is_empty() {
             phrase(&text[i..], seen);
         }
     }
@@ -100,8 +107,9 @@ fn parse(t: &[u8]) -> Option<u32> {
 }
 
 fn configure(config: &[u8]) -> i32 {
-    for (words, _) in PHRASES {
-        unsafe { LETTERS |= 1 << (words.as_bytes()[0] & 31) };
+    for letter in 0..=32 {
+        let before = PHRASES.iter().filter(|(words, _)| words.as_bytes()[0] & 31 < letter).count();
+        unsafe { BEGIN[letter as usize] = before as u8 };
     }
     let mut walk = Walk::new(config);
     while let Some(s) = walk.next() {

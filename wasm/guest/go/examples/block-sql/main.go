@@ -31,7 +31,12 @@ func lower(c byte) byte {
 	return c
 }
 
+// begin says where the verbs of a letter begin: a filter pays for what it looks at.
+var begin [33]uint8
+
 // same compares a word with a name in lower case.
+//
+//go:noinline
 func same(word []byte, name string) bool {
 	if len(word) != len(name) {
 		return false
@@ -44,10 +49,13 @@ func same(word []byte, name string) bool {
 	return true
 }
 
+// verb reports whether a word is one of verbs.
+//
+//go:noinline
 func verb(word []byte) bool {
-	first := lower(word[0])
-	for _, v := range verbs {
-		if v[0] == first && same(word, v) {
+	letter := word[0] & 31
+	for _, v := range verbs[begin[letter]:begin[letter+1]] {
+		if len(v) == len(word) && same(word, v) {
 			return true
 		}
 	}
@@ -55,6 +63,8 @@ func verb(word []byte) bool {
 }
 
 // table returns the table that a word names, "" for none.
+//
+//go:noinline
 func table(word []byte) string {
 	if letters>>(lower(word[0])&31)&1 == 0 {
 		return ""
@@ -67,30 +77,72 @@ func table(word []byte) string {
 	return ""
 }
 
+// classes says of each byte whether it may stand in a name, as part does, which would cost more.
+var classes [256]bool
+
+// skip returns where the next word from `at` on begins, or the length of t, and span where the word at `at` ends. They are apart
+// from what is done with words: Go's compiler makes one loop of a whole function, which is paid for by all that stands in it.
+//
+//go:noinline
+func skip(t []byte, at int) int {
+	for at < len(t) && !classes[t[at]] {
+		at++
+	}
+	return at
+}
+
+//go:noinline
+func span(t []byte, at int) int {
+	for at < len(t) && classes[t[at]] {
+		at++
+	}
+	return at
+}
+
+// sizes has a bit for each size of the verbs and tables that begin with a byte; the last one is for all that are larger.
+var sizes [256]uint16
+
+func size(word []byte) uint16 { return 1 << min(len(word), 15) }
+
+// expect marks the size of a name in lower case.
+func expect(name string) {
+	c := name[0]
+	sizes[c] |= size([]byte(name))
+	if c >= 'a' && c <= 'z' {
+		sizes[c&^32] |= size([]byte(name))
+	}
+}
+
+// finding is what the words of a text have shown so far.
+type finding struct {
+	sql   bool
+	table string
+}
+
+//go:noinline
+func (f *finding) look(word []byte) (done bool) {
+	f.sql = f.sql || verb(word)
+	if f.table == "" {
+		f.table = table(word)
+	}
+	return f.sql && f.table != ""
+}
+
 // touched returns the first table that a text touches as SQL, "" for none.
 func touched(t []byte) string {
-	sql, found := false, ""
-	for i := 0; i < len(t); i++ {
-		from := i
-		for i < len(t) && part(t[i]) {
-			i++
+	var f finding
+	for from := skip(t, 0); from < len(t); {
+		to := span(t, from)
+		if sizes[t[from]]&size(t[from:to]) != 0 && f.look(t[from:to]) {
+			return f.table
 		}
-		if i == from {
-			continue
-		}
-		sql = sql || verb(t[from:i])
-		if found == "" {
-			found = table(t[from:i])
-		}
-		if sql && found != "" {
-			return found
-		}
+		from = skip(t, to)
 	}
 	return ""
 }
 
 func judge(c gw.Context, v *gw.Verdict) {
-	for w := gw.NewWalk(c.Body()); w.Next(); {
+	for w := c.Walk(); w.Next(); {
 		if w.Kind == gw.Number {
 			continue
 		}
@@ -115,10 +167,22 @@ func add(name []byte) bool {
 	}
 	letters |= 1 << (kept[0] & 31)
 	tables = append(tables, string(kept))
+	expect(string(kept))
 	return true
 }
 
 func configure(config []byte) int32 {
+	for c := range classes {
+		classes[c] = part(byte(c))
+	}
+	for letter := range byte(len(begin)) {
+		for _, v := range verbs {
+			expect(v)
+			if v[0]&31 < letter {
+				begin[letter]++
+			}
+		}
+	}
 	for w := gw.NewWalk(config); w.Next(); {
 		if w.Kind == gw.String && string(w.Member) == "tables" && !add(w.Text) {
 			return 2 // no name of a table

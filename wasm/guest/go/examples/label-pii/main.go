@@ -141,6 +141,19 @@ func isCard(t []byte, at int) bool {
 	return false
 }
 
+// candidate returns the first place from `at` on where something could begin. It is apart from what is done there: Go's
+// compiler makes one loop of a whole function, which is paid for by all that stands in it.
+//
+//go:noinline
+func candidate(t []byte, at int) int {
+	for ; at < len(t); at++ {
+		if c := t[at]; c <= 'Z' && (c == '@' || c == '+' || c >= '2' && c <= '6' || c >= 'A') {
+			return at
+		}
+	}
+	return len(t)
+}
+
 // look returns what begins at `at`, or 0.
 func look(t []byte, at, known int) int {
 	kind, is := iban, isIBAN
@@ -160,11 +173,9 @@ func look(t []byte, at, known int) int {
 
 func judge(c gw.Context, v *gw.Verdict) {
 	found := 0
-	for w := gw.NewWalk(c.Body()); found != all && w.Next(); {
-		for i, c := range w.Text {
-			if c == '@' || c == '+' || c >= '2' && c <= '6' || upper(c) {
-				found |= look(w.Text, i, found)
-			}
+	for w := c.Walk(); found != all && w.Next(); {
+		for i := candidate(w.Text, 0); i < len(w.Text); i = candidate(w.Text, i+1) {
+			found |= look(w.Text, i, found)
 		}
 	}
 	for i, label := range labels {

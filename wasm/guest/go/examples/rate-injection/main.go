@@ -27,7 +27,9 @@ const (
 
 var (
 	denyFrom = 1001
-	letters  uint32 // a bit for each letter that a phrase begins with
+	begin    [33]uint8  // where the phrases of a letter begin: a filter pays for what it looks at
+	pairs    [32]uint32 // by the first letter of phrases, a bit for each second one
+	small    [256]byte  // a byte in lower case where words are made of it, or a blank
 )
 
 // hidden returns how many bytes a character has that nobody sees, 0 for any other: zero width blanks and joins, overrides of
@@ -47,51 +49,89 @@ func hidden(t []byte) int {
 	return 0
 }
 
-// words returns the words of a text in lower case, with one blank before and behind each.
-func words(t []byte, seen *uint32) []byte {
-	out := append(make([]byte, 0, len(t)+2), ' ')
-	for i := 0; i < len(t); i++ {
-		c := t[i]
-		if c >= 0xe2 {
-			if n := hidden(t[i:]); n > 0 {
-				*seen |= hiddenBit
-				i += n - 1
-				continue
-			}
+// words writes the words of a text to out in lower case, with one blank before and behind each, and returns how long they are.
+func words(t, out []byte, seen *uint32) int {
+	out[0] = ' '
+	at, n := 0, 1
+	for at < len(t) {
+		if k := see(t[at:], seen); k > 0 {
+			at += k
+			continue
 		}
-		switch {
-		case c >= 'A' && c <= 'Z':
-			out = append(out, c|32)
-		case gw.IsWord(c) || c >= 0x80:
-			out = append(out, c)
-		case out[len(out)-1] != ' ':
-			out = append(out, ' ')
+		at, n = fold(t, at, out, n)
+	}
+	out[n] = ' '
+	return n + 1
+}
+
+// fold writes at least one byte, up to the next that could belong to what nobody sees. It is apart from what is rare, and has no
+// call in its loop: Go's compiler makes one loop of a whole function, which is paid for by all that stands in it.
+//
+//go:noinline
+func fold(t []byte, at int, out []byte, n int) (int, int) {
+	last := out[n-1]
+	for first := at; at < len(t); at++ {
+		c := small[t[at]]
+		if c >= 0xe2 && at > first {
+			break
+		}
+		if c|last != ' ' {
+			out[n] = c
+			n++
+			last = c
 		}
 	}
-	return append(out, ' ')
+	return at, n
+}
+
+// see is hidden, and marks what nobody sees.
+//
+//go:noinline
+func see(t []byte, seen *uint32) int {
+	n := hidden(t)
+	if n > 0 {
+		*seen |= hiddenBit
+	}
+	return n
 }
 
 // phrase marks the phrases that t begins with.
+//
+//go:noinline
 func phrase(t []byte, seen *uint32) {
-	for i := range phrases {
-		if w := phrases[i].words; w[0] == t[0] && len(t) > len(w) && string(t[:len(w)]) == w && t[len(w)] == ' ' {
+	for i := begin[t[0]&31]; i < begin[t[0]&31+1]; i++ {
+		if w := phrases[i].words; len(t) > len(w) && string(t[:len(w)]) == w && t[len(w)] == ' ' {
 			*seen |= 1 << i
 		}
 	}
 }
 
-func look(t []byte, seen *uint32) {
-	text := words(t, seen)
-	for i := 1; i < len(text); i++ {
-		if c := text[i]; text[i-1] == ' ' && c >= 'a' && letters>>(c&31)&1 == 1 {
-			phrase(text[i:], seen)
+// next returns where the next word from `at` on begins that a phrase could begin with, or the length of t.
+//
+//go:noinline
+func next(t []byte, at int) int {
+	last := t[at-1]
+	for ; at+1 < len(t); at++ {
+		c := t[at]
+		if last == ' ' && pairs[c&31]>>(t[at+1]&31)&1 == 1 {
+			return at
 		}
+		last = c
+	}
+	return len(t)
+}
+
+func look(t []byte, seen *uint32) {
+	text := make([]byte, len(t)+2)
+	text = text[:words(t, text, seen)]
+	for i := next(text, 1); i < len(text); i = next(text, i+1) {
+		phrase(text[i:], seen)
 	}
 }
 
 func judge(c gw.Context, v *gw.Verdict) {
 	var seen uint32
-	for w := gw.NewWalk(c.Body()); w.Next(); {
+	for w := c.Walk(); w.Next(); {
 		if w.Kind != gw.Number {
 			look(w.Text, &seen)
 		}
@@ -112,6 +152,17 @@ func judge(c gw.Context, v *gw.Verdict) {
 	}
 }
 
+// kept is a byte in lower case where words are made of it, or a blank.
+func kept(c byte) byte {
+	switch {
+	case c >= 'A' && c <= 'Z':
+		return c | 32
+	case gw.IsWord(c) || c >= 0x80:
+		return c
+	}
+	return ' '
+}
+
 // parse reads a whole number from 1 to 1000, or 0.
 func parse(t []byte) (n int) {
 	if len(t) > 4 {
@@ -130,8 +181,16 @@ func parse(t []byte) (n int) {
 }
 
 func configure(config []byte) int32 {
-	for _, p := range phrases {
-		letters |= 1 << (p.words[0] & 31)
+	for c := range small {
+		small[c] = kept(byte(c))
+	}
+	for letter := range byte(len(begin)) {
+		for _, p := range phrases {
+			pairs[p.words[0]&31] |= 1 << (p.words[1] & 31)
+			if p.words[0]&31 < letter {
+				begin[letter]++
+			}
+		}
 	}
 	for w := gw.NewWalk(config); w.Next(); {
 		if w.Kind == gw.Key || string(w.Member) != "deny_from" {

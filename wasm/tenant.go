@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -82,7 +83,7 @@ func (r *Runtime) Tenant(name string, q Quota) *Tenant {
 
 // Load is Runtime.Load for a filter of the tenant's.
 func (t *Tenant) Load(ctx context.Context, name string, module, initConfig []byte, options ...Option) (*Filter, error) {
-	options = append(options[:len(options):len(options)], func(f *Filter) { f.tenant = t })
+	options = append(slices.Clip(options), func(f *Filter) { f.tenant = t })
 	f, err := t.runtime.load(ctx, name, module, initConfig, t.runtime.origin(t.name, len(module)), options...)
 	if err != nil {
 		return nil, fmt.Errorf("load filter %q: %w", name, err)

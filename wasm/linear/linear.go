@@ -13,9 +13,9 @@ import (
 )
 
 var (
-	// ErrBudget: the memory of all instances under one Budget would grow beyond it.
+	// ErrBudget says that the memory of all instances under one Budget would grow beyond it.
 	ErrBudget = errors.New("its tenant's memory is used up")
-	// ErrSystem: the operating system gave no memory.
+	// ErrSystem says that the operating system gave no memory.
 	ErrSystem = errors.New("no memory from the operating system")
 )
 

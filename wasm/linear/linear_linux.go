@@ -182,7 +182,7 @@ type scan struct {
 	regions [64]pageRegion
 }
 
-type pageRegion struct{ start, end, categories uint64 }
+type pageRegion struct{ start, end, _ uint64 }
 
 type pmScanArg struct {
 	size, flags, start, end, walkEnd, vec, vecLen, maxPages uint64

@@ -152,7 +152,7 @@ type Compiler struct {
 	options Options
 	engine  engine
 	cache   *cache
-	queue   *queue
+	queue   *Queue
 	loader  *loader
 	counts  counts
 
@@ -179,7 +179,7 @@ func New(o Options) (*Compiler, error) {
 		return nil, err
 	}
 	c := &Compiler{
-		options: o, engine: e, loader: l, queue: newQueue(o.Parallel, o.Queue, o.TenantQueue), flights: make(map[name]*flight),
+		options: o, engine: e, loader: l, queue: NewQueue(o.Parallel, o.Queue, o.TenantQueue), flights: make(map[name]*flight),
 	}
 	if c.cache, err = openCache(o.Dir, o.Key, o.CacheBytes, &c.counts); err != nil {
 		return nil, err

@@ -6,20 +6,10 @@ import (
 	"github.com/tetratelabs/wazero"
 )
 
-// What tests reach of the inside: Queue is the queue alone, Foreign loads an artifact as if it were another module's.
-type Queue struct{ q *queue }
-
-func NewQueue(parallel, most, perTenant int) Queue { return Queue{newQueue(parallel, most, perTenant)} }
-
-func (q Queue) Enter(ctx context.Context, tenant string) (func(), error) {
-	return q.q.enter(ctx, tenant)
-}
-
 // Empty reports whether the queue remembers nobody.
-func (q Queue) Empty() bool {
-	return q.q.running == 0 && len(q.q.waiting) == 0 && len(q.q.tenants) == 0
-}
+func (q *Queue) Empty() bool { return q.running == 0 && len(q.waiting) == 0 && len(q.tenants) == 0 }
 
+// Foreign loads an artifact as if it were that module's.
 func (c *Compiler) Foreign(ctx context.Context, r wazero.Runtime, module []byte, a Artifact) error {
 	_, err := c.loader.load(ctx, r, module, a)
 	return err

@@ -74,7 +74,7 @@ func (c *Compiler) fly(ctx context.Context, n name, j Job, f *flight) {
 
 // make compiles in a child, once it is this tenant's turn.
 func (c *Compiler) make(ctx context.Context, n name, j Job) (Artifact, error) {
-	leave, err := c.queue.enter(ctx, j.Tenant)
+	leave, err := c.queue.Enter(ctx, j.Tenant)
 	if err != nil {
 		c.counts.busy.Add(1)
 		return Artifact{}, err

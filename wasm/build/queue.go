@@ -7,9 +7,9 @@ import (
 	"sync"
 )
 
-// queue hands out the places at which modules are compiled: first to those whose tenant holds fewest, among them to who
-// came first.
-type queue struct {
+// Queue hands out places at which work of tenants is done: first to those whose tenant holds fewest, among them to who came
+// first. Many goroutines may use it at once.
+type Queue struct {
 	parallel, most, perTenant int
 
 	mu      sync.Mutex // guards what follows
@@ -26,12 +26,14 @@ type ticket struct {
 	turn   chan struct{} // closed when the place is given
 }
 
-func newQueue(parallel, most, perTenant int) *queue {
-	return &queue{parallel: parallel, most: most, perTenant: perTenant, tenants: make(map[string]*share)}
+// NewQueue has parallel places, and lets most more wait. perTenant bounds what one tenant has of both.
+func NewQueue(parallel, most, perTenant int) *Queue {
+	return &Queue{parallel: parallel, most: most, perTenant: perTenant, tenants: make(map[string]*share)}
 }
 
-// enter waits for a place; leave must follow unless there is an error.
-func (q *queue) enter(ctx context.Context, tenant string) (leave func(), err error) {
+// Enter waits for a place; leave must follow unless there is an error, which is an *Error: Busy at once when too many wait,
+// Canceled when ctx ends first.
+func (q *Queue) Enter(ctx context.Context, tenant string) (leave func(), err error) {
 	t, err := q.line(tenant)
 	if err != nil {
 		return nil, err
@@ -53,7 +55,7 @@ func (q *queue) enter(ctx context.Context, tenant string) (leave func(), err err
 }
 
 // line stands a tenant in the queue.
-func (q *queue) line(tenant string) (*ticket, error) {
+func (q *Queue) line(tenant string) (*ticket, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	s := q.tenants[tenant]
@@ -73,13 +75,13 @@ func (q *queue) line(tenant string) (*ticket, error) {
 	return t, nil
 }
 
-func (q *queue) leave(tenant string) {
+func (q *Queue) leave(tenant string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.release(tenant)
 }
 
-func (q *queue) release(tenant string) {
+func (q *Queue) release(tenant string) {
 	q.running--
 	q.tenants[tenant].running--
 	q.close(tenant)
@@ -87,7 +89,7 @@ func (q *queue) release(tenant string) {
 }
 
 // close forgets one of a tenant's tickets.
-func (q *queue) close(tenant string) {
+func (q *Queue) close(tenant string) {
 	s := q.tenants[tenant]
 	if s.open--; s.open == 0 {
 		delete(q.tenants, tenant)
@@ -95,7 +97,7 @@ func (q *queue) close(tenant string) {
 }
 
 // next gives free places away.
-func (q *queue) next() {
+func (q *Queue) next() {
 	for q.running < q.parallel && len(q.waiting) > 0 {
 		best := 0
 		for i, t := range q.waiting {

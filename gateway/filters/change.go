@@ -1,22 +1,19 @@
 package filters
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"reflect"
 	"slices"
 
+	"github.com/gatewright/gatewright/gateway/filters/judge"
+	"github.com/gatewright/gatewright/gateway/filters/place"
 	"github.com/gatewright/gatewright/policies"
 	"github.com/gatewright/gatewright/policies/manifest"
 	"github.com/gatewright/gatewright/store"
 )
-
-// manifestFile is the file of a bundle that says which filters are in force.
-const manifestFile = "manifest.json"
 
 // Activate enforces a version, the newest for 0, by a revision of the bundle. Without a placement it looks where the version in
 // force looks, or the one that is tried, or everywhere. What was tried of the same bytes is tried no more.
@@ -48,7 +45,7 @@ func (s *Service) enforce(ctx context.Context, tenant string, by Actor, name str
 	if err != nil {
 		return Change{}, err
 	}
-	next := placed(now, entry, p.Position)
+	next := place.With(now, entry, p.Position)
 	if reflect.DeepEqual(now, next) {
 		return Change{}, fmt.Errorf("%w: version %d of %s is so already (`gatewright filter list` shows what is in force)", ErrState, row.Number, name)
 	}
@@ -57,7 +54,7 @@ func (s *Service) enforce(ctx context.Context, tenant string, by Actor, name str
 		op = opShadow
 	}
 	m := &move{Service: s, tenant: tenant, by: by, book: b, op: op, name: name, number: row.Number, entry: entry, before: now, next: next}
-	if old := find(now, name, false); old != nil && mode == manifest.Enforce && !reflect.DeepEqual(*old, entry) {
+	if old := place.Find(now, name, false); old != nil && mode == manifest.Enforce && !reflect.DeepEqual(*old, entry) {
 		if err := m.remember(ctx, *old); err != nil {
 			return Change{}, err
 		}
@@ -77,13 +74,13 @@ func (s *Service) Rollback(ctx context.Context, tenant string, by Actor, name st
 	if err != nil {
 		return Change{}, err
 	}
-	if tried := find(now, name, true); tried != nil {
+	if tried := place.Find(now, name, true); tried != nil {
 		return s.withdraw(ctx, tenant, by, b, now, *tried)
 	}
 	if _, err := b.find(name, 0); err != nil {
 		return Change{}, err
 	}
-	enforced, past := find(now, name, false), slices.Clone(b.names[name].Past)
+	enforced, past := place.Find(now, name, false), slices.Clone(b.names[name].Past)
 	for len(past) > 0 {
 		last := past[len(past)-1]
 		past = past[:len(past)-1]
@@ -93,7 +90,7 @@ func (s *Service) Rollback(ctx context.Context, tenant string, by Actor, name st
 		}
 		m := &move{
 			Service: s, tenant: tenant, by: by, book: b, op: opRollback, name: name, number: row.Number, entry: last,
-			before: now, next: placed(now, last, 0),
+			before: now, next: place.With(now, last, 0),
 		}
 		change, err := m.make(ctx)
 		if err != nil {
@@ -116,7 +113,7 @@ func (s *Service) withdraw(ctx context.Context, tenant string, by Actor, b *book
 		return Change{}, err
 	}
 	change.Version, change.Mode = 0, ""
-	if e := find(next, tried.Name, false); e != nil {
+	if e := place.Find(next, tried.Name, false); e != nil {
 		change.Mode = manifest.Enforce
 		if row, err := b.named(*e); err == nil {
 			change.Version = row.Number
@@ -141,7 +138,7 @@ func (s *Service) Remove(ctx context.Context, tenant string, by Actor, name stri
 		return Change{}, fmt.Errorf("%w: %.80q is not in force (`gatewright filter list` shows what is)", ErrState, name)
 	}
 	m := &move{Service: s, tenant: tenant, by: by, book: b, op: opRemove, name: name, entry: manifest.Filter{Name: name}, before: now, next: next}
-	if old := find(now, name, false); old != nil {
+	if old := place.Find(now, name, false); old != nil {
 		m.entry = *old
 		if err := m.remember(ctx, *old); err != nil {
 			return Change{}, err
@@ -161,34 +158,7 @@ func (s *Service) entries(tenant string) ([]manifest.Filter, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: no bundle is in force that could say so (`gatewright policy history` tells why)", ErrState)
 	}
-	return entriesOf(bundle), nil
-}
-
-// entriesOf are a bundle's entries, their configs without blanks: how a manifest is laid out makes no difference.
-func entriesOf(b *policies.Bundle) []manifest.Filter {
-	list := slices.Clone(b.Manifest().Filters)
-	for i := range list {
-		list[i].Config = compact(list[i].Config)
-	}
-	return list
-}
-
-func compact(config json.RawMessage) json.RawMessage {
-	var b bytes.Buffer
-	if config == nil || json.Compact(&b, config) != nil {
-		return config
-	}
-	return b.Bytes()
-}
-
-// find returns the entry of a name, in force or in shadow.
-func find(entries []manifest.Filter, name string, shadow bool) *manifest.Filter {
-	for i, f := range entries {
-		if f.Name == name && f.Shadowed() == shadow {
-			return &entries[i]
-		}
-	}
-	return nil
+	return place.Entries(bundle), nil
 }
 
 // over makes the entry of a version: where it is said to look, or where the name looked before.
@@ -196,16 +166,16 @@ func (p Placement) over(now []manifest.Filter, row versionRow, mode string) (man
 	e := p.entry(row.version(Idle), mode)
 	if p.Servers == nil && p.Tools == nil && p.Direction == "" && p.Config == nil {
 		for _, shadow := range []bool{false, true} {
-			if old := find(now, row.Name, shadow); old != nil {
+			if old := place.Find(now, row.Name, shadow); old != nil {
 				e.Servers, e.Tools, e.Direction, e.Config = old.Servers, old.Tools, old.Direction, old.Config
 				break
 			}
 		}
 	}
-	if err := checkConfig(e.Config); err != nil {
+	if err := judge.CheckConfig(e.Config); err != nil {
 		return e, err
 	}
-	e.Config = compact(e.Config)
+	e.Config = place.Compact(e.Config)
 	if err := e.Check(); err != nil {
 		return e, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
@@ -213,29 +183,6 @@ func (p Placement) over(now []manifest.Filter, row versionRow, mode string) (man
 		return e, fmt.Errorf("%w: position %d: want 1 to %d (or none: where it stands, or the end)", ErrInvalid, p.Position, manifest.MaxFilters)
 	}
 	return e, nil
-}
-
-// placed is the list with an entry in it: where one of its name and mode stands, or at its position, or at the end. What was in
-// shadow of the same bytes ends when they are enforced.
-func placed(now []manifest.Filter, e manifest.Filter, position int) []manifest.Filter {
-	at := -1
-	var next []manifest.Filter
-	for _, f := range now {
-		switch {
-		case f.Name == e.Name && f.Shadowed() == e.Shadowed():
-			at = len(next)
-		case f.Name == e.Name && !e.Shadowed() && f.Digest == e.Digest:
-		default:
-			next = append(next, f)
-		}
-	}
-	switch {
-	case position > 0:
-		at = min(position-1, len(next))
-	case at < 0:
-		at = len(next)
-	}
-	return slices.Insert(next, at, e)
 }
 
 // move is a change of what is in force, on its way.
@@ -290,11 +237,11 @@ func (m *move) make(ctx context.Context) (Change, error) {
 		return Change{}, err
 	}
 	revision, err := m.deps.Bundles.Amend(ctx, m.tenant, m.by, func(b *policies.Bundle) (string, []byte, error) {
-		if !reflect.DeepEqual(entriesOf(b), m.before) {
+		if !reflect.DeepEqual(place.Entries(b), m.before) {
 			return "", nil, fmt.Errorf("%w: another bundle was put in force meanwhile (look at it, and say it again)", ErrState)
 		}
-		data, err := withFilters(b, m.next)
-		return manifestFile, data, err
+		data, err := place.Rewrite(b, m.next)
+		return place.File, data, err
 	})
 	if err != nil {
 		if !errors.Is(err, ErrState) {
@@ -307,30 +254,4 @@ func (m *move) make(ctx context.Context) (Change, error) {
 		mode = manifest.Enforce
 	}
 	return Change{Name: m.name, Version: m.number, Mode: mode, Revision: revision}, nil
-}
-
-// withFilters is a bundle's manifest with another section filters, and nothing else changed.
-func withFilters(b *policies.Bundle, next []manifest.Filter) ([]byte, error) {
-	sections := map[string]json.RawMessage{"format": json.RawMessage("1")}
-	if data, ok := b.File(manifestFile); ok {
-		if err := json.Unmarshal(data, &sections); err != nil {
-			return nil, fmt.Errorf("read %s: %w", manifestFile, err)
-		}
-	}
-	delete(sections, "filters")
-	if len(next) > 0 {
-		data, err := json.Marshal(next)
-		if err != nil {
-			return nil, fmt.Errorf("write %s: %w", manifestFile, err)
-		}
-		sections["filters"] = data
-	}
-	var out bytes.Buffer
-	enc := json.NewEncoder(&out)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(sections); err != nil {
-		return nil, fmt.Errorf("write %s: %w", manifestFile, err)
-	}
-	return out.Bytes(), nil
 }

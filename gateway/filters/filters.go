@@ -18,7 +18,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/gatewright/gatewright/merkle"
@@ -29,10 +28,6 @@ import (
 var (
 	// ErrNotFound: the tenant has no such filter or version; those of others are not found in the same words.
 	ErrNotFound = errors.New("there is no such filter")
-	// ErrRejected: the module did not pass. The error is a *Rejection.
-	ErrRejected = errors.New("filter rejected")
-	// ErrInvalid: a name, a vector, a config or a placement that cannot be.
-	ErrInvalid = errors.New("not valid")
 	// ErrExists: these bytes are a version of this name already, with another config or other vectors.
 	ErrExists = errors.New("uploaded before")
 	// ErrQuota: it would be over a bound of the tenant.
@@ -47,8 +42,6 @@ var (
 	ErrSigned = errors.New("bundles of this organisation are signed")
 	// ErrDamaged: what the store holds of a module is not what was put there.
 	ErrDamaged = errors.New("damaged in the store")
-	// ErrUnavailable: no filters can be uploaded to this gateway.
-	ErrUnavailable = errors.New("filters cannot be uploaded here")
 )
 
 // RateError is ErrRate with the time to wait.
@@ -61,101 +54,10 @@ func (e *RateError) Error() string {
 // Unwrap returns ErrRate.
 func (e *RateError) Unwrap() error { return ErrRate }
 
-// Stage is a step in a filter's life.
-type Stage string
-
-// The stages, in their order.
-const (
-	Scan       Stage = "scan"       // read strictly, as a stream
-	Meter      Stage = "meter"      // rewritten, so that every instruction is paid for
-	Compile    Stage = "compile"    // made native code, in a child process
-	Init       Stage = "init"       // instantiated, gw_init included
-	SelfTest   Stage = "selftest"   // asked its vectors, twice
-	Crosscheck Stage = "crosscheck" // asked them once more, by an interpreter
-	Keep       Stage = "keep"       // put on record and into the store
-)
-
-// Stages lists them all in their order.
-func Stages() []Stage { return []Stage{Scan, Meter, Compile, Init, SelfTest, Crosscheck, Keep} }
-
-// Step tells of a stage that is over, for those who wait. A rejected module ends with the step that rejected it.
-type Step struct {
-	Stage  Stage
-	OK     bool
-	Took   time.Duration
-	Detail string // what was found, for people; never a byte of the module's data
-}
-
-// Rejection is why a module did not pass.
-type Rejection struct {
-	Stage  Stage  `json:"stage"`
-	Reason string `json:"reason"`
-	Offset int64  `json:"offset"` // byte of the module, or -1 where no one byte is to blame
-	Hint   string `json:"hint"`   // what to change
-}
-
-func (r *Rejection) Error() string {
-	at := ""
-	if r.Offset >= 0 {
-		at = fmt.Sprintf(" at byte %d", r.Offset)
-	}
-	return fmt.Sprintf("%v: %s%s: %s (%s)", ErrRejected, r.Stage, at, r.Reason, r.Hint)
-}
-
-// Unwrap returns ErrRejected.
-func (r *Rejection) Unwrap() error { return ErrRejected }
-
 // Actor is who asks for a change. The zero value is the gateway itself.
 type Actor struct {
 	User string `json:"user,omitempty"`
 	Key  string `json:"key,omitempty"`
-}
-
-// Upload is a module handed in.
-type Upload struct {
-	Name    string // 1 to 64 of a-z, 0-9, '.', '_' and '-'
-	Module  []byte
-	Config  json.RawMessage // an object that gw_init is shown; none: empty
-	Vectors []Vector        // at most 64; none: an empty call, which must get some verdict
-}
-
-// Vector is a call and the verdict that it has to get.
-type Vector struct {
-	Name      string          `json:"name"`
-	Phase     string          `json:"phase,omitempty"` // "request", also when left out, or "response"
-	Agent     string          `json:"agent,omitempty"`
-	User      string          `json:"user,omitempty"`
-	Op        string          `json:"op,omitempty"` // left out: "tools/call"
-	Server    string          `json:"server,omitempty"`
-	Tool      string          `json:"tool,omitempty"`
-	Now       int64           `json:"now,omitempty"` // unix milliseconds
-	Labels    []string        `json:"labels,omitempty"`
-	Arguments json.RawMessage `json:"arguments,omitempty"` // of a request; left out: {}
-	Result    json.RawMessage `json:"result,omitempty"`    // of a response; left out: {}
-	Want      Want            `json:"want"`
-}
-
-// Want is what a vector expects. What is left out may be anything.
-type Want struct {
-	Verdict string           `json:"verdict,omitempty"` // pass, deny or rewrite
-	Reason  string           `json:"reason,omitempty"`
-	Labels  []string         `json:"labels,omitempty"`
-	Scores  map[string]int64 `json:"scores,omitempty"`
-	Body    json.RawMessage  `json:"body,omitempty"` // of a rewrite, compared as JSON
-}
-
-// Report is what judging a module found.
-type Report struct {
-	Digest    merkle.Hash
-	Size      int    // bytes
-	Dialect   string // gw, gw-flat, http-wasm or opa
-	Class     string // small or large
-	Functions int
-	Memory    int   // of a fresh instance, in bytes
-	Fuel      int64 // that its costliest vector took, in units
-	Response  bool  // it looks at results too
-	Vectors   int
-	Took      time.Duration
 }
 
 // State is where a version stands.
@@ -230,21 +132,4 @@ type Change struct {
 	Version  uint64 // now in force or tried; 0: none any more
 	Mode     string // enforce or shadow; "" when it was removed
 	Revision uint64 // of the bundle that says so
-}
-
-// Line is what a filter wrote, or what was noted about it.
-type Line struct {
-	Number  uint64 // from 1, per filter
-	Time    time.Time
-	Level   string // debug, info, warn or error
-	Version uint64 // 0 while it is being judged
-	Text    string // at most 1 KiB; what is not printable is quoted
-}
-
-// names joins names for a hint.
-func names(list []string) string {
-	if len(list) == 0 {
-		return "none"
-	}
-	return strings.Join(list, ", ")
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gatewright/gatewright/gateway/filters/place"
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/policies"
 	"github.com/gatewright/gatewright/policies/manifest"
@@ -58,7 +59,7 @@ func (s *Service) Prepare(ctx context.Context, tenant string, bundle *policies.B
 	l := s.live(tenant)
 	l.load.Lock()
 	defer l.load.Unlock()
-	entries := entriesOf(bundle)
+	entries := place.Entries(bundle)
 	placed, fresh := make([]Placed, 0, len(rows)), []*unit(nil)
 	for i := range rows {
 		u, isNew, err := s.unitFor(ctx, l, &entries[i], rows[i])
@@ -71,7 +72,7 @@ func (s *Service) Prepare(ctx context.Context, tenant string, bundle *policies.B
 		if isNew {
 			fresh = append(fresh, u)
 		}
-		placed = append(placed, Placed{Unit: u, place: &entries[i], tries: u.tries})
+		placed = append(placed, place.Trying(u, &entries[i], u.tries))
 	}
 	set, err := s.assemble(ctx, l, placed)
 	if err != nil {
@@ -118,8 +119,8 @@ func (s *Service) unitFor(ctx context.Context, l *live, e *manifest.Filter, r ve
 
 // loadUnit makes a filter ready for a tenant's calls.
 func (s *Service) loadUnit(ctx context.Context, tenant string, key unitKey, version uint64, module, config []byte) (*unit, error) {
-	said := func(level int, text string) { s.logs.add(tenant, key.name, version, level, text, s.deps.Now()) }
-	load := s.deps.Judge.own.Load // the gateway's own filters are not the tenant's to starve
+	said := func(level int, text string) { s.logs.Add(tenant, key.name, version, level, text, s.deps.Now()) }
+	load := s.deps.Judge.Own().Load // the gateway's own filters are not the tenant's to starve
 	if version > 0 {
 		load = s.quota(tenant, key.shadow).Load
 	}
@@ -129,8 +130,7 @@ func (s *Service) loadUnit(ctx context.Context, tenant string, key unitKey, vers
 	}
 	u := &unit{Filter: f, key: key, version: version, broke: func(u *unit, st wasm.FilterStats) { s.alarm(tenant, u, st) }}
 	if key.shadow {
-		u.tries = newTries(u)
-		u.tries.said = func(v *abi.Verdict, err error) { s.tried(tenant, u, v, err) }
+		u.tries = place.NewTries(u, func(v *abi.Verdict, err error) { s.tried(tenant, u, v, err) })
 	}
 	s.mu.Lock()
 	s.units[u] = tenant
@@ -144,7 +144,7 @@ func (s *Service) quota(tenant string, shadow bool) *wasm.Tenant {
 	if shadow {
 		tenant += " shadow"
 	}
-	return s.deps.Judge.runtime.Tenant(tenant, s.cfg.Quota)
+	return s.deps.Judge.Runtime().Tenant(tenant, s.cfg.Quota)
 }
 
 // tried notes what a filter in shadow would have done, if it is anything.
@@ -162,7 +162,7 @@ func (s *Service) tried(tenant string, u *unit, v *abi.Verdict, err error) {
 	default:
 		return
 	}
-	s.logs.add(tenant, u.key.name, u.version, 1, text, s.deps.Now())
+	s.logs.Add(tenant, u.key.name, u.version, 1, text, s.deps.Now())
 }
 
 // alarm says that a filter trapped so often that its calls are refused now.
@@ -171,7 +171,7 @@ func (s *Service) alarm(tenant string, u *unit, st wasm.FilterStats) {
 	if u.key.shadow {
 		mode = manifest.Shadow
 	}
-	s.logs.add(tenant, u.key.name, u.version, 3, "broken: it trapped too often, and is not asked for a while; last: "+st.LastTrap, s.deps.Now())
+	s.logs.Add(tenant, u.key.name, u.version, 3, "broken: it trapped too often, and is not asked for a while; last: "+st.LastTrap, s.deps.Now())
 	s.deps.Log.Error("a filter trapped too often and is not asked for a while; its calls are refused", "tenant", tenant, "filter", u.key.name, "version", u.version, "mode", mode, "last", st.LastTrap)
 	e := event{Op: opAlarm, Name: u.key.name, Version: u.version, Digest: DigestText(u.Digest()), Mode: mode, Reason: clip(st.LastTrap)}
 	s.closing.Go(func() {

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gatewright/gatewright/gateway/filters/lines"
 	"github.com/gatewright/gatewright/merkle/ledger"
 	"github.com/gatewright/gatewright/policies"
 	"github.com/gatewright/gatewright/store"
@@ -87,7 +88,7 @@ type BuiltIn struct {
 type Service struct {
 	cfg  Config
 	deps Deps
-	logs *logs
+	logs *lines.Book
 
 	// known is what each tenant has in force. Its map is never changed in place.
 	known   atomic.Pointer[map[string]*live]
@@ -115,7 +116,7 @@ func New(c Config, d Deps) (*Service, error) {
 		return nil, errors.New("filters: a dependency is missing")
 	}
 	s := &Service{
-		cfg: c, deps: d, logs: newLogs(c.LogLines), books: map[string]*book{}, uploads: map[string][]time.Time{},
+		cfg: c, deps: d, logs: lines.New(c.LogLines), books: map[string]*book{}, uploads: map[string][]time.Time{},
 		units: map[*unit]string{}, totals: map[totalKey]Stats{},
 	}
 	s.known.Store(&map[string]*live{})

@@ -6,43 +6,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/gatewright/gatewright/gateway/filters/place"
 )
-
-// Set is a tenant's filters at one time, in their order: those of the gateway's configuration first. Who got it from For
-// holds it until Release; what it is made of is closed after the last one.
-type Set struct {
-	Units []Placed
-
-	refs atomic.Int64 // one of who put it in force, and one of each call
-	over func()       // called when the last is gone; may be nil
-}
-
-// NewSet makes a set of units, for those who have some of their own.
-func NewSet(units ...Placed) *Set {
-	s := &Set{Units: units}
-	s.refs.Store(1)
-	return s
-}
-
-// hold takes a reference, unless the set is over.
-func (s *Set) hold() bool {
-	for {
-		n := s.refs.Load()
-		if n == 0 {
-			return false
-		}
-		if s.refs.CompareAndSwap(n, n+1) {
-			return true
-		}
-	}
-}
-
-// Release gives the set back. Nil has nothing to give.
-func (s *Set) Release() {
-	if s != nil && s.refs.Add(-1) == 0 && s.over != nil {
-		s.over()
-	}
-}
 
 // live is what one tenant has in force.
 type live struct {
@@ -60,7 +26,7 @@ type live struct {
 func (s *Service) For(ctx context.Context, tenant string) (*Set, error) {
 	if l := (*s.known.Load())[tenant]; l != nil {
 		for set := l.set.Load(); set != nil; set = l.set.Load() {
-			if set.hold() {
+			if set.Hold() {
 				return set, nil
 			}
 		}
@@ -90,7 +56,7 @@ func (s *Service) first(ctx context.Context, tenant string) (*Set, error) {
 	l.load.Lock()
 	defer l.load.Unlock()
 	for set := l.set.Load(); set != nil; set = l.set.Load() {
-		if set.hold() {
+		if set.Hold() {
 			return set, nil
 		}
 	}
@@ -98,7 +64,7 @@ func (s *Service) first(ctx context.Context, tenant string) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	set.hold()
+	set.Hold()
 	l.set.Store(set)
 	return set, nil
 }
@@ -111,7 +77,7 @@ func (s *Service) assemble(ctx context.Context, l *live, more []Placed) (*Set, e
 	}
 	set := NewSet()
 	for _, u := range l.builtin {
-		set.Units = append(set.Units, Placed{Unit: u})
+		set.Units = append(set.Units, place.At(u, nil))
 	}
 	set.Units = append(set.Units, more...)
 	s.mu.Lock()
@@ -119,7 +85,7 @@ func (s *Service) assemble(ctx context.Context, l *live, more []Placed) (*Set, e
 		p.Unit.(*unit).users++
 	}
 	s.mu.Unlock()
-	set.over = func() { s.closing.Go(func() { s.letGo(l.tenant, set) }) }
+	set.Over(func() { s.closing.Go(func() { s.letGo(l.tenant, set) }) })
 	return set, nil
 }
 
@@ -168,12 +134,12 @@ func (s *Service) letGo(tenant string, set *Set) {
 // closeUnit frees a filter that no call uses, and keeps its counts.
 func (s *Service) closeUnit(tenant string, u *unit) {
 	if u.tries != nil {
-		u.tries.close()
+		u.tries.Close()
 	}
-	last := u.stats().over()
+	last := u.stats().Over()
 	s.mu.Lock()
 	key := totalKey{tenant, u.key.name, u.key.shadow}
-	s.totals[key] = s.totals[key].plus(last)
+	s.totals[key] = s.totals[key].Plus(last)
 	delete(s.units, u)
 	s.mu.Unlock()
 	if err := u.Filter.Close(context.Background()); err != nil {

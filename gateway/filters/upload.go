@@ -18,13 +18,13 @@ import (
 // vectors, or with none, are the version that they were before. Errors are ErrInvalid, a *RateError, ErrQuota, ErrExists, a
 // *Rejection, ErrUnavailable, or a fault of store or ledger. progress may be nil.
 func (s *Service) Upload(ctx context.Context, tenant string, by Actor, u Upload, progress func(Step)) (Version, error) {
-	if s.deps.Judge.cfg.Wasm.Compiler == nil && !s.cfg.InProcess {
+	if !s.deps.Judge.Bounded() && !s.cfg.InProcess {
 		return Version{}, fmt.Errorf("%w: nothing bounds a compilation on this system (run the gateway on Linux)", ErrUnavailable)
 	}
 	if err := s.rate(tenant); err != nil {
 		return Version{}, err
 	}
-	if err := u.check(); err != nil {
+	if err := u.Validate(); err != nil {
 		return Version{}, err
 	}
 	with, err := given(u)
@@ -36,8 +36,8 @@ func (s *Service) Upload(ctx context.Context, tenant string, by Actor, u Upload,
 	if ok || err != nil {
 		return known, err
 	}
-	said := func(level int, text string) { s.logs.add(tenant, u.Name, 0, level, text, s.deps.Now()) }
-	report, err := s.deps.Judge.check(ctx, tenant, u, said, progress)
+	said := func(level int, text string) { s.logs.Add(tenant, u.Name, 0, level, text, s.deps.Now()) }
+	report, err := s.deps.Judge.Try(ctx, tenant, u, said, progress)
 	if _, rejected := errors.AsType[*Rejection](err); err != nil && !rejected {
 		return Version{}, err
 	}

@@ -1,4 +1,6 @@
-package filters
+// Package judge takes a filter's module through what it has to pass before it may see a call: it is scanned, metered, compiled,
+// started, and asked its test vectors twice, and once more by an engine of another make.
+package judge
 
 import (
 	"bytes"
@@ -15,8 +17,8 @@ import (
 	"github.com/gatewright/gatewright/wasm/scan"
 )
 
-// JudgeConfig is what modules are judged with, and what they then run with.
-type JudgeConfig struct {
+// Config is what modules are judged with, and what they then run with.
+type Config struct {
 	// Wasm is how filters run. Without its Compiler native code is made in this process, which is for those alone who judge
 	// their own modules.
 	Wasm wasm.Config
@@ -28,22 +30,22 @@ type JudgeConfig struct {
 	Time time.Duration
 }
 
-// DefaultJudgeConfig is what an empty configuration means.
-func DefaultJudgeConfig() JudgeConfig {
-	return JudgeConfig{Wasm: wasm.DefaultConfig(), Large: true, Parallel: 2, Time: 20 * time.Second}
+// DefaultConfig is what an empty configuration means.
+func DefaultConfig() Config {
+	return Config{Wasm: wasm.DefaultConfig(), Large: true, Parallel: 2, Time: 20 * time.Second}
 }
 
 // Judge takes modules through the stages that they have to pass before they may see a call. It is safe for concurrent use.
 type Judge struct {
-	cfg     JudgeConfig
+	cfg     Config
 	limits  scan.Limits
 	runtime *wasm.Runtime // of uploads
 	own     *wasm.Runtime // of what came with the gateway, compiled in this process
 	slots   chan struct{}
 }
 
-// NewJudge makes the engines. Close frees them.
-func NewJudge(ctx context.Context, c JudgeConfig) (*Judge, error) {
+// New makes the engines. Close frees them.
+func New(ctx context.Context, c Config) (*Judge, error) {
 	if c.Parallel < 1 || c.Time <= 0 {
 		return nil, errors.New("filters: a judge needs a bound of how many and how long")
 	}
@@ -70,17 +72,26 @@ func (j *Judge) Close(ctx context.Context) error {
 	return errors.Join(j.runtime.Close(ctx), j.own.Close(ctx))
 }
 
+// Runtime is where uploads are loaded.
+func (j *Judge) Runtime() *wasm.Runtime { return j.runtime }
+
+// Own is where modules are loaded that came with the gateway: this process compiles them.
+func (j *Judge) Own() *wasm.Runtime { return j.own }
+
+// Bounded tells whether something bounds the compilation of uploads.
+func (j *Judge) Bounded() bool { return j.cfg.Wasm.Compiler != nil }
+
 // Check takes a module through all stages but the last, Keep. An error is a *Rejection, or ErrInvalid of what came with the
 // module, or the context's. progress may be nil.
 func (j *Judge) Check(ctx context.Context, u Upload, progress func(Step)) (Report, error) {
-	if err := u.check(); err != nil {
+	if err := u.Validate(); err != nil {
 		return Report{}, err
 	}
-	return j.check(ctx, "", u, nil, progress)
+	return j.Try(ctx, "", u, nil, progress)
 }
 
-// check is Check for a tenant. said takes what the module writes; it may be nil.
-func (j *Judge) check(ctx context.Context, tenant string, u Upload, said func(level int, text string), progress func(Step)) (Report, error) {
+// Try is Check for a tenant and an upload that Validate let pass. said takes what the module writes; it may be nil.
+func (j *Judge) Try(ctx context.Context, tenant string, u Upload, said func(level int, text string), progress func(Step)) (Report, error) {
 	select {
 	case j.slots <- struct{}{}:
 		defer func() { <-j.slots }()

@@ -1,4 +1,4 @@
-package filters
+package judge
 
 import (
 	"bytes"
@@ -50,21 +50,22 @@ func ParseVectors(data []byte) ([]Vector, error) {
 	return file.Vectors, checkVectors(file.Vectors)
 }
 
-// check refuses what cannot be before the module is looked at.
-func (u Upload) check() error {
+// Validate refuses what cannot be before the module is looked at.
+func (u Upload) Validate() error {
 	if err := manifest.CheckFilterName(u.Name); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	if len(u.Module) == 0 {
 		return fmt.Errorf("%w: the module is empty (give the .wasm file)", ErrInvalid)
 	}
-	if err := checkConfig(u.Config); err != nil {
+	if err := CheckConfig(u.Config); err != nil {
 		return err
 	}
 	return checkVectors(u.Vectors)
 }
 
-func checkConfig(config json.RawMessage) error {
+// CheckConfig refuses what gw_init cannot be shown.
+func CheckConfig(config json.RawMessage) error {
 	if config == nil {
 		return nil
 	}

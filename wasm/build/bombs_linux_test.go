@@ -2,6 +2,8 @@ package build_test
 
 import (
 	"errors"
+	"runtime"
+	"syscall"
 	"testing"
 	"time"
 
@@ -42,7 +44,7 @@ func TestBombsCostTheirBoundsAndNoMore(t *testing.T) {
 	c := open(t, func(o *build.Options) { o.Dir, o.Small = dir, bounds })
 	for name, module := range bombs() {
 		t.Run(name, func(t *testing.T) {
-			_, err := c.Compile(t.Context(), job(module))
+			_, err := beside(t, func() (build.Artifact, error) { return c.Compile(t.Context(), job(module)) })
 			var e *build.Error
 			if !errors.As(err, &e) || e.Bound != build.CPU && e.Bound != build.Memory || e.Hint == "" {
 				t.Fatalf("%d bytes: got %v", len(module), err)
@@ -56,6 +58,23 @@ func TestBombsCostTheirBoundsAndNoMore(t *testing.T) {
 	if left := entries(t, dir); len(left) != 0 {
 		t.Errorf("the cache holds %q", left)
 	}
+}
+
+// beside does f and fails when that took more of this process than feeding and watching a child takes.
+func beside(t *testing.T, f func() (build.Artifact, error)) (build.Artifact, error) {
+	t.Helper()
+	var before, after runtime.MemStats
+	var begun, ended syscall.Rusage
+	runtime.ReadMemStats(&before)
+	errs := syscall.Getrusage(syscall.RUSAGE_SELF, &begun)
+	a, err := f()
+	errs = errors.Join(errs, syscall.Getrusage(syscall.RUSAGE_SELF, &ended))
+	runtime.ReadMemStats(&after)
+	cpu := time.Duration(ended.Utime.Nano() + ended.Stime.Nano() - begun.Utime.Nano() - begun.Stime.Nano())
+	if made := after.TotalAlloc - before.TotalAlloc; errs != nil || made > 4<<20 || cpu > 300*time.Millisecond {
+		t.Errorf("beside the child: %d bytes, %v, %v", made, cpu, errs)
+	}
+	return a, err
 }
 
 // TestWhatIsOnlyLargeIsCompiled: what costs in proportion to its size stays within the bounds.

@@ -10,6 +10,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 
 	"github.com/gatewright/gatewright/wasm/abi"
+	"github.com/gatewright/gatewright/wasm/gw"
 	"github.com/gatewright/gatewright/wasm/httpwasm"
 	"github.com/gatewright/gatewright/wasm/opa"
 )
@@ -55,7 +56,12 @@ type dialect interface {
 }
 
 // dialects are all, in the order in which they are tried.
-var dialects = []dialect{gw{abi.FormLeaves}, gw{abi.FormFlat}, gw{abi.FormJSON}, httpwasm.Dialect{Start: exportStart}, opa.Dialect{Start: exportStart}}
+var dialects = []dialect{
+	gw.Dialect{Form: abi.FormLeaves, Start: exportStart}, gw.Dialect{Form: abi.FormFlat, Start: exportStart},
+	gw.Dialect{Form: abi.FormJSON, Start: exportStart}, httpwasm.Dialect{Start: exportStart}, opa.Dialect{Start: exportStart},
+}
+
+var _ gw.Sized = (*tank)(nil)
 
 // speaking finds the dialect of a module.
 func speaking(m wazero.CompiledModule) (dialect, error) {
@@ -70,5 +76,5 @@ func speaking(m wazero.CompiledModule) (dialect, error) {
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
-	return nil, errors.New("it does not export " + exportABI + ", nor speaks another dialect; known are " + strings.Join(names, ", "))
+	return nil, errors.New("it does not export " + gw.Marker + ", nor speaks another dialect; known are " + strings.Join(names, ", "))
 }

@@ -39,6 +39,9 @@ type tank struct {
 
 var _ abi.Host = (*tank)(nil)
 
+// Size is how many bytes of input the call is.
+func (t *tank) Size() int { return t.size }
+
 // Call is what is being judged.
 func (t *tank) Call() *abi.Context { return t.call }
 

@@ -3,10 +3,6 @@ package wasm
 import (
 	"context"
 	"log/slog"
-
-	"github.com/tetratelabs/wazero/api"
-
-	"github.com/gatewright/gatewright/wasm/abi"
 )
 
 // Bounds of what one call may log: lines beyond them are dropped. The price keeps a unit of fuel below its 15 ns.
@@ -15,15 +11,6 @@ const (
 	logPrice  = 200     // units for a line that is dropped
 	linePrice = 5_000   // units for one that is written
 )
-
-// logHost is gw.log(level, pointer, length).
-func logHost(ctx context.Context, module api.Module, stack []uint64) {
-	text, ok := module.Memory().Read(uint32(stack[1]), uint32(stack[2]))
-	if !ok {
-		panic(abi.ErrPointer)
-	}
-	abi.HostOf(ctx).Log(int32(stack[0]), text)
-}
 
 // Log writes a line of the filter's unless the call has logged enough. Level 0 is debug, 1 info, 2 warning, 3 error.
 func (t *tank) Log(level int32, text []byte) {

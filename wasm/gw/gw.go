@@ -1,4 +1,6 @@
-package wasm
+// Package gw is the host's side of our own ABI, version 1: what a filter exports, and how it is asked. README.md of package wasm
+// is what authors of filters read.
+package gw
 
 import (
 	"context"
@@ -14,9 +16,11 @@ import (
 	"github.com/gatewright/gatewright/wasm/wasi"
 )
 
-// The exports of a filter of our own ABI. README.md beside this file is what their authors read.
+// Marker is the export that says that a module speaks this ABI.
+const Marker = "gw_abi_1"
+
+// The other exports of a filter.
 const (
-	exportABI      = "gw_abi_1"
 	exportFlat     = "gw_abi_1b"
 	exportLeaves   = "gw_abi_1b_leaves"
 	exportAlloc    = "gw_alloc"
@@ -26,13 +30,20 @@ const (
 	exportChunk    = "gw_on_chunk"
 )
 
-// gw is our own ABI, version 1. A module that takes the flat form says so by gw_abi_1b, and may say gw_abi_1 beside it; one
-// that wants the leaves of the body as well says so by gw_abi_1b_leaves.
-type gw struct{ form abi.Form }
+// Dialect is the ABI with one form of the context, for package wasm. A module that takes the flat form says so by gw_abi_1b, and
+// may say gw_abi_1 beside it; one that wants the leaves of the body as well says so by gw_abi_1b_leaves.
+type Dialect struct {
+	Form abi.Form
+	// Start is the export under which the module's start function can be called, if it has one.
+	Start string
+}
+
+// Sized is what the context of a call has to be: it knows how many bytes Dialect.Size counted.
+type Sized interface{ Size() int }
 
 // Name is "gw" or "gw-flat".
-func (d gw) Name() string {
-	if d.form == abi.FormJSON {
+func (d Dialect) Name() string {
+	if d.Form == abi.FormJSON {
 		return "gw"
 	}
 	return "gw-flat"
@@ -40,13 +51,13 @@ func (d gw) Name() string {
 
 // markers are what a module exports to say which form it takes.
 var markers = map[abi.Form][]string{
-	abi.FormJSON: {exportABI}, abi.FormFlat: {exportFlat}, abi.FormLeaves: {exportFlat, exportLeaves},
+	abi.FormJSON: {Marker}, abi.FormFlat: {exportFlat}, abi.FormLeaves: {exportFlat, exportLeaves},
 }
 
 // Speaks looks for the exports that name the form.
-func (d gw) Speaks(m wazero.CompiledModule) bool {
+func (d Dialect) Speaks(m wazero.CompiledModule) bool {
 	exported := m.ExportedFunctions()
-	for _, name := range markers[d.form] {
+	for _, name := range markers[d.Form] {
 		if _, ok := exported[name]; !ok {
 			return false
 		}
@@ -55,13 +66,13 @@ func (d gw) Speaks(m wazero.CompiledModule) bool {
 }
 
 // Size is that of the context in the form the module takes.
-func (d gw) Size(c *abi.Context) int { return c.Size(d.form) }
+func (d Dialect) Size(c *abi.Context) int { return c.Size(d.Form) }
 
 // Host defines gw.log.
-func (gw) Host(ctx context.Context, engine wazero.Runtime) error {
+func (d Dialect) Host(ctx context.Context, engine wazero.Runtime) error {
 	const i32 = api.ValueTypeI32
 	_, err := engine.NewHostModuleBuilder("gw").NewFunctionBuilder().
-		WithGoModuleFunction(api.GoModuleFunc(logHost), []api.ValueType{i32, i32, i32}, nil).Export("log").Instantiate(ctx)
+		WithGoModuleFunction(api.GoModuleFunc(log), []api.ValueType{i32, i32, i32}, nil).Export("log").Instantiate(ctx)
 	return err
 }
 
@@ -77,7 +88,7 @@ var functions = []struct {
 	optional bool
 	signature
 }{
-	{exportABI, true, signature{}},
+	{Marker, true, signature{}},
 	{exportFlat, true, signature{}},
 	{exportLeaves, true, signature{}},
 	{exportAlloc, false, signature{[]api.ValueType{api.ValueTypeI32}, []api.ValueType{api.ValueTypeI32}}},
@@ -88,8 +99,17 @@ var functions = []struct {
 	{wasi.Initialize, true, signature{}},
 }
 
+// log is gw.log(level, pointer, length).
+func log(ctx context.Context, module api.Module, stack []uint64) {
+	text, ok := module.Memory().Read(uint32(stack[1]), uint32(stack[2]))
+	if !ok {
+		panic(abi.ErrPointer)
+	}
+	abi.HostOf(ctx).Log(int32(stack[0]), text)
+}
+
 // Check holds the module to functions, and to importing nothing but gw.log and what package wasi gives.
-func (gw) Check(m wazero.CompiledModule) (abi.Phases, error) {
+func (d Dialect) Check(m wazero.CompiledModule) (abi.Phases, error) {
 	for _, d := range m.ImportedFunctions() {
 		module, name, _ := d.Import()
 		if !(module == "gw" && name == "log" || module == meter.ImportModule && name == meter.ImportName || module == wasi.Module && wasi.Gives(d)) {
@@ -109,7 +129,7 @@ func (gw) Check(m wazero.CompiledModule) (abi.Phases, error) {
 			return 0, fmt.Errorf("its %s has another signature than the ABI's", want.name)
 		}
 	}
-	if _, ok := exported[exportStart]; ok {
+	if _, ok := exported[d.Start]; ok {
 		return 0, errors.New("it has a start function; export what it does as gw_init")
 	}
 	phases := abi.Phases(0).Set(abi.Request)
@@ -123,9 +143,9 @@ func (gw) Check(m wazero.CompiledModule) (abi.Phases, error) {
 }
 
 // Bind finds the functions that Check has looked at.
-func (d gw) Bind(m api.Module, l abi.Limits) (abi.Guest, error) {
-	return &gwGuest{
-		form: d.form, limits: l, memory: m.Memory(), alloc: m.ExportedFunction(exportAlloc), setup: m.ExportedFunction(exportInit),
+func (d Dialect) Bind(m api.Module, l abi.Limits) (abi.Guest, error) {
+	return &guest{
+		form: d.Form, limits: l, memory: m.Memory(), alloc: m.ExportedFunction(exportAlloc), setup: m.ExportedFunction(exportInit),
 		start: m.ExportedFunction(wasi.Initialize),
 		judges: [...]api.Function{
 			abi.Request: m.ExportedFunction(exportDecide), abi.Response: m.ExportedFunction(exportResponse),
@@ -134,8 +154,8 @@ func (d gw) Bind(m api.Module, l abi.Limits) (abi.Guest, error) {
 	}, nil
 }
 
-// gwGuest is an instance that speaks our own ABI.
-type gwGuest struct {
+// guest is an instance that speaks our own ABI.
+type guest struct {
 	form   abi.Form
 	limits abi.Limits
 	memory api.Memory
@@ -151,7 +171,7 @@ type gwGuest struct {
 const roomAhead = 4096
 
 // Ahead asks for room for the calls to come.
-func (g *gwGuest) Ahead(ctx context.Context) (uint64, error) {
+func (g *guest) Ahead(ctx context.Context) (uint64, error) {
 	at, _, err := g.room(ctx, roomAhead)
 	if err != nil {
 		return 0, err
@@ -161,10 +181,10 @@ func (g *gwGuest) Ahead(ctx context.Context) (uint64, error) {
 }
 
 // Told takes over what another instance's Ahead returned.
-func (g *gwGuest) Told(at uint64) { g.ahead = uint32(at) }
+func (g *guest) Told(at uint64) { g.ahead = uint32(at) }
 
 // place is where a call is written: where room was made ahead, or else where the guest says now.
-func (g *gwGuest) place(ctx context.Context, size int) (at uint32, room []byte, err error) {
+func (g *guest) place(ctx context.Context, size int) (at uint32, room []byte, err error) {
 	if g.ahead != 0 && size <= roomAhead {
 		if room, ok := g.memory.Read(g.ahead, uint32(size)); ok {
 			return g.ahead, room, nil
@@ -174,7 +194,7 @@ func (g *gwGuest) place(ctx context.Context, size int) (at uint32, room []byte, 
 }
 
 // room asks the guest for memory and returns it. It stays the guest's, who may do as it likes with it once it is called again.
-func (g *gwGuest) room(ctx context.Context, size int) (at uint32, room []byte, err error) {
+func (g *guest) room(ctx context.Context, size int) (at uint32, room []byte, err error) {
 	g.stack[0] = uint64(size)
 	if err := g.alloc.CallWithStack(ctx, g.stack[:]); err != nil {
 		return 0, nil, err
@@ -190,8 +210,8 @@ func (g *gwGuest) room(ctx context.Context, size int) (at uint32, room []byte, e
 }
 
 // Judge writes the context into the guest's memory, asks, and reads the verdict there.
-func (g *gwGuest) Judge(ctx context.Context, c *abi.Context, v *Verdict) error {
-	size := ctx.(*tank).size
+func (g *guest) Judge(ctx context.Context, c *abi.Context, v *abi.Verdict) error {
+	size := ctx.(Sized).Size()
 	at, room, err := g.place(ctx, size)
 	if err != nil {
 		return err
@@ -206,7 +226,7 @@ func (g *gwGuest) Judge(ctx context.Context, c *abi.Context, v *Verdict) error {
 }
 
 // Init starts the module's runtime and runs gw_init, where it has them.
-func (g *gwGuest) Init(ctx context.Context, config []byte) error {
+func (g *guest) Init(ctx context.Context, config []byte) error {
 	if g.start != nil {
 		if err := g.start.CallWithStack(ctx, g.stack[:]); err != nil {
 			return err

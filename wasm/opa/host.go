@@ -12,10 +12,10 @@ import (
 
 // Prices in units of fuel, of which one must never take more than 15 ns.
 const (
-	callPrice    = 500 // of a built-in, beside what the policy's own functions take of it
-	bytePrice    = 4   // of a byte of arguments or result
-	maxArguments = 1 << 20
-	maxLine      = 1 << 10
+	callPrice   = 500 // of a built-in, beside what the policy's own functions take of it
+	bytePrice   = 4   // of a byte of arguments or result
+	maxArgument = 1 << 20
+	maxLine     = 1 << 10
 )
 
 // running is the policy that makes a call.
@@ -105,7 +105,7 @@ func (g *guest) dump(ctx context.Context, args []uint64) ([][]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		text, err := g.cstring(at, maxArguments)
+		text, err := g.cstring(at, maxArgument)
 		if err != nil {
 			return nil, err
 		}

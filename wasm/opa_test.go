@@ -133,6 +133,9 @@ func TestOPAHostilePolicies(t *testing.T) {
 		"a built-in with more":           {map[string][]byte{"opa_eval": cat(builtin(opaBuiltin2, 1, 0, 0), drop, constant(atResult))}, "fault"},
 		"arguments outside memory":       {map[string][]byte{"opa_eval": cat(builtin(opaBuiltin2, 0, -1, -1), drop, constant(atResult))}, "pointer"},
 		"arguments that are no values":   {map[string][]byte{"opa_eval": cat(builtin(opaBuiltin2, 0, atText, atText), drop, constant(atResult))}, "fault"},
+		"an argument without measure": {map[string][]byte{
+			"opa_eval": cat(constant(6000), constant('1'), constant(100_000), []byte{0xfc, 0x0b, 0}, builtin(opaBuiltin2, 0, 6000, 6000), drop, constant(atResult)),
+		}, "fault"},
 		"a built-in within another": {map[string][]byte{
 			"opa_eval":       cat(builtin(opaBuiltin2, 0, atText, atText), drop, constant(atResult)),
 			"opa_value_dump": cat(builtin(opaBuiltin0, 1), drop, constant(atString)),

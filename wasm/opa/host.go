@@ -12,9 +12,13 @@ import (
 
 // Prices in units of fuel, of which one must never take more than 15 ns.
 const (
-	callPrice   = 500 // of a built-in, beside what the policy's own functions take of it
-	bytePrice   = 4   // of a byte of arguments or result
-	maxArgument = 1 << 20
+	callPrice = 500 // of a built-in, beside what the policy's own functions take of it
+	bytePrice = 4   // of a byte of arguments or result
+)
+
+// Bounds in bytes: of a built-in's argument, which the host holds as values of many times that, and of a line of the log.
+const (
+	maxArgument = 64 << 10
 	maxLine     = 1 << 10
 )
 

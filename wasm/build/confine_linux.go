@@ -1,12 +1,11 @@
 package build
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"runtime"
 	"runtime/debug"
-	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -80,20 +79,31 @@ func readStatus(fd int) (memory, error) {
 		return memory{}, fmt.Errorf("read /proc: %w", err)
 	}
 	var m memory
-	for line := range strings.Lines(string(b[:n])) {
-		name, value, _ := strings.Cut(line, ":")
-		to := map[string]*uint64{"VmSize": &m.size, "VmData": &m.data, "VmRSS": &m.resident, "VmHWM": &m.peak}[name]
-		if to == nil {
-			continue
+	for line := range bytes.Lines(b[:n]) {
+		name, value, _ := bytes.Cut(line, []byte(":"))
+		switch string(name) {
+		case "VmSize":
+			m.size = kibibytes(value)
+		case "VmData":
+			m.data = kibibytes(value)
+		case "VmRSS":
+			m.resident = kibibytes(value)
+		case "VmHWM":
+			m.peak = kibibytes(value)
 		}
-		kib, err := strconv.ParseUint(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 54)
-		if err != nil {
-			return memory{}, fmt.Errorf("read /proc: %w", err)
-		}
-		*to = kib << 10
 	}
 	if m.size == 0 {
 		return memory{}, errors.New("read /proc: no sizes")
 	}
 	return m, nil
+}
+
+// kibibytes reads "\t  1234 kB\n" as bytes.
+func kibibytes(value []byte) (n uint64) {
+	for _, c := range value {
+		if d := c - '0'; d <= 9 {
+			n = n*10 + uint64(d)
+		}
+	}
+	return n << 10
 }

@@ -31,7 +31,7 @@ const timers = 5
 
 // beside measures while runaways of a case are at work. Every second one has fuel without end; the others have what a
 // filter has by default and begin anew, each time with a new instance, when they were stopped.
-func beside(ctx context.Context, c corpus.Case, runaways, times int) (b Beside, err error) {
+func (s *stage) beside(ctx context.Context, c corpus.Case, runaways, times int) (b Beside, err error) {
 	if c.Name == quiet {
 		return watch(times), nil
 	}
@@ -39,7 +39,7 @@ func beside(ctx context.Context, c corpus.Case, runaways, times int) (b Beside, 
 	var all sync.WaitGroup
 	defer func() { stop(); all.Wait() }()
 	for _, fuel := range []int64{enough, wasm.DefaultConfig().Fuel} {
-		r, _, err := host(ctx, fuel, runaways)
+		r, _, err := s.host(ctx, fuel, runaways)
 		if err != nil {
 			return b, err
 		}

@@ -9,11 +9,13 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"time"
 
 	"github.com/gatewright/gatewright/conformance/hostile/corpus"
+	"github.com/gatewright/gatewright/wasm/build"
 )
 
 // verb is the hidden first argument that makes this binary the child in which cases are played. It reads an order a line
@@ -29,13 +31,22 @@ type order struct {
 
 // answer is what came of it.
 type answer struct {
-	Finding Finding
-	Beside  Beside
-	Error   string
+	Finding  Finding
+	Beside   Beside
+	Compiler int64 // the largest resident memory of a process that compiled, in bytes
+	Error    string
 }
 
-// serve is the child.
-func serve(ctx context.Context, in io.Reader, out io.Writer) error {
+// serve is the child. dir is a folder for what it compiles; where it is empty it compiles in its own process.
+func serve(ctx context.Context, dir string, in io.Reader, out io.Writer) error {
+	s := &stage{}
+	if dir != "" && runtime.GOOS == "linux" {
+		var err error
+		if s.compiler, err = build.New(build.Options{Dir: dir, Key: make([]byte, 32)}); err != nil {
+			return err
+		}
+		defer s.compiler.Close()
+	}
 	lines, answers := json.NewDecoder(in), json.NewEncoder(out)
 	for {
 		var o order
@@ -44,13 +55,13 @@ func serve(ctx context.Context, in io.Reader, out io.Writer) error {
 		} else if err != nil {
 			return err
 		}
-		if err := answers.Encode(obey(ctx, o)); err != nil {
+		if err := answers.Encode(s.obey(ctx, o)); err != nil {
 			return err
 		}
 	}
 }
 
-func obey(ctx context.Context, o order) (a answer) {
+func (s *stage) obey(ctx context.Context, o order) (a answer) {
 	c, err := find(o.Case)
 	if err != nil {
 		return answer{Error: err.Error()}
@@ -58,11 +69,11 @@ func obey(ctx context.Context, o order) (a answer) {
 	debug.FreeOSMemory()
 	resetPeak()
 	if o.Beside > 0 {
-		a.Beside, err = beside(ctx, c, o.Beside, o.Times)
+		a.Beside, err = s.beside(ctx, c, o.Beside, o.Times)
 	} else {
-		a.Finding, err = play(ctx, c)
+		a.Finding, err = s.play(ctx, c)
 	}
-	a.Finding.Peak = peak()
+	a.Finding.Peak, a.Compiler = peak(), childPeak()
 	if err != nil {
 		a.Error = err.Error()
 	}
@@ -98,6 +109,7 @@ func find(name string) (corpus.Case, error) {
 // runner keeps a child and counts how it ends.
 type runner struct {
 	self          []string
+	dir           string        // where the child keeps what it compiles
 	deadline      time.Duration // of one order
 	deaths, hangs int
 
@@ -152,7 +164,7 @@ func (r *runner) died() error {
 }
 
 func (r *runner) start(ctx context.Context) error {
-	cmd := exec.CommandContext(ctx, r.self[0], append(slices.Clone(r.self[1:]), verb)...) //nolint:gosec // our own binary
+	cmd := exec.CommandContext(ctx, r.self[0], append(slices.Clone(r.self[1:]), verb, r.dir)...) //nolint:gosec // our own binary
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

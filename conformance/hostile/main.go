@@ -16,6 +16,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -26,6 +27,7 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/conformance/hostile/corpus"
+	"github.com/gatewright/gatewright/wasm/build"
 )
 
 // Bounds that are held.
@@ -42,9 +44,11 @@ type options struct {
 	deadline    time.Duration // of a case
 	match       string        // cases whose names contain it
 	self        []string      // the command that starts this binary
+	dir         string        // for what is compiled; empty: in the process that plays
 }
 
 func main() {
+	build.Hook() // a process started to compile a module never comes back from here
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
@@ -52,8 +56,8 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, out, log io.Writer) int {
-	if len(args) == 1 && args[0] == verb {
-		if err := serve(ctx, os.Stdin, out); err != nil {
+	if len(args) == 2 && args[0] == verb {
+		if err := serve(ctx, args[1], os.Stdin, out); err != nil {
 			fmt.Fprintln(log, "hostile: child:", err)
 			return 1
 		}
@@ -71,7 +75,10 @@ func run(ctx context.Context, args []string, out, log io.Writer) int {
 	self, err := os.Executable()
 	if err == nil {
 		o.self = []string{self}
-		err = all(ctx, o, out)
+		o.dir, err = os.MkdirTemp("", "gatewright-hostile-")
+	}
+	if err == nil {
+		err = errors.Join(all(ctx, o, out), os.RemoveAll(o.dir))
 	}
 	if err != nil {
 		fmt.Fprintln(log, "hostile:", err)
@@ -82,7 +89,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) int {
 
 // all plays every case, then measures beside those that never end, and judges.
 func all(ctx context.Context, o options, out io.Writer) error {
-	r := &runner{self: o.self, deadline: o.deadline}
+	r := &runner{self: o.self, dir: o.dir, deadline: o.deadline}
 	s := &sum{}
 	fmt.Fprintf(out, "%-34s %-24s %10s %9s %8s\n", "case", "ended", "took", "ns/unit", "peak MB")
 	var cases []corpus.Case
@@ -91,6 +98,7 @@ func all(ctx context.Context, o options, out io.Writer) error {
 			cases = append(cases, c)
 			a, err := r.do(ctx, order{Case: c.Name})
 			s.played(out, c, a.Finding, err)
+			s.compiler = max(s.compiler, a.Compiler)
 		}
 	}
 	if err := s.measure(ctx, r, o, cases, out); err != nil {
@@ -110,6 +118,7 @@ type sum struct {
 	deaths, hangs int
 	wrong         []string // what is not as it must be
 	peak          int64
+	compiler      int64 // as peak, of processes that compiled
 	beside        Beside
 }
 
@@ -164,6 +173,7 @@ func (s *sum) write(out io.Writer) {
 		fmt.Fprintln(out, "wrong:", w)
 	}
 	fmt.Fprintf(out, "timer late_ms_p50=%.2f late_ms_p99=%.2f late_ms_max=%.2f\n", ms(quantile(s.beside.Late, 0.5)), ms(quantile(s.beside.Late, 0.99)), ms(quantile(s.beside.Late, 1)))
+	fmt.Fprintf(out, "compiler rss_mb_max=%.0f\n", mb(s.compiler))
 	fmt.Fprintf(out, "hostile cases=%d deaths=%d hangs=%d over_budget=%d gc_ms_p99=%.2f gc_ms_max=%.2f rss_mb_max=%.0f\n", s.cases, s.deaths, s.hangs,
 		s.over, ms(quantile(s.beside.GC, 0.99)), ms(quantile(s.beside.GC, 1)), mb(s.peak))
 }

@@ -18,7 +18,7 @@ const asChild = "GATEWRIGHT_HOSTILE_CHILD"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asChild) != "" {
-		os.Exit(run(context.Background(), []string{verb}, os.Stdout, os.Stderr))
+		os.Exit(run(context.Background(), []string{verb, ""}, os.Stdout, os.Stderr))
 	}
 	os.Exit(m.Run())
 }
@@ -99,7 +99,7 @@ func TestWhatIsNotContainedIsSeen(t *testing.T) {
 // is shown two calls of which the first is its own secret.
 func TestAGuestThatTellsIsSeen(t *testing.T) {
 	leaks := corpus.Leaks()
-	f, err := play(t.Context(), leaks)
+	f, err := (&stage{}).play(t.Context(), leaks)
 	if err != nil {
 		t.Fatal(err)
 	}

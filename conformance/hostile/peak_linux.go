@@ -5,6 +5,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // resetPeak has the kernel forget the largest resident memory so far; see proc(5), clear_refs.
@@ -27,4 +29,13 @@ func peak() int64 {
 		}
 	}
 	return 0
+}
+
+// childPeak is the largest resident memory that a process started by this one had, of those that are over.
+func childPeak() int64 {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_CHILDREN, &u); err != nil {
+		return 0
+	}
+	return u.Maxrss << 10
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/gatewright/gatewright/conformance/hostile/corpus"
 	"github.com/gatewright/gatewright/wasm"
 	"github.com/gatewright/gatewright/wasm/abi"
+	"github.com/gatewright/gatewright/wasm/build"
 	"github.com/gatewright/gatewright/wasm/meter"
 )
 
@@ -41,9 +42,15 @@ type Finding struct {
 // unsteady is the kind of what gave another answer to the same input.
 const unsteady = "unsteady"
 
+// stage is where cases are played.
+type stage struct {
+	compiler *build.Compiler // nil: modules are compiled in this process
+}
+
 // host is a runtime as the gateway has it, but for its fuel and a log that is thrown away.
-func host(ctx context.Context, fuel int64, instances int) (*wasm.Runtime, wasm.Config, error) {
+func (s *stage) host(ctx context.Context, fuel int64, instances int) (*wasm.Runtime, wasm.Config, error) {
 	c := wasm.DefaultConfig()
+	c.Compiler = s.compiler
 	c.Fuel, c.InitFuel, c.Instances, c.Traps = fuel, pricedFuel, instances, 1_000_000
 	c.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	r, err := wasm.New(ctx, c)
@@ -51,9 +58,9 @@ func host(ctx context.Context, fuel int64, instances int) (*wasm.Runtime, wasm.C
 }
 
 // play does with a case what the gateway does with an upload and with calls.
-func play(ctx context.Context, c corpus.Case) (f Finding, err error) {
+func (s *stage) play(ctx context.Context, c corpus.Case) (f Finding, err error) {
 	module := c.Make()
-	r, config, err := host(ctx, pricedFuel, 2)
+	r, config, err := s.host(ctx, pricedFuel, 2)
 	if err != nil {
 		return f, err
 	}
@@ -83,7 +90,10 @@ func play(ctx context.Context, c corpus.Case) (f Finding, err error) {
 func refusal(err error) (stage corpus.Stage, kind, reason string) {
 	reason = err.Error()
 	var trap *wasm.Trap
+	var bounded *build.Error
 	switch {
+	case errors.As(err, &bounded):
+		return corpus.Compile, string(bounded.Bound), reason
 	case errors.Is(err, meter.ErrMalformed):
 		return corpus.Check, "malformed", reason
 	case errors.Is(err, meter.ErrUnsupported):

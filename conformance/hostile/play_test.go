@@ -10,7 +10,7 @@ import (
 func TestEveryCaseIsContained(t *testing.T) {
 	for _, c := range corpus.All() {
 		t.Run(c.Name, func(t *testing.T) {
-			f, err := play(t.Context(), c)
+			f, err := (&stage{}).play(t.Context(), c)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -21,7 +21,7 @@ func kinds() []Case {
 		of("kind-constant-sum", "a global that is computed", Check, refuse, "", shape(func(g *guest) {
 			g.globals = [][]byte{cat(op(i32, 0), num(1), num(2), op(0x6a, 0x0b))}
 		})),
-		of("kind-start", "a start function that never ends", Load, "", "start function", shape(func(g *guest) {
+		of("kind-start", "a start function that never ends", Check, refuse, "start function", shape(func(g *guest) {
 			*g = g.with(fn{code: spin})
 			g.start = firstOwn + 1
 		})),

@@ -218,3 +218,67 @@ func refuse(t *testing.T, r *wasm.Runtime, example string, module []byte) {
 		}
 	}
 }
+
+// TestCommandsOfTheREADMEs: the one command that each README gives builds a filter, in a copy of the kit and with nothing else.
+func TestCommandsOfTheREADMEs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short")
+	}
+	for _, kit := range kits {
+		t.Run(kit, func(t *testing.T) {
+			text, err := os.ReadFile(filepath.Join(kit, "README.md"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, command, _ := strings.Cut(string(text), "```sh\n")
+			command, _, _ = strings.Cut(command, "\n```")
+			dir := filepath.Join(t.TempDir(), kit)
+			if err := os.CopyFS(dir, os.DirFS(kit)); err != nil {
+				t.Fatal(err)
+			}
+			run(t, kit, dir, command)
+			module, err := os.ReadFile(filepath.Join(dir, "filter.wasm"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			f, err := runtime(t).Load(t.Context(), "block-sql", module, config(t, "block-sql"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			meet(t, f, "block-sql", map[string]string{})
+		})
+	}
+}
+
+// run runs a command in a folder, with the compilers that toolchains.sh brings first on the path.
+func run(t *testing.T, kit, dir, command string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	const script = `set -euo pipefail
+		. "$1/toolchains.sh"
+		need=$(case $2 in c) echo clang ;; rust) echo debian-rust ;; go) echo go ;; *) echo assemblyscript ;; esac)
+		missing "$need" || exit 75
+		if [ "$2" = assemblyscript ]; then
+			ln -s "$(dirname "$asc")/../.." node_modules
+			[ "$node" = node ] || PATH=$(dirname "$node"):$PATH
+			PATH=$PWD/node_modules/.bin:$PATH
+			npx() { "$@"; }
+		fi
+		[ "$2" = rust ] && PATH=$(dirname "$debian_rustc"):$PATH
+		[ "$2" = c ] && PATH=$(dirname "$clang"):$PATH
+		eval "$3"`
+	here, err := filepath.Abs(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(ctx, "bash", "-c", script, "bash", here, kit, command)
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	if cmd.ProcessState.ExitCode() == 75 && os.Getenv("CI") != "true" {
+		t.Skipf("missing %s; toolchains.sh install brings it", bytes.TrimSpace(out))
+	}
+	if err != nil {
+		t.Fatalf("%s\n%v\n%s", command, err, out)
+	}
+}

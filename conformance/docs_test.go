@@ -61,6 +61,7 @@ func TestEachShellBlockOfREADMEIsTried(t *testing.T) {
 	tried := []string{
 		"go run ./gateway\ngo test ./...\n", // .ci/run, and every test of this file
 		". data/demo.env", "mcp-inspector --cli", "curl -s -X POST",
+		"wasm/guest/assemblyscript/build.sh", "export GATEWRIGHT_INTENT=", "gatewright filter list\n", // TestATenantShipsAFilter
 		"cp -r policies/default", "gatewright policy check", "gatewright policy replay", "gatewright policy push", "gatewright policy activate 2 --canary",
 		"gatewright policy activate 2\n", "gatewright policy rollback", // TestASecurityEngineerShipsAPolicy
 		"go run ./bench ladder\ngo run ./bench mcp\n", // bench's own test

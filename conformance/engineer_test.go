@@ -69,7 +69,7 @@ func (g *Gateway) terminal(t testing.TB) *terminal {
 // types runs a script, and returns all that it wrote.
 func (x *terminal) types(t testing.TB, script string, code int) string {
 	t.Helper()
-	all := "exec 2>&1\n[ ! -e .typed ] || . ./.typed\n" + script + "\nexport -p > .typed\n"
+	all := "exec 2>&1\n[ ! -e .typed ] || . ./.typed\ntrap 'export -p > .typed' EXIT\n" + script + "\n"
 	r := x.g.shell(t, all)
 	if r.code != code {
 		t.Fatalf("exit %d, want %d:\n%s\n%s%s", r.code, code, script, r.out, r.err)

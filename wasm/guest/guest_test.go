@@ -219,8 +219,18 @@ func refuse(t *testing.T, r *wasm.Runtime, example string, module []byte) {
 	}
 }
 
-// TestCommandsOfTheREADMEs: the one command that each README gives builds a filter, in a copy of the kit and with nothing else.
-func TestCommandsOfTheREADMEs(t *testing.T) {
+// manuals says how the README of a kit is to be tried: the language of the block with a whole filter, the source that the command
+// builds, and where the whole filter goes instead.
+var manuals = map[string]struct{ language, source, whole, file string }{
+	"assemblyscript": {"ts", "examples/block-sql.ts", "whole.ts", "whole.ts"},
+	"c":              {"c", "examples/block-sql.c", "whole.c", "whole.c"},
+	"go":             {"go", "./examples/block-sql", "./whole", "whole/main.go"},
+	"rust":           {"rust", "examples/block-sql.rs", "whole.rs", "whole.rs"},
+}
+
+// TestREADMEsAreTrue: in a copy of the kit and with nothing else, the one command that each README gives builds an example, and
+// the filter that it shows.
+func TestREADMEsAreTrue(t *testing.T) {
 	if testing.Short() {
 		t.Skip("short")
 	}
@@ -230,23 +240,67 @@ func TestCommandsOfTheREADMEs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, command, _ := strings.Cut(string(text), "```sh\n")
-			command, _, _ = strings.Cut(command, "\n```")
-			dir := filepath.Join(t.TempDir(), kit)
+			how := manuals[kit]
+			dir, r := filepath.Join(t.TempDir(), kit), runtime(t)
 			if err := os.CopyFS(dir, os.DirFS(kit)); err != nil {
 				t.Fatal(err)
 			}
-			run(t, kit, dir, command)
-			module, err := os.ReadFile(filepath.Join(dir, "filter.wasm"))
-			if err != nil {
+			command := block(t, string(text), "sh")
+			meet(t, made(t, r, kit, dir, command), "block-sql", map[string]string{})
+			file := filepath.Join(dir, how.file)
+			if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 				t.Fatal(err)
 			}
-			f, err := runtime(t).Load(t.Context(), "block-sql", module, config(t, "block-sql"))
-			if err != nil {
+			if err := os.WriteFile(file, []byte(block(t, string(text), how.language)), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			meet(t, f, "block-sql", map[string]string{})
+			early(t, made(t, r, kit, dir, strings.Replace(command, how.source, how.whole, 1)))
 		})
+	}
+}
+
+// block is the first block of a language in a document.
+func block(t *testing.T, text, language string) string {
+	t.Helper()
+	_, rest, ok := strings.Cut(text, "```"+language+"\n")
+	if !ok {
+		t.Fatalf("no block of %s", language)
+	}
+	body, _, _ := strings.Cut(rest, "```")
+	return body
+}
+
+// made is the filter that a command builds.
+func made(t *testing.T, r *wasm.Runtime, kit, dir, command string) *wasm.Filter {
+	t.Helper()
+	run(t, kit, dir, command)
+	module, err := os.ReadFile(filepath.Join(dir, "filter.wasm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := r.Load(t.Context(), "filter", module, config(t, "block-sql"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// early asks the filter that the READMEs show.
+func early(t *testing.T, f *wasm.Filter) {
+	t.Helper()
+	for _, c := range []struct {
+		tool string
+		hour int64
+		want string
+	}{
+		{"deploy", 3, `deny "too_early" "deployments begin at six" [] [] `},
+		{"deploy", 6, `pass "" "" ["hours:checked"] [] `},
+		{"deployment", 3, `pass "" "" ["hours:checked"] [] `},
+	} {
+		var v wasm.Verdict
+		if err := f.Decide(t.Context(), &abi.Context{Tool: c.tool, Now: (24*20_000 + c.hour) * 3_600_000}, &v); err != nil || said(v) != c.want {
+			t.Errorf("%s at %d: %s, %v", c.tool, c.hour, said(v), err)
+		}
 	}
 }
 
@@ -260,7 +314,7 @@ func run(t *testing.T, kit, dir, command string) {
 		need=$(case $2 in c) echo clang ;; rust) echo debian-rust ;; go) echo go ;; *) echo assemblyscript ;; esac)
 		missing "$need" || exit 75
 		if [ "$2" = assemblyscript ]; then
-			ln -s "$(dirname "$asc")/../.." node_modules
+			ln -sfn "$(dirname "$asc")/../.." node_modules
 			[ "$node" = node ] || PATH=$(dirname "$node"):$PATH
 			PATH=$PWD/node_modules/.bin:$PATH
 			npx() { "$@"; }

@@ -218,6 +218,7 @@ func TestEachInstructionIsRefused(t *testing.T) {
 		{"an atomic", cat(0xfe, 3, 0), scan.ErrUnsupported, "threads"},
 		{"a struct", cat(0xfb, 0, 0), scan.ErrUnsupported, "garbage"},
 		{"ref.eq", cat(0xd3), scan.ErrUnsupported, "typed function reference"},
+		{"the first hole behind the prefix", cat(0xfc, 18), scan.ErrUnsupported, "0xfc 18"},
 		{"a wide sum", cat(0xfc, 19), scan.ErrUnsupported, "0xfc 19"},
 		{"a far prefix", cat(0xfc, leb(1<<31)), scan.ErrUnsupported, "0xfc 2147483648"},
 		{"a hole", cat(0x27), scan.ErrUnsupported, "an unknown instruction (0x27)"},

@@ -13,7 +13,8 @@ import (
 // Prices in units of fuel, of which one must never take more than 15 ns.
 const (
 	callPrice = 500 // of a built-in, beside what the policy's own functions take of it
-	bytePrice = 4   // of a byte of arguments or result
+	bytePrice = 4   // of a byte of its result
+	readPrice = 24  // of a byte of its arguments, which are parsed and sorted
 )
 
 // Bounds in bytes: of a built-in's argument, which the host holds as values of many times that, and of a line of the log.
@@ -113,7 +114,7 @@ func (g *guest) dump(ctx context.Context, args []uint64) ([][]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		abi.HostOf(ctx).Charge(int64(len(text)) * bytePrice)
+		abi.HostOf(ctx).Charge(int64(len(text)) * readPrice)
 		texts = append(texts, append([]byte(nil), text...))
 	}
 	return texts, nil

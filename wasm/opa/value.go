@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // A policy hands over values as Rego writes them: JSON, and sets besides, {1,2} or set(). errValue says that it did not, which
@@ -34,6 +35,7 @@ const (
 type value struct {
 	kind int
 	text string  // of a string what it says, of null, booleans and numbers how they are written
+	near float64 // what a number is about
 	list []value // of an object keys and values in turn
 }
 
@@ -97,18 +99,27 @@ func (p *parser) scalar(word string) value {
 	case word == "true" || word == "false":
 		return value{kind: isBool, text: word}
 	case word != "" && (word[0] == '-' || word[0]-'0' <= 9):
-		return value{kind: isNumber, text: word}
+		near, _ := strconv.ParseFloat(word, 64) // infinite when it is too large, which keeps the order
+		return value{kind: isNumber, text: word, near: near}
 	}
 	return p.fail()
 }
 
 func (p *parser) text() value {
+	plain := true
 	for i := 1; i < len(p.rest); i++ {
-		switch p.rest[i] {
-		case '\\':
+		switch c := p.rest[i]; {
+		case c < ' ' || c >= utf8.RuneSelf:
+			plain = false
+		case c == '\\':
+			plain = false
 			i++
-		case '"':
-			var s string
+		case c == '"':
+			s := p.rest[1:i]
+			if plain {
+				p.rest = p.rest[i+1:]
+				return value{kind: isString, text: s}
+			}
 			if json.Unmarshal([]byte(p.rest[:i+1]), &s) != nil {
 				return p.fail()
 			}
@@ -175,6 +186,9 @@ func compare(a, b value) int {
 	}
 	switch a.kind {
 	case isNumber:
+		if c := cmp.Compare(a.near, b.near); c != 0 {
+			return c
+		}
 		return compareNumbers(a.text, b.text)
 	case isArray, isObject, isSet:
 		return slices.CompareFunc(a.list, b.list, compare)
@@ -182,19 +196,17 @@ func compare(a, b value) int {
 	return strings.Compare(a.text, b.text)
 }
 
-// compareNumbers compares integers exactly where 64 bits hold them, and whatever else as doubles.
+// compareNumbers tells numbers apart that are the same double: integers exactly where 64 bits hold them, others by their text.
 func compareNumbers(a, b string) int {
+	if a == b {
+		return 0
+	}
 	x, errX := strconv.ParseInt(a, 10, 64)
 	y, errY := strconv.ParseInt(b, 10, 64)
 	if errX == nil && errY == nil {
 		return cmp.Compare(x, y)
 	}
-	f, errF := strconv.ParseFloat(a, 64)
-	g, errG := strconv.ParseFloat(b, 64)
-	if errF != nil || errG != nil || f == g {
-		return strings.Compare(a, b)
-	}
-	return cmp.Compare(f, g)
+	return strings.Compare(a, b)
 }
 
 // sorted brings the members of sets and objects into OPA's order, at every depth.

@@ -42,6 +42,7 @@ type world struct {
 	before  func(r *ledger.Record) // what happens while a record is written
 	tools   []policies.ToolDef
 	keys    ledger.VerifierKeys
+	filters bundles.Filters
 	cfg     bundles.Config
 	log     strings.Builder
 }
@@ -64,7 +65,7 @@ func (w *world) reopen() {
 	w.engines = &policies.Set{}
 	var err error
 	w.Service, err = bundles.New(w.cfg, bundles.Deps{
-		Store: w.store, Record: w.record, Engines: w.engines, Now: func() time.Time { return time.Unix(1_700_000_000, 0) },
+		Store: w.store, Record: w.record, Engines: w.engines, Filters: w.filters, Now: func() time.Time { return time.Unix(1_700_000_000, 0) },
 		Tools: func(string) []policies.ToolDef { return w.tools }, Keys: func(string) ledger.VerifierKeys { return w.keys },
 		Log: slog.New(slog.NewTextHandler(&lines{w}, nil)),
 	})

@@ -63,7 +63,7 @@ func Parse(data []byte) (*Manifest, error) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
 	if err := d.Decode(m); err != nil {
-		return nil, fmt.Errorf("%w (its members are format, name, description, version, filters, pins, connectors and templates)", err)
+		return nil, fmt.Errorf("%w (its members are format, name, description, version, filters, pins, connectors and templates; those of a filter are %s)", err, strings.Join(filterMembers, ", "))
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("more than one value")
@@ -92,7 +92,10 @@ func (m *Manifest) exactly() error {
 			return err
 		}
 		for _, item := range items {
-			for name := range item {
+			for name, value := range item {
+				if string(value) == "null" {
+					return fmt.Errorf("%s: %.40q is null (leave it out)", section, name)
+				}
 				if !slices.Contains(members, name) {
 					return fmt.Errorf("%s: %.40q is no member of an item (its members are %s, in lower case)", section, name, strings.Join(members, ", "))
 				}

@@ -133,9 +133,9 @@ func (c *Context) Size(f Form) int {
 	return c.sizeFlat(f)
 }
 
-// Put writes the context to dst, which must be at least Size bytes long, and returns how many it wrote.
+// Put writes to dst what Size of the same form has just counted, and returns how many bytes that were. Nothing may be assigned
+// between the two, and dst must not be shorter.
 func (c *Context) Put(f Form, dst []byte) int {
-	c.settle()
 	if f == FormJSON {
 		return c.putJSON(dst)
 	}

@@ -106,7 +106,6 @@ func (c *Context) sizeFlat(f Form) int {
 const unfit = math.MaxInt32
 
 func (c *Context) putFlat(f Form, dst []byte) int {
-	c.settleFlat()
 	at := copy(dst, c.flat.head)
 	body := copy(dst[at:], c.object())
 	putSpan(dst[atBody:], at, body)

@@ -47,7 +47,6 @@ func (c *Context) sizeJSON() int {
 }
 
 func (c *Context) putJSON(dst []byte) int {
-	c.settleJSON()
 	n := copy(dst, c.json.head)
 	n += copy(dst[n:], c.json.labels)
 	n += copy(dst[n:], c.object())

@@ -12,6 +12,7 @@ import (
 	"github.com/gatewright/gatewright/bench/ladder"
 	"github.com/gatewright/gatewright/bench/ledger"
 	"github.com/gatewright/gatewright/bench/mcp"
+	"github.com/gatewright/gatewright/bench/neighbour"
 	"github.com/gatewright/gatewright/bench/rig"
 )
 
@@ -118,5 +119,15 @@ func TestWrongUsageIsTold(t *testing.T) {
 	}
 	if code := run(t.Context(), nil, []string{"ladder", "--rounds", "0"}, &out, &log); code != exitFailed {
 		t.Errorf("no rounds: exit %d", code)
+	}
+}
+
+// TestNeighbour: both tenants make their calls, and the hostile one's filters take fuel. Times say nothing here.
+func TestNeighbour(t *testing.T) {
+	var r neighbour.Report
+	finishes(t, "neighbour", `^neighbour ratio=[\d.]+ low=[\d.]+ high=[\d.]+ control=[\d.]+ control_low=[\d.]+ control_high=[\d.]+ sha256_us=[\d.]+$`, &r)
+	last := r.Rounds[len(r.Rounds)-1]
+	if last.Hostile.Calls == 0 || last.Hostile.Rival.Fuel < 1_000_000 || last.Harmless.Rival.Passed == 0 || last.Control.Rival.Passed == 0 {
+		t.Errorf("%+v", last)
 	}
 }

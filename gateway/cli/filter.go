@@ -127,6 +127,9 @@ func (c *filterPushCmd) Run(sh *shell) error {
 	if r, ok := errors.AsType[*gatewright.FilterRejection](err); ok {
 		return rejected(r.Stage, r.Reason, r.Offset, r.Hint)
 	}
+	if errors.Is(err, gatewright.ErrAnswer) {
+		return &hinted{err, "`gatewright filter list` tells whether it was taken"}
+	}
 	if err != nil {
 		return err
 	}

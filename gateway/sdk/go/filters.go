@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -153,7 +152,7 @@ func (a *Admin) PushFilter(ctx context.Context, in NewFilter, step func(FilterSt
 		r := lines.out.Refused
 		return nil, &Error{Code: clean(r.Code), Message: clean(r.Detail), Hint: clean(r.Hint), Status: http.StatusOK}
 	case lines.out.Version == nil:
-		return nil, errors.New("the gateway's answer broke off: `gatewright filter list` tells whether it was taken")
+		return nil, fmt.Errorf("%w: it broke off before it said what became of the upload", ErrAnswer)
 	}
 	return lines.out.Version, nil
 }
@@ -198,7 +197,7 @@ func (l *filterLines) Write(b []byte) (int, error) {
 		}
 	}
 	if len(l.rest) > maxFilterLine {
-		return 0, errors.New("the gateway's answer has too long a line")
+		return 0, fmt.Errorf("%w: too long a line", ErrAnswer)
 	}
 	return len(b), nil
 }

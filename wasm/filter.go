@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/wasm/abi"
+	"github.com/gatewright/gatewright/wasm/linear"
 )
 
 // Filter is one loaded module with its configuration. Load it once for each tenant: what a filter is shown never leaves
@@ -29,6 +30,7 @@ type Filter struct {
 	phases   abi.Phases
 	legacy   any    // of an abi.Heir
 	ahead    uint64 // of a forward
+	shelf    linear.Shelf
 	pool     *pool
 	faults   faults
 	holds    holds
@@ -167,6 +169,7 @@ func (f *Filter) trap(kind string, err error) *Trap { return &Trap{f.name, kind,
 
 // free gives back the filter's code and store, once no instance is left. It frees memory, and has nothing else to fail at.
 func (f *Filter) free() {
+	f.shelf.Close()
 	if f.image != nil {
 		f.image.memory.Close()
 	}

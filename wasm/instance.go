@@ -42,7 +42,7 @@ var moduleConfig = wazero.NewModuleConfig().WithName("").WithStartFunctions().Wi
 // newInstance instantiates the module, whose memory will be size bytes long. No code of it runs yet: start functions are
 // refused.
 func (f *Filter) newInstance(size int) (*instance, error) {
-	memory, err := linear.New(f.tenant.budget(), size, int(f.config.MemoryPages)*pageSize)
+	memory, err := f.shelf.New(f.tenant.budget(), size, int(f.config.MemoryPages)*pageSize)
 	if err != nil {
 		return nil, fmt.Errorf("instantiate: %w", err)
 	}

@@ -76,13 +76,17 @@ func (i *Image) Close() {
 
 // Adopt makes the memory, which must have the image's size, show the image, and Restore go back to it.
 func (m *Memory) Adopt(i *Image) bool {
-	if len(m.bytes) != i.size || i.mapped != nil && !m.lay(i.mapped) {
+	switch {
+	case len(m.bytes) != i.size:
+		return false
+	case m.image == i: // from a shelf
+		return m.Restore()
+	case i.mapped == nil:
+		i.copyTo(m.bytes)
+	case !m.lay(i.mapped):
 		return false
 	}
 	m.image = i
-	if i.mapped == nil {
-		i.copyTo(m.bytes)
-	}
 	return true
 }
 

@@ -56,6 +56,8 @@ type Memory struct {
 	bytes  []byte // the guest's
 	back   int    // not negative: what the next Reallocate is to shorten it to
 	image  *Image // what Restore puts back
+	shelf  *Shelf // where it goes when it is freed; nil when it is given back to the system
+	kept   bool   // it lies there
 	scan   scan
 }
 
@@ -123,6 +125,13 @@ func (m *Memory) Shrink(size int, grow func(pages uint32) (uint32, bool)) bool {
 
 // Free is what the engine calls when the instance is closed. It may be called again.
 func (m *Memory) Free() {
+	if m.kept || m.shelf != nil && m.shelf.put(m) {
+		return
+	}
+	m.free()
+}
+
+func (m *Memory) free() {
 	m.release()
 	m.budget.take(-m.taken)
 	m.taken, m.bytes, m.room, m.open, m.image = 0, nil, nil, 0, nil

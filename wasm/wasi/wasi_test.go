@@ -257,6 +257,28 @@ func TestClockStandsStill(t *testing.T) {
 	}
 }
 
+// TestTimeoutsOfThePast have passed already.
+func TestTimeoutsOfThePast(t *testing.T) {
+	w := newWorld(t)
+	w.put(1000, 5, 0, 0, 0, 1, 0, 999_999, 0, 0, 0, 1, 0)
+	w.want(0, "poll_oneoff", 1000, 2000, 1, 64)
+	w.want(0, "clock_time_get", 1, 0, 72)
+	if n := w.word(64) & (1<<32 - 1); n != 1 || w.word(2000) != 5 || w.word(72) != 1_000_000 {
+		t.Errorf("%d events, at %d", n, w.word(72))
+	}
+}
+
+// TestEventsMayLieOverSubscriptions: what is read was read before anything is written.
+func TestEventsMayLieOverSubscriptions(t *testing.T) {
+	w := newWorld(t)
+	w.put(1000, 5, 0, 0, 0, 1, 0, 7, 0, 0, 0, 0, 0)
+	w.put(1048, 6, 0, 0, 0, 1, 0, 7, 0, 0, 0, 0, 0)
+	w.want(0, "poll_oneoff", 1000, 1040, 2, 64)
+	if n := w.word(64) & (1<<32 - 1); n != 2 || w.word(1040) != 5 || w.word(1072) != 6 {
+		t.Errorf("%d events: % x", n, w.read(1040, 64))
+	}
+}
+
 // TestFilesAreNeverReady: who polls one hears at once that it is not there, and no time passes.
 func TestFilesAreNeverReady(t *testing.T) {
 	w := newWorld(t)
@@ -310,6 +332,14 @@ func TestTextBecomesLines(t *testing.T) {
 	}
 	if w.fuel == before {
 		t.Error("writing costs nothing")
+	}
+	w.begin()
+	w.lines = nil
+	w.module.Memory().Write(1000, append(bytes.Repeat([]byte("x"), 4096), "\nlate\n"...))
+	w.put(8, 1000, 4102)
+	w.want(0, "fd_write", 1, 8, 1, 64)
+	if len(w.lines) != 0 {
+		t.Errorf("more than its bound was looked at: %d lines", len(w.lines))
 	}
 }
 

@@ -16,10 +16,11 @@ func random(g *guest, a []uint64) errno {
 	}
 	g.host.Charge(int64(size) / 8)
 	to := g.bytes(low(a[0]), size)
+	s := g.state
 	var word [8]byte
 	for len(to) > 0 {
-		g.state.random += 0x9e3779b97f4a7c15
-		z := g.state.random
+		s.random += 0x9e3779b97f4a7c15
+		z := s.random
 		z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
 		z = (z ^ z>>27) * 0x94d049bb133111eb
 		binary.LittleEndian.PutUint64(word[:], z^z>>31)

@@ -213,7 +213,7 @@ func (r *runner) reap() error {
 	err := r.cmd.Wait()
 	r.cmd = nil
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
-		return fmt.Errorf("child: %s", exit)
+		return fmt.Errorf("child: %w", exit)
 	}
 	return err
 }

@@ -52,7 +52,7 @@ func (s *stage) host(ctx context.Context, fuel int64, instances int) (*wasm.Runt
 	c := wasm.DefaultConfig()
 	c.Compiler = s.compiler
 	c.Fuel, c.InitFuel, c.Instances, c.Traps = fuel, pricedFuel, instances, 1_000_000
-	c.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	c.Logger = slog.New(slog.NewTextHandler(io.Discard, nil)) //nolint:sloglint // lines are to be written, at their full price
 	r, err := wasm.New(ctx, c)
 	return r, c, err
 }
@@ -164,8 +164,7 @@ func (p *player) phase(ctx context.Context, ph phase) {
 
 func (p *player) trapped(stage corpus.Stage, err error) {
 	p.finding.Stage, p.finding.Kind, p.finding.Reason = stage, "no trap", err.Error()
-	var trap *wasm.Trap
-	if errors.As(err, &trap) {
+	if trap, ok := errors.AsType[*wasm.Trap](err); ok {
 		p.finding.Kind = trap.Kind
 	}
 }

@@ -168,9 +168,9 @@ func regos() []Case {
 	tells := func(name, about string, stage Stage, kind, what, text string) Case {
 		return of("opa-"+name, about, stage, kind, "", policy(nil, map[string]string{what: text}))
 	}
-	many := "{"
+	many := []byte("{")
 	for n := range 300 {
-		many += fmt.Sprintf(`"x%d/allow":%d,`, n, n)
+		many = fmt.Appendf(many, `"x%d/allow":%d,`, n, n)
 	}
 	foreignMemory := policy(nil, nil)
 	foreignMemory.imports = []host{{module: "env", name: "memory", what: cat(op(2, 0), uleb(1<<16))}}
@@ -186,7 +186,7 @@ func regos() []Case {
 		does("malloc-endless", "room that is never found", Init, fuel, "opa_malloc", spin, num(0)),
 		does("entrypoints-endless", "entrypoints that are never told", Init, fuel, "entrypoints", spin, num(0)),
 		does("dump-beyond", "a text behind memory", Init, pointer, "opa_json_dump", num(-1)),
-		tells("entrypoints-many", "300 entrypoints", Init, refused, "entrypoints", many+`"y/deny":1}`+"\x00"),
+		tells("entrypoints-many", "300 entrypoints", Init, refused, "entrypoints", string(many)+`"y/deny":1}`+"\x00"),
 		tells("entrypoints-none", "no entrypoint that judges", Init, refused, "entrypoints", `{"x/y":0}`+"\x00"),
 		tells("entrypoints-text", "entrypoints that are no JSON", Init, refused, "entrypoints", "\xff\xfe\x00"),
 		tells("builtin-unknown", "a built-in that reads from the network", Init, refused, "builtins", `{"http.send":1}`+"\x00"),

@@ -2,6 +2,7 @@ package corpus
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -105,61 +106,58 @@ func handlers() []Case {
 	}
 }
 
-// regos look like compiled Rego policies.
-func regos() []Case {
-	// functions of OPA's ABI with their parameters; those without a result are marked.
-	abi := []struct {
-		name    string
-		params  int
-		nothing bool
-	}{
-		{"opa_malloc", 1, false}, {"opa_json_parse", 2, false}, {"opa_json_dump", 1, false}, {"opa_value_parse", 2, false},
-		{"opa_value_dump", 1, false}, {"opa_heap_ptr_get", 0, false}, {"opa_heap_ptr_set", 1, true}, {"builtins", 0, false},
-		{"entrypoints", 0, false}, {"opa_eval_ctx_new", 0, false}, {"opa_eval_ctx_set_input", 2, true}, {"opa_eval_ctx_set_data", 2, true},
-		{"opa_eval_ctx_set_entrypoint", 2, true}, {"eval", 1, false}, {"opa_eval_ctx_get_result", 1, false}, {"opa_eval", 7, false},
+// opaFunctions are those of OPA's ABI with their parameters; the marked ones give nothing.
+var opaFunctions = []struct {
+	name    string
+	params  int
+	nothing bool
+}{
+	{"opa_malloc", 1, false}, {"opa_json_parse", 2, false}, {"opa_json_dump", 1, false}, {"opa_value_parse", 2, false},
+	{"opa_value_dump", 1, false}, {"opa_heap_ptr_get", 0, false}, {"opa_heap_ptr_set", 1, true}, {"builtins", 0, false},
+	{"entrypoints", 0, false}, {"opa_eval_ctx_new", 0, false}, {"opa_eval_ctx_set_input", 2, true}, {"opa_eval_ctx_set_data", 2, true},
+	{"opa_eval_ctx_set_entrypoint", 2, true}, {"eval", 1, false}, {"opa_eval_ctx_get_result", 1, false}, {"opa_eval", 7, false},
+}
+
+// Where a policy has its texts, and what is free.
+const (
+	opaBuiltins    = 1024
+	opaEntrypoints = 1100
+	opaResult      = 1 << 15
+	opaHeap        = 1 << 16
+)
+
+// policy looks like a compiled Rego policy that allows everything, but for the code of some functions and some texts.
+func policy(change map[string][]byte, said map[string]string) guest {
+	results := map[string][]byte{
+		"opa_malloc": num(opaHeap), "opa_heap_ptr_get": num(opaHeap), "opa_json_dump": get(0), "builtins": num(opaBuiltins),
+		"entrypoints": num(opaEntrypoints), "opa_eval": num(opaResult),
+	}
+	maps.Copy(results, change)
+	g := guest{pages: 4}
+	for _, f := range opaFunctions {
+		own := fn{export: f.name, params: times(f.params, op(i32)), results: op(i32), code: num(8)}
+		if f.nothing {
+			own.results, own.code = nil, nil
+		}
+		if code, ok := results[f.name]; ok {
+			own.code = code
+		}
+		g.fns = append(g.fns, own)
 	}
 	texts := map[string]string{"builtins": "{}\x00", "entrypoints": `{"x/allow":0}` + "\x00", "result": `[{"result":true}]` + "\x00"}
-	const builtins, entrypoints, result, heap = 1024, 1100, 1 << 15, 1 << 16
-	policy := func(change map[string][]byte, said map[string]string) guest {
-		g := guest{pages: 4}
-		for _, f := range abi {
-			code := num(8)
-			switch f.name {
-			case "opa_malloc", "opa_heap_ptr_get":
-				code = num(heap)
-			case "opa_json_dump":
-				code = get(0)
-			case "builtins":
-				code = num(builtins)
-			case "entrypoints":
-				code = num(entrypoints)
-			case "opa_eval":
-				code = num(result)
-			}
-			if f.nothing {
-				code = nil
-			}
-			if c, ok := change[f.name]; ok {
-				code = c
-			}
-			own := fn{export: f.name, params: times(f.params, op(i32)), results: op(i32), code: code}
-			if f.nothing {
-				own.results = nil
-			}
-			g.fns = append(g.fns, own)
-		}
-		for name, at := range map[string]int32{"builtins": builtins, "entrypoints": entrypoints, "result": result} {
-			text, ok := said[name]
-			if !ok {
-				text = texts[name]
-			}
-			g.data = append(g.data, active(at, text))
-		}
-		g.globals = [][]byte{cat(op(i32, 0), num(1), end), cat(op(i32, 0), num(2), end)}
-		g.exports = [][]byte{export("opa_wasm_abi_version", 3, 0), export("opa_wasm_abi_minor_version", 3, 1)}
-		slices.SortFunc(g.data, slices.Compare)
-		return g
+	maps.Copy(texts, said)
+	for name, at := range map[string]int32{"builtins": opaBuiltins, "entrypoints": opaEntrypoints, "result": opaResult} {
+		g.data = append(g.data, active(at, texts[name]))
 	}
+	slices.SortFunc(g.data, slices.Compare)
+	g.globals = [][]byte{cat(op(i32, 0), num(1), end), cat(op(i32, 0), num(2), end)}
+	g.exports = [][]byte{export("opa_wasm_abi_version", 3, 0), export("opa_wasm_abi_minor_version", 3, 1)}
+	return g
+}
+
+// regos look like compiled Rego policies.
+func regos() []Case {
+	const result = opaResult
 	does := func(name, about string, stage Stage, kind, function string, code ...[]byte) Case {
 		c := of("opa-"+name, about, stage, kind, "", policy(map[string][]byte{function: cat(code...)}, nil))
 		c.Endless = kind == fuel && stage == Decide

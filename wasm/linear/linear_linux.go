@@ -4,6 +4,7 @@ package linear
 
 import (
 	"os"
+	"runtime"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -163,10 +164,17 @@ func (m *Memory) rub(i *mapped) bool {
 	return true
 }
 
+// yieldAfter is how many bytes are put back before others may run, about a tenth of a millisecond's worth: whoever dirties all
+// of a large memory would hold them up for milliseconds.
+const yieldAfter = 256 << 10
+
 // copyTo writes the pages from start to end anew.
 func (i *mapped) copyTo(memory []byte, start, end int) {
 	size := len(memory) / len(i.empty)
 	for at := start; at < end; at += size {
+		if (at-start)%yieldAfter == yieldAfter-size {
+			runtime.Gosched()
+		}
 		if i.empty[at/size] {
 			clear(memory[at : at+size])
 		} else {

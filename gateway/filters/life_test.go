@@ -346,3 +346,43 @@ func TestForAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// TestAShadowTakesNothingFromWhatIsEnforced: it has a quota of its own, and uses that up.
+func TestAShadowTakesNothingFromWhatIsEnforced(t *testing.T) {
+	w := newWorld(t, func(w *world) { w.cfg.Quota.FuelPerSecond = 2_000_000 })
+	w.push(acme, "cheap", denies("no"))
+	w.activate("cheap", 1, filters.Placement{})
+	w.push(acme, "dear", module(`{"verdict":"pass"}`, spin(300_000)))
+	if _, err := w.Shadow(t.Context(), acme, ada, "dear", 1, filters.Placement{}); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually(func() string {
+		if got := w.ask(acme, "mail", "send"); got != "cheap deny no, (dear)" {
+			t.Fatalf("asked: %q", got)
+		}
+		f, err := w.Filter(t.Context(), acme, "dear")
+		if err != nil || f.Tried.Stats.Traps[wasm.TrapQuota] == 0 {
+			return fmt.Sprintf("the shadow is never over its quota: %+v %v", f.Tried.Stats, err)
+		}
+		return ""
+	})
+}
+
+// TestAStepThatDidNotComeToPassIsPassedOver: the way back skips what is in force, and goes on to what was before.
+func TestAStepThatDidNotComeToPassIsPassedOver(t *testing.T) {
+	w := newWorld(t)
+	for _, reason := range []string{"one", "two", "three"} {
+		w.push(acme, "guard", denies(reason))
+	}
+	w.activate("guard", 1, filters.Placement{})
+	w.activate("guard", 2, filters.Placement{})
+	w.fail = func(r *ledger.Record) bool { return r.Kind == ledger.Bundle }
+	if _, err := w.Activate(t.Context(), acme, ada, "guard", 3, filters.Placement{}); err == nil {
+		t.Error("activated without the bundle's record")
+	}
+	w.fail = nil
+	if c, err := w.Rollback(t.Context(), acme, ada, "guard"); err != nil || c.Version != 1 {
+		t.Errorf("%+v %v", c, err)
+	}
+	w.inForce("guard deny one")
+}

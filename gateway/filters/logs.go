@@ -2,6 +2,7 @@ package filters
 
 import (
 	"context"
+	"maps"
 )
 
 // Logs returns the newest lines of one filter, oldest first, at most n of them. Lines are in memory alone: a restart forgets
@@ -31,13 +32,9 @@ func (s *Service) Logs(ctx context.Context, tenant, name string, n int) ([]Line,
 func (s *Service) Each(tell func(tenant, name string, shadow bool, st Stats)) {
 	s.mu.Lock()
 	all := make(map[totalKey]Stats, len(s.totals)+len(s.units))
-	for key, st := range s.totals {
-		all[key] = st
-	}
+	maps.Copy(all, s.totals)
 	units := make(map[*unit]string, len(s.units))
-	for u, tenant := range s.units {
-		units[u] = tenant
-	}
+	maps.Copy(units, s.units)
 	s.mu.Unlock()
 	for u, tenant := range units {
 		key := totalKey{tenant, u.key.name, u.key.shadow}

@@ -142,7 +142,7 @@ func (s *Service) closeUnit(tenant string, u *unit) {
 	s.totals[key] = s.totals[key].Plus(last)
 	delete(s.units, u)
 	s.mu.Unlock()
-	if err := u.Filter.Close(context.Background()); err != nil {
+	if err := u.Close(context.Background()); err != nil {
 		s.deps.Log.Warn("filter not closed", "tenant", tenant, "filter", u.key.name, "error", err)
 	}
 }

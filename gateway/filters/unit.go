@@ -73,7 +73,7 @@ func (u *unit) trapped(err error) error {
 	if t, ok := errors.AsType[*wasm.Trap](err); !ok || t.Kind == wasm.TrapBroken {
 		return err
 	}
-	s := u.Filter.Stats()
+	s := u.Stats()
 	if seen := u.breaks.Load(); s.Breaks > seen && u.breaks.CompareAndSwap(seen, s.Breaks) {
 		u.broke(u, s)
 	}
@@ -81,7 +81,7 @@ func (u *unit) trapped(err error) error {
 }
 
 func (u *unit) stats() Stats {
-	f := u.Filter.Stats()
+	f := u.Stats()
 	s := Stats{
 		Passed: f.Passed, Denied: f.Denied, Rewritten: f.Rewritten, Traps: f.Traps, Fuel: f.Fuel, MostFuel: f.MostFuel,
 		Timed: u.timed.Load(), Time: time.Duration(u.nanos.Load()), Waits: f.Waits, Thrown: f.Thrown, Breaks: f.Breaks,

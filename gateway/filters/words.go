@@ -9,26 +9,38 @@ import (
 	"github.com/gatewright/gatewright/policies/manifest"
 )
 
-// What is judged, and what comes of it.
 type (
-	Judge       = judge.Judge     // takes modules through the stages
-	JudgeConfig = judge.Config    // what modules are judged with, and then run with
-	Upload      = judge.Upload    // a module handed in
-	Vector      = judge.Vector    // a call and the verdict that it has to get
-	Want        = judge.Want      // what a vector expects
-	Report      = judge.Report    // what judging found
-	Rejection   = judge.Rejection // why a module did not pass
-	Stage       = judge.Stage     // a step on the way
-	Step        = judge.Step      // tells of a stage that is over
+	// Judge takes modules through the stages.
+	Judge = judge.Judge
+	// JudgeConfig is what modules are judged with, and then run with.
+	JudgeConfig = judge.Config
+	// Upload is a module handed in.
+	Upload = judge.Upload
+	// Vector is a call and the verdict that it has to get.
+	Vector = judge.Vector
+	// Want is what a vector expects.
+	Want = judge.Want
+	// Report is what judging found.
+	Report = judge.Report
+	// Rejection is why a module did not pass.
+	Rejection = judge.Rejection
+	// Stage is a step on the way.
+	Stage = judge.Stage
+	// Step tells of a stage that is over.
+	Step = judge.Step
 )
 
-// What calls meet.
 type (
-	Unit   = place.Unit   // one filter
-	Placed = place.Placed // and where it looks
-	Set    = place.Set    // a tenant's, in their order
-	Stats  = place.Stats  // what a filter has done
-	Line   = lines.Line   // what a filter wrote, or what was noted about it
+	// Unit is one filter.
+	Unit = place.Unit
+	// Placed is one and where it looks.
+	Placed = place.Placed
+	// Set is all of a tenant, in their order.
+	Set = place.Set
+	// Stats is what a filter has done.
+	Stats = place.Stats
+	// Line is what a filter wrote, or what was noted about it.
+	Line = lines.Line
 )
 
 // The stages, in their order.

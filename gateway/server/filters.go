@@ -103,7 +103,7 @@ func (t *tenantFilters) close(ctx context.Context) error {
 	if t == nil {
 		return nil
 	}
-	errs := []error{t.Service.Close(ctx)}
+	errs := []error{t.Close(ctx)}
 	if t.judge != nil {
 		errs = append(errs, t.judge.Close(ctx))
 	}

@@ -68,7 +68,7 @@ func (f *tenantFilters) Upload(_ context.Context, _ string, by filters.Actor, u 
 	if f.fail != nil {
 		return filters.Version{}, f.fail
 	}
-	return filters.Version{Name: u.Name, Number: 3, State: filters.Idle, Size: len(u.Module), Vectors: u.Vectors}, nil
+	return filters.Version{Name: u.Name, Number: 3, State: filters.Idle, Size: len(u.Module), Tested: len(u.Vectors)}, nil
 }
 
 func (f *tenantFilters) change(how, tenant, name string, version uint64, where filters.Placement) (filters.Change, error) {

@@ -79,7 +79,7 @@ func shapeRejection(r *filters.Rejection) *filterRejection {
 func shapeFilterVersion(v *filters.Version) filterVersion {
 	return filterVersion{
 		Number: v.Number, State: string(v.State), Digest: filters.DigestText(v.Digest), Size: v.Size, Dialect: v.Dialect, Class: v.Class, Memory: v.Memory,
-		Fuel: v.Fuel, Response: v.Response, Vectors: len(v.Vectors), By: v.By.User, Created: v.Time.UTC(), Rejection: shapeRejection(v.Rejection),
+		Fuel: v.Fuel, Response: v.Response, Vectors: v.Tested, By: v.By.User, Created: v.Time.UTC(), Rejection: shapeRejection(v.Rejection),
 	}
 }
 

@@ -84,7 +84,7 @@ type Version struct {
 	Fuel      int64 // of its costliest vector
 	Response  bool
 	Config    json.RawMessage
-	Vectors   []Vector
+	Tested    int // how many vectors it came with
 	By        Actor
 	Time      time.Time
 	Rejection *Rejection // of what was rejected

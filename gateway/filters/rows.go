@@ -34,6 +34,8 @@ type versionRow struct {
 	Key      string          `json:"key,omitempty"`
 	Time     int64           `json:"time"`  // unix seconds
 	Given    string          `json:"given"` // SHA-256 over config and vectors, hex
+
+	tested int // how many vectors it has, also where they are not in memory
 }
 
 // nameRow is what is kept of a name.
@@ -148,7 +150,7 @@ func (s *Service) loadBook(ctx context.Context, tenant string, b *book) error {
 			if key != versionKey(r.Name, r.Number) {
 				return fmt.Errorf("version %.80q: %w", key, ErrDamaged)
 			}
-			r.Vectors = nil
+			r.tested, r.Vectors = len(r.Vectors), nil
 			versions[r.Name] = append(versions[r.Name], r)
 			return nil
 		}); err != nil {
@@ -316,6 +318,6 @@ func (b *book) bytes() int64 {
 func (r versionRow) version(state State) Version {
 	return Version{
 		Name: r.Name, Number: r.Number, State: state, Digest: r.Digest, Size: r.Size, Dialect: r.Dialect, Class: r.Class, Memory: r.Memory,
-		Fuel: r.Fuel, Response: r.Response, Config: r.Config, By: Actor{r.User, r.Key}, Time: time.Unix(r.Time, 0).UTC(), Vectors: r.Vectors,
+		Fuel: r.Fuel, Response: r.Response, Config: r.Config, By: Actor{r.User, r.Key}, Time: time.Unix(r.Time, 0).UTC(), Tested: r.tested,
 	}
 }

@@ -95,7 +95,7 @@ func (n *intake) after(ctx context.Context, report Report, judged error, progres
 	begun := time.Now()
 	row := versionRow{
 		Name: u.Name, Number: max(b.names[u.Name].Next, 1), Digest: n.digest, Size: len(u.Module), Dialect: report.Dialect, Class: report.Class,
-		Memory: report.Memory, Fuel: report.Fuel, Response: report.Response, Config: u.Config, Vectors: u.Vectors,
+		Memory: report.Memory, Fuel: report.Fuel, Response: report.Response, Config: u.Config, Vectors: u.Vectors, tested: len(u.Vectors),
 		User: n.by.User, Key: n.by.Key, Time: n.deps.Now().Unix(), Given: n.with,
 	}
 	err = n.accept(ctx, n.tenant, b, n.by, row, u.Module)
@@ -179,7 +179,7 @@ func (s *Service) accept(ctx context.Context, tenant string, b *book, by Actor, 
 	if err != nil {
 		return s.failed(ctx, tenant, by, e, err)
 	}
-	row.Vectors = nil
+	row.tested, row.Vectors = len(row.Vectors), nil
 	s.mu.Lock()
 	b.versions, b.names, b.rejected = maps.Clone(b.versions), maps.Clone(b.names), maps.Clone(b.rejected)
 	b.versions[row.Name] = append(slices.Clone(b.versions[row.Name]), row)

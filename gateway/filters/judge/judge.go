@@ -41,15 +41,21 @@ type Judge struct {
 	limits  scan.Limits
 	runtime *wasm.Runtime // of uploads
 	own     *wasm.Runtime // of what came with the gateway, compiled in this process
-	slots   chan struct{}
+	queue   *build.Queue
 }
+
+// Bounds of how many uploads wait to be judged, and how many of one tenant wait or are judged.
+const (
+	maxWaiting   = 32
+	maxPerTenant = 4
+)
 
 // New makes the engines. Close frees them.
 func New(ctx context.Context, c Config) (*Judge, error) {
 	if c.Parallel < 1 || c.Time <= 0 {
 		return nil, errors.New("filters: a judge needs a bound of how many and how long")
 	}
-	j := &Judge{cfg: c, limits: scan.Small(), slots: make(chan struct{}, c.Parallel)}
+	j := &Judge{cfg: c, limits: scan.Small(), queue: build.NewQueue(c.Parallel, maxWaiting, maxPerTenant)}
 	if c.Large {
 		j.limits = scan.Large()
 	}
@@ -92,12 +98,14 @@ func (j *Judge) Check(ctx context.Context, u Upload, progress func(Step)) (Repor
 
 // Try is Check for a tenant and an upload that Validate let pass. said takes what the module writes; it may be nil.
 func (j *Judge) Try(ctx context.Context, tenant string, u Upload, said func(level int, text string), progress func(Step)) (Report, error) {
-	select {
-	case j.slots <- struct{}{}:
-		defer func() { <-j.slots }()
-	case <-ctx.Done():
+	leave, err := j.queue.Enter(ctx, tenant)
+	switch {
+	case err != nil && ctx.Err() != nil:
 		return Report{}, fmt.Errorf("judge filter: %w", context.Cause(ctx))
+	case err != nil:
+		return Report{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
+	defer leave()
 	if progress == nil {
 		progress = func(Step) {}
 	}

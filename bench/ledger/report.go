@@ -9,6 +9,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/gatewright/gatewright/bench/rig"
 )
 
 // The reference machine, to which CPU figures are scaled, in microseconds: SHA-256 over 1 KiB, and an Ed25519 signature
@@ -17,7 +19,7 @@ import (
 // do not touch.
 const (
 	reference     = 3.1
-	referenceSign = 31.7
+	referenceSign = rig.ReferenceSign
 )
 
 // Report is everything a run found. What is scaled is scaled to the reference machine; all else is as measured.

@@ -2,6 +2,7 @@ package rig
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"crypto/sha256"
 	"fmt"
 	"math"
@@ -17,6 +18,7 @@ import (
 // Weather is a look at the machine: how fast it computes now and how much of its time went elsewhere.
 type Weather struct {
 	SHA256 float64 `json:"sha256_us"` // CPU microseconds of SHA-256 over 1 KiB, the yardstick between machines
+	Sign   float64 `json:"sign_us"`   // CPU microseconds of an Ed25519 signature over 300 bytes, for what does not hash
 	Spin   float64 `json:"spin_us"`   // CPU microseconds of a fixed piece of work
 	Steal  float64 `json:"steal"`     // share of all CPU time that the host gave to others since the look before
 	Load   float64 `json:"load"`      // load average of the last minute
@@ -42,7 +44,7 @@ func (w *Watch) Look() (Weather, error) {
 		out.Steal = float64(steal-w.steal) / float64(total-w.total)
 	}
 	w.total, w.steal = total, steal
-	var spins, hashes []float64
+	var spins, hashes, signs []float64
 	for range looks {
 		spin, err := out.everyCore(spin)
 		if err != nil {
@@ -52,11 +54,16 @@ func (w *Watch) Look() (Weather, error) {
 		if err != nil {
 			return out, err
 		}
-		spins, hashes = append(spins, micros(spin)), append(hashes, micros(hash)/hashesALook)
+		sign, err := out.everyCore(func() uint64 { return signMany(signsALook) })
+		if err != nil {
+			return out, err
+		}
+		spins, hashes, signs = append(spins, micros(spin)), append(hashes, micros(hash)/hashesALook), append(signs, micros(sign)/signsALook)
 	}
 	slices.Sort(spins)
 	slices.Sort(hashes)
-	out.Spin, out.SHA256 = spins[looks/2], hashes[looks/2]
+	slices.Sort(signs)
+	out.Spin, out.SHA256, out.Sign = spins[looks/2], hashes[looks/2], signs[looks/2]
 	return out, nil
 }
 
@@ -64,6 +71,7 @@ func (w *Watch) Look() (Weather, error) {
 const (
 	looks       = 15
 	hashesALook = 1000
+	signsALook  = 40
 )
 
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
@@ -120,6 +128,14 @@ func hashMany(n int) uint64 {
 		copy(block, sum[:])
 	}
 	return uint64(block[0])
+}
+
+func signMany(n int) uint64 {
+	key, message := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)), make([]byte, 300)
+	for range n {
+		copy(message, ed25519.Sign(key, message))
+	}
+	return uint64(message[0])
 }
 
 // Off says by which share two weathers compute at different speeds.

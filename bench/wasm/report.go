@@ -164,13 +164,13 @@ func (r *Report) notes(b *bytes.Buffer) {
 		}
 	}
 	fmt.Fprintf(b, `
-no-op: a whole call with a context of %[3]d bytes until its verdict stands, metered and pooled; putting the instance back is not in it but below. bare: the
+no-op: a whole call with a context of %d bytes until its verdict stands, metered and pooled; putting the instance back is not in it but below. bare: the
 engine's calls alone, plain. closing: the same with WithCloseOnContextDone. loop: FNV-1a over the context, a whole call. metered: on the engine alone,
-over plain. CPU is the calling thread's (of closing the process's) in microseconds as this machine takes them; the last line's are as the reference machine would (times %[1].1f / %[2].1f, an Ed25519 signature there and here).
-a module of %[4]d bytes from the sealed cache: ready in %[5].0f us
-%[6]d rounds of %[7]s a subject, of which noisy: %[8]d; %[9]d cores, %[10]s, %[11]s; sha256_us=%[12].2f
+over plain. CPU is the calling thread's (of closing the process's) in microseconds as this machine takes them; the last line's are as the reference machine would (times %.1f / %.1f, an Ed25519 signature there and here).
+a module of %d bytes from the sealed cache: ready in %.0f us
+%d rounds of %s a subject, of which noisy: %d; %d cores, %s, %s; sha256_us=%.2f
 
-`, rig.ReferenceSign, r.Sign, contextSize, r.Cached, r.work("cached"), r.counted(), r.Time, noisy, r.Cores, r.System, r.Go, r.SHA256)
+`, contextSize, rig.ReferenceSign, r.Sign, r.Cached, r.work("cached"), r.counted(), r.Time, noisy, r.Cores, r.System, r.Go, r.SHA256)
 }
 
 func median(all []float64) float64 {

@@ -46,6 +46,9 @@ func (*Filter) Name() string { return "filter" }
 // Check fills c.Labels and, where a filter rewrote the arguments, c.Args and c.Filtered. Each filter sees what those
 // before it made of the call.
 func (s *Filter) Check(ctx context.Context, c *pipeline.Call) error {
+	if c.Answer != nil && !c.Trial {
+		return nil
+	}
 	set, err := s.set(ctx, c)
 	if set == nil || err != nil {
 		return err
@@ -68,6 +71,9 @@ func (s *Filter) Check(ctx context.Context, c *pipeline.Call) error {
 // they find adds to c.Labels; where one rewrote it, c.Reply and c.Filtered change.
 func (s *Filter) CheckReply(ctx context.Context, c *pipeline.Call) error {
 	c.Filtered = "" // what was said of the arguments stands in the admitted record
+	if c.Answer != nil {
+		return nil
+	}
 	set, err := s.set(ctx, c)
 	if set == nil || err != nil {
 		return err
@@ -94,9 +100,6 @@ func (s *Filter) CheckReply(ctx context.Context, c *pipeline.Call) error {
 
 // set is the filters that the call may have to pass, nil when there is none.
 func (s *Filter) set(ctx context.Context, c *pipeline.Call) (*filters.Set, error) {
-	if c.Answer != nil {
-		return nil, nil
-	}
 	set, err := s.Filters.For(ctx, c.Caller.Tenant())
 	switch {
 	case err != nil:
@@ -161,6 +164,9 @@ func (w *walk) show(p abi.Phase) {
 	c, to := w.c, &w.shown
 	to.Tenant, to.Agent, to.User = c.Caller.Tenant(), c.Caller.Agent(), c.Caller.User()
 	to.Op, to.Server, to.Tool = c.Op, c.Server, c.Name
+	if c.Trial { // judged as the call that its caller is about to make
+		to.Op = "tools/call"
+	}
 	to.Now, to.Phase, to.Labels = c.Started.UnixMilli(), p, c.Labels
 	if planned := c.Planned(); planned.InPlan {
 		to.Plan = abi.Plan{ID: planned.ID, Step: planned.Step, In: true}

@@ -112,6 +112,30 @@ const open = `"where":{"path":{"open":true},"limit":{"open":true,"optional":true
 
 // TestAFilterThatDoesNotLetACallPassRefusesIt: whatever it is that a filter does, only a verdict that passes every check lets a
 // call go on.
+// TestATrialPassesFilters as the call would that it is about: its caller acts on what it is told. Its answer is the gateway's
+// own, and passes none.
+func TestATrialPassesFilters(t *testing.T) {
+	w := newWorld(t)
+	deny := func(_ string, v *wasm.Verdict) error {
+		v.Kind, v.Reason, v.Labels = wasm.Deny, "no", []string{"secret"}
+		return nil
+	}
+	u := &unit{name: "guard", request: deny, response: deny}
+	c := w.step(open, `{"path":"/a"}`)
+	c.Op, c.Trial = "tools/check", true
+	c.Answer = func(context.Context, *pipeline.Call) error { return nil }
+	if d, ok := errors.AsType[*pipeline.Denial](filters(u).Check(t.Context(), c)); !ok || d.Code != pipeline.FilterDenied {
+		t.Errorf("%v", d)
+	}
+	if len(u.seen) != 1 || !strings.Contains(u.seen[0], `"op":"tools/call"`) || !slices.Equal(c.Labels, []string{"secret"}) {
+		t.Errorf("seen %q, labels %q", u.seen, c.Labels)
+	}
+	c.Reply.Result = []byte(`{"allowed":true}`)
+	if err := filters(u).CheckReply(t.Context(), c); err != nil || len(u.seen) != 1 {
+		t.Errorf("the gateway's own answer: %v, %d seen", err, len(u.seen))
+	}
+}
+
 func TestAFilterThatDoesNotLetACallPassRefusesIt(t *testing.T) {
 	w := newWorld(t)
 	verdict := func(v wasm.Verdict) func(string, *wasm.Verdict) error {

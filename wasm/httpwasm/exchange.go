@@ -31,6 +31,7 @@ func refuse(format string, args ...any) error {
 const (
 	maxFields = 256      // of each header
 	maxHeader = 64 << 10 // bytes of each header
+	maxName   = 256      // bytes of a field's name
 	maxURI    = 8 << 10  // bytes
 	maxMethod = 64       // bytes
 )
@@ -223,13 +224,9 @@ func (x *Exchange) readable(kind uint32) (*Message, error) {
 	return x.body(kind)
 }
 
-// put adds a field to a header, in place of others of its name unless more is set.
+// put adds a field to a header, in place of others of its name unless more is set. name is a token in lower case.
 func (x *Exchange) put(h *Header, name, value string, more bool) error {
-	name = strings.ToLower(name)
-	switch {
-	case !isToken(name):
-		return refuse("a header name is not a token of HTTP")
-	case !isValue(value):
+	if !isValue(value) {
 		return refuse("a header value has a control character")
 	}
 	if !more {
@@ -243,14 +240,14 @@ func (x *Exchange) put(h *Header, name, value string, more bool) error {
 }
 
 // isToken reports whether s is a token of RFC 9110, 5.6.2.
-func isToken(s string) bool {
+func isToken[T string | []byte](s T) bool {
 	for i := range len(s) {
 		c := s[i]
 		if c-'a' > 'z'-'a' && c-'A' > 'Z'-'A' && c-'0' > 9 && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
 			return false
 		}
 	}
-	return s != ""
+	return len(s) > 0
 }
 
 // isValue reports whether s can be sent as a value (RFC 9110, 5.5).

@@ -48,7 +48,7 @@ func TestATenantShipsAFilter(t *testing.T) {
 			got := x.types(t, strings.Replace(five, "assemblyscript", kit, 1), 0)
 			want := plainBlock(t, "22 vectors, twice the same")
 			if kit == "go" { // what it says of a large module is longer
-				_, want, _ = strings.Cut(want, "\n")
+				_, want, _ = strings.Cut(strings.Replace(want, "small class", "large class", 1), "\n")
 			}
 			shows(t, got, want)
 

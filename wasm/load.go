@@ -54,11 +54,12 @@ func (r *Runtime) load(ctx context.Context, name string, module, initConfig []by
 	case len(initConfig) > c.MaxContext:
 		return nil, fmt.Errorf("the configuration has %d bytes, at most %d", len(initConfig), c.MaxContext)
 	}
-	metered, report, err := meter.Rewrite(module, c.limits())
+	digest := sha256.Sum256(module)
+	metered, err := from.Meter(module, digest, c.limits())
 	if err != nil {
 		return nil, err
 	}
-	f := &Filter{name: name, digest: merkle.Hash(sha256.Sum256(module)), size: len(module), config: c, state: report.State}
+	f := &Filter{name: name, digest: merkle.Hash(digest), size: len(module), config: c, state: metered.State}
 	for _, o := range options {
 		o(f)
 	}
@@ -95,7 +96,7 @@ func (c Config) limits() meter.Options {
 
 // compile makes native code of the module. Each filter has a store of its own: what it leaves behind there, such as types,
 // ends with it. Only the code is shared, between filters of the same module.
-func (f *Filter) compile(ctx context.Context, from build.Source, module []byte) (err error) {
+func (f *Filter) compile(ctx context.Context, from build.Source, module build.Metered) (err error) {
 	f.engine = from.Engine(ctx, f.config.MemoryPages)
 	i64 := []api.ValueType{api.ValueTypeI64}
 	_, err = f.engine.NewHostModuleBuilder(meter.ImportModule).NewFunctionBuilder().

@@ -10,6 +10,8 @@
 // under a key that is not beside it, over the code and over what it is the code of: module, engine, processor. An entry that
 // was changed, cut or put under another's name is not loaded but compiled again. The bytes that were verified are the bytes
 // the engine gets: they reach it in memory (see Compiler.Load), never by a file that could change in between.
+// Beside the code lies the metered module, under the same seal and under the name of the module as it was given, so that one
+// that was metered and compiled before is not metered again.
 package build
 
 import (
@@ -121,6 +123,8 @@ type Job struct {
 	Large bool
 	// Pages is the engine's limit of memory, in pages of 64 KiB.
 	Pages uint32
+
+	digest [32]byte // of Module; zero when nobody has counted it yet
 }
 
 // Usage is what a compilation took of the child's process. Peak is its largest resident memory in bytes, sampled when it

@@ -17,11 +17,13 @@ import (
 
 const (
 	keySize = sha256.Size
-	// sealMagic begins an entry and what its seal covers; its number is the format's version.
-	sealMagic = "gwcode1\n"
-	sealSize  = sha256.Size
-	slotSize  = 32
-	headSize  = len(sealMagic) + sealSize + slotSize
+	// sealMagic begins an entry of code and what its seal covers, meterMagic one of a metered module. Both have the same
+	// length; their numbers are the formats' versions.
+	sealMagic  = "gwcode1\n"
+	meterMagic = "gwmetr1\n"
+	sealSize   = sha256.Size
+	slotSize   = 32
+	headSize   = len(sealMagic) + sealSize
 
 	// recent is how old the mark of an entry's last use may grow before it is set anew.
 	recent = time.Minute
@@ -30,12 +32,12 @@ const (
 	tempSuffix  = ".part"
 )
 
-// cache keeps native code in a folder. An entry is
+// cache keeps native code and metered modules in a folder. An entry is
 //
-//	sealMagic | HMAC-SHA-256(key, sealMagic | name | slot | code) | slot | code
+//	magic | HMAC-SHA-256(key, magic | name | body) | body
 //
-// where name is the file's, and slot is what the engine calls the code. Whoever can write into the folder can remove
-// entries, but cannot make one that is loaded.
+// where name is the file's. The body of code is slot | code, where slot is what the engine calls the code; that of a metered
+// module is told by Metered. Whoever can write into the folder can remove entries, but cannot make one that is loaded.
 type cache struct {
 	dir    string
 	key    []byte
@@ -74,32 +76,48 @@ func (c *cache) path(n name) string {
 	return filepath.Join(c.dir, hex.EncodeToString(n[:])+entrySuffix)
 }
 
-func (c *cache) seal(n name, slot, code []byte) []byte {
+func (c *cache) seal(magic string, n name, body ...[]byte) []byte {
 	h := hmac.New(sha256.New, c.key)
-	h.Write([]byte(sealMagic))
+	h.Write([]byte(magic))
 	h.Write(n[:])
-	h.Write(slot)
-	h.Write(code)
+	for _, b := range body {
+		h.Write(b)
+	}
 	return h.Sum(nil)
 }
 
-// get returns an entry that bears our seal. Another one is removed, as if it had not been there.
+// get returns the code of an entry that bears our seal.
 func (c *cache) get(n name) (Artifact, bool) {
-	b, used, err := c.read(n)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Artifact{}, false
-	}
-	if err != nil || len(b) < headSize || string(b[:len(sealMagic)]) != sealMagic ||
-		!hmac.Equal(b[len(sealMagic):headSize-slotSize], c.seal(n, b[headSize-slotSize:headSize], b[headSize:])) {
-		c.counts.refused.Add(1)
-		_ = os.Remove(c.path(n)) // if it stays it is refused again
+	b, ok := c.open(sealMagic, n, slotSize)
+	if !ok {
 		return Artifact{}, false
 	}
 	c.counts.hits.Add(1)
+	return Artifact{Cached: true, slot: [slotSize]byte(b[:slotSize]), code: b[slotSize:]}, true
+}
+
+// open returns the body, of at least least bytes, of an entry that bears our seal. Another one is removed, as if it had not been
+// there.
+func (c *cache) open(magic string, n name, least int) ([]byte, bool) {
+	b, used, err := c.read(n)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, false
+	}
+	if err != nil || len(b) < headSize+least || string(b[:len(magic)]) != magic ||
+		!hmac.Equal(b[len(magic):headSize], c.seal(magic, n, b[headSize:])) {
+		c.refuse(n)
+		return nil, false
+	}
 	if now := time.Now(); now.Sub(used) > recent {
 		_ = os.Chtimes(c.path(n), now, now) // says only what to evict
 	}
-	return Artifact{Cached: true, slot: [slotSize]byte(b[headSize-slotSize : headSize]), code: b[headSize:]}, true
+	return b[headSize:], true
+}
+
+// refuse removes an entry that is not ours.
+func (c *cache) refuse(n name) {
+	c.counts.refused.Add(1)
+	_ = os.Remove(c.path(n)) // if it stays it is refused again
 }
 
 // read returns a regular file's bytes, and none of what could not be ours by its size, and when it was used.
@@ -121,9 +139,15 @@ func (c *cache) read(n name) (b []byte, used time.Time, err error) {
 	return b, info.ModTime(), err
 }
 
-// put writes an entry. It need not reach the disk: half an entry bears no seal.
-func (c *cache) put(n name, a Artifact) error {
-	size := int64(headSize + len(a.code))
+// put keeps code.
+func (c *cache) put(n name, a Artifact) error { return c.keep(sealMagic, n, a.slot[:], a.code) }
+
+// keep writes an entry. It need not reach the disk: half an entry bears no seal.
+func (c *cache) keep(magic string, n name, body ...[]byte) error {
+	size := int64(headSize)
+	for _, b := range body {
+		size += int64(len(b))
+	}
 	if size > c.most {
 		return fmt.Errorf("keep compiled code: %d bytes, the cache has room for %d", size, c.most)
 	}
@@ -133,7 +157,7 @@ func (c *cache) put(n name, a Artifact) error {
 		return fmt.Errorf("keep compiled code: %w", err)
 	}
 	temp := c.path(n) + tempSuffix
-	err := c.write(temp, n, a)
+	err := c.write(temp, slices.Insert(body, 0, []byte(magic), c.seal(magic, n, body...)))
 	if err == nil {
 		err = os.Rename(temp, c.path(n))
 	}
@@ -144,15 +168,15 @@ func (c *cache) put(n name, a Artifact) error {
 	return nil
 }
 
-func (c *cache) write(path string, n name, a Artifact) error {
+func (c *cache) write(path string, parts [][]byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	head := slices.Concat([]byte(sealMagic), c.seal(n, a.slot[:], a.code), a.slot[:])
-	_, err = f.Write(head)
-	if err == nil {
-		_, err = f.Write(a.code)
+	for _, b := range parts {
+		if _, err = f.Write(b); err != nil {
+			break
+		}
 	}
 	return errors.Join(err, f.Close())
 }

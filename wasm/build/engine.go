@@ -155,7 +155,10 @@ func library() string {
 }
 
 func (e engine) name(j Job) name {
-	module := sha256.Sum256(j.Module)
+	module := j.digest
+	if module == ([32]byte{}) {
+		module = sha256.Sum256(j.Module)
+	}
 	h := sha256.New()
 	h.Write(e.id[:])
 	h.Write(module[:])

@@ -33,3 +33,9 @@ func (c *Compiler) Waiting() (n int) {
 
 // Code is an artifact's native code.
 func (a Artifact) Code() []byte { return a.code }
+
+// Fresh reports whether a metered module did not come from the cache.
+func (m Metered) Fresh() bool { return m.fresh }
+
+// MeteredName is what a metered module's entry is called.
+var MeteredName = meteredName

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/tetratelabs/wazero"
+
+	"github.com/gatewright/gatewright/wasm/meter"
 )
 
 // SmallModule is the size in bytes up to which a module is compiled under the smaller bounds.
@@ -40,17 +42,29 @@ func (s Source) Engine(ctx context.Context, pages uint32) wazero.Runtime {
 	return wazero.NewRuntimeWithConfig(ctx, Config(pages).WithCompilationCache(s.Cache))
 }
 
-// Compile makes code of a metered module for an engine of the same source.
-func (s Source) Compile(ctx context.Context, engine wazero.Runtime, module []byte, pages uint32) (wazero.CompiledModule, error) {
+// Meter is meter.Rewrite of the module with that SHA-256, or what it once returned, if the Compiler's cache has that.
+func (s Source) Meter(module []byte, digest [32]byte, o meter.Options) (Metered, error) {
+	if s.Interpreted || s.Compiler == nil {
+		return rewrite(module, o)
+	}
+	return s.Compiler.meter(module, digest, o)
+}
+
+// Compile makes code of a metered module for an engine of the same source. In the Compiler's cache both are kept.
+func (s Source) Compile(ctx context.Context, engine wazero.Runtime, m Metered, pages uint32) (wazero.CompiledModule, error) {
 	if s.Interpreted {
-		if err := s.interpretable(module); err != nil {
+		if err := s.interpretable(m.Module); err != nil {
 			return nil, err
 		}
 	} else if s.Compiler != nil {
-		compiled, _, err := s.Compiler.Load(ctx, engine, Job{Module: module, Tenant: s.Tenant, Large: s.Large, Pages: pages})
+		j := Job{Module: m.Module, Tenant: s.Tenant, Large: s.Large, Pages: pages, digest: m.digest}
+		compiled, _, err := s.Compiler.Load(ctx, engine, j)
+		if err == nil {
+			s.Compiler.keep(m)
+		}
 		return compiled, err
 	}
-	compiled, err := engine.CompileModule(ctx, module)
+	compiled, err := engine.CompileModule(ctx, m.Module)
 	if err != nil {
 		return nil, fmt.Errorf("compile: %.300q", err.Error()) // its text quotes the module
 	}

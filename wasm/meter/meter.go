@@ -30,6 +30,10 @@ package meter
 
 import "github.com/gatewright/gatewright/wasm/scan"
 
+// Version numbers what Rewrite makes of a module. It goes up with every change of the code here or of package scan after which
+// some module is refused or comes out otherwise than before: what was made under another number is not used any more.
+const Version = 1
+
 // What Rewrite adds to a module.
 const (
 	ImportModule = scan.MeterModule // of the one import

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -140,9 +141,12 @@ func (f *Filter) firstSize() (size int) {
 	return size
 }
 
-// spare makes a further instance.
+// spare makes a further instance. Its tenant pays a unit for each nanosecond, and when there is none made too: a filter whose
+// calls end with no instance left would otherwise have them made for nothing.
 func (f *Filter) spare() (_ *instance, err error) {
+	began := time.Now()
 	defer func() {
+		f.tenant.spend(int64(time.Since(began)))
 		if r := recover(); r != nil { // the engine met what nobody foresaw
 			err = unforeseen(r)
 		}

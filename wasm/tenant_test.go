@@ -75,7 +75,7 @@ func TestMemoryOfATenantIsBounded(t *testing.T) {
 }
 
 func TestFuelOfATenantIsBounded(t *testing.T) {
-	r := newRuntime(t, nil)
+	r := newRuntime(t, func(c *wasm.Config) { c.Instances = 1 }) // making more would be paid from the same fuel
 	tenant := r.Tenant("org_1", wasm.Quota{FuelPerSecond: 200_000})
 	m := says(`{"verdict":"pass"}`)
 	f, other := loadFor(t, tenant, m), loadFor(t, tenant, m)

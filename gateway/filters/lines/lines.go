@@ -80,7 +80,8 @@ func plain(text string) string {
 	}
 	if strings.ContainsFunc(text, func(r rune) bool { return r == unicode.ReplacementChar || !unicode.IsPrint(r) }) {
 		quoted := strconv.QuoteToGraphic(text)
-		return quoted[1 : len(quoted)-1]
+		quoted = strings.ToValidUTF8(quoted[1:min(len(quoted)-1, maxLineBytes+1)], "") // no rune is cut
+		return strings.Clone(quoted)
 	}
 	return strings.Clone(text)
 }

@@ -85,6 +85,7 @@ func checkVectors(all []Vector) error {
 	size := 0
 	for i, v := range all {
 		size += len(v.Arguments) + len(v.Result) + len(v.Want.Body)
+		size += len(strings.Join(v.Labels, "")) + len(strings.Join(v.Want.Labels, ""))
 		if err := v.check(); err != nil {
 			return fmt.Errorf("%w: vector %d: %w", ErrInvalid, i+1, err)
 		}

@@ -161,16 +161,23 @@ func (s *Service) entries(tenant string) ([]manifest.Filter, error) {
 	return place.Entries(bundle), nil
 }
 
-// over makes the entry of a version: where it is said to look, or where the name looked before.
+// over makes the entry of a version: where it is said to look, or where the name looked before. It holds the config that the
+// version is shown, so that neither a rollback nor a revision means another one when the same bytes are uploaded anew.
 func (p Placement) over(now []manifest.Filter, row versionRow, mode string) (manifest.Filter, error) {
 	e := p.entry(row.version(Idle), mode)
 	if p.Servers == nil && p.Tools == nil && p.Direction == "" && p.Config == nil {
 		for _, shadow := range []bool{false, true} {
 			if old := place.Find(now, row.Name, shadow); old != nil {
-				e.Servers, e.Tools, e.Direction, e.Config = old.Servers, old.Tools, old.Direction, old.Config
+				e.Servers, e.Tools, e.Direction = old.Servers, old.Tools, old.Direction
+				if old.Digest == e.Digest {
+					e.Config = old.Config
+				}
 				break
 			}
 		}
+	}
+	if e.Config == nil {
+		e.Config = row.Config
 	}
 	if err := judge.CheckConfig(e.Config); err != nil {
 		return e, err

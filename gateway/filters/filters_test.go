@@ -2,6 +2,7 @@ package filters_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -433,5 +434,33 @@ func TestADamagedModuleIsNotRun(t *testing.T) {
 	}
 	if _, ok := w.bundles.Current(other); !ok {
 		t.Error("another tenant has nothing in force")
+	}
+}
+
+// TestARollbackMeansTheConfigOfThen, also when the same bytes were deleted and uploaded with another one meanwhile.
+func TestARollbackMeansTheConfigOfThen(t *testing.T) {
+	w := newWorld(t)
+	up := func(config string) {
+		t.Helper()
+		if _, err := w.Upload(t.Context(), acme, ada, filters.Upload{Name: "guard", Module: denies("one"), Config: json.RawMessage(config)}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	up(`{"rules": "strict"}`)
+	w.activate("guard", 1, filters.Placement{})
+	w.push(acme, "guard", denies("two"))
+	w.activate("guard", 2, filters.Placement{})
+	if f, err := w.Filter(t.Context(), acme, "guard"); err != nil || f.Enforced.Config != nil {
+		t.Errorf("a version without a config is shown %q of the one before: %v", f.Enforced.Config, err)
+	}
+	if err := w.Delete(t.Context(), acme, ada, "guard", 1); err != nil {
+		t.Fatal(err)
+	}
+	up(`{"rules": "none"}`)
+	if _, err := w.Rollback(t.Context(), acme, ada, "guard"); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := w.Filter(t.Context(), acme, "guard"); err != nil || !strings.Contains(string(f.Enforced.Config), `"strict"`) {
+		t.Errorf("rolled back to %q, %v", f.Enforced.Config, err)
 	}
 }

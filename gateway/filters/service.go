@@ -44,6 +44,9 @@ type Config struct {
 	Retry     time.Duration // after which a filter that could not be loaded is tried again; default 10s
 }
 
+// spareLogs is of how many names lines are kept beyond those that a tenant may have: of what was rejected.
+const spareLogs = 16
+
 // DefaultConfig is what an empty configuration means.
 func DefaultConfig() Config {
 	return Config{Filters: 32, Versions: 20, Bytes: 64 << 20, Uploads: 60, LogLines: 200, Retry: 10 * time.Second}
@@ -116,7 +119,7 @@ func New(c Config, d Deps) (*Service, error) {
 		return nil, errors.New("filters: a dependency is missing")
 	}
 	s := &Service{
-		cfg: c, deps: d, logs: lines.New(c.LogLines), books: map[string]*book{}, uploads: map[string][]time.Time{},
+		cfg: c, deps: d, logs: lines.New(c.LogLines, c.Filters+spareLogs), books: map[string]*book{}, uploads: map[string][]time.Time{},
 		units: map[*unit]string{}, totals: map[totalKey]Stats{},
 	}
 	s.known.Store(&map[string]*live{})

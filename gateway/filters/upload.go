@@ -299,6 +299,7 @@ func (s *Service) Delete(ctx context.Context, tenant string, by Actor, name stri
 	left := slices.DeleteFunc(slices.Clone(b.versions[name]), func(r versionRow) bool { return r.Number == version })
 	if b.versions[name] = left; len(left) == 0 {
 		delete(b.versions, name)
+		s.logs.Forget(tenant, name)
 	}
 	s.mu.Unlock()
 	if err := s.sweep(ctx, tenant, b.versions); err != nil {

@@ -18,19 +18,18 @@ type Line struct {
 	Text    string // at most 1 KiB; what is not printable is quoted
 }
 
-// Bounds of what is kept of a filter's lines.
-const (
-	maxLineBytes = 1 << 10
-	maxRings     = 4096 // filters with lines, of all tenants; more than that write into nothing
-)
+// maxLineBytes bounds one line as it is shown.
+const maxLineBytes = 1 << 10
 
 var levels = [...]string{"debug", "info", "warn", "error"}
 
 // Book keeps the last lines of each filter. It is safe for concurrent use.
 type Book struct {
-	size  int
-	mu    sync.Mutex // guards rings
-	rings map[[2]string]*ring
+	size, most int
+
+	mu    sync.Mutex                  // guards what follows
+	rings map[string]map[string]*ring // by tenant and filter
+	turn  uint64                      // counts uses
 }
 
 // ring is one filter's lines, the oldest overwritten.
@@ -38,29 +37,60 @@ type ring struct {
 	mu    sync.Mutex // guards what follows
 	lines []Line
 	next  uint64 // number of the next line, from 1
+
+	used uint64 // the turn when it was written to last; guarded by Book.mu
 }
 
-// New makes an empty book with room for size lines of each filter.
-func New(size int) *Book { return &Book{size: size, rings: map[[2]string]*ring{}} }
+// New makes an empty book with room for size lines of each filter, and most filters of each tenant: beyond that the one that
+// wrote least lately is forgotten.
+func New(size, most int) *Book {
+	return &Book{size: size, most: max(most, 1), rings: map[string]map[string]*ring{}}
+}
 
+// ring finds a filter's lines, or makes room for them.
 func (l *Book) ring(tenant, name string) *ring {
-	key := [2]string{tenant, name}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	r := l.rings[key]
-	if r == nil && len(l.rings) < maxRings {
-		r = &ring{next: 1}
-		l.rings[key] = r
+	own := l.rings[tenant]
+	if own == nil {
+		own = map[string]*ring{}
+		l.rings[tenant] = own
 	}
+	r := own[name]
+	if r == nil {
+		if len(own) >= l.most {
+			delete(own, least(own))
+		}
+		r = &ring{next: 1}
+		own[name] = r
+	}
+	l.turn++
+	r.used = l.turn
 	return r
+}
+
+// least is the filter that wrote least lately.
+func least(own map[string]*ring) (name string) {
+	for n, r := range own {
+		if name == "" || r.used < own[name].used {
+			name = n
+		}
+	}
+	return name
+}
+
+// Forget drops a filter's lines.
+func (l *Book) Forget(tenant, name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if delete(l.rings[tenant], name); len(l.rings[tenant]) == 0 {
+		delete(l.rings, tenant)
+	}
 }
 
 // Add keeps a line: level 0 is debug, 1 info, 2 warning, 3 error.
 func (l *Book) Add(tenant, name string, version uint64, level int, text string, now time.Time) {
 	r := l.ring(tenant, name)
-	if r == nil {
-		return
-	}
 	line := Line{Time: now, Level: levels[min(max(level, 0), 3)], Version: version, Text: plain(text)}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -102,7 +132,7 @@ func (r *ring) last(n int) []Line {
 // Last returns the newest lines of a filter, oldest first, at most n of them.
 func (l *Book) Last(tenant, name string, n int) []Line {
 	l.mu.Lock()
-	r := l.rings[[2]string{tenant, name}]
+	r := l.rings[tenant][name]
 	l.mu.Unlock()
 	if r == nil {
 		return nil

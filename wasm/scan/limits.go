@@ -40,7 +40,7 @@ func Small() Limits {
 func Large() Limits {
 	l := Small()
 	l.MaxPages, l.MaxModule, l.MaxFunctions, l.MaxBody, l.MaxNesting = 512, 8<<20, 20_000, 512<<10, 4_096
-	l.MaxTargets, l.MaxWork, l.MaxSegments, l.MaxData = 400_000, 250_000_000, 200_000, 8<<20
+	l.MaxTargets, l.MaxWork, l.MaxSegments, l.MaxData = 400_000, 250_000_000, 100_000, 8<<20
 	return l
 }
 

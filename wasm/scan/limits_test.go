@@ -104,7 +104,7 @@ func limits() []limit {
 		{"exports", scan.Limits{MaxEntities: 3}, exports(3), exports(4), "4 exports", 15},
 		{"element segments", scan.Limits{MaxSegments: 4}, elems(4), elems(5), "5 element segments", 16},
 		{"data segments", s, segments(1000, 1), segments(1001, 1), "1001 data segments", 11},
-		{"data segments, large", scan.Large(), segments(200_000, 1), segments(200_001, 1), "200001 data segments", 12},
+		{"data segments, large", scan.Large(), segments(100_000, 1), segments(100_001, 1), "100001 data segments", 12},
 		{"data", scan.Limits{MaxData: 100}, segments(10, 10), segments(10, 11), "110 bytes of data", 130},
 		{"entries of one segment", scan.Limits{MaxTableEntries: 50}, entries(50), entries(51), "51 entries of element segments", 29},
 		{"entries of segments", scan.Limits{MaxTableEntries: 50}, entries(20, 30), entries(20, 31), "51 entries of element segments", 52},
@@ -168,7 +168,7 @@ func TestTheLargeClassIsOffered(t *testing.T) {
 	module := mod{data: slices(1001, cat(1, sized("x")))}.bytes()
 	_, err := scanned(t, module, form(scan.Small()))
 	var e *scan.Error
-	if !errors.As(err, &e) || !strings.Contains(e.Hint, "the large class allowed for it, which takes 200000") {
+	if !errors.As(err, &e) || !strings.Contains(e.Hint, "the large class allowed for it, which takes 100000") {
 		t.Fatal(err)
 	}
 	r, err := scanned(t, module, form(scan.Large()))

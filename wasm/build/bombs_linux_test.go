@@ -79,7 +79,11 @@ func beside(t *testing.T, f func() (build.Artifact, error)) (build.Artifact, err
 
 // TestWhatIsOnlyLargeIsCompiled: what costs in proportion to its size stays within the bounds.
 func TestWhatIsOnlyLargeIsCompiled(t *testing.T) {
-	c := open(t, nil)
+	c := open(t, func(o *build.Options) {
+		if testing.Short() { // as with the race detector, under which the compiler, which is this program, is ten times as slow
+			o.Small = build.Bounds{CPU: time.Minute, Wall: 5 * time.Minute}
+		}
+	})
 	for name, module := range map[string][]byte{
 		"100,000 functions": module(100_000, 0, nil),
 		"a straight line":   module(8, 2, times(30_000, cat(get(1), get(2), []byte{0x6a}, set(1)))),

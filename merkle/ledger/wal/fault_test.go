@@ -99,6 +99,7 @@ func fillUp(t *testing.T, l *wal.Log) (opened []string, ready bool, err error) {
 	t.Helper()
 	for i := 0; ; i++ {
 		r := record("acme", ledger.Admitted)
+		awaitSpares(t, l) // a log that is filled faster than segments are made is ready until one cannot be made
 		ready = l.Stats().Ready
 		if _, err = l.Admit(t.Context(), r, use(fmt.Sprint(l.Boot(), "p", i), 0, 1)); err != nil {
 			return opened, ready, err

@@ -167,12 +167,14 @@ func (p *pool) put(s *slot, state uint32) {
 	p.queue.leave()
 }
 
-// tidy puts back what it finds, until there is nothing. When calls found nothing clean it makes one instance more.
+// tidy puts back what it finds, until there is nothing. Each time that calls found nothing clean meanwhile it makes one
+// instance more: calls that go on and on would otherwise keep it at putting back.
 func (p *pool) tidy() {
-	for p.settle() > 0 {
-	}
-	if p.short.Swap(false) {
-		p.add()
+	for found := 1; found > 0; {
+		found = p.settle()
+		if p.short.Swap(false) {
+			p.add()
+		}
 	}
 	p.cleaning.Store(false)
 }

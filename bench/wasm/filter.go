@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/gatewright/gatewright/bench/wasm/guests"
@@ -62,13 +63,8 @@ func (b *bench) filter(ctx context.Context, host *sandbox.Runtime, name string, 
 	if err := f.Decide(ctx, b.call, &v); err != nil || v.Kind != sandbox.Pass {
 		return fmt.Errorf("%s: verdict %d (%w)", name, v.Kind, err)
 	}
-	for f.Stats().Instances < 2*lent { // calls that find none left make the pool grow
-		for range 2 * lent {
-			if err := f.Decide(ctx, b.call, &v); err != nil {
-				return err
-			}
-		}
-		f.Settle()
+	if err := b.fill(ctx, f, &v); err != nil {
+		return err
 	}
 	clock, err := clockCost()
 	if err != nil {
@@ -97,6 +93,23 @@ func (b *bench) filter(ctx context.Context, host *sandbox.Runtime, name string, 
 		p.work, p.rest = p.work*time.Duration(n)/time.Duration(rounds), p.rest*time.Duration(n)/time.Duration(rounds)
 		return p, nil
 	})
+	return nil
+}
+
+// fill makes calls until the filter has all the instances that it may have. It does so on one processor: another one would put
+// back what is left as fast as it is left, and no call would ever want one more. One whose calls are so long that they are
+// interrupted never wants many, nor does it matter to it.
+func (b *bench) fill(ctx context.Context, f *sandbox.Filter, v *sandbox.Verdict) error {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	for tries := 0; tries < 10*lent && f.Stats().Instances < 2*lent; tries++ {
+		for range 2 * lent {
+			if err := f.Decide(ctx, b.call, v); err != nil {
+				return err
+			}
+		}
+		runtime.Gosched() // to who makes one more
+		f.Settle()
+	}
 	return nil
 }
 

@@ -35,6 +35,7 @@ type tank struct {
 	call            *abi.Context
 	size            int // of the call, as its dialect counts
 	locals          [abi.Sets]any
+	local           bool // there may be something in them
 }
 
 var _ abi.Host = (*tank)(nil)
@@ -49,7 +50,10 @@ func (t *tank) Call() *abi.Context { return t.call }
 func (t *tank) Charge(units int64) { t.fuel.Set(uint64(int64(t.fuel.Get()) - units)) }
 
 // Local is what a set of imported functions remembers during a call.
-func (t *tank) Local(s abi.Set) *any { return &t.locals[s] }
+func (t *tank) Local(s abi.Set) *any {
+	t.local = true
+	return &t.locals[s]
+}
 
 // Value hides the caller's values from the engine, which looks for experimental settings there.
 func (t *tank) Value(any) any { return nil }
@@ -57,7 +61,10 @@ func (t *tank) Value(any) any { return nil }
 // start begins a call with a budget and returns its first slice.
 func (t *tank) start(ctx context.Context, c *abi.Context, budget int64) int64 {
 	t.Context, t.last, t.logged, t.slices = ctx, time.Time{}, 0, 0
-	t.call, t.locals = c, [abi.Sets]any{}
+	t.call = c
+	if t.local {
+		t.locals, t.local = [abi.Sets]any{}, false
+	}
 	if t.refueled { // the last call did, so this one may too: look how long a slice takes
 		t.last, t.refueled = time.Now(), false
 	}

@@ -25,8 +25,9 @@ type pool struct {
 	over     atomic.Bool
 	open     atomic.Int32  // slots that are not shut
 	empty    chan struct{} // closed when none is
-	cleaning atomic.Bool   // a goroutine puts instances back
-	short    atomic.Bool   // a call found no clean instance
+	starts   [4]start
+	cleaning atomic.Bool // a goroutine puts instances back
+	short    atomic.Bool // a call found no clean instance
 }
 
 // What a slot is. Whoever makes it lent owns what is in it, until it makes it something else.
@@ -46,6 +47,13 @@ type slot struct {
 	in    *instance
 	tally tally
 	_     [64]byte
+}
+
+// start is where a search for a clean instance begins, counted from the slot that the hint names: those before it were lent
+// and not put back. It is only a hint too. Each fills a cache line.
+type start struct {
+	at atomic.Int32
+	_  [60]byte
 }
 
 func newPool(size int, wait time.Duration, after func()) *pool {
@@ -88,12 +96,21 @@ func (p *pool) take(ctx context.Context, hint uint32) (*slot, error) {
 // find lends a slot, if it can one that needs no work first.
 func (p *pool) find(hint uint32) *slot {
 	first := int(uint64(hint) * uint64(len(p.slots)) >> 32)
-	if s, far := p.search(first, clean); s != nil {
-		s.found, s.pass = clean, far
+	start := &p.starts[hint>>30].at
+	from := int(start.Load())
+	s, i := p.search(first, from, clean)
+	if s == nil && from > 0 {
+		s, i = p.search(first, 0, clean)
+	}
+	if s != nil {
+		s.found, s.pass = clean, 2*i >= len(p.slots)
+		if i != from {
+			start.Store(int32(i))
+		}
 		return s
 	}
 	for _, want := range [...]uint32{used, vacant} {
-		if s, _ := p.search(first, want); s != nil {
+		if s, _ := p.search(first, 0, want); s != nil {
 			s.found, s.pass = want, true
 			p.short.Store(true)
 			return s
@@ -102,19 +119,18 @@ func (p *pool) find(hint uint32) *slot {
 	return nil
 }
 
-// search lends a slot that is what is wanted, the first from there on, and says whether half of the others came before it.
-func (p *pool) search(first int, want uint32) (_ *slot, far bool) {
-	at := first
-	for i := range p.slots {
-		s := &p.slots[at]
-		if s.state.Load() == want && s.state.CompareAndSwap(want, lent) {
-			return s, 2*i >= len(p.slots)
+// search lends a slot that is what is wanted, the first behind from others after the first, and says how many came before it.
+func (p *pool) search(first, from int, want uint32) (*slot, int) {
+	for i := from; i < len(p.slots); i++ {
+		at := first + i
+		if at >= len(p.slots) {
+			at -= len(p.slots)
 		}
-		if at++; at == len(p.slots) {
-			at = 0
+		if s := &p.slots[at]; s.state.Load() == want && s.state.CompareAndSwap(want, lent) {
+			return s, i
 		}
 	}
-	return nil, false
+	return nil, 0
 }
 
 // ready puts the instance of a lent slot into the image's state, a new one if need be.
@@ -208,6 +224,11 @@ func (p *pool) settle() (n int) {
 			p.put(s, clean)
 		} else {
 			p.put(s, vacant)
+		}
+	}
+	if n > 0 {
+		for i := range p.starts {
+			p.starts[i].at.Store(0)
 		}
 	}
 	return n

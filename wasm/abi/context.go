@@ -163,7 +163,7 @@ func (c *Context) settle() {
 		c.json = written{c.json.head[:0], c.json.labels[:0]} // what follows the labels is named after the phase
 		c.flat.head = c.flat.head[:0]
 	}
-	if len(c.labels)+len(c.Labels) > 0 && !slices.Equal(c.labels, c.Labels) {
+	if !slices.EqualFunc(c.labels, c.Labels, same) {
 		c.labels = append(c.labels[:0], c.Labels...)
 		c.json.labels, c.flat.labels = c.json.labels[:0], c.flat.labels[:0]
 	}

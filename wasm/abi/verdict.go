@@ -62,7 +62,10 @@ type Score struct {
 }
 
 // Reset empties v and keeps its buffers, and with them words that the next answer may use again.
-func (v *Verdict) Reset() { *v = Verdict{Labels: v.Labels[:0], Scores: v.Scores[:0], Body: v.Body[:0]} }
+func (v *Verdict) Reset() {
+	v.Kind, v.Reason, v.Message, v.Fuel = 0, "", "", 0
+	v.Labels, v.Scores, v.Body = v.Labels[:0], v.Scores[:0], v.Body[:0] // in place: a whole Verdict assigned costs three times that
+}
 
 // Limits bound what a filter may answer, in bytes: Verdict all but the body, Body the body.
 type Limits struct{ Verdict, Body int }

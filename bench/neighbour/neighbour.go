@@ -41,7 +41,6 @@ const (
 // stand is what is measured.
 type stand struct {
 	Options
-	watch *rig.Watch
 	dir   string
 	up    *rig.Child
 	both  *rig.Child
@@ -61,7 +60,7 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	if o.Rounds < 1 || o.Time <= 0 || o.Conns < 2 {
 		return nil, errors.New("rounds and time must be positive, and connections two or more")
 	}
-	s := &stand{Options: o, watch: rig.NewWatch(), other: map[string]*rig.Load{}}
+	s := &stand{Options: o, other: map[string]*rig.Load{}}
 	defer func() { err = errors.Join(err, s.close()) }()
 	if err := s.build(ctx); err != nil {
 		return nil, err
@@ -136,17 +135,8 @@ func (s *stand) measure(ctx context.Context) (*Report, error) {
 	s.rate = float64(full.Calls) / full.Elapsed.Seconds()
 	r := &Report{Saturation: s.rate, Conns: s.Conns, Time: s.Time.String()}
 	fmt.Fprintf(s.Log, "the gateway takes %.0f calls a second; the neighbour makes %.0f, the other tenant %.0f\n", s.rate, s.rate*ownShare, s.rate*rivalShare)
-	for noisy := 0; r.counted() < s.Rounds; {
-		round, err := s.round(ctx, len(r.Rounds))
-		if err != nil {
-			return nil, err
-		}
-		if round.Noise != "" {
-			noisy++
-		}
-		round.Counts = round.Noise == "" || noisy > s.Rounds
-		r.Rounds = append(r.Rounds, round)
-		fmt.Fprintf(s.Log, "round %d/%d: %s\n", r.counted(), s.Rounds, round.line())
+	if r.Rounds, err = rig.Repeat(s.Rounds, s.Log, func(n int, r *Round) error { return s.round(ctx, n, r) }, (*Round).line); err != nil {
+		return nil, err
 	}
 	r.summarize()
 	return r, nil
@@ -155,24 +145,17 @@ func (s *stand) measure(ctx context.Context) (*Report, error) {
 // orders are those in which a round measures: hostile, harmless, control.
 var orders = [...][3]int{{0, 1, 2}, {2, 0, 1}, {1, 2, 0}, {2, 1, 0}, {0, 2, 1}, {1, 0, 2}}
 
-func (s *stand) round(ctx context.Context, n int) (r Round, err error) {
-	if r.Before, err = s.watch.Look(); err != nil {
-		return r, err
-	}
+func (s *stand) round(ctx context.Context, n int, r *Round) (err error) {
 	parts := []struct {
 		tenant string
 		to     *Part
 	}{{hostile, &r.Hostile}, {harmless, &r.Harmless}, {harmless, &r.Control}}
 	for _, i := range orders[n%len(orders)] {
 		if *parts[i].to, err = s.beside(ctx, parts[i].tenant); err != nil {
-			return r, err
+			return err
 		}
 	}
-	if r.After, err = s.watch.Look(); err != nil {
-		return r, err
-	}
-	r.Noise = rig.Noise(r.Before, r.After)
-	return r, nil
+	return nil
 }
 
 // beside measures the neighbour beside a tenant.

@@ -29,13 +29,10 @@ type Interval struct {
 
 // Round is every measurement once.
 type Round struct {
-	Before   rig.Weather `json:"before"`
-	After    rig.Weather `json:"after"`
-	Noise    string      `json:"noise,omitempty"` // why it does not count, or would not have
-	Counts   bool        `json:"counts"`
-	Hostile  Part        `json:"hostile"`
-	Harmless Part        `json:"harmless"`
-	Control  Part        `json:"control"`
+	rig.Turn
+	Hostile  Part `json:"hostile"`
+	Harmless Part `json:"harmless"`
+	Control  Part `json:"control"`
 }
 
 // Part is what the neighbour saw, in microseconds, and what the other tenant did meanwhile.
@@ -60,25 +57,13 @@ func (r Rival) since(earlier Rival) Rival {
 }
 
 func (r *Round) line() string {
-	s := fmt.Sprintf("p99 %.0f us beside the hostile tenant (p50 %.0f, %.2f processors; it passed %d calls with %d M units, %v), %.0f and %.0f us beside the harmless one (p50 %.0f, %.2f processors)",
+	return fmt.Sprintf("p99 %.0f us beside the hostile tenant (p50 %.0f, %.2f processors; it passed %d calls with %d M units, %v), %.0f and %.0f us beside the harmless one (p50 %.0f, %.2f processors)",
 		r.Hostile.P99, r.Hostile.P50, r.Hostile.CPU, r.Hostile.Rival.Passed, r.Hostile.Rival.Fuel/1e6, r.Hostile.Rival.Traps, r.Harmless.P99, r.Control.P99, r.Harmless.P50, r.Harmless.CPU)
-	if r.Noise != "" {
-		s += "; noisy: " + r.Noise
-	}
-	return s
 }
-
-func (r *Report) counted() int { return len(r.column(func(Round) float64 { return 0 })) }
 
 // column is a figure of each round that counts.
 func (r *Report) column(f func(Round) float64) []float64 {
-	var out []float64
-	for _, x := range r.Rounds {
-		if x.Counts {
-			out = append(out, f(x))
-		}
-	}
-	return out
+	return rig.Column(r.Rounds, func(x *Round) float64 { return f(*x) })
 }
 
 func (r *Report) summarize() {

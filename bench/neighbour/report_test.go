@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/gatewright/gatewright/bench/rig"
 )
 
 // TestTheIntervalIsThatOfTheSignTest: the ranks stand in every table of it.
@@ -24,10 +26,11 @@ func TestTheIntervalIsThatOfTheSignTest(t *testing.T) {
 // TestOnlyRoundsThatCountCount, and what is compared is of one round.
 func TestOnlyRoundsThatCountCount(t *testing.T) {
 	part := func(p99 float64) Part { return Part{P50: p99 / 2, P99: p99} }
+	counts := rig.Turn{Counts: true}
 	r := &Report{Rounds: []Round{
-		{Counts: true, Hostile: part(110), Harmless: part(100), Control: part(90)},
-		{Counts: false, Hostile: part(900), Harmless: part(1), Control: part(1)},
-		{Counts: true, Hostile: part(2200), Harmless: part(2000), Control: part(1800)},
+		{Turn: counts, Hostile: part(110), Harmless: part(100), Control: part(90)},
+		{Hostile: part(900), Harmless: part(1), Control: part(1)},
+		{Turn: counts, Hostile: part(2200), Harmless: part(2000), Control: part(1800)},
 	}}
 	r.summarize()
 	var out strings.Builder

@@ -3,7 +3,6 @@ package policy
 import (
 	"fmt"
 	"runtime"
-	"slices"
 	"sync"
 	"time"
 
@@ -129,19 +128,6 @@ func (o *ours) replay(d time.Duration) (float64, error) {
 		n += counts[k]
 	}
 	return float64(n) / time.Since(start).Seconds(), nil
-}
-
-func median(all []float64) float64 {
-	all = slices.Clone(all)
-	slices.Sort(all)
-	n := len(all)
-	if n == 0 {
-		return 0
-	}
-	if n%2 == 0 {
-		return (all[n/2-1] + all[n/2]) / 2
-	}
-	return all[n/2]
 }
 
 // agree holds what each subject decides against the first's.

@@ -39,7 +39,6 @@ var names = [...]string{ready, fromJSON, first, scanned, opaParsed, opaJSON}
 // bench is one run.
 type bench struct {
 	Options
-	watch  *rig.Watch
 	worlds []*world
 	lister *ours // 1,000 policies over 200 tools
 	peer   *peer // nil: not compared with
@@ -62,23 +61,14 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	if o.Rounds < 1 || o.Time <= 0 {
 		return nil, errors.New("rounds and time must be positive")
 	}
-	b := &bench{Options: o, watch: rig.NewWatch()}
+	b := &bench{Options: o}
 	r := newReport(&o)
 	if err := b.open(ctx, r); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
-	for noisy := 0; r.counted() < o.Rounds; {
-		round, err := b.round(len(r.Rounds)%2 == 1)
-		if err != nil {
-			return nil, err
-		}
-		if round.Noise != "" {
-			noisy++
-		}
-		round.Counts = round.Noise == "" || noisy > o.Rounds
-		r.Rounds = append(r.Rounds, round)
-		fmt.Fprintf(o.Log, "round %d/%d: %s\n", r.counted(), o.Rounds, round.line())
+	if r.Rounds, err = rig.Repeat(o.Rounds, o.Log, func(n int, r *Round) error { return b.round(r, n%2 == 1) }, (*Round).line); err != nil {
+		return nil, err
 	}
 	r.summarize()
 	return r, nil
@@ -152,10 +142,7 @@ func (b *bench) world(n int, r *Report) (*world, error) {
 
 // Round is every measurement once.
 type Round struct {
-	Before rig.Weather               `json:"before"`
-	After  rig.Weather               `json:"after"`
-	Noise  string                    `json:"noise,omitempty"` // why it does not count, or would not have
-	Counts bool                      `json:"counts"`
+	rig.Turn
 	Sizes  map[int]map[string]Sample `json:"sizes"` // by policies and subject
 	List   float64                   `json:"list_us"`
 	Cached float64                   `json:"list_cached_us"`
@@ -163,10 +150,7 @@ type Round struct {
 	Replay float64                   `json:"replay_per_s"`
 }
 
-func (b *bench) round(backwards bool) (r Round, err error) {
-	if r.Before, err = b.watch.Look(); err != nil {
-		return r, err
-	}
+func (b *bench) round(r *Round, backwards bool) (err error) {
 	r.Sizes = map[int]map[string]Sample{}
 	worlds := slices.Clone(b.worlds)
 	if backwards {
@@ -174,17 +158,13 @@ func (b *bench) round(backwards bool) (r Round, err error) {
 	}
 	for _, w := range worlds {
 		if r.Sizes[w.policies], err = b.decisions(w, backwards); err != nil {
-			return r, err
+			return err
 		}
 	}
-	if err := b.others(&r); err != nil {
-		return r, err
+	if err := b.others(r); err != nil {
+		return err
 	}
-	if r.After, err = b.watch.Look(); err != nil {
-		return r, err
-	}
-	r.Noise = rig.Noise(r.Before, r.After)
-	return r, nil
+	return nil
 }
 
 // decisions measures every subject at one size.

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gatewright/gatewright/bench/rig"
 )
 
 // small opens a workload with the engine and the scan.
@@ -75,7 +77,7 @@ func TestAReportWithoutOPASaysSo(t *testing.T) {
 	r := newReport(&Options{Rounds: 1, Time: time.Second})
 	one := map[string]Sample{ready: {CPU: 2}, fromJSON: {CPU: 3}, scanned: {CPU: 800}}
 	r.Missing = "no network"
-	r.Rounds = []Round{{Counts: true, Sizes: map[int]map[string]Sample{10: one, 100: one, 1_000: one, 10_000: one}, List: 400, Load: 1.5, Replay: 9}}
+	r.Rounds = []Round{{Turn: rig.Turn{Counts: true}, Sizes: map[int]map[string]Sample{10: one, 100: one, 1_000: one, 10_000: one}, List: 400, Load: 1.5, Replay: 9}}
 	r.summarize()
 	var b strings.Builder
 	if err := r.Write(&b); err != nil {

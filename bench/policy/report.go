@@ -8,6 +8,8 @@ import (
 	"slices"
 	"text/tabwriter"
 	"time"
+
+	"github.com/gatewright/gatewright/bench/rig"
 )
 
 // Report is everything a run found, as this machine measured it: sha256_us tells machines apart.
@@ -35,25 +37,8 @@ func newReport(o *Options) *Report {
 	}
 }
 
-func (r *Report) counted() (n int) {
-	for i := range r.Rounds {
-		if r.Rounds[i].Counts {
-			n++
-		}
-	}
-	return n
-}
-
 // median is that of a figure over the rounds that count.
-func (r *Report) median(f func(*Round) float64) float64 {
-	var all []float64
-	for i := range r.Rounds {
-		if r.Rounds[i].Counts {
-			all = append(all, f(&r.Rounds[i]))
-		}
-	}
-	return median(all)
-}
+func (r *Report) median(f func(*Round) float64) float64 { return rig.Median(rig.Column(r.Rounds, f)) }
 
 func (r *Report) us(n int, name string) float64 {
 	return r.median(func(x *Round) float64 { return x.Sizes[n][name].CPU })
@@ -85,13 +70,7 @@ func (x *Round) line() string {
 	if opa, ok := at[opaParsed]; ok {
 		s += fmt.Sprintf(", OPA %.1f us", opa.CPU)
 	}
-	switch {
-	case x.Noise == "":
-		return s
-	case x.Counts:
-		return s + " (noisy: " + x.Noise + ")"
-	}
-	return s + " (repeated: " + x.Noise + ")"
+	return s
 }
 
 // Write prints the tables and, last, the line for machines.
@@ -130,12 +109,7 @@ func (r *Report) table(b *bytes.Buffer) {
 
 // parts prints what is measured apart, and how.
 func (r *Report) parts(b *bytes.Buffer) {
-	noisy := 0
-	for i := range r.Rounds {
-		if r.Rounds[i].Noise != "" && r.Rounds[i].Counts {
-			noisy++
-		}
-	}
+	counted, noisy := rig.Counted(r.Rounds)
 	fmt.Fprintf(b, "\nready: the question stands there, its arguments are JSON that was checked, the context is not built yet; from JSON: the params of tools/call are\n"+
 		"checked and read first; first: nothing is known of the caller yet; scan: cedar-go over all policies, contexts built before; OPA: a prepared query,\n"+
 		"inputs parsed before, or from JSON. CPU is user and system time of the process, garbage collection included, in microseconds a decision.\n")
@@ -151,5 +125,5 @@ func (r *Report) parts(b *bytes.Buffer) {
 	} else {
 		fmt.Fprintf(b, "OPA %s; ", r.OPA)
 	}
-	fmt.Fprintf(b, "%d rounds of %s a subject, of which noisy: %d; %d cores, %s, %s; sha256_us=%.2f\n\n", r.counted(), r.Time, noisy, r.Cores, r.System, r.Go, r.SHA256)
+	fmt.Fprintf(b, "%d rounds of %s a subject, of which noisy: %d; %d cores, %s, %s; sha256_us=%.2f\n\n", counted, r.Time, noisy, r.Cores, r.System, r.Go, r.SHA256)
 }

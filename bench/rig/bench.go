@@ -31,12 +31,6 @@ func (o *Options) Check() error {
 // Logf tells of progress.
 func (o *Options) Logf(format string, args ...any) { fmt.Fprintf(o.Log, format+"\n", args...) }
 
-// Bounds of noise within a round, beyond which it is repeated.
-const (
-	maxSteal = 0.01 // share of CPU time taken by the host
-	maxOff   = 0.05 // change of the speed of computing
-)
-
 // Bench measures rows in turn.
 //
 // Rounds go through all rows, each second one backwards, and every ratio is taken within its round, so that a machine
@@ -48,64 +42,37 @@ type Bench struct {
 	// Order names the rows as an even round walks them: what is compared most stands together. Names that no row has are
 	// passed over.
 	Order []string
-
-	watch *Watch
 }
 
 // Round is one walk over all rows.
 type Round struct {
+	Turn
 	Order   []string          `json:"order"`
-	Before  Weather           `json:"before"`
-	After   Weather           `json:"after"`
-	Noise   string            `json:"noise,omitempty"` // why it does not count, or would not have
-	Counts  bool              `json:"counts"`
 	Samples map[string]Sample `json:"samples"`
 }
 
-// Rounds measures until enough quiet rounds are there. When as many rounds were noisy as are asked for, noisy ones
-// count too, and the report says so: a busy machine gives wide ranges, not an endless run.
+// Rounds measures until enough quiet rounds are there, as Repeat does.
 func (b *Bench) Rounds(ctx context.Context) ([]Round, error) {
 	for _, r := range b.Rows {
 		if !slices.Contains(b.Order, r.Name) || b.find(r.Against) == nil {
 			return nil, fmt.Errorf("row %s has no place in the order, or no row to be compared with", r.Name)
 		}
 	}
-	b.watch = NewWatch()
-	var out []Round
-	for counted, noisy := 0, 0; counted < b.Options.Rounds; {
-		r, err := b.round(ctx, len(out)%2 == 1)
-		if err != nil {
-			return nil, err
-		}
-		if r.Noise != "" {
-			noisy++
-		}
-		r.Counts = r.Noise == "" || noisy > b.Options.Rounds
-		if r.Counts {
-			counted++
-		}
-		out = append(out, r)
-		b.Options.Logf("round %d/%d: %s%s", counted, b.Options.Rounds, b.line(&r), r.remark())
-	}
-	return out, nil
+	return Repeat(b.Options.Rounds, b.Options.Log, func(n int, r *Round) error { return b.round(ctx, r, n%2 == 1) }, b.line)
 }
 
 // round measures every row once.
-func (b *Bench) round(ctx context.Context, backwards bool) (Round, error) {
+func (b *Bench) round(ctx context.Context, out *Round, backwards bool) error {
 	for _, r := range b.Rows {
 		if err := r.Probe(ctx); err != nil {
-			return Round{}, fmt.Errorf("%s does not do its task: %w", r.Name, err)
+			return fmt.Errorf("%s does not do its task: %w", r.Name, err)
 		}
 	}
 	order := slices.Clone(b.Order)
 	if backwards {
 		slices.Reverse(order)
 	}
-	out := Round{Samples: map[string]Sample{}}
-	var err error
-	if out.Before, err = b.watch.Look(); err != nil {
-		return out, err
-	}
+	out.Samples = map[string]Sample{}
 	for _, name := range order {
 		r := b.find(name)
 		if r == nil {
@@ -113,16 +80,12 @@ func (b *Bench) round(ctx context.Context, backwards bool) (Round, error) {
 		}
 		s, err := r.measure(ctx, b.Options.Time)
 		if err != nil {
-			return out, err
+			return err
 		}
 		out.Order = append(out.Order, name)
 		out.Samples[name] = s
 	}
-	if out.After, err = b.watch.Look(); err != nil {
-		return out, err
-	}
-	out.Noise = Noise(out.Before, out.After)
-	return out, nil
+	return nil
 }
 
 func (b *Bench) find(name string) *Row {
@@ -132,27 +95,6 @@ func (b *Bench) find(name string) *Row {
 		}
 	}
 	return nil
-}
-
-// Noise says why a round is not to be trusted, or nothing.
-func Noise(before, after Weather) string {
-	if after.Steal > maxSteal {
-		return fmt.Sprintf("the host took %.1f %% of the time", 100*after.Steal)
-	}
-	if off := after.Off(before); off > maxOff {
-		return fmt.Sprintf("computing changed its speed by %.0f %%", 100*off)
-	}
-	return ""
-}
-
-func (r *Round) remark() string {
-	switch {
-	case r.Noise == "":
-		return ""
-	case r.Counts:
-		return " (noisy: " + r.Noise + ")"
-	}
-	return " (repeated: " + r.Noise + ")"
 }
 
 // line is a round in short: what is compared with, then the ratios.

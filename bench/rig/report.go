@@ -47,7 +47,7 @@ func (b *Bench) Report(rounds []Round) Report {
 	for _, x := range rounds {
 		hashes = append(hashes, x.Before.SHA256, x.After.SHA256)
 	}
-	r.SHA256 = median(hashes)
+	r.SHA256 = Median(hashes)
 	for _, row := range b.Rows {
 		r.Rungs = append(r.Rungs, r.summarize(row))
 	}
@@ -59,7 +59,7 @@ func (r *Report) summarize(row *Row) Line {
 		return r.Median(func(x Round) float64 { return f(x.Samples[row.Name]) })
 	}
 	ratios := r.column(func(x Round) float64 { return x.ratio(row.Name, row.Against) })
-	l := Line{Name: row.Name, Label: row.Label, Against: row.Against, Ratio: median(ratios), Min: slices.Min(ratios), Max: slices.Max(ratios)}
+	l := Line{Name: row.Name, Label: row.Label, Against: row.Against, Ratio: Median(ratios), Min: slices.Min(ratios), Max: slices.Max(ratios)}
 	l.CPU = of(func(s Sample) float64 { return s.CPU })
 	l.Mallocs = of(func(s Sample) float64 { return s.Mallocs })
 	l.Bytes = of(func(s Sample) float64 { return s.Bytes })
@@ -73,24 +73,11 @@ func (r *Report) summarize(row *Row) Line {
 }
 
 // Median is that of a figure over the rounds that count.
-func (r *Report) Median(f func(Round) float64) float64 { return median(r.column(f)) }
+func (r *Report) Median(f func(Round) float64) float64 { return Median(r.column(f)) }
 
 // column is a figure of each round that counts.
 func (r *Report) column(f func(Round) float64) []float64 {
-	var out []float64
-	for _, x := range r.Rounds {
-		if x.Counts {
-			out = append(out, f(x))
-		}
-	}
-	return out
-}
-
-// median of a list that is not empty.
-func median(list []float64) float64 {
-	s := slices.Sorted(slices.Values(list))
-	n := len(s)
-	return (s[(n-1)/2] + s[n/2]) / 2
+	return Column(r.Rounds, func(x *Round) float64 { return f(*x) })
 }
 
 // Find gives a row's line; it is empty when the row was not measured.
@@ -124,7 +111,7 @@ func (r *Report) Table(ratio, cpu string) ([]byte, error) {
 	if err := t.Flush(); err != nil {
 		return nil, err
 	}
-	counted, noisy := r.counted()
+	counted, noisy := Counted(r.Rounds)
 	fmt.Fprintf(&b, "\n%d rounds of %s a rung, %d connections in a closed loop (p50 and p99 are queueing at saturation, not added latency);\n", counted, r.Time, r.Conns)
 	fmt.Fprintf(&b, "rounds repeated for noise: %d, noisy rounds that count: %d; CPU is user and system time of %s;\n", len(r.Rounds)-counted, noisy, cpu)
 	fmt.Fprintf(&b, "%s, %d cores, %s, %s; sha256_us=%.2f\n\n", r.CPU, r.Cores, r.System, r.Go, r.SHA256)
@@ -138,19 +125,6 @@ func (r *Report) padded(label string) string {
 		width = max(width, len(l.Label))
 	}
 	return fmt.Sprintf("%-*s", width, label)
-}
-
-// counted is how many rounds count, and how many of them are noisy.
-func (r *Report) counted() (all, noisy int) {
-	for _, x := range r.Rounds {
-		if x.Counts {
-			all++
-			if x.Noise != "" {
-				noisy++
-			}
-		}
-	}
-	return all, noisy
 }
 
 // cpuModel is what the processor calls itself.

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/gatewright/gatewright/bench/rig"
 	"github.com/gatewright/gatewright/bench/wasm/guests"
 	sandbox "github.com/gatewright/gatewright/wasm"
 	"github.com/gatewright/gatewright/wasm/build"
@@ -123,7 +124,7 @@ func clockCost() (time.Duration, error) {
 		}
 		all = append(all, float64(d))
 	}
-	return time.Duration(median(all)), nil
+	return time.Duration(rig.Median(all)), nil
 }
 
 // cached adds the loading of a module of some 20 KB whose code lies in the sealed cache on the disk.

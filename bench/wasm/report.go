@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"math"
 	"runtime"
-	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -43,25 +41,8 @@ func newReport(o *Options) *Report {
 	}
 }
 
-func (r *Report) counted() (n int) {
-	for i := range r.Rounds {
-		if r.Rounds[i].Counts {
-			n++
-		}
-	}
-	return n
-}
-
 // median is that of a figure over the rounds that count.
-func (r *Report) median(f func(*Round) float64) float64 {
-	var all []float64
-	for i := range r.Rounds {
-		if r.Rounds[i].Counts {
-			all = append(all, f(&r.Rounds[i]))
-		}
-	}
-	return median(all)
-}
+func (r *Report) median(f func(*Round) float64) float64 { return rig.Median(rig.Column(r.Rounds, f)) }
 
 func (r *Report) work(name string) float64 {
 	return r.median(func(x *Round) float64 { return x.Samples[name].Work })
@@ -101,15 +82,8 @@ func (r *Report) summarize() {
 
 // line is a round in short.
 func (x *Round) line() string {
-	s := fmt.Sprintf("noop in C %.3f us, put back %.2f us, loop %.2f us against %.2f us native",
+	return fmt.Sprintf("noop in C %.3f us, put back %.2f us, loop %.2f us against %.2f us native",
 		x.Samples[noop("c", sizes[0])].Work, x.Samples[noop("c", sizes[0])].Rest, x.Samples["c loop"].Work, x.Samples["native loop"].Work)
-	switch {
-	case x.Noise == "":
-		return s
-	case x.Counts:
-		return s + " (noisy: " + x.Noise + ")"
-	}
-	return s + " (repeated: " + x.Noise + ")"
 }
 
 // Write prints the tables and, last, the line for machines.
@@ -157,12 +131,7 @@ func (r *Report) resets(b *bytes.Buffer) {
 }
 
 func (r *Report) notes(b *bytes.Buffer) {
-	noisy := 0
-	for i := range r.Rounds {
-		if r.Rounds[i].Noise != "" && r.Rounds[i].Counts {
-			noisy++
-		}
-	}
+	counted, noisy := rig.Counted(r.Rounds)
 	fmt.Fprintf(b, `
 no-op: a whole call with a context of %d bytes until its verdict stands, metered and pooled; putting the instance back is not in it but below. bare: the
 engine's calls alone, plain. closing: the same with WithCloseOnContextDone. loop: FNV-1a over the context, a whole call. metered: on the engine alone,
@@ -170,15 +139,5 @@ over plain. CPU is the calling thread's (of closing the process's) in microsecon
 a module of %d bytes from the sealed cache: ready in %.0f us
 %d rounds of %s a subject, of which noisy: %d; %d cores, %s, %s; sha256_us=%.2f
 
-`, contextSize, rig.ReferenceSign, r.Sign, r.Cached, r.work("cached"), r.counted(), r.Time, noisy, r.Cores, r.System, r.Go, r.SHA256)
-}
-
-func median(all []float64) float64 {
-	all = slices.Clone(all)
-	slices.Sort(all)
-	n := len(all)
-	if n == 0 {
-		return math.NaN()
-	}
-	return (all[(n-1)/2] + all[n/2]) / 2
+`, contextSize, rig.ReferenceSign, r.Sign, r.Cached, r.work("cached"), counted, r.Time, noisy, r.Cores, r.System, r.Go, r.SHA256)
 }

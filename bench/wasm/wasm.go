@@ -35,7 +35,6 @@ const contextSize = 2048
 // bench is one run.
 type bench struct {
 	Options
-	watch    *rig.Watch
 	call     *abi.Context
 	input    []byte // the same as guests see it
 	subjects []*subject
@@ -61,10 +60,7 @@ type Sample struct {
 
 // Round is every measurement once.
 type Round struct {
-	Before  rig.Weather       `json:"before"`
-	After   rig.Weather       `json:"after"`
-	Noise   string            `json:"noise,omitempty"` // why it does not count, or would not have
-	Counts  bool              `json:"counts"`
+	rig.Turn
 	Samples map[string]Sample `json:"samples"` // by subject
 }
 
@@ -78,7 +74,7 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	if o.Rounds < 1 || o.Time <= 0 {
 		return nil, errors.New("rounds and time must be positive")
 	}
-	b := &bench{Options: o, watch: rig.NewWatch(), call: newContext()}
+	b := &bench{Options: o, call: newContext()}
 	b.input = slices.Clone(b.call.JSON())
 	defer func() { err = errors.Join(err, b.close()) }()
 	r := newReport(&o)
@@ -87,17 +83,8 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	}
 	runtime.LockOSThread() // CPU time is the thread's: what goes on beside the calls is not theirs
 	defer runtime.UnlockOSThread()
-	for noisy := 0; r.counted() < o.Rounds; {
-		round, err := b.round(len(r.Rounds)%2 == 1)
-		if err != nil {
-			return nil, err
-		}
-		if round.Noise != "" {
-			noisy++
-		}
-		round.Counts = round.Noise == "" || noisy > o.Rounds
-		r.Rounds = append(r.Rounds, round)
-		fmt.Fprintf(o.Log, "round %d/%d: %s\n", r.counted(), o.Rounds, round.line())
+	if r.Rounds, err = rig.Repeat(o.Rounds, o.Log, func(n int, r *Round) error { return b.round(r, n%2 == 1) }, (*Round).line); err != nil {
+		return nil, err
 	}
 	r.summarize()
 	return r, nil
@@ -158,10 +145,7 @@ func (s *subject) fit(d time.Duration) error {
 	}
 }
 
-func (b *bench) round(backwards bool) (r Round, err error) {
-	if r.Before, err = b.watch.Look(); err != nil {
-		return r, err
-	}
+func (b *bench) round(r *Round, backwards bool) (err error) {
 	r.Samples = map[string]Sample{}
 	subjects := slices.Clone(b.subjects)
 	if backwards {
@@ -169,14 +153,10 @@ func (b *bench) round(backwards bool) (r Round, err error) {
 	}
 	for _, s := range subjects {
 		if r.Samples[s.name], err = s.sample(); err != nil {
-			return r, fmt.Errorf("%s: %w", s.name, err)
+			return fmt.Errorf("%s: %w", s.name, err)
 		}
 	}
-	if r.After, err = b.watch.Look(); err != nil {
-		return r, err
-	}
-	r.Noise = rig.Noise(r.Before, r.After)
-	return r, nil
+	return nil
 }
 
 // pieces of a subject's work in a round. Their median counts: one that something else came in between says little.
@@ -193,7 +173,7 @@ func (s *subject) sample() (Sample, error) {
 		each := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 / float64(n) }
 		work, rest = append(work, each(p.work)), append(rest, each(p.rest))
 	}
-	return Sample{median(work), median(rest)}, nil
+	return Sample{rig.Median(work), rig.Median(rest)}, nil
 }
 
 // timed is the CPU time of this thread for some work.

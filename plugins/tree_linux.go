@@ -238,7 +238,9 @@ func (t *tree) strike() (alive, caught int, sure bool) {
 			alive++
 			killOne(s)
 		case s.parent == os.Getpid(): // orphans come to us when we are a reaper or number 1
-			_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
+			if n, err := unix.Wait4(pid, nil, unix.WNOHANG, nil); n == 0 && err == nil {
+				alive++ // it looks dead when its first thread is; it can be reaped when the last one is
+			}
 		}
 	}
 	return alive, t.caught, sure

@@ -29,6 +29,7 @@ type Set struct {
 type standing struct {
 	enforced, staged *Engine
 	mode             Mode
+	with             any // what the enforced engine's bundle was made ready with, beside the engine
 }
 
 // Swap puts an engine in force for a tenant and returns the one it replaces; nil leaves the tenant none, and then it is
@@ -50,7 +51,16 @@ func (s *Set) Put(tenant string, enforced, staged *Engine, m Mode) *Engine {
 	if staged == nil {
 		m = Mode{}
 	}
-	return s.change(tenant, func(t *standing) { *t = standing{enforced, staged, m} }).enforced
+	return s.change(tenant, func(t *standing) { *t = standing{enforced, staged, m, t.with} }).enforced
+}
+
+// PutWith is Put for a bundle that brings something of its own along, as filters: whoever asks ChooseWith gets the engine and
+// that of one bundle. Put, Swap and Stage leave it.
+func (s *Set) PutWith(tenant string, enforced, staged *Engine, m Mode, with any) *Engine {
+	if staged == nil {
+		m = Mode{}
+	}
+	return s.change(tenant, func(t *standing) { *t = standing{enforced, staged, m, with} }).enforced
 }
 
 // change edits what a tenant has and returns what it had.
@@ -93,7 +103,17 @@ func (s *Set) Staged(tenant string) (*Engine, Mode) {
 // engine in force both are nil, on which Decide refuses: staging alone opens nothing. The same principal gets the same
 // answer until something is swapped or staged.
 func (s *Set) Choose(tenant string, p *Principal) (enforced, shadow *Engine) {
+	return s.of(tenant).choose(tenant, p)
+}
+
+// ChooseWith is Choose, with what PutWith brought along with the enforced engine's bundle; nil when nothing did.
+func (s *Set) ChooseWith(tenant string, p *Principal) (enforced, shadow *Engine, with any) {
 	t := s.of(tenant)
+	enforced, shadow = t.choose(tenant, p)
+	return enforced, shadow, t.with
+}
+
+func (t standing) choose(tenant string, p *Principal) (enforced, shadow *Engine) {
 	switch {
 	case t.enforced == nil:
 		return nil, nil

@@ -164,3 +164,39 @@ func TestADecisionOutlivesASwap(t *testing.T) {
 	close(stop)
 	wg.Wait()
 }
+
+// TestWhatABundleBringsStandsBesideItsEngine: nobody sees that of one beside the engine of another, whoever tries what beside it.
+func TestWhatABundleBringsStandsBesideItsEngine(t *testing.T) {
+	var s policies.Set
+	if e, _, with := s.ChooseWith("acme", someone(1)); e != nil || with != nil {
+		t.Errorf("at first %v with %v", e, with)
+	}
+	old, next := compile(t, allowNone), compile(t, allowAll)
+	s.PutWith("acme", old, nil, policies.Mode{}, old)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 2000 {
+			s.PutWith("acme", next, old, policies.Mode{Shadow: true}, next)
+			s.PutWith("acme", old, nil, policies.Mode{}, old)
+		}
+	}()
+	for over := false; !over; {
+		select {
+		case <-done:
+			over = true
+		default:
+		}
+		if e, _, with := s.ChooseWith("acme", someone(1)); with != any(e) {
+			t.Fatal("the one's engine and what the other brought")
+		}
+	}
+	s.Put("acme", old, next, policies.Mode{Canary: 99})
+	s.Stage("acme", nil, policies.Mode{})
+	if s.Swap("acme", next); s.For("other") != nil {
+		t.Error("another tenant has one")
+	}
+	if e, _, with := s.ChooseWith("acme", someone(1)); e != next || with != any(old) {
+		t.Errorf("an engine of its own took away what the bundle brought: %v", with)
+	}
+}

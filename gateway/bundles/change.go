@@ -91,8 +91,7 @@ func (s *Service) apply(ctx context.Context, b *book, c *change) error {
 	s.changes++
 	if c.engines {
 		b.enforced, b.staged, b.waiting, b.untried = c.enforced, c.staged, false, ""
-		s.deps.Engines.Put(b.tenant, c.engine, c.beside, c.row.mode())
-		b.swap(c.enforced, c.ready)
+		s.swap(b, c.engine, c.beside, c.row.mode(), c.enforced, c.ready)
 		c.ready = nil
 	}
 	s.mu.Unlock()

@@ -39,9 +39,13 @@ func (s *Service) prepare(ctx context.Context, b *book, bundle *policies.Bundle)
 	return ready, nil
 }
 
-// swap puts a bundle's filters in force. Service.mu is held, and the engine was swapped under it.
-func (b *book) swap(bundle *policies.Bundle, ready Ready) {
-	if ready != nil {
+// swap puts engines in force, and with the enforced one its bundle's filters: who asks the engines with ChooseWith gets both of
+// one bundle. ready is nil when they are in force already. Service.mu is held.
+func (s *Service) swap(b *book, enforced, beside *policies.Engine, m policies.Mode, bundle *policies.Bundle, ready Ready) {
+	if ready == nil {
+		s.deps.Engines.Put(b.tenant, enforced, beside, m)
+	} else {
+		s.deps.Engines.PutWith(b.tenant, enforced, beside, m, ready)
 		ready.Swap()
 	}
 	b.filtered = bundle

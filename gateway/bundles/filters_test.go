@@ -35,7 +35,14 @@ type readied struct {
 	what string
 }
 
-func (r *readied) Swap() { r.o.ready--; r.o.inForce = r.what; r.o.engine = r.o.w.engines.For(acme) }
+func (r *readied) Swap() {
+	r.o.ready--
+	r.o.inForce = r.what
+	var with any
+	if r.o.engine, _, with = r.o.w.engines.ChooseWith(acme, nil); with != r {
+		r.o.w.t.Errorf("beside the engine stand the filters of %v", with)
+	}
+}
 func (r *readied) Drop() { r.o.ready-- }
 
 // filtered is allow with a filter in its manifest.

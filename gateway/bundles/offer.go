@@ -103,8 +103,7 @@ func (s *Service) noted(ctx context.Context, b *book, o *offer, e *policies.Engi
 	}
 	s.mu.Lock()
 	b.row, b.waiting, b.untried = row, false, ""
-	s.deps.Engines.Put(b.tenant, e, nil, policies.Mode{})
-	b.swap(b.enforced, ready)
+	s.swap(b, e, nil, policies.Mode{}, b.enforced, ready)
 	s.mu.Unlock()
 	s.settled(b)
 	return nil
@@ -160,8 +159,7 @@ func (s *Service) compileHeld(ctx context.Context, b *book) {
 	if b.waiting, b.untried = false, ""; err != nil {
 		b.untried = untried(b.row.Staged, beside == nil, err)
 	}
-	s.deps.Engines.Put(b.tenant, engine, beside, b.row.mode())
-	b.swap(b.enforced, ready)
+	s.swap(b, engine, beside, b.row.mode(), b.enforced, ready)
 	now := b.untried
 	over := waited || was != "" && b.alarm == was
 	s.mu.Unlock()

@@ -91,6 +91,10 @@ func (p *Prepared) Swap() {
 	}
 }
 
+// Hold gives the filters to a call that found them with the engine of their bundle, from before Swap on until they are over:
+// when others came into force, or the service was closed. Release must follow.
+func (p *Prepared) Hold() (*Set, bool) { return p.set, p.set.Hold() }
+
 // Drop gives up what was prepared.
 func (p *Prepared) Drop() { p.set.Release() }
 

@@ -61,6 +61,7 @@ type Call struct {
 	Overlays  []*policies.Overlay   // what narrows the bundle for this tenant and plan
 	Labels    []string              // put on by filters, sorted; a slice that is here is never changed in place
 	Scores    []policies.Score      // given by filters on the request, sorted by name, each name once
+	Force     Force                 // the revision it is judged by, from the first stage on that asks for it; see Take
 	Session   policies.SessionFacts // what was counted of the call's session; unknown where nobody reads it
 	Filtered  string                // which filters rewrote what, for the record's detail; "" when none did
 	Ask       policies.Ask

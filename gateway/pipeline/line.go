@@ -111,6 +111,9 @@ func (l *Line) end(c *Call) {
 	}
 	clear(c.Counted)
 	c.Counted = c.Counted[:0]
+	if c.Force.Filters != nil {
+		_ = l.guard("filters", func() error { c.Force.release(); return nil })
+	}
 	if c.claimed != nil {
 		c.claimed.settle(c, l.ended(c))
 	}

@@ -144,7 +144,7 @@ func (g *Gateway) armoriq() *armoriq.Dialect {
 		Signer:   intent.Signer{Issuer: c.Intent.Issuer, KeyID: intentKeyID, Key: g.keys.intent},
 		Settings: armoriq.Settings{Arguments: c.ArmorIQ.Arguments, Uses: c.ArmorIQ.Uses, Answers: c.ArmorIQ.Answers, TokenTTL: c.Intent.TokenTTL},
 		Parts: armoriq.Parts{
-			Catalogue: g.tools, Plans: g.plans, Policies: &g.bundles.engines, Terms: g.terms,
+			Catalogue: g.tools, Plans: g.plans, Policies: g.force, Terms: g.terms,
 			Desk: g.desk(),
 		},
 	}

@@ -30,6 +30,7 @@ func (g *Gateway) buildLine(context.Context) error {
 	if err != nil {
 		return err
 	}
+	g.force = &inForce{&g.bundles.engines, g.filters.Service}
 	g.line = &pipeline.Line{
 		Stages: []pipeline.Stage{
 			stages.Identify{Directory: g.people, Tokens: g.people, Verifier: g.verifier, Sources: g.sources},
@@ -38,9 +39,9 @@ func (g *Gateway) buildLine(context.Context) error {
 			stages.Retry{Answers: &pipeline.Answers{MaxEntries: p.RetryEntries, MaxBytes: int(p.RetryBytes), Keep: p.RetryFor}, Verifier: g.verifier},
 			stages.Intent{Verifier: g.verifier, Plans: heldPlans{g}, Anchors: g.plans.Anchors, Proofs: g.proofs, Tools: g.tools, Used: g.ledger.Used},
 			stages.Terms{Keeper: g.terms},
-			stages.Session{Policies: &g.bundles.engines, Counters: counters, Origin: g.plans.Origin},
-			&stages.Filter{Filters: g.filters, Arguments: requestLimits(p), Results: replyLimits(g.o.Config.Upstream)},
-			stages.Decide{Policies: &g.bundles.engines, Done: g.ledger.Done, Approvals: g.approvals, Flips: g.flips},
+			stages.Session{Policies: g.force, Counters: counters, Origin: g.plans.Origin},
+			&stages.Filter{Filters: g.force, Arguments: requestLimits(p), Results: replyLimits(g.o.Config.Upstream)},
+			stages.Decide{Policies: g.force, Done: g.ledger.Done, Approvals: g.approvals, Flips: g.flips},
 			stages.Rates{Counters: counters},
 		},
 		Ledger:    g.ledger,
@@ -74,7 +75,7 @@ func (g *Gateway) buildProxy() error {
 		Instance: wal.InstanceName(g.o.Config.Ledger.Instance, g.ledger.Generation()),
 	}
 	routes := map[string]proxy.Route{
-		"mcp":         &mcp.Dialect{Line: g.line, Catalogue: g.tools, Policies: &g.bundles.engines, Overlays: g.overlays, Version: g.o.Version, JSON: limits},
+		"mcp":         &mcp.Dialect{Line: g.line, Catalogue: g.tools, Policies: g.force, Overlays: g.overlays, Version: g.o.Version, JSON: limits},
 		"api":         &native.Dialect{Line: g.line, Plans: g.plans, JSON: limits, Ledger: book},
 		"ledger":      book,
 		".well-known": &native.Keys{Version: g.o.Version, LedgerKeys: g.ledgerKeys(), JWKS: g.jwks},

@@ -92,6 +92,7 @@ type Gateway struct {
 	proofs     *identity.Proofs
 	sources    *stages.Limiter // of both the line and what needs no credential
 	filters    *tenantFilters
+	force      *inForce
 	connectors *connectors
 	data       net.Listener
 	admin      net.Listener

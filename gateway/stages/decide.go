@@ -11,11 +11,8 @@ import (
 	"github.com/gatewright/gatewright/policies"
 )
 
-// Engines gives the policy engine whose answer counts for a principal, one that refuses everything when the tenant has
-// none, and the one that is tried beside it, if any. policies.Set is one.
-type Engines interface {
-	Choose(tenant string, p *policies.Principal) (enforced, shadow *policies.Engine)
-}
+// Engines gives what a call is judged by; where it is pipeline.Revisions, with the filters that belong to the policies.
+type Engines = pipeline.Engines
 
 // Approvals knows which calls people have approved, and takes requests for those that policy holds.
 type Approvals interface {
@@ -42,7 +39,8 @@ func (s Decide) Check(ctx context.Context, c *pipeline.Call) error {
 	if s.Done != nil && c.Token != nil && c.Planned().InPlan {
 		done = s.Done(c.Token.PlanRoot())
 	}
-	engine, shadow := s.Policies.Choose(c.Caller.Tenant(), c.Caller.Principal())
+	force := c.Take(s.Policies)
+	engine, shadow := force.Engine, force.Shadow
 	if s.Approvals != nil && engine.ReadsApproval() && (c.Answer == nil || c.Trial) {
 		if err := s.given(c); err != nil {
 			return err
@@ -75,8 +73,8 @@ func (s Decide) Check(ctx context.Context, c *pipeline.Call) error {
 		d.Policy = reasons[0]["id"]
 	}
 	if errs := c.Decision.Errors(); len(errs) > 0 {
-		if engine.ReadsSession() && !c.Session.Known {
-			d.Message, d.Hint = "policies were changed while this call was on its way", "make the call again"
+		if engine.ReadsSession() && !c.Session.Known && c.Again() {
+			d.Message, d.Hint = "policies now read what nobody counted when this call was answered first", "make the call again under another Idempotency-Key"
 		}
 		return d.WithReason("policy_error: " + strings.Join(errs, "; "))
 	}

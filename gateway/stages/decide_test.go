@@ -64,19 +64,6 @@ func TestATenantWithoutAnEngineIsRefusedEverything(t *testing.T) {
 	}
 }
 
-// TestPoliciesThatChangeBetweenTheStages: nobody counted the session that the new ones read.
-func TestPoliciesThatChangeBetweenTheStages(t *testing.T) {
-	w := newWorld(t)
-	c := w.granted(`{"path":"/a"}`)
-	w.must(stages.Session{Policies: &w.engines}.Check(context.Background(), c))
-	w.engines.Swap("acme", w.engine(`permit (principal, action, resource);
-forbid (principal, action == Action::"files___read", resource) when { context.session.calls > 3 };`))
-	d := wantDenial(t, stages.Decide{Policies: &w.engines}.Check(context.Background(), c), pipeline.PolicyDenied, "")
-	if d.Hint != "make the call again" || !strings.Contains(d.Message, "were changed") || !strings.HasPrefix(d.Reason, "policy_error") {
-		t.Errorf("%+v", d)
-	}
-}
-
 func TestAForbidThatCannotBeEvaluatedDenies(t *testing.T) {
 	w := newWorld(t)
 	w.engines.Swap("acme", w.engine(`permit (principal, action, resource);

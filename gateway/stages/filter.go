@@ -22,8 +22,8 @@ import (
 // FilterUnit is one filter.
 type FilterUnit = filters.Unit
 
-// Filters gives a tenant's own filters, which are given back by Release when the call has passed them. An error refuses the
-// call.
+// Filters gives a tenant's own filters, which the Line gives back by Release when the call has ended. An error refuses the call.
+// Where it is pipeline.Revisions too, the filters are those that belong to the policies that will judge the call.
 type Filters interface {
 	For(ctx context.Context, tenant string) (*filters.Set, error)
 }
@@ -53,7 +53,6 @@ func (s *Filter) Check(ctx context.Context, c *pipeline.Call) error {
 	if set == nil || err != nil {
 		return err
 	}
-	defer set.Release()
 	w := s.take(c, abi.Request)
 	defer s.put(w)
 	for i := range set.Units {
@@ -78,7 +77,6 @@ func (s *Filter) CheckReply(ctx context.Context, c *pipeline.Call) error {
 	if set == nil || err != nil {
 		return err
 	}
-	defer set.Release()
 	w := s.take(c, abi.Response)
 	defer s.put(w)
 	for i := range slices.Backward(set.Units) {
@@ -98,17 +96,23 @@ func (s *Filter) CheckReply(ctx context.Context, c *pipeline.Call) error {
 	return nil
 }
 
-// set is the filters that the call may have to pass, nil when there is none.
+// set is the filters that the call may have to pass, nil when there is none. Its answer passes those that it passed itself,
+// whatever came into force since.
 func (s *Filter) set(ctx context.Context, c *pipeline.Call) (*filters.Set, error) {
-	set, err := s.Filters.For(ctx, c.Caller.Tenant())
+	if r, ok := s.Filters.(pipeline.Revisions); ok {
+		c.Take(r)
+	}
+	f := &c.Force
+	if f.Filters == nil && f.Err == nil {
+		f.Filters, f.Err = s.Filters.For(ctx, c.Caller.Tenant())
+	}
 	switch {
-	case err != nil:
-		return nil, pipeline.Deny(pipeline.FilterFailed, "").WithReason("the filters are not there").Because(err)
-	case set != nil && len(set.Units) == 0:
-		set.Release()
+	case f.Err != nil:
+		return nil, pipeline.Deny(pipeline.FilterFailed, "").WithReason("the filters are not there").Because(f.Err)
+	case f.Filters == nil || len(f.Filters.Units) == 0:
 		return nil, nil
 	}
-	return set, nil
+	return f.Filters, nil
 }
 
 // meet has the call pass a filter, if it is placed where the call is. A filter in shadow gets what it would have seen here,

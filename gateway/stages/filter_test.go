@@ -258,7 +258,7 @@ func TestWithoutItsFiltersATenantIsRefused(t *testing.T) {
 	}
 	wantDenial(t, f.CheckReply(context.Background(), c), pipeline.FilterFailed, "")
 	unset := filters(&unit{name: "f", request: rewriting(`{"path":"/b"}`)})
-	unset.Arguments = canon.Limits{}
+	unset.Arguments, c.Force = canon.Limits{}, pipeline.Force{}
 	wantDenial(t, unset.Check(context.Background(), c), pipeline.FilterFailed, "")
 }
 
@@ -278,12 +278,13 @@ func TestLabelsOfACallAreBoundedSortedAndEachOnce(t *testing.T) {
 		t.Fatalf("labels %q", c.Labels)
 	}
 	over := filters(&unit{name: "a", request: label(64, 65)})
+	c.Force = pipeline.Force{}
 	d := wantDenial(t, over.Check(context.Background(), c), pipeline.FilterFailed, "")
 	if !strings.Contains(d.Reason, "64 labels") {
 		t.Errorf("the ledger is told %q", d.Reason)
 	}
 	// What policy was asked stays as it was.
-	c.Labels = append(make([]string, 0, 8), "b", "c")
+	c.Labels, c.Force = append(make([]string, 0, 8), "b", "c"), pipeline.Force{}
 	asked := c.BuildAsk(0)
 	w.must(filters(&unit{name: "f", response: func(_ string, v *wasm.Verdict) error { v.Labels = append(v.Labels, "a"); return nil }}).CheckReply(context.Background(), c))
 	if !slices.Equal(asked.Labels, []string{"b", "c"}) || !slices.Equal(c.Labels, []string{"a", "b", "c"}) {

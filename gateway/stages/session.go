@@ -58,8 +58,8 @@ func (s Session) Check(ctx context.Context, c *pipeline.Call) error {
 
 // read tells whether any policy that is asked about the call reads the session.
 func (s Session) read(c *pipeline.Call) bool {
-	enforced, shadow := s.Policies.Choose(c.Caller.Tenant(), c.Caller.Principal())
-	return enforced.ReadsSession() || shadow.ReadsSession() || slices.ContainsFunc(c.Overlays, (*policies.Overlay).ReadsSession)
+	force := c.Take(s.Policies)
+	return force.Engine.ReadsSession() || force.Shadow.ReadsSession() || slices.ContainsFunc(c.Overlays, (*policies.Overlay).ReadsSession)
 }
 
 // of is the session the call belongs to.

@@ -211,6 +211,22 @@ func TestARetryAndATrialTakeNothing(t *testing.T) {
 	}
 }
 
+// TestARetryOfWhatNobodyCountedIsToldSo: policies that read the session came after the first answer.
+func TestARetryOfWhatNobodyCountedIsToldSo(t *testing.T) {
+	c := newWorld(t).counting(planned)
+	if first := c.run(a, "k"); first.Denial != nil {
+		t.Fatal(first.Denial)
+	}
+	c.engines.Swap("acme", c.world.engine(`permit (principal, action, resource);
+forbid (principal, action == Action::"files___read", resource) when { context.session.calls > 3 };`))
+	again := c.run(a, "k")
+	c.refused(again, pipeline.PolicyDenied)
+	if d := again.Denial; d.Hint != "make the call again under another Idempotency-Key" || !strings.HasPrefix(d.Reason, "policy_error") {
+		t.Errorf("%+v", d)
+	}
+	c.passes(a)
+}
+
 func TestLabelsOfRequestsAndResultsStayWithTheSession(t *testing.T) {
 	label := func(in, name string) func(string, *wasm.Verdict) error {
 		return func(input string, v *wasm.Verdict) error {

@@ -39,11 +39,8 @@ func (r *request) ifCalled(t target, held *intent.Held, id string, step int, nar
 // decide asks policy.
 func (r *request) decide(ask *policies.Ask) policies.Decision { return r.engine().Decide(ask) }
 
-// engine is the one whose answers count for the caller.
-func (r *request) engine() *policies.Engine {
-	e, _ := r.Policies.Choose(r.c.Caller.Tenant(), r.c.Caller.Principal())
-	return e
-}
+// engine is the one whose answers count for the caller: all that one request asks is answered by the same.
+func (r *request) engine() *policies.Engine { return r.c.Take(r.Policies).Engine }
 
 // verdictOf is a decision in the three words of this dialect, and what policy says about it.
 func verdictOf(d policies.Decision) (verdict, why string) {

@@ -116,7 +116,8 @@ func (e *exchange) visible(c *pipeline.Call, t *catalogue.Tool) bool {
 	return d.Allowed() || d.Held()
 }
 
-// someCall is a call of a tool by this caller, with unknown arguments, and the engine that decides about it.
+// someCall is a call of a tool by this caller, with unknown arguments, and the engine that decides about it: the one that the
+// call itself is decided by.
 func (e *exchange) someCall(c *pipeline.Call) (a policies.Ask, engine *policies.Engine) {
 	a = policies.Ask{
 		Principal: c.Caller.Principal(), User: c.Caller.User(), Action: "call_tool",
@@ -125,8 +126,7 @@ func (e *exchange) someCall(c *pipeline.Call) (a policies.Ask, engine *policies.
 	if e.d.Overlays != nil {
 		a.Overlays = e.d.Overlays(c.Caller.Tenant())
 	}
-	engine, _ = e.d.Policies.Choose(c.Caller.Tenant(), a.Principal)
-	return a, engine
+	return a, c.Take(e.d.Policies).Engine
 }
 
 // toolMembers are the members of a tool definition that are shown on; the rest is dropped.

@@ -7,23 +7,32 @@ import (
 	"sync"
 )
 
-// Queue hands out places at which work of tenants is done: first to those whose tenant holds fewest, among them to who came
-// first. Many goroutines may use it at once.
+// Queue hands out places at which work of tenants is done, so that none can shut others out: a tenant never has all places
+// where there is more than one; a free place goes to those who hold fewest, among them in turn, tenant by tenant; and where no
+// more may wait, a tenant that waits with fewer takes the place of one that waits with more. Who comes in can be refused only
+// while nobody waits with two more than its tenant does. Many goroutines may use it at once.
 type Queue struct {
 	parallel, most, perTenant int
 
 	mu      sync.Mutex // guards what follows
 	running int
+	round   uint64 // counts turns
 	tenants map[string]*share
-	waiting []*ticket
+	waiting []*ticket // in the order in which they came
 }
 
 // share is what one tenant has in the queue.
-type share struct{ running, open int }
+type share struct {
+	running, open int
+	turn          uint64 // when it is due: the round in which it began to wait or was last given a place
+}
+
+func (s *share) waits() int { return s.open - s.running }
 
 type ticket struct {
 	tenant string
-	turn   chan struct{} // closed when the place is given
+	called chan struct{} // closed when the place is given or refused
+	err    error         // set before called is closed
 }
 
 // NewQueue has parallel places, and lets most more wait. perTenant bounds what one tenant has of both.
@@ -31,24 +40,26 @@ func NewQueue(parallel, most, perTenant int) *Queue {
 	return &Queue{parallel: parallel, most: most, perTenant: perTenant, tenants: make(map[string]*share)}
 }
 
-// Enter waits for a place; leave must follow unless there is an error, which is an *Error: Busy at once when too many wait,
-// Canceled when ctx ends first.
+// Enter waits for a place; leave must follow unless there is an error, which is an *Error: Busy at once when too many wait, or
+// later when a tenant with fewer needs the room; Canceled when ctx ends first.
 func (q *Queue) Enter(ctx context.Context, tenant string) (leave func(), err error) {
 	t, err := q.line(tenant)
 	if err != nil {
 		return nil, err
 	}
 	select {
-	case <-t.turn:
+	case <-t.called:
+		if t.err != nil {
+			return nil, t.err
+		}
 		return func() { q.leave(tenant) }, nil
 	case <-ctx.Done():
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if i := slices.Index(q.waiting, t); i >= 0 {
-		q.waiting = slices.Delete(q.waiting, i, i+1)
-		q.close(tenant)
-	} else { // it was given the place just now
+		q.drop(i)
+	} else if t.err == nil { // it was given the place just now
 		q.release(tenant)
 	}
 	return nil, refuse(Canceled, Usage{}, "nobody waits for it any more")
@@ -58,21 +69,65 @@ func (q *Queue) Enter(ctx context.Context, tenant string) (leave func(), err err
 func (q *Queue) line(tenant string) (*ticket, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	var has share
+	if s := q.tenants[tenant]; s != nil {
+		has = *s
+	}
+	if has.open >= q.perTenant {
+		return nil, refuse(Busy, Usage{}, fmt.Sprintf("%d modules of this tenant are at work or wait", has.open))
+	}
+	waits := q.running >= q.parallel || has.running >= q.share()
+	if waits && len(q.waiting) >= q.most && !q.makeRoom(has.waits()) {
+		return nil, refuse(Busy, Usage{}, fmt.Sprintf("%d modules wait already", len(q.waiting)))
+	}
 	s := q.tenants[tenant]
-	switch {
-	case s != nil && s.open >= q.perTenant:
-		return nil, refuse(Busy, Usage{}, fmt.Sprintf("%d modules of this tenant are being compiled or wait for it", s.open))
-	case q.running >= q.parallel && len(q.waiting) >= q.most:
-		return nil, refuse(Busy, Usage{}, fmt.Sprintf("%d modules wait to be compiled", len(q.waiting)))
-	case s == nil:
+	if s == nil {
 		s = &share{}
 		q.tenants[tenant] = s
 	}
+	if s.waits() == 0 {
+		s.turn = q.next()
+	}
 	s.open++
-	t := &ticket{tenant, make(chan struct{})}
+	t := &ticket{tenant: tenant, called: make(chan struct{})}
 	q.waiting = append(q.waiting, t)
-	q.next()
+	q.call()
 	return t, nil
+}
+
+// share is how many places one tenant may have.
+func (q *Queue) share() int { return max(1, q.parallel-1) }
+
+// next begins a turn, which is later than all before.
+func (q *Queue) next() uint64 {
+	q.round++
+	return q.round
+}
+
+// makeRoom refuses the newest of the tenant that waits with most, if those are two more than has, so that nobody takes a
+// place from whom it would then have to get it back.
+func (q *Queue) makeRoom(has int) bool {
+	last, most := -1, has+1
+	for i, t := range q.waiting {
+		if n := q.tenants[t.tenant].waits(); n > most || n == most && last >= 0 && q.waiting[last].tenant == t.tenant {
+			last, most = i, n
+		}
+	}
+	if last < 0 {
+		return false
+	}
+	t := q.waiting[last]
+	q.drop(last)
+	t.err = refuse(Busy, Usage{}, fmt.Sprintf("%d modules of this tenant waited, and one gave way to a tenant with fewer", most))
+	close(t.called)
+	return true
+}
+
+// drop takes who waits at i out.
+func (q *Queue) drop(i int) {
+	tenant := q.waiting[i].tenant
+	q.waiting = slices.Delete(q.waiting, i, i+1)
+	q.close(tenant)
 }
 
 func (q *Queue) leave(tenant string) {
@@ -85,7 +140,7 @@ func (q *Queue) release(tenant string) {
 	q.running--
 	q.tenants[tenant].running--
 	q.close(tenant)
-	q.next()
+	q.call()
 }
 
 // close forgets one of a tenant's tickets.
@@ -96,19 +151,35 @@ func (q *Queue) close(tenant string) {
 	}
 }
 
-// next gives free places away.
-func (q *Queue) next() {
-	for q.running < q.parallel && len(q.waiting) > 0 {
-		best := 0
-		for i, t := range q.waiting {
-			if q.tenants[t.tenant].running < q.tenants[q.waiting[best].tenant].running {
-				best = i
-			}
+// call gives free places away.
+func (q *Queue) call() {
+	for q.running < q.parallel {
+		i := q.due()
+		if i < 0 {
+			return
 		}
-		t := q.waiting[best]
-		q.waiting = slices.Delete(q.waiting, best, best+1)
+		t := q.waiting[i]
+		q.waiting = slices.Delete(q.waiting, i, i+1)
+		s := q.tenants[t.tenant]
 		q.running++
-		q.tenants[t.tenant].running++
-		close(t.turn)
+		s.running++
+		s.turn = q.next()
+		close(t.called)
 	}
+}
+
+// due finds who is given the next free place: -1 if those who wait have all that they may.
+func (q *Queue) due() int {
+	best := -1
+	var least *share
+	for i, t := range q.waiting {
+		s := q.tenants[t.tenant]
+		if s.running >= q.share() {
+			continue
+		}
+		if least == nil || s.running < least.running || s.running == least.running && s.turn < least.turn {
+			best, least = i, s
+		}
+	}
+	return best
 }

@@ -24,7 +24,7 @@ type Config struct {
 	Wasm wasm.Config
 	// Large lets modules of the large class in: what Go makes of a filter, up to 8 MiB. They are slow to compile and to start.
 	Large bool
-	// Parallel bounds how many modules are judged at once; default 2.
+	// Parallel bounds how many modules are judged at once; default 2. One tenant has all of them only where it is 1.
 	Parallel int
 	// Time bounds each of the runs of the vectors; default 20s.
 	Time time.Duration
@@ -44,7 +44,8 @@ type Judge struct {
 	queue   *build.Queue
 }
 
-// Bounds of how many uploads wait to be judged, and how many of one tenant wait or are judged.
+// Bounds of how many uploads wait to be judged, and how many of one tenant wait or are judged. They hold what was uploaded in
+// memory meanwhile. A tenant that waits with several gives way to one that waits with none, see build.Queue.
 const (
 	maxWaiting   = 32
 	maxPerTenant = 4
@@ -202,7 +203,7 @@ func (t *trial) meter(context.Context) (string, error) {
 
 // compile loads the module. What fails once it is native code is init's.
 func (t *trial) compile(ctx context.Context) (string, error) {
-	f, err := t.judge.runtime.Load(ctx, t.upload.Name, t.upload.Module, t.upload.Config, wasm.WithLog(t.said))
+	f, err := t.judge.runtime.LoadFor(ctx, t.tenant, t.upload.Name, t.upload.Module, t.upload.Config, wasm.WithLog(t.said))
 	if _, trapped := errors.AsType[*wasm.Trap](err); trapped {
 		t.loadErr = err
 		return "native code is made", nil

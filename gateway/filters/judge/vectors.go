@@ -20,8 +20,8 @@ import (
 // Bounds of what comes with a module.
 const (
 	maxVectors     = 64
-	maxVectorBytes = 256 << 10 // of all of them
-	maxVectorText  = 256       // bytes of a name
+	maxVectorBytes = 256 << 10 // of all of them, whatever is kept of each
+	maxVectorText  = 256       // of a name and the like
 )
 
 // ParseVectors reads test vectors strictly: a list of them, or an object with the member "vectors".
@@ -84,22 +84,47 @@ func checkVectors(all []Vector) error {
 	}
 	size := 0
 	for i, v := range all {
-		size += len(v.Arguments) + len(v.Result) + len(v.Want.Body)
-		size += len(strings.Join(v.Labels, "")) + len(strings.Join(v.Want.Labels, ""))
 		if err := v.check(); err != nil {
 			return fmt.Errorf("%w: vector %d: %w", ErrInvalid, i+1, err)
 		}
-	}
-	if size > maxVectorBytes {
-		return fmt.Errorf("%w: vectors of %d bytes, at most %d (leave some out)", ErrInvalid, size, maxVectorBytes)
+		if size += v.size(); size > maxVectorBytes {
+			return fmt.Errorf("%w: vector %d: with it the vectors have %d bytes, at most %d (leave some out)", ErrInvalid, i+1, size, maxVectorBytes)
+		}
 	}
 	return nil
 }
 
+// size is how many bytes of text are kept of a vector. It is never more than the vector has as JSON.
+func (v Vector) size() (n int) {
+	for _, s := range v.texts() {
+		n += len(s.text)
+	}
+	n += len(v.Phase) + len(v.Want.Verdict) + len(v.Arguments) + len(v.Result) + len(v.Want.Body)
+	for _, s := range v.Labels {
+		n += len(s)
+	}
+	for _, s := range v.Want.Labels {
+		n += len(s)
+	}
+	for s := range v.Want.Scores {
+		n += len(s)
+	}
+	return n
+}
+
+// member is a text of a vector, and what it is called there.
+type member struct{ name, text string }
+
+func (v Vector) texts() [7]member {
+	return [...]member{
+		{"name", v.Name}, {"agent", v.Agent}, {"user", v.User}, {"op", v.Op}, {"server", v.Server}, {"tool", v.Tool}, {"want.reason", v.Want.Reason},
+	}
+}
+
 func (v Vector) check() error {
-	for _, s := range []string{v.Name, v.Agent, v.User, v.Op, v.Server, v.Tool, v.Want.Reason} {
-		if len(s) > maxVectorText {
-			return fmt.Errorf("a text of more than %d bytes", maxVectorText)
+	for _, s := range v.texts() {
+		if len(s.text) > maxVectorText {
+			return fmt.Errorf("%s has %d bytes, at most %d (shorten it)", s.name, len(s.text), maxVectorText)
 		}
 	}
 	switch {
@@ -112,7 +137,7 @@ func (v Vector) check() error {
 	case !slices.Contains([]string{"", "pass", "deny", "rewrite"}, v.Want.Verdict):
 		return fmt.Errorf("want.verdict %.20q: want pass, deny or rewrite", v.Want.Verdict)
 	case len(v.Labels) > 64 || len(v.Want.Labels) > 64 || len(v.Want.Scores) > 64:
-		return errors.New("more than 64 labels or scores")
+		return errors.New("more than 64 labels or scores (leave some out)")
 	}
 	for _, b := range []json.RawMessage{v.Arguments, v.Result, v.Want.Body} {
 		if b != nil && (canon.Check(b, canon.DefaultLimits()) != nil || canon.KindOf(b) != '{') {

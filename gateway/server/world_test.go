@@ -23,10 +23,13 @@ import (
 	gatewright "github.com/gatewright/gatewright/gateway/sdk/go"
 	"github.com/gatewright/gatewright/gateway/server"
 	"github.com/gatewright/gatewright/plugins/builtin"
+	"github.com/gatewright/gatewright/wasm/build"
 )
 
-// TestMain is also the built-in connectors: the gateway starts its own binary again, which in a test is the test binary.
+// TestMain is also the built-in connectors, and what compiles filters: the gateway starts its own binary again, which in a test
+// is the test binary.
 func TestMain(m *testing.M) {
+	build.Hook()
 	if len(os.Args) == 3 && os.Args[1] == builtin.Verb {
 		os.Exit(builtin.Serve(os.Args[2], server.HTTPConnector, os.Getenv, os.Stderr))
 	}

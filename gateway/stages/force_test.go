@@ -145,6 +145,33 @@ func TestACallSeesOneRevision(t *testing.T) {
 	}
 }
 
+// TestATrialSeesOneRevision, as the call does that it is about.
+func TestATrialSeesOneRevision(t *testing.T) {
+	label := &unit{name: "f", request: func(_ string, v *wasm.Verdict) error { v.Labels = append(v.Labels, "secret"); return nil }}
+	for _, c := range []struct {
+		before, after revision
+		passes        bool
+	}{
+		{revision{noWork, nil}, revision{unlessSecret, []*unit{label}}, false},
+		{revision{anything, nil}, revision{onlyVetted, []*unit{label}}, true},
+	} {
+		w := newWorld(t)
+		row, r := w.judged(c.before)
+		row.between("decide", func() { r.put(c.after) })
+		call := &pipeline.Call{Route: "/mcp", Credential: []byte(w.aliceKey), Read: func(_ context.Context, c *pipeline.Call) error {
+			c.Op, c.Action, c.Plan, c.Server, c.Name, c.Args, c.Shown.Token = "tools/check", "call_tool", true, "files", "read", []byte(a), row.token
+			c.Trial, c.Answer = true, func(_ context.Context, c *pipeline.Call) error {
+				c.Reply = pipeline.Reply{Result: []byte(`{}`)}
+				return nil
+			}
+			return nil
+		}}
+		if row.line.Run(context.Background(), call); (call.Denial == nil) != c.passes || r.open != 1 {
+			t.Errorf("%v, %d sets are open", call.Denial, r.open)
+		}
+	}
+}
+
 // TestARefusedCallGivesItsFiltersBack, wherever it ends.
 func TestARefusedCallGivesItsFiltersBack(t *testing.T) {
 	for name, end := range map[string]func(){"panic": func() { panic("boom") }, "no more": func() {}} {

@@ -12,16 +12,18 @@ import (
 
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/store"
+	"github.com/gatewright/gatewright/wasm/build"
 )
 
 // Upload takes a module in as the next version of its name, if it passes every stage. The same bytes with the same config and
-// vectors, or with none, are the version that they were before. Errors are ErrInvalid, a *RateError, ErrQuota, ErrExists, a
+// vectors, or with none, are the version that they were before, and count as no upload. Errors are ErrInvalid, a *RateError, ErrQuota, ErrExists, a
 // *Rejection, ErrUnavailable, or a fault of store or ledger. progress may be nil.
 func (s *Service) Upload(ctx context.Context, tenant string, by Actor, u Upload, progress func(Step)) (Version, error) {
 	if !s.deps.Judge.Bounded() && !s.cfg.InProcess {
 		return Version{}, fmt.Errorf("%w: nothing bounds a compilation on this system (run the gateway on Linux)", ErrUnavailable)
 	}
-	if err := s.rate(tenant); err != nil {
+	uncount, err := s.rate(tenant)
+	if err != nil {
 		return Version{}, err
 	}
 	if err := u.Validate(); err != nil {
@@ -33,11 +35,17 @@ func (s *Service) Upload(ctx context.Context, tenant string, by Actor, u Upload,
 	}
 	n := &intake{Service: s, tenant: tenant, by: by, upload: u, with: with, digest: merkle.Hash(sha256.Sum256(u.Module))}
 	known, ok, err := n.before(ctx)
+	if ok {
+		uncount()
+	}
 	if ok || err != nil {
 		return known, err
 	}
 	said := func(level int, text string) { s.logs.Add(tenant, u.Name, 0, level, text, s.deps.Now()) }
 	report, err := s.deps.Judge.Try(ctx, tenant, u, said, progress)
+	if full, ok := errors.AsType[*build.Error](err); ok && full.Bound == build.Busy {
+		uncount()
+	}
 	if _, rejected := errors.AsType[*Rejection](err); err != nil && !rejected {
 		return Version{}, err
 	}
@@ -122,18 +130,30 @@ func (b *book) again(u Upload, digest merkle.Hash, with string) (versionRow, boo
 	return versionRow{}, false, nil
 }
 
-// rate counts uploads, good and bad ones: each costs a compilation or the attempt of one.
-func (s *Service) rate(tenant string) error {
+// rate counts an upload, a good or a bad one: each costs a compilation or the attempt of one. uncount takes that back, for what
+// cost neither: an upload that is known already, or that the gateway was too busy for. That gives nothing away: such a one was
+// read and hashed, and those over the limit are read too; one that found the compiler busy was metered as well, at the one
+// place of the judge's that was its tenant's turn. And each is counted until it is over, so that no more of them are under way
+// than the limit allows. One that its sender withdrew, or that cannot be, stays counted: it may have taken a place in the
+// judge's queue from somebody else.
+func (s *Service) rate(tenant string) (uncount func(), err error) {
 	now := s.deps.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list := slices.DeleteFunc(s.uploads[tenant], func(t time.Time) bool { return now.Sub(t) >= time.Hour })
 	if len(list) >= s.cfg.Uploads {
 		s.uploads[tenant] = list
-		return &RateError{After: time.Hour - now.Sub(list[0])}
+		return nil, &RateError{After: time.Hour - now.Sub(list[0])}
 	}
 	s.uploads[tenant] = append(list, now)
-	return nil
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		list := s.uploads[tenant]
+		if i := slices.IndexFunc(list, now.Equal); i >= 0 { // else it is of an hour ago
+			s.uploads[tenant] = slices.Delete(list, i, i+1)
+		}
+	}, nil
 }
 
 // room refuses what would be over a bound.

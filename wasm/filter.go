@@ -105,7 +105,7 @@ func (f *Filter) judge(ctx context.Context, c *abi.Context, v *Verdict) error {
 		return nil
 	}
 	f.faults.add(t)
-	if guilty(t.Kind) && f.breaker.trapped() {
+	if guilty(t) && f.breaker.trapped() {
 		f.breaks.Add(1)
 	}
 	return t

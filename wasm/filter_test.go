@@ -336,3 +336,37 @@ func BenchmarkLoad(b *testing.B) {
 		})
 	}
 }
+
+// TestAFilterThatTheRuntimeFailsOnIsBroken, and takes no other down: what repeats on one module, whoever's fault it is, is not
+// gone through for each call.
+func TestAFilterThatTheRuntimeFailsOnIsBroken(t *testing.T) {
+	r := newRuntime(t, func(c *wasm.Config) { c.Traps, c.Instances = 3, 2 })
+	logging := says(pass)
+	logging.imports = []host{{"gw", "log", []byte{i32, i32, i32}, nil}}
+	logging.fns[2].body = cat(constant(1), constant(1024), constant(1), []byte{0x10, 0}, logging.fns[2].body)
+	var none map[string]int
+	tenant := r.Tenant("org_1", wasm.Quota{Concurrency: 2})
+	f, err := tenant.Load(t.Context(), "test", logging.bytes(), nil, wasm.WithLog(func(int, string) { none["a"]++ }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := tenant.Load(t.Context(), "other", says(pass).bytes(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 6 {
+		want := wasm.TrapInternal
+		if i >= 3 {
+			want = wasm.TrapBroken
+		}
+		if _, kind := decide(t, f, "{}"); kind != want {
+			t.Errorf("call %d: trap %q, want %q", i, kind, want)
+		}
+		if _, kind := decide(t, other, "{}"); kind != "" {
+			t.Errorf("another filter: trap %q", kind)
+		}
+	}
+	if s := f.Stats(); !s.Broken || s.Traps[wasm.TrapInternal] != 3 || s.InUse != 0 || !strings.Contains(s.LastTrap, "broken") {
+		t.Errorf("%+v", s)
+	}
+}

@@ -28,7 +28,7 @@ const (
 	TrapCanceled    = "canceled"    // the caller's context ended first
 	TrapClosed      = "closed"      // the filter was closed
 	TrapInit        = "init"        // it refused its configuration
-	TrapInternal    = "internal"    // the runtime failed
+	TrapInternal    = "internal"    // the runtime failed, or has no memory
 )
 
 // kinds gives each kind its place in FilterStats.
@@ -55,11 +55,15 @@ func (t *Trap) Error() string {
 // Unwrap gives the cause.
 func (t *Trap) Unwrap() error { return t.Err }
 
-// guilty says whether a trap is the filter's own doing and counts against it.
-func guilty(kind string) bool {
-	switch kind {
-	case TrapInput, TrapBusy, TrapQuota, TrapBroken, TrapCanceled, TrapClosed, TrapInit, TrapInternal:
+// guilty says whether a trap counts against the filter: what it did itself, and what nobody foresaw while it ran or was made
+// ready to. Whatever the fault of the runtime is, this module brings it out: its calls are refused at once, before each of them
+// goes through it again and throws an instance away. A machine without memory is nobody's doing, and refuses calls of all alike.
+func guilty(t *Trap) bool {
+	switch t.Kind {
+	case TrapInput, TrapBusy, TrapQuota, TrapBroken, TrapCanceled, TrapClosed, TrapInit:
 		return false
+	case TrapInternal:
+		return !errors.Is(t.Err, linear.ErrSystem) && !errors.Is(t.Err, linear.ErrBudget) && !errors.Is(t.Err, errImage)
 	}
 	return true
 }
@@ -130,15 +134,28 @@ func classify(err error, depth bool) (string, error) {
 }
 
 // unforeseen stands for a panic or an error that nobody foresaw. The runtime of Go names indices and types; what any other
-// holds is not known, so its type has to do.
+// holds is not known, so its type has to do. That there is no memory is foreseen, wherever it comes up.
 func unforeseen(what any) error {
 	if err, ok := what.(error); ok {
+		for _, known := range []error{linear.ErrBudget, linear.ErrSystem} {
+			if errors.Is(err, known) {
+				return known
+			}
+		}
+		if s, ok := errors.AsType[surprise](err); ok {
+			return s
+		}
 		if fault, ok := errors.AsType[runtime.Error](err); ok {
-			return fmt.Errorf("unforeseen: %.200q", fault.Error())
+			return surprise(fmt.Sprintf("%.200q", fault.Error()))
 		}
 	}
-	return fmt.Errorf("unforeseen: %T", what)
+	return surprise(fmt.Sprintf("%T", what))
 }
+
+// surprise is what is told of something that nobody foresaw.
+type surprise string
+
+func (s surprise) Error() string { return "unforeseen: " + string(s) }
 
 // contextEnd carries the end of the caller's context out of a call.
 type contextEnd struct{ cause error }

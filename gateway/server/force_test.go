@@ -266,3 +266,47 @@ func TestFiltersAreRolledBackWithTheirPolicies(t *testing.T) {
 	}
 	t.Logf("%d calls over 20 swaps, %d failed", calls.Load(), failed.Load())
 }
+
+// TestWhatIsInForceIsTakenWhole: engine and filters of one bundle, while they change without a pause, and nothing that could pass
+// once the gateway has closed.
+func TestWhatIsInForceIsTakenWhole(t *testing.T) {
+	t.Parallel()
+	b := newBehind(t)
+	o, out, log := options(t, b.serving)
+	r := run(t, o, out, log)
+	bare := r.g.Force("nobody") // a tenant without a bundle is refused everything, by an engine that is not there
+	if bare.Filters.Release(); bare.Engine != nil || bare.Err != nil {
+		t.Errorf("%+v", bare)
+	}
+	with, without := r.revision(everything, "guard", r.uploaded("guard", module(plain, ""))), r.revision(noEcho)
+	r.activated(with, `"enforce"`)
+	first := r.g.Force("demo")
+	defer first.Filters.Release()
+	var over atomic.Bool
+	var all sync.WaitGroup
+	for range 2 {
+		all.Go(func() {
+			for !over.Load() {
+				now := r.g.Force("demo")
+				if now.Err != nil || (len(now.Filters.Units) > len(first.Filters.Units)-1) != (now.Engine.Digest() == first.Engine.Digest()) {
+					t.Errorf("%d filters beside bundle %s, %v", len(now.Filters.Units), now.Engine.Digest(), now.Err)
+				}
+				now.Filters.Release()
+			}
+		})
+	}
+	for range 10 {
+		r.activated(without, `"enforce"`)
+		r.activated(with, `"enforce"`)
+	}
+	over.Store(true)
+	all.Wait()
+	last := r.g.Force("demo")
+	last.Filters.Release()
+	first.Filters.Release()
+	first.Filters = nil
+	r.stop()
+	if now := r.g.Force("demo"); now.Err == nil || now.Filters != nil {
+		t.Errorf("of a gateway that has closed: %+v", now)
+	}
+}

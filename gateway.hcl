@@ -598,8 +598,9 @@ filters {
   # process of their own.
   large = true
 
-  # Memory of all instances of an organisation's own filters, 1MiB to 1024GiB. Those in shadow have the same once
-  # more, as for the next two.
+  # Memory that an organisation's own filters hold, 1MiB to 1024GiB: their instances, and of each filter its code,
+  # its image and what the engine keeps of its module. A filter that takes the place of another counts beside it
+  # until that one's calls are over. Those in shadow have the same once more, as for the next two.
   tenant_memory = "256MiB"
   # What they may spend in a second, up to 1000000000000 units; 0: 50000000 for each processor.
   tenant_fuel = 0

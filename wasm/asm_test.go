@@ -1,6 +1,7 @@
 package wasm_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"slices"
 )
@@ -34,15 +35,16 @@ type data struct {
 
 // asm is a module with one memory.
 type asm struct {
-	imports []host
-	fns     []fn
-	pages   int
-	memory  string   // export name; empty for none
-	globals []uint64 // mutable i32
-	shared  []string // names under which the first globals are exported
-	data    []data
-	tables  int    // funcref entries
-	raw     []byte // sections appended as they are
+	imports  []host
+	fns      []fn
+	pages    int
+	memory   string   // export name; empty for none
+	globals  []uint64 // mutable i32
+	shared   []string // names under which the first globals are exported
+	data     []data
+	tables   int    // funcref entries
+	elements int    // of the table, that are the first function
+	raw      []byte // sections appended as they are
 }
 
 // filterOf returns a module with the whole ABI whose gw_decide is body; its first two locals are pointer and length. Memory
@@ -139,6 +141,10 @@ func (a asm) bytes() []byte {
 	if a.tables > 0 {
 		table = [][]byte{cat([]byte{0x70, 0}, uleb(a.tables))}
 	}
+	var elements [][]byte
+	if a.elements > 0 {
+		elements = [][]byte{cat([]byte{0}, constant(0), []byte{0x0b}, uleb(a.elements), bytes.Repeat(uleb(len(a.imports)), a.elements))}
+	}
 	return cat([]byte("\x00asm\x01\x00\x00\x00"), section(1, types), section(2, imports), section(3, funcs), section(4, table),
-		section(5, memory), section(6, globals), section(7, exports), section(10, codes), section(11, segments), a.raw)
+		section(5, memory), section(6, globals), section(7, exports), section(9, elements), section(10, codes), section(11, segments), a.raw)
 }

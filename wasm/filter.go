@@ -26,6 +26,9 @@ type Filter struct {
 	state    []string // names of the globals that make up its state, memory aside
 	image    *image   // nil until there is a first instance
 	tenant   *Tenant  // nil when nothing bounds it together with others
+	weight   weight
+	began    int64        // the fuel that the first instance took, until there is one
+	held     atomic.Int64 // of the tenant's memory, beside linear memory
 	dialect  dialect
 	phases   abi.Phases
 	legacy   any    // of an abi.Heir
@@ -179,6 +182,7 @@ func (f *Filter) free() {
 	if f.engine != nil {
 		_ = f.engine.Close(context.Background())
 	}
+	f.give(f.held.Load()) // what is left
 }
 
 var errBroken = errors.New("it trapped too often of late")

@@ -34,6 +34,7 @@ type instance struct {
 	depth   api.MutableGlobal
 	globals []api.MutableGlobal // all others that the module can change
 	linear  *linear.Memory      // what memory lies in
+	taken   int64               // of the tenant's memory, beside what linear took
 	tank    tank
 }
 
@@ -43,17 +44,32 @@ var moduleConfig = wazero.NewModuleConfig().WithName("").WithStartFunctions().Wi
 // newInstance instantiates the module, whose memory will be size bytes long. No code of it runs yet: start functions are
 // refused.
 func (f *Filter) newInstance(size int) (*instance, error) {
-	memory, err := f.shelf.New(f.tenant.budget(), size, int(f.config.MemoryPages)*pageSize)
-	if err != nil {
+	if err := f.take(f.weight.instance); err != nil {
 		return nil, fmt.Errorf("instantiate: %w", err)
 	}
-	in := &instance{linear: memory, tank: tank{Context: context.Background(), slice: firstSlice, filter: f}}
+	memory, err := f.shelf.New(f.tenant.budget(), size, int(f.config.MemoryPages)*pageSize)
+	if err != nil {
+		f.give(f.weight.instance)
+		return nil, fmt.Errorf("instantiate: %w", err)
+	}
+	in := &instance{linear: memory, taken: f.weight.instance, tank: tank{Context: context.Background(), slice: firstSlice, filter: f}}
 	module, err := f.engine.InstantiateModule(experimental.WithMemoryAllocator(&in.tank, memory), f.compiled, moduleConfig)
 	if err != nil {
 		memory.Free()
+		f.give(in.taken)
 		return nil, fmt.Errorf("instantiate: %.300q", err.Error())
 	}
 	in.module, in.memory = module, module.Memory()
+	if err := f.bind(in); err != nil {
+		_ = in.close()
+		return nil, fmt.Errorf("instantiate: %w", err)
+	}
+	return in, nil
+}
+
+// bind finds in a new instance what the host works with.
+func (f *Filter) bind(in *instance) (err error) {
+	module := in.module
 	in.fuel, _ = module.ExportedGlobal(exportFuel).(api.MutableGlobal)
 	in.depth, _ = module.ExportedGlobal(exportDepth).(api.MutableGlobal)
 	for _, name := range f.state {
@@ -61,16 +77,12 @@ func (f *Filter) newInstance(size int) (*instance, error) {
 		in.globals = append(in.globals, g)
 	}
 	if in.fuel == nil || in.depth == nil || slices.Contains(in.globals, nil) {
-		_ = in.close()
-		return nil, errors.New("instantiate: the module is not metered")
+		return errors.New("the module is not metered")
 	}
 	in.tank.fuel = in.fuel
 	in.depth.Set(uint64(f.config.Depth))
-	if in.guest, err = f.dialect.Bind(module, abi.Limits{Verdict: f.config.MaxVerdict, Body: f.config.MaxContext}); err != nil {
-		_ = in.close()
-		return nil, fmt.Errorf("instantiate: %w", err)
-	}
-	return in, nil
+	in.guest, err = f.dialect.Bind(module, abi.Limits{Verdict: f.config.MaxVerdict, Body: f.config.MaxContext})
+	return err
 }
 
 // forward is a Guest that can do a part of all calls once. What Ahead leaves behind is in the image; what it returns is told
@@ -80,15 +92,23 @@ type forward interface {
 	Told(uint64)
 }
 
-// firstInstance makes the instance whose state after gw_init all others begin with.
+// firstInstance makes the instance whose state after gw_init all others begin with. Its tenant pays for that as it does for
+// others, also where it fails: the fuel of what ran, and where it took more nanoseconds than that, those as far as it has fuel.
 func (f *Filter) firstInstance(ctx context.Context, config []byte) error {
+	began := time.Now()
+	defer func() {
+		f.tenant.spend(f.began)
+		f.tenant.pay(int64(time.Since(began)) - f.began)
+	}()
 	in, err := f.setUp(ctx, config)
 	if err != nil {
 		return err
 	}
 	if g, ok := in.guest.(forward); ok {
 		in.begin(ctx, nil, f.config.Fuel)
-		if f.ahead, err = g.Ahead(&in.tank); err != nil { // then each call does it, from a state that saw nothing of this
+		f.ahead, err = g.Ahead(&in.tank)
+		f.began += in.spent(f.config.Fuel)
+		if err != nil { // then each call does it, from a state that saw nothing of this
 			_ = in.close()
 			if in, err = f.setUp(ctx, config); err != nil {
 				return err
@@ -105,12 +125,13 @@ func (f *Filter) setUp(ctx context.Context, config []byte) (*instance, error) {
 		return nil, err
 	}
 	in.begin(ctx, nil, f.config.InitFuel)
-	if err := in.guest.Init(&in.tank, config); err != nil {
+	err = in.guest.Init(&in.tank, config)
+	f.began += in.spent(f.config.InitFuel)
+	if err != nil {
 		_ = in.close()
 		kind, err := classify(err, in.deep())
 		return nil, f.trap(kind, fmt.Errorf("while it is set up: %w", err))
 	}
-	f.tenant.spend(in.spent(f.config.InitFuel))
 	return in, nil
 }
 
@@ -124,6 +145,10 @@ func (f *Filter) keep(in *instance) error {
 	for _, g := range in.globals {
 		f.image.globals = append(f.image.globals, g.Get())
 	}
+	if err := f.account(in); err != nil {
+		_ = in.close()
+		return err
+	}
 	if !in.linear.Adopt(f.image.memory) || !in.reset(f.image) {
 		_ = in.close()
 		return errImage
@@ -131,6 +156,19 @@ func (f *Filter) keep(in *instance) error {
 	f.pool.slots[0].in = in
 	f.pool.slots[0].state.Store(clean)
 	return nil
+}
+
+// account takes of the tenant's memory what the image holds, and puts right what was taken for native code.
+func (f *Filter) account(in *instance) error {
+	more := int64(f.image.memory.Held()) + 16*int64(len(f.image.globals))
+	if code, ok := native(in.module); ok {
+		more += code - f.weight.code
+	}
+	if more < 0 {
+		f.give(-more)
+		return nil
+	}
+	return f.take(more)
 }
 
 // firstSize is how many bytes of memory the module begins with.
@@ -145,15 +183,18 @@ func (f *Filter) firstSize() (size int) {
 // calls end with no instance left would otherwise have them made for nothing.
 func (f *Filter) spare() (_ *instance, err error) {
 	began := time.Now()
+	var in *instance
 	defer func() {
 		f.tenant.spend(int64(time.Since(began)))
 		if r := recover(); r != nil { // the engine met what nobody foresaw
 			err = unforeseen(r)
+			if in != nil {
+				_ = in.close()
+			}
 		}
 	}()
 	size := f.image.memory.Size()
-	in, err := f.newInstance(size)
-	if err != nil {
+	if in, err = f.newInstance(size); err != nil {
 		return nil, err
 	}
 	if g, ok := in.guest.(forward); ok {
@@ -172,7 +213,12 @@ func (f *Filter) spare() (_ *instance, err error) {
 	return in, nil
 }
 
-func (in *instance) close() error { return in.module.Close(context.Background()) }
+// close gives back all that the instance takes. It may be called again.
+func (in *instance) close() error {
+	in.tank.filter.give(in.taken)
+	in.taken = 0
+	return in.module.Close(context.Background())
+}
 
 // reset puts the instance into the image's state and reports whether it could.
 func (in *instance) reset(m *image) bool {

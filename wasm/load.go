@@ -65,16 +65,21 @@ func (r *Runtime) load(ctx context.Context, name string, module, initConfig []by
 	}
 	f.breaker.traps, f.breaker.window, f.breaker.pause = c.Traps, c.TrapWindow, c.BreakFor
 	f.pool = newPool(c.Instances, c.Wait, func() { f.free(); r.forget(f) })
+	f.weight = weigh(metered.Module, len(f.pool.slots))
 	f.pool.build, f.pool.reset = f.spare, func(in *instance) bool { return in.reset(f.image) }
 	defer func() {
 		if p := recover(); p != nil { // the engine's compiler met what nobody foresaw
 			err = fmt.Errorf("panic: %.200q", fmt.Sprint(p))
 		}
 		if err != nil {
+			err = f.tenant.advise(err)
 			f.end()
 			loaded = nil
 		}
 	}()
+	if err := f.take(f.weight.filter); err != nil { // before anything is made
+		return nil, err
+	}
 	if err := f.compile(ctx, from, metered); err != nil {
 		return nil, err
 	}

@@ -16,11 +16,18 @@ import (
 // Quota bounds what all filters of a tenant take together. A call over it is a Trap of kind TrapQuota, which refuses it and
 // does not count against the filter. A zero field stands for its default.
 type Quota struct {
-	// Memory bounds the memory of all instances, in bytes (default 256 MiB).
+	// Memory bounds what all filters hold, in bytes (default 256 MiB): the linear memory of their instances, and for each
+	// filter its image, its native code and what the engine keeps of the module, for each instance its tables and globals. A
+	// filter counts from the beginning of Load until it is closed and its last call over, each in full, also where two of one
+	// module share their code. What the engine keeps is a bound by what is in the module. Not counted are native stacks that
+	// calls of a filter into itself made grow (at most 2 MiB for each function that the host calls).
 	Memory int64
 	// FuelPerSecond bounds the fuel of all calls, on average and with a burst of a second's worth (default 50,000,000 for each
 	// processor). A call of more than one slice that took longer than a nanosecond for a unit counts by its nanoseconds, so
 	// that the default is a twentieth of the machine whatever the filters do: others notice little of that, see bench/neighbour.
+	// Instances are paid for as well, with a unit for each nanosecond that it takes to make one, those made beside calls too.
+	// So is the first, which Load makes, with its image: by the fuel of gw_init, and by its nanoseconds only as far as there is
+	// fuel. Nobody's lack of fuel refuses a load.
 	FuelPerSecond int64
 	// Concurrency bounds the calls that are judged at once (default half of the processors, at least one), so that filters
 	// that never end leave some to others. More calls wait for up to Config.Wait.
@@ -58,7 +65,7 @@ type Tenant struct {
 type TenantStats struct {
 	Name    string
 	Quota   Quota
-	Memory  int64  // bytes of all instances
+	Memory  int64  // bytes that all filters hold, by the bounds of Quota.Memory
 	Fuel    int64  // units that can be spent at once; below zero when the last calls took more than there was
 	Running int    // calls
 	Waits   uint64 // calls that had to wait for others of the tenant
@@ -108,6 +115,31 @@ func (t *Tenant) budget() *linear.Budget {
 	return t.memory
 }
 
+// advise says what to do about a load that the tenant's memory does not suffice for.
+func (t *Tenant) advise(err error) error {
+	if t == nil || !errors.Is(err, linear.ErrBudget) {
+		return err
+	}
+	const kib = 1 << 10
+	return fmt.Errorf("%w: with it they would hold more than %d KiB, for code, images and instances; make it smaller "+
+		"(less memory and code, fewer data segments, table entries and locals), close another filter or have the quota raised", err, t.memory.Most()/kib)
+}
+
+// take takes n bytes of the tenant's memory for the filter, which gives back what is left of them when it ends.
+func (f *Filter) take(n int64) error {
+	if !f.tenant.budget().Take(n) {
+		return linear.ErrBudget
+	}
+	f.held.Add(n)
+	return nil
+}
+
+// give gives back n bytes that take took.
+func (f *Filter) give(n int64) {
+	f.tenant.budget().Give(n)
+	f.held.Add(-n)
+}
+
 // enter begins a call. leave must follow when there was no error.
 func (t *Tenant) enter(ctx context.Context) error {
 	if t == nil {
@@ -142,6 +174,14 @@ func (t *Tenant) seat() bool {
 func (t *Tenant) spend(fuel int64) {
 	if t != nil {
 		t.fuel.ready.Add(-fuel)
+	}
+}
+
+// pay counts fuel that was spent outside of calls, as far as there is some: what brings a gateway's filters up again must not
+// have their calls refused.
+func (t *Tenant) pay(fuel int64) {
+	if t != nil {
+		t.fuel.pay(fuel, time.Now())
 	}
 }
 
@@ -187,6 +227,14 @@ func (b *bucket) draw(now time.Time) bool {
 		b.ready.Add(n)
 	}
 	return b.ready.Load() > 0
+}
+
+// pay takes n out for good, or what there is.
+func (b *bucket) pay(n int64, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.refill(now)
+	b.have -= max(min(n, b.have+min(b.ready.Load(), 0)), 0)
 }
 
 func (b *bucket) refill(now time.Time) {

@@ -21,6 +21,18 @@ func loadFor(t *testing.T, tenant *wasm.Tenant, m asm) *wasm.Filter {
 	return f
 }
 
+// full waits until the fuel has come back that loading took, but for that of gw_alloc, which the next call sees to.
+func full(t *testing.T, tenant *wasm.Tenant) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		if s := tenant.Stats(); s.Fuel >= s.Quota.FuelPerSecond-1_000 {
+			return
+		} else if time.Now().After(end) {
+			t.Fatalf("the fuel does not come back: %+v", s)
+		}
+	}
+}
+
 func TestATenantIsOne(t *testing.T) {
 	r := newRuntime(t, nil)
 	one := r.Tenant("org_1", wasm.Quota{Memory: 1 << 20})
@@ -32,22 +44,22 @@ func TestATenantIsOne(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	s := one.Stats()
-	if s.Quota.Memory != 1<<20 || s.Quota.Concurrency < 1 || s.Quota.FuelPerSecond < 1 || s.Memory != 1<<16 || s.Fuel > s.Quota.FuelPerSecond {
+	if s.Quota.Memory != 1<<20 || s.Quota.Concurrency < 1 || s.Quota.FuelPerSecond < 1 || s.Memory < 1<<16+wasm.PerInstance || s.Fuel > s.Quota.FuelPerSecond {
 		t.Errorf("%+v", s)
 	}
 }
 
 func TestMemoryOfATenantIsBounded(t *testing.T) {
 	r := newRuntime(t, func(c *wasm.Config) { c.Traps, c.Instances = 2, 1 })
-	tenant := r.Tenant("org_1", wasm.Quota{Memory: 6 << 16})
-	grows := filterOf(cat(grow(3), dropped, answer(1024, 18))...)
+	tenant := r.Tenant("org_1", wasm.Quota{Memory: 60 << 16})
+	grows := filterOf(cat(grow(30), dropped, answer(1024, 18))...)
 	grows.data = []data{{1024, `{"verdict":"pass"}`}}
 	f := loadFor(t, tenant, grows)
 	if v, kind := decide(t, f, "{}"); v.Kind != wasm.Pass {
 		t.Fatalf("within the quota: trap %q", kind)
 	}
 	f.Settle()
-	other := loadFor(t, tenant, filterWith(3, answer(1024, 18)...))
+	other := loadFor(t, tenant, filterWith(30, answer(1024, 18)...))
 	for range 10 {
 		if _, kind := decide(t, f, "{}"); kind != wasm.TrapQuota {
 			t.Fatalf("over the quota: trap %q", kind)
@@ -56,7 +68,7 @@ func TestMemoryOfATenantIsBounded(t *testing.T) {
 	if s := f.Stats(); s.Broken || s.Traps[wasm.TrapQuota] != 10 {
 		t.Errorf("a quota broke the filter: %+v", s)
 	}
-	_, err := tenant.Load(t.Context(), "third", filterWith(4, answer(1024, 18)...).bytes(), nil)
+	_, err := tenant.Load(t.Context(), "third", filterWith(30, answer(1024, 18)...).bytes(), nil)
 	if err == nil || !strings.Contains(err.Error(), "memory is used up") {
 		t.Errorf("a filter over the quota: %v", err)
 	}
@@ -80,6 +92,7 @@ func TestFuelOfATenantIsBounded(t *testing.T) {
 	m := says(`{"verdict":"pass"}`)
 	f, other := loadFor(t, tenant, m), loadFor(t, tenant, m)
 	neighbour := loadFor(t, r.Tenant("org_2", wasm.Quota{}), m)
+	full(t, tenant)
 	began, fuel := time.Now(), int64(0)
 	var refused bool
 	for n := 0; n < 10_000 && !refused; n++ {
@@ -115,6 +128,7 @@ func TestTimeOfATenantIsBounded(t *testing.T) {
 	next := cat(get(2), constant(1664525), []byte{0x6c}, constant(1013904223), []byte{0x6a}, set(2))
 	misses := cat([]byte{0x03, 0x40}, next, get(2), get(3), []byte{0x6a}, constant(0xfffff8), []byte{0x71, 0x28, 2, 0}, set(3), []byte{0x0c, 0, 0x0b}, never)
 	f := loadFor(t, tenant, filterWith(256, misses...))
+	full(t, tenant)
 	began, before := time.Now(), tenant.Stats().Fuel
 	v, kind := decide(t, f, "{}")
 	took := time.Since(began)
@@ -127,7 +141,7 @@ func TestTimeOfATenantIsBounded(t *testing.T) {
 
 func TestCallsOfATenantAtOnceAreBounded(t *testing.T) {
 	r := newRuntime(t, func(c *wasm.Config) { c.Fuel, c.Wait = 1<<45, 5*time.Millisecond })
-	tenant := r.Tenant("org_1", wasm.Quota{Concurrency: 1})
+	tenant := r.Tenant("org_1", wasm.Quota{Concurrency: 1, FuelPerSecond: 1 << 40})
 	runaway, f := loadFor(t, tenant, filterOf(cat(spin, never)...)), loadFor(t, tenant, says(`{"verdict":"pass"}`))
 	neighbour := loadFor(t, r.Tenant("org_2", wasm.Quota{Concurrency: 1}), says(`{"verdict":"pass"}`))
 	ctx, cancel := context.WithCancelCause(t.Context())

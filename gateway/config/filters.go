@@ -36,7 +36,7 @@ type Filters struct {
 	UploadsPerHour int  `koanf:"uploads_per_hour" min:"1" max:"1000000"`
 	// Large lets modules of up to 8MiB in, as Go makes them. Default true: they are slow to compile, in a process of their own.
 	Large bool `koanf:"large"`
-	// TenantMemory bounds the memory of all instances of an organisation's own filters, TenantFuel what they may spend in a
+	// TenantMemory bounds what an organisation's own filters hold (instances, code, images), TenantFuel what they may spend in a
 	// second (0: 50000000 for each processor) and TenantCalls how many calls they judge at once (0: half of the processors).
 	// Filters in shadow have the same once more. Default 256MiB, 0 and 0.
 	TenantMemory Size `koanf:"tenant_memory" min:"1MiB" max:"1024GiB"`

@@ -1,6 +1,10 @@
 package linear
 
-import "bytes"
+import (
+	"bytes"
+	"encoding/binary"
+	"unsafe"
+)
 
 // Strategy is how a memory is put back.
 type Strategy uint8
@@ -55,6 +59,17 @@ func NewImage(memory []byte) *Image {
 
 // Size is the image's length in bytes.
 func (i *Image) Size() int { return i.size }
+
+// Held is how many bytes the image takes beside the memories that show it.
+func (i *Image) Held() (n int) {
+	if i.mapped != nil {
+		return i.mapped.held()
+	}
+	for _, p := range i.pieces {
+		n += cap(p.data)
+	}
+	return n + cap(i.pieces)*int(unsafe.Sizeof(piece{}))
+}
 
 // Strategy says how memories are put back to it.
 func (i *Image) Strategy() Strategy {
@@ -114,11 +129,12 @@ func (i *Image) copyTo(memory []byte) {
 }
 
 // zeros counts the zero bytes that b begins with.
-func zeros(b []byte) int {
-	for i, c := range b {
-		if c != 0 {
-			return i
-		}
+func zeros(b []byte) (n int) {
+	for len(b)-n >= 8 && binary.LittleEndian.Uint64(b[n:]) == 0 {
+		n += 8
 	}
-	return len(b)
+	for n < len(b) && b[n] == 0 {
+		n++
+	}
+	return n
 }

@@ -1,5 +1,5 @@
-// Package linear is the memory of a filter's instances: bounded for all instances of a tenant together, and put back to an
-// image after each call at the price of what the call touched.
+// Package linear is the memory of a filter's instances: bounded for all instances of a tenant together, with what else the
+// owner of the Budget counts against it, and put back to an image after each call at the price of what the call touched.
 //
 // On Linux a memory is a mapping of its own at a fixed address. Behind its length no page can be read or written, so that
 // an engine that forgot a bound would fault instead of reading a neighbour. Elsewhere it is a slice.
@@ -13,13 +13,13 @@ import (
 )
 
 var (
-	// ErrBudget says that the memory of all instances under one Budget would grow beyond it.
+	// ErrBudget says that what is held under one Budget would grow beyond it.
 	ErrBudget = errors.New("its tenant's memory is used up")
 	// ErrSystem says that the operating system gave no memory.
 	ErrSystem = errors.New("no memory from the operating system")
 )
 
-// Budget bounds the memory of many instances together. Many goroutines may use it at once.
+// Budget bounds the memory of many instances together, and of what else is taken from it. Many goroutines may use it at once.
 type Budget struct {
 	most int64
 	used atomic.Int64
@@ -33,6 +33,12 @@ func (b *Budget) Used() int64 { return b.used.Load() }
 
 // Most is how many bytes there are.
 func (b *Budget) Most() int64 { return b.most }
+
+// Take takes n bytes, which are not negative, for what is no Memory, and reports whether there were as many. Give must follow.
+func (b *Budget) Take(n int64) bool { return b.take(n) }
+
+// Give gives back n bytes that were taken.
+func (b *Budget) Give(n int64) { b.take(-n) }
 
 // take takes n bytes, or gives them back when n is negative. A nil budget has no end.
 func (b *Budget) take(n int64) bool {

@@ -124,6 +124,16 @@ func (i *mapped) known() bool {
 
 func (i *mapped) pages() bool { return i.pagemap != nil }
 
+// held counts the pages of the file that are not holes.
+func (i *mapped) held() (n int) {
+	for _, empty := range i.empty {
+		if !empty {
+			n += os.Getpagesize()
+		}
+	}
+	return n + cap(i.empty)
+}
+
 func (i *mapped) close() {
 	if i.data != nil {
 		_ = unix.Munmap(i.data) // of a mapping of ours: nothing to fail at

@@ -10,6 +10,7 @@ type mapped struct{}
 
 func mapImage([]byte) *mapped            { return nil }
 func (*mapped) pages() bool              { return false }
+func (*mapped) held() int                { return 0 }
 func (*mapped) close()                   {}
 func (*Memory) lay(*mapped) bool         { return false }
 func (*Memory) rub(*mapped) bool         { return false }

@@ -180,6 +180,29 @@ func TestCodeThatIsSharedIsTakenByEach(t *testing.T) {
 	closeAll(t, tenant, other)
 }
 
+// TestAnInstanceGivesBackWhatItTook, but for linear memory, which lies ready for the next.
+func TestAnInstanceGivesBackWhatItTook(t *testing.T) {
+	tenant := newRuntime(t, nil).Tenant("org_1", wasm.Quota{})
+	f := loadFor(t, tenant, says(`{"verdict":"pass"}`))
+	before := tenant.Stats().Memory
+	for range 3 {
+		end, err := f.Spare()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := tenant.Stats().Memory - before; n < 1<<16+wasm.PerInstance {
+			t.Errorf("an instance takes %d bytes", n)
+		}
+		if err := end(); err != nil {
+			t.Fatal(err)
+		}
+		if n := tenant.Stats().Memory - before; n != 1<<16 {
+			t.Errorf("%d bytes stay taken", n)
+		}
+	}
+	closeAll(t, tenant, f)
+}
+
 // TestALoadIsPaidFor: by its time, and when it fails as well. Who has no fuel does not come to owe for the time.
 func TestALoadIsPaidFor(t *testing.T) {
 	r := newRuntime(t, nil)

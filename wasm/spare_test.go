@@ -33,6 +33,7 @@ func TestATenantPaysForItsInstances(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		full(t, tenant)
 		refused := false
 		for end := time.Now().Add(10 * time.Second); !refused && time.Now().Before(end); {
 			var v wasm.Verdict

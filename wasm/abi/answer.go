@@ -81,7 +81,7 @@ func (v *Verdict) readFlat(memory, b []byte, l Limits) error {
 	}
 	switch short := len(b) == answerShort; {
 	case v.Kind < Pass || v.Kind > Rewrite:
-		return errors.New("unknown verdict")
+		return errors.New("the verdict's number is not 1 (pass), 2 (deny) or 3 (rewrite)")
 	case short && v.Kind == Rewrite:
 		return errors.New("a rewrite without a body")
 	case short && b[answerLabels]|b[answerScores] != 0:

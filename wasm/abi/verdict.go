@@ -104,7 +104,7 @@ func (v *Verdict) readJSON(text []byte, body string, l Limits) error {
 		return misfit(err)
 	}
 	if canon.KindOf(text) != '{' {
-		return errors.New("not an object")
+		return errors.New("the answer is not a JSON object")
 	}
 	var found []byte
 	c := canon.NewCursor(text)
@@ -126,22 +126,22 @@ func (v *Verdict) readJSON(text []byte, body string, l Limits) error {
 // misfit names the rule that a filter's JSON breaks.
 func misfit(err error) error {
 	if syntax, ok := errors.AsType[*canon.SyntaxError](err); ok {
-		return errors.New("not strict JSON: " + string(syntax.Kind))
+		return errors.New("the answer is not strict JSON: " + string(syntax.Kind))
 	}
-	return errors.New("not JSON")
+	return errors.New("the answer is not JSON")
 }
 
 // settle checks that the verdict's members fit each other.
 func (v *Verdict) settle(size int, body []byte, l Limits) error {
 	switch {
 	case v.Kind == 0:
-		return errors.New("no verdict")
+		return errors.New(`the answer has no member "verdict"`)
 	case v.Kind == Rewrite && body == nil:
 		return errors.New("a rewrite without a body")
 	case v.Kind != Rewrite && body != nil:
 		return errors.New("a body without a rewrite")
 	case size-len(body) > l.Verdict:
-		return errors.New("too long")
+		return errors.New("the answer is too long beside its body")
 	}
 	v.Body = append(v.Body, body...)
 	return nil
@@ -161,7 +161,7 @@ func (v *Verdict) member(key, value []byte) (err error) {
 	case "scores":
 		err = v.readScores(value)
 	default:
-		err = errors.New("unknown member")
+		err = errors.New("the answer has a member that no verdict has")
 	}
 	return err
 }
@@ -184,7 +184,7 @@ func readKind(value []byte) (Kind, error) {
 	case `"rewrite"`:
 		return Rewrite, nil
 	}
-	return 0, errors.New("unknown verdict")
+	return 0, errors.New(`member "verdict" is not pass, deny or rewrite`)
 }
 
 func (v *Verdict) readLabels(value []byte) error {

@@ -249,7 +249,7 @@ func (g *guest) Init(ctx context.Context, config []byte) error {
 		return err
 	}
 	if code := int32(g.stack[0]); code != 0 {
-		return fmt.Errorf("%w: code %d", abi.ErrInit, code)
+		return fmt.Errorf("%w: gw_init returned %d", abi.ErrInit, code)
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/tetratelabs/wazero/api"
 
@@ -100,6 +99,21 @@ func (g *guest) Init(ctx context.Context, config []byte) error {
 	return g.reserve(ctx)
 }
 
+// unfit is why a policy cannot be a filter. It is abi.ErrInit to those who ask, and says nothing of gw_init, which no policy has.
+type unfit struct {
+	error
+	hint string
+}
+
+// Hint says what to change.
+func (u *unfit) Hint() string { return u.hint }
+
+// Is holds for abi.ErrInit.
+func (*unfit) Is(target error) bool { return target == abi.ErrInit }
+
+// Unwrap gives the cause.
+func (u *unfit) Unwrap() error { return u.error }
+
 // reserve has the policy's own allocator fetch memory, and give it back: it does not see what the host adds.
 func (g *guest) reserve(ctx context.Context) error {
 	if _, _, err := g.room(ctx, spare); err != nil {
@@ -117,7 +131,7 @@ func (g *guest) document(ctx context.Context, config []byte) (uint32, error) {
 	limits := canon.DefaultLimits()
 	limits.Bytes = g.limits.Body
 	if err := canon.Check(config, limits); err != nil || canon.KindOf(config) != '{' {
-		return 0, fmt.Errorf("%w: the configuration of a policy is its data document, a JSON object", abi.ErrInit)
+		return 0, &unfit{errors.New("the configuration of a policy is its data document, a JSON object"), `give it with --config, as {"ops": ["ada"]}`}
 	}
 	return g.parse(ctx, fnJSONParse, config)
 }
@@ -157,10 +171,10 @@ func (g *guest) introduce(ctx context.Context) error {
 	}
 	var err error
 	if g.setup.builtins, err = Builtins(texts[0]); err != nil {
-		return fmt.Errorf("%w: %w", abi.ErrInit, err)
+		return &unfit{err, "take the built-in out of the policy, or put what it needs into the data document (--config)"}
 	}
 	if g.setup.plan, err = Entrypoints(texts[1]); err != nil {
-		return fmt.Errorf("%w: %w", abi.ErrInit, err)
+		return &unfit{err, "name what the policy decides in opa build -t wasm -e ..., see wasm/README.md"}
 	}
 	return nil
 }

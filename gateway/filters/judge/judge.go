@@ -113,11 +113,15 @@ func (j *Judge) Try(ctx context.Context, tenant string, u Upload, said func(leve
 	if said == nil {
 		said = func(int, string) {} // a line costs the same whoever listens
 	}
-	t := &trial{judge: j, tenant: tenant, upload: u, said: said, progress: progress, begun: time.Now()}
+	t := &trial{judge: j, tenant: tenant, upload: u, progress: progress, begun: time.Now()}
+	t.said = func(level int, text string) {
+		t.last = text
+		said(level, text)
+	}
 	defer t.close()
 	t.report = Report{Digest: merkle.Hash(sha256.Sum256(u.Module)), Size: len(u.Module), Vectors: len(u.Vectors)}
 	if len(u.Vectors) == 0 {
-		t.upload.Vectors = []Vector{{Name: "an empty call"}}
+		t.upload.Vectors = []Vector{{}}
 	}
 	for _, s := range []struct {
 		stage Stage
@@ -137,6 +141,7 @@ type trial struct {
 	tenant   string
 	upload   Upload
 	said     func(level int, text string)
+	last     string // what it wrote last; one call runs at a time
 	progress func(Step)
 	begun    time.Time
 
@@ -227,19 +232,9 @@ func (t *trial) init(ctx context.Context) (string, error) {
 		if ctx.Err() != nil {
 			return "", fmt.Errorf("judge filter: %w", ctx.Err())
 		}
-		return "", reject(initHint(trap.Kind), "it does not start: %v", trap)
+		return "", t.stillborn(trap)
 	}
 	s := t.filter.Stats()
 	t.report.Memory, t.report.Response = s.Memory, t.filter.HasResponse()
 	return fmt.Sprintf("%d KiB of memory", s.Memory>>10), nil
-}
-
-func initHint(kind string) string {
-	switch kind {
-	case wasm.TrapFuel:
-		return "do less in gw_init and in start functions: they may spend filters.init_fuel"
-	case wasm.TrapInit:
-		return "gw_init refuses this configuration: give another with --config"
-	}
-	return "it traps in gw_init or in a start function: run it under a debugger of your language's tests"
 }

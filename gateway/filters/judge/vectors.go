@@ -149,13 +149,6 @@ func (v Vector) check() error {
 
 func (v Vector) response() bool { return v.Phase == manifest.Response }
 
-func (v Vector) title(i int) string {
-	if v.Name == "" {
-		return fmt.Sprintf("vector %d", i+1)
-	}
-	return fmt.Sprintf("vector %d, %q", i+1, v.Name)
-}
-
 // show makes the context that the filter is shown.
 func (v Vector) show(tenant string) *abi.Context {
 	c := &abi.Context{
@@ -175,6 +168,7 @@ func (v Vector) show(tenant string) *abi.Context {
 type answer struct {
 	verdict abi.Verdict
 	trap    string
+	cause   error // of the trap, may be nil
 	fuel    int64
 }
 
@@ -195,6 +189,7 @@ func (t *trial) ask(ctx context.Context, f *wasm.Filter) ([]answer, error) {
 	all := make([]answer, len(t.upload.Vectors))
 	for i, v := range t.upload.Vectors {
 		a := &all[i]
+		t.last = ""
 		var err error
 		if shown := v.show(t.tenant); v.response() {
 			err = f.OnResponse(ctx, shown, &a.verdict)
@@ -206,7 +201,7 @@ func (t *trial) ask(ctx context.Context, f *wasm.Filter) ([]answer, error) {
 			if trap.Kind == wasm.TrapCanceled {
 				return nil, t.late(ctx, i)
 			}
-			a.trap = trap.Kind
+			a.trap, a.cause = trap.Kind, trap.Err
 			break // one is enough to reject it
 		}
 	}
@@ -216,7 +211,7 @@ func (t *trial) ask(ctx context.Context, f *wasm.Filter) ([]answer, error) {
 // late says whose time was over.
 func (t *trial) late(ctx context.Context, i int) error {
 	if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
-		return reject("give fewer vectors, or such as take less", "%s: its vectors took more than %v", t.upload.Vectors[i].title(i), t.judge.cfg.Time)
+		return reject("give fewer vectors, or such as take less", "%s: its vectors took more than %v", t.title(i), t.judge.cfg.Time)
 	}
 	return fmt.Errorf("judge filter: %w", context.Cause(ctx))
 }
@@ -228,8 +223,11 @@ func (t *trial) selfTest(ctx context.Context) (string, error) {
 		return "", err
 	}
 	for i, v := range t.upload.Vectors {
+		if first[i].trap != "" {
+			return "", t.trapped(i, first[i])
+		}
 		if err := v.Want.met(first[i]); err != nil {
-			return "", reject("mend the filter, or what the vector wants", "%s: %v", v.title(i), err)
+			return "", reject("mend the filter, or what the vector wants", "%s: %v", t.title(i), err)
 		}
 		t.report.Fuel = max(t.report.Fuel, first[i].fuel)
 	}
@@ -241,7 +239,7 @@ func (t *trial) selfTest(ctx context.Context) (string, error) {
 	if err := t.differ(first, second, "the second time"); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%d vectors, twice the same; at most %d units of fuel", len(first), t.report.Fuel), nil
+	return fmt.Sprintf("%s, twice the same; at most %d units of fuel", t.asked(), t.report.Fuel), nil
 }
 
 // crosscheck asks them by an engine of another make.
@@ -277,7 +275,7 @@ func (t *trial) differ(want, got []answer, when string) error {
 		if want[i].text() == got[i].text() && want[i].trap == got[i].trap {
 			what = fmt.Sprintf("%d units of fuel instead of %d", got[i].fuel, want[i].fuel)
 		}
-		return reject(crossHint, "%s: %s %s", t.upload.Vectors[i].title(i), what, when)
+		return reject(crossHint, "%s: %s %s", t.title(i), what, when)
 	}
 	return nil
 }
@@ -285,9 +283,6 @@ func (t *trial) differ(want, got []answer, when string) error {
 // met tells whether an answer is what is wanted. Its error names what the author wrote, and of the answer what is no part of a
 // call.
 func (w Want) met(a answer) error {
-	if a.trap != "" {
-		return fmt.Errorf("it trapped: %s", a.trap)
-	}
 	v := a.verdict
 	switch {
 	case w.Verdict != "" && w.Verdict != v.Kind.String():

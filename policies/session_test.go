@@ -110,6 +110,25 @@ func TestScoresAreDeclaredAsOptionalIntegers(t *testing.T) {
 	}
 }
 
+// TestAScoreThatNobodyNamedHasAHint: it stands in no schema until the bundle's author puts it there.
+func TestAScoreThatNobodyNamedHasAHint(t *testing.T) {
+	work := func(text string) string {
+		return `forbid (principal, action in Action::"work", resource) when { ` + text + ` };`
+	}
+	for text, want := range map[string]string{
+		"context.filters.scores.risk > 500":                                          "in schema.cedarschema: type Scores = { risk?: Long };",
+		"context.filters.scores has pii && context.filters.scores.injektion > 3":     "did you mean injection?",
+		`context.filters.scores has pii && context.filters.scores["Toxic Word"] > 3`: "a-z, 0-9 and _",
+	} {
+		if _, err := scored(t, "{ pii?: Long, injection?: Long }", work(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	if _, err := scored(t, "{ risk?: Long }", work("context.filters.scores has risk && context.filters.scores.risk > 500")); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestEveryTypeOfJSONIsSeen(t *testing.T) {
 	tools := []policies.ToolDef{{Server: "x", Name: "y", InputSchema: []byte(`{"type":"object","properties":{
 		"o":{"type":"object","properties":{"inner":{"type":"object","properties":{"n":{"type":"integer"},"list":{"type":"array","items":{"type":"object","properties":{"k":{"type":"string"},"on":{"type":"boolean"}},"required":["k","on"]}}}}}},

@@ -311,7 +311,9 @@ func (c *checker) explain(r *rule, err error) Problem {
 	case strings.HasPrefix(msg, "attribute"):
 		word = word[strings.LastIndexByte(word, '.')+1:]
 		hint = c.suggest(word, c.attributeNames)
-		if what, only := ofWork[word]; only {
+		if readsScore(r, word) {
+			hint = c.scoreHint(word)
+		} else if what, only := ofWork[word]; only {
 			hint = "only work " + what + `: name the action, or say action in Action::"work"`
 		} else if t := c.named(r.ast().Resource); t != nil && t.input.member([]byte(word)) != nil {
 			hint = "a tool's own action has its arguments: say action == " + t.action.String()

@@ -126,7 +126,11 @@ func (w *walk) meet(ctx context.Context, p *filters.Placed) error {
 		p.Try(&w.shown)
 		return nil
 	}
-	return w.pass(ctx, p.Unit)
+	err := w.pass(ctx, p.Unit)
+	if err != nil && p.Own() {
+		advise(p.Name(), err)
+	}
+	return err
 }
 
 // walk is one call on its way through the filters.
@@ -416,6 +420,22 @@ func trapped(u FilterUnit, err error) error {
 		}
 	}
 	return pipeline.Deny(pipeline.FilterFailed, text).WithReason(id(u) + ": " + why).Because(err)
+}
+
+// advise tells whose filter it is that failed: one of the tenant's own gets no better by trying again, and no operator mends it.
+// What passes by itself keeps its hint.
+func advise(name string, err error) {
+	d, ok := errors.AsType[*pipeline.Denial](err)
+	if !ok || d.Code != pipeline.FilterFailed {
+		return
+	}
+	if t, ok := errors.AsType[*wasm.Trap](d.Cause); ok {
+		switch t.Kind {
+		case wasm.TrapBusy, wasm.TrapQuota, wasm.TrapCanceled, wasm.TrapClosed, wasm.TrapInternal:
+			return
+		}
+	}
+	d.Hint = "your organisation's filter " + name + " failed: `gatewright filter list " + name + "` counts why, `gatewright filter logs " + name + "` prints what it wrote"
 }
 
 // broken refuses a call on which a filter said what no filter may say. err holds no byte of the call.

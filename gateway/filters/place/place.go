@@ -33,6 +33,9 @@ func At(u Unit, at *manifest.Filter) Placed { return Placed{Unit: u, place: at} 
 // Trying places a unit that is only tried, by t.
 func Trying(u Unit, at *manifest.Filter, t *Tries) Placed { return Placed{u, at, t} }
 
+// Own tells whether it is the tenant's own, which the gateway's configuration knows nothing of.
+func (p *Placed) Own() bool { return p.place != nil }
+
 // Asked tells whether the filter is asked about a call of this tool in this phase. It does not allocate.
 func (p *Placed) Asked(phase abi.Phase, server, tool string) bool {
 	if phase == abi.Response && !p.HasResponse() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/gatewright/gatewright/gateway/catalogue"
 	"github.com/gatewright/gatewright/gateway/identity"
@@ -106,11 +107,61 @@ func (d directory) CreateOrg(ctx context.Context, tenant, name string) (identity
 	return org, nil
 }
 
-// serverList is the catalogue as the control port uses it: with a server that is removed, the connections and sessions
-// that were kept for it go too.
+// serverList is the catalogue as the control port uses it: the tools of a server that is added or changed are read at once, and
+// with one that is removed, the connections and sessions that were kept for it go too.
 type serverList struct {
 	*catalogue.Catalogue
 	client *upstream.Client
+	look   func(ctx context.Context, tenant, name string)
+}
+
+// AddServer adds the server and looks at it.
+func (l serverList) AddServer(ctx context.Context, tenant string, s catalogue.Server) error {
+	if err := l.Catalogue.AddServer(ctx, tenant, s); err != nil {
+		return err
+	}
+	l.look(ctx, tenant, s.Name)
+	return nil
+}
+
+// UpdateServer changes the server and looks at it.
+func (l serverList) UpdateServer(ctx context.Context, tenant string, s catalogue.Server) error {
+	if err := l.Catalogue.UpdateServer(ctx, tenant, s); err != nil {
+		return err
+	}
+	l.look(ctx, tenant, s.Name)
+	return nil
+}
+
+// How long the first look at a server may take, and how much of that whoever added it waits for. What comes later stands in the
+// server's health.
+const (
+	firstLook = 5 * time.Second
+	firstWait = time.Second
+)
+
+// look reads the tools of a server that is new or has changed. That it does not answer, or stands where the gateway must not go, is
+// for its health and the log: it is kept all the same.
+func (g *Gateway) look(ctx context.Context, tenant, name string) {
+	if s, ok := g.tools.Server(tenant, name); !ok || !s.Enabled || g.closing.Load() {
+		return
+	}
+	seen := make(chan struct{})
+	g.connectors.wg.Go(func() {
+		defer close(seen)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(firstLook, g.o.Config.Catalogue.RefreshTimeout))
+		defer cancel()
+		if err := g.tools.Refresh(ctx, tenant, name); err != nil && !g.closing.Load() {
+			g.o.Log.Warn("a server that was added or changed did not list its tools", "tenant", tenant, "server", name, "error", err)
+		}
+	})
+	enough := time.NewTimer(firstWait)
+	defer enough.Stop()
+	select {
+	case <-seen:
+	case <-enough.C:
+	case <-ctx.Done():
+	}
 }
 
 // RemoveServer takes the server out of the catalogue and forgets it.

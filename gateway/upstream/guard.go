@@ -89,7 +89,7 @@ func (g *guard) dial(ctx context.Context, host string, port uint16, allowPrivate
 	}
 	for _, a := range addrs {
 		if !permitted(a, allowPrivate) {
-			return nil, fault(BlockedAddress, "the server's name leads to an address that is not allowed")
+			return nil, fault(BlockedAddress, blocked(a))
 		}
 	}
 	for i, a := range addrs {
@@ -99,6 +99,14 @@ func (g *guard) dial(ctx context.Context, host string, port uint16, allowPrivate
 		}
 	}
 	return nil, dialFault(ctx, "cannot connect")
+}
+
+// blocked says why an address is refused, and what its owner may do where anything helps.
+func blocked(a netip.Addr) string {
+	if permitted(a, true) {
+		return `the server stands on a loopback or private address (allow it: "allow_private": true)`
+	}
+	return "the server's name leads to an address that is not allowed"
 }
 
 // connect tries one address with its share of the time left, so that one dead

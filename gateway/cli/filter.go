@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"slices"
@@ -40,18 +42,51 @@ const (
 	maxFilterJSON = 4 << 20
 )
 
-const moduleHint = "wasm/guest in the source says how to build one in Go, Rust, AssemblyScript and C"
+// What to do about a file of a module.
+const (
+	moduleHint  = "wasm/guest in the source says how to build one in Go, Rust, AssemblyScript and C"
+	missingHint = "give the path of the .wasm file that your compiler wrote"
+	sizeHint    = "strip it (-s -w, wasm-opt -Oz --strip-debug): a gateway takes 8 MiB at most, or what its operator says"
+	archiveHint = "OPA's bundle holds /policy.wasm: tar -xzf bundle.tar.gz /policy.wasm"
+	configHint  = `the file holds an object, such as {"tables": ["salaries"]}`
+)
 
 // read returns the module, its configuration and its vectors; the latter two may be nil.
 func (f *moduleFiles) read() (module []byte, config, vectors json.RawMessage, err error) {
-	if module, err = readAtMost(f.Module, maxModuleFile, moduleHint); err != nil {
+	if module, err = readModule(f.Module); err != nil {
 		return nil, nil, nil, err
 	}
-	if config, err = readJSON(f.Config, `the file holds an object, such as {"tables": ["salaries"]}`); err != nil {
+	if config, err = readConfig(f.Config); err != nil {
 		return nil, nil, nil, err
 	}
 	vectors, err = readVectors(f.Vectors)
 	return module, config, vectors, err
+}
+
+// readModule reads what may be a module.
+func readModule(name string) ([]byte, error) {
+	if at, err := os.Stat(name); err == nil && at.Size() > maxModuleFile {
+		return nil, usage(sizeHint, "%s has %d MiB: the limit is %d MiB", name, at.Size()>>20, maxModuleFile>>20)
+	} else if errors.Is(err, fs.ErrNotExist) {
+		return nil, usage(missingHint, "%v", err)
+	}
+	b, err := readAtMost(name, maxModuleFile, moduleHint)
+	if err != nil {
+		return nil, err
+	}
+	if gzip, tar := bytes.HasPrefix(b, []byte{0x1f, 0x8b}), len(b) > 262 && string(b[257:262]) == "ustar"; gzip || tar {
+		return nil, usage(archiveHint, "%s is an archive, not a module", name)
+	}
+	return b, nil
+}
+
+// readConfig reads what a filter is shown once.
+func readConfig(name string) (json.RawMessage, error) {
+	b, err := readJSON(name, configHint)
+	if err == nil && b != nil && !strings.HasPrefix(strings.TrimLeft(string(b), " \t\r\n"), "{") {
+		return nil, usage(configHint, "%s does not hold a JSON object", name)
+	}
+	return b, err
 }
 
 // readAtMost reads a file that is not larger than it may be.
@@ -240,13 +275,13 @@ func showFilter(out io.Writer, f *gatewright.Filter) error {
 		}
 		s := &at.f.Stats
 		fmt.Fprintf(out, "version %d %s: %s\n", at.f.Version, at.how, placed(at.f))
-		fmt.Fprintf(out, "  %d calls: %d passed, %d denied, %d rewritten, %d trapped; %g us and at most %d units of fuel a call, %d instances\n",
-			s.Calls, s.Passed, s.Denied, s.Rewritten, traps(*s), s.Microseconds, s.MostFuel, s.Instances)
+		fmt.Fprintf(out, "  %s: %d passed, %d denied, %d rewritten, %d trapped; %g us and at most %d units of fuel a call, %s\n",
+			plural(s.Calls, "call"), s.Passed, s.Denied, s.Rewritten, traps(*s), s.Microseconds, s.MostFuel, plural(s.Instances, "instance"))
 		for _, kind := range slices.Sorted(maps.Keys(s.Traps)) {
 			fmt.Fprintf(out, "  trap %s: %d\n", clean(kind), s.Traps[kind])
 		}
 		if s.Skipped > 0 {
-			fmt.Fprintf(out, "  %d calls passed over, because the shadow was behind\n", s.Skipped)
+			fmt.Fprintf(out, "  %s passed over, because the shadow was behind\n", plural(s.Skipped, "call"))
 		}
 		if s.Broken {
 			fmt.Fprintf(out, "  BROKEN, its calls are refused for a while: %s\n", clean(oneLine(s.LastTrap)))
@@ -290,13 +325,16 @@ type placement struct {
 	Version   uint64   `arg:"" optional:"" help:"Number of the version (default: the newest that passed)." placeholder:"N"`
 	Server    []string `help:"Only calls to this server; a name, or its beginning with a * behind. Can be repeated." placeholder:"NAME"`
 	Tool      []string `help:"Only calls of this tool; a name, or its beginning with a * behind. Can be repeated." placeholder:"NAME"`
-	Direction string   `help:"What it looks at: request, response or both (default: both)." enum:",request,response,both" default:""`
+	Direction string   `help:"What it looks at: request, response or both (default: both)." placeholder:"WHICH"`
 	Position  int      `help:"Where it stands among the organisation's filters, from 1 (default: where it stands, or the end)." placeholder:"N"`
 	Config    string   `help:"JSON file whose object it is shown instead of the one it was uploaded with." placeholder:"FILE"`
 }
 
 func (p *placement) where() (gatewright.FilterPlacement, error) {
-	config, err := readJSON(p.Config, "the file holds an object")
+	if !slices.Contains([]string{"", "request", "response", "both"}, p.Direction) {
+		return gatewright.FilterPlacement{}, usage("write --direction request, response or both", "--direction %q is none", p.Direction)
+	}
+	config, err := readConfig(p.Config)
 	return gatewright.FilterPlacement{Servers: p.Server, Tools: p.Tool, Direction: p.Direction, Config: config, Position: p.Position}, err
 }
 

@@ -55,12 +55,20 @@ func (c *filterCheckCmd) Run(sh *shell) error {
 			"memory": report.Memory, "fuel": report.Fuel, "response": report.Response, "vectors": report.Vectors,
 		})
 	}
-	fmt.Fprintf(sh.out, "%s passes: %s, %s class, %d bytes, %d KiB of memory, %d vectors, at most %d units of fuel\n", clean(c.Module), report.Dialect, report.Class,
-		report.Size, report.Memory>>10, report.Vectors, report.Fuel)
+	fmt.Fprintf(sh.out, "%s passes: %s, %s class, %d bytes, %d KiB of memory, %s, at most %d units of fuel\n", clean(c.Module), report.Dialect, report.Class,
+		report.Size, report.Memory>>10, tested(report.Vectors), report.Fuel)
 	if report.Vectors == 0 {
 		fmt.Fprintln(sh.err, "--vectors FILE has it tested with calls of your own: what it answers now is what it will answer then")
 	}
 	return nil
+}
+
+// tested says how many vectors there were.
+func tested(n int) string {
+	if n == 0 {
+		return "no vectors"
+	}
+	return plural(n, "vector")
 }
 
 // checkName makes a filter's name of a file's.

@@ -61,7 +61,7 @@ func TestAModuleIsCheckedOffline(t *testing.T) {
 	before := left()
 	whole := moduleFile(t, "Redact Secrets.wasm", 0)
 	o := h.run(t, "filter", "check", whole)
-	if o.code != 0 || !strings.Contains(o.out, " passes: gw, small class, ") || !strings.Contains(o.errOut, "  crosscheck  ok ") || !strings.Contains(o.errOut, "--vectors") {
+	if o.code != 0 || !strings.Contains(o.out, " passes: gw, small class, ") || !strings.Contains(o.out, " no vectors, ") || !strings.Contains(o.errOut, "  crosscheck  ok ") || !strings.Contains(o.errOut, "--vectors") {
 		t.Errorf("%+v", o)
 	}
 	vectors := textFile(t, "v.json", `{"vectors":[{"name":"a key","arguments":{"a":"AKIAIOSFODNN7EXAMPLE"},"want":{"verdict":"rewrite"}}]}`)
@@ -77,8 +77,10 @@ func TestAModuleIsCheckedOffline(t *testing.T) {
 		"no such file":     {filepath.Join(t.TempDir(), "none.wasm")},
 		"is not JSON":      {whole, "--config", textFile(t, "c.json", "{")},
 		"holds no vectors": {whole, "--vectors", textFile(t, "n.json", "{}")},
+		"is an archive":    {textFile(t, "b.tar.gz", "\x1f\x8b\x08")},
+		"the limit is 16":  {textFile(t, "y.wasm", strings.Repeat("x", 17<<20))},
 		"unknown field":    {whole, "--vectors", textFile(t, "u.json", `[{"nome":"x"}]`)},
-		"want a JSON obj":  {whole, "--config", textFile(t, "l.json", "[]")},
+		"hold a JSON obj":  {whole, "--config", textFile(t, "l.json", "[]")},
 	} {
 		h.rejects(t, 2, text, append([]string{"filter", "check"}, args...)...)
 	}
@@ -141,6 +143,7 @@ func TestFiltersAreLookedAfterOverTheControlPort(t *testing.T) {
 		{[]string{"list", "--rejected"}, "2026-01-01T00:00:00Z bad by -, 15 bytes, sha256:05: rejected in stage scan at byte 10: no (change it)\n", "GET /api/v1/filter-rejections", 0},
 		{[]string{"logs", "f", "-n", "0"}, "", "", 2},
 		{[]string{"activate", "f", "--direction", "up"}, "", "", 2},
+		{[]string{"activate", "f", "--config", textFile(t, "l.json", "[1]")}, "", "", 2},
 		{[]string{"activate", "none"}, "", "", 1},
 		{[]string{"activate", "f", "9"}, "", "", 1},
 		{[]string{"push", "f", filepath.Join(t.TempDir(), "none")}, "", "", 2},
@@ -154,6 +157,8 @@ func TestFiltersAreLookedAfterOverTheControlPort(t *testing.T) {
 			t.Errorf("%v sent %q, want %q", c.args, seen, c.sent)
 		}
 	}
+	h.rejects(t, 2, `hint: write --direction request, response or both`, "filter", "activate", "f", "--direction", "sideways")
+	h.rejects(t, 2, `hint: the file holds an object, such as {"tables"`, "filter", "shadow", "f", "--config", textFile(t, "l.json", "[1]"))
 	if o := h.run(t, "filter", "list", "f"); !strings.Contains(o.out, "version 2 in force: answers of read*\n") || !strings.Contains(o.out, "trap fuel: 1\n") || !strings.Contains(o.out, "BROKEN") || strings.Count(o.out, "\n") != 7 {
 		t.Errorf("%s", o.out)
 	}

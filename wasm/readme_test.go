@@ -2,6 +2,7 @@ package wasm_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/gatewright/gatewright/wasm"
 	"github.com/gatewright/gatewright/wasm/abi"
+	"github.com/gatewright/gatewright/wasm/scan"
 )
 
 // TestTheReadmesFilterWorks builds the whole filter that README.md shows and asks it.
@@ -79,4 +81,21 @@ func compileC(t *testing.T, code string, flags []string) []byte {
 	}
 	t.Skipf("no clang, which the guests' toolchains bring: %q", said)
 	return nil
+}
+
+// TestTheReadmeCountsWASI: the page says how many functions of WASI there are, and what is refused lists them.
+func TestTheReadmeCountsWASI(t *testing.T) {
+	page, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, i := range scan.Imports(scan.GW) {
+		if i.Module == scan.WASIModule {
+			n++
+		}
+	}
+	if want := fmt.Sprintf("the %d functions of WASI", n); n == 0 || !strings.Contains(string(page), want) {
+		t.Errorf("README.md does not say %q", want)
+	}
 }

@@ -2,6 +2,7 @@ package wasm_test
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
@@ -213,6 +214,32 @@ func TestOPARefusals(t *testing.T) {
 		}
 		if _, err := newRuntime(t, nil).Load(t.Context(), "test", a.bytes(), []byte(c.config)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
+// TestOPASaysWhatToChange: a policy has no gw_init that could refuse anything, and each refusal has a hint of its own.
+func TestOPASaysWhatToChange(t *testing.T) {
+	t.Parallel()
+	for want, c := range map[string]struct {
+		last, config string
+	}{
+		"take the built-in out of the policy": {`{"http.send":0}`, ""},
+		"opa build -t wasm -e":                {"{", ""},
+		"--config":                            {`{}`, `[1]`},
+	} {
+		a := policy(entryAllow, bindings("true"), nil)
+		a.data[len(a.data)-1].text = c.last
+		if c.last == "{" {
+			a.data[0].text, a.data[len(a.data)-1].text = `{"a/main":0}`, `{}`
+		}
+		_, err := newRuntime(t, nil).Load(t.Context(), "test", a.bytes(), []byte(c.config))
+		h, ok := errors.AsType[interface {
+			error
+			Hint() string
+		}](err)
+		if trap, isTrap := errors.AsType[*wasm.Trap](err); !isTrap || trap.Kind != wasm.TrapInit || !ok || !strings.Contains(h.Hint(), want) || strings.Contains(err.Error(), "configuration is refused") {
+			t.Errorf("%v, want the hint %q", err, want)
 		}
 	}
 }

@@ -77,7 +77,7 @@ func why(kind string, cause error, fuel int64) string {
 // trapHints say what to do about a trap in a call.
 var trapHints = map[string]string{
 	wasm.TrapFuel:        "see What it may cost in wasm/README.md; the limit is the operator's",
-	wasm.TrapUnreachable: "have it log before it gives up: the last line it logged is shown here",
+	wasm.TrapUnreachable: logHint,
 	wasm.TrapVerdict:     "see What it answers in wasm/README.md",
 	wasm.TrapPointer:     "a verdict, and all it points to, has to lie in the filter's memory: gw_decide returns ptr << 32 | len",
 	wasm.TrapMemory:      "it read or wrote outside its memory: look for an index or a pointer that is wrong",
@@ -85,6 +85,8 @@ var trapHints = map[string]string{
 	wasm.TrapInput:       "gw_alloc returned 0: give it room for the call",
 	wasm.TrapFault:       "it divided by zero, converted a number that does not fit, called no function, or asked its host for what that does not give",
 }
+
+const logHint = "have it log before it gives up: the last line it logged is shown here"
 
 const otherHint = "mend the filter, or what the vector wants"
 
@@ -98,9 +100,13 @@ func (t *trial) afterLine(kind, hint string) string {
 	}
 	switch kind {
 	case wasm.TrapUnreachable, wasm.TrapFault, wasm.TrapInit:
-		if t.last != "" {
-			return fmt.Sprintf("the last line it logged: %q; %s", t.last[:min(len(t.last), lastLine)], hint)
+		if t.last == "" {
+			return hint
 		}
+		if hint == logHint {
+			hint = "look for what it did next"
+		}
+		return fmt.Sprintf("the last line it logged: %q; %s", t.last[:min(len(t.last), lastLine)], hint)
 	}
 	return hint
 }

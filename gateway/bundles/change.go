@@ -274,6 +274,9 @@ func (s *Service) Activate(ctx context.Context, tenant string, by Actor, number 
 		return Revision{}, s.refuse(err)
 	}
 	if m == (policies.Mode{}) {
+		if err := keepsFilters(b.enforced, c.bundle); err != nil {
+			return Revision{}, s.refuse(err)
+		}
 		b.enforce(c, e)
 	} else if err := s.try(b, c, e, m); err != nil {
 		return Revision{}, err

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/gatewright/gatewright/policies"
 	"github.com/gatewright/gatewright/policies/manifest"
@@ -65,7 +66,25 @@ func sameFilters(enforced, tried *policies.Bundle) error {
 	if slices.EqualFunc(enforced.Manifest().Filters, tried.Manifest().Filters, func(a, b manifest.Filter) bool { return reflect.DeepEqual(a, b) }) {
 		return nil
 	}
-	return fmt.Errorf("%w: a bundle that is tried must name the same filters in manifest.json as the one that is enforced (copy that section; `gatewright filter shadow` tries a filter)", ErrRefused)
+	return fmt.Errorf("%w: a bundle that is tried must name the same filters in manifest.json as the one that is enforced (`gatewright filter list --manifest` prints that section, to be copied; `gatewright filter shadow` tries a filter)", ErrRefused)
+}
+
+// keepsFilters refuses to enforce a bundle that says nothing of filters while some are enforced: it was most likely made from files
+// that knew of none, and calls would go on unfiltered. Only Rollback and who writes an empty section mean it.
+func keepsFilters(enforced, next *policies.Bundle) error {
+	if enforced == nil || next.Manifest().Filters != nil {
+		return nil
+	}
+	var names []string
+	for _, f := range enforced.Manifest().Filters {
+		if !f.Shadowed() {
+			names = append(names, f.Name)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: its manifest.json says nothing of filters, and would take %s out of force (`gatewright filter list --manifest` prints the section to copy into it; an empty one, \"filters\": [], takes all out of force; `gatewright policy rollback` goes back to what was in force before, with its filters)", ErrRefused, strings.Join(names, ", "))
 }
 
 // Signed tells whether the tenant's bundles have to be signed.

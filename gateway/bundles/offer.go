@@ -51,6 +51,9 @@ func (s *Service) offered(ctx context.Context, b *book, by Actor, o *offer, anew
 	if b.enforced != nil && b.enforced.Digest() == digest && b.row.Staged == 0 {
 		return s.noted(ctx, b, o, e, anew)
 	}
+	if err := keepsFilters(b.enforced, o.bundle); err != nil {
+		return err
+	}
 	c := &change{op: opLoad, by: by, bundle: o.bundle, number: rev.Number, rev: rev}
 	if known := b.known(digest); known != nil && known.answers(rev) {
 		c.number, c.rev = known.Number, nil

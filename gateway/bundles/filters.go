@@ -1,7 +1,10 @@
 package bundles
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -63,10 +66,20 @@ func drop(ready Ready) {
 
 // sameFilters refuses to try a bundle that has other filters than the one that is enforced.
 func sameFilters(enforced, tried *policies.Bundle) error {
-	if slices.EqualFunc(enforced.Manifest().Filters, tried.Manifest().Filters, func(a, b manifest.Filter) bool { return reflect.DeepEqual(a, b) }) {
+	if slices.EqualFunc(enforced.Manifest().Filters, tried.Manifest().Filters, func(a, b manifest.Filter) bool { return reflect.DeepEqual(full(a), full(b)) }) {
 		return nil
 	}
 	return fmt.Errorf("%w: a bundle that is tried must name the same filters in manifest.json as the one that is enforced (`gatewright filter list --manifest` prints that section, to be copied; `gatewright filter shadow` tries a filter)", ErrRefused)
+}
+
+// full is an entry with what it leaves out.
+func full(f manifest.Filter) manifest.Filter {
+	f.Mode, f.Direction = cmp.Or(f.Mode, manifest.Enforce), cmp.Or(f.Direction, manifest.Both)
+	var b bytes.Buffer
+	if f.Config != nil && json.Compact(&b, f.Config) == nil {
+		f.Config = b.Bytes()
+	}
+	return f
 }
 
 // keepsFilters refuses to enforce a bundle that says nothing of filters while some are enforced: it was most likely made from files

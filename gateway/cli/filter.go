@@ -15,6 +15,7 @@ import (
 	"time"
 
 	gatewright "github.com/gatewright/gatewright/gateway/sdk/go"
+	"github.com/gatewright/gatewright/policies/manifest"
 )
 
 type filterCmd struct {
@@ -200,6 +201,7 @@ type filterListCmd struct {
 	controlPort
 	Name     string `arg:"" optional:"" help:"One filter, with all its versions."`
 	Rejected bool   `help:"Uploads that did not pass, with the reason."`
+	Manifest bool   `help:"What is in force, as the section of a bundle's manifest.json that says so."`
 	JSON     bool   `help:"Print JSON." name:"json"`
 }
 
@@ -226,6 +228,9 @@ func (c *filterListCmd) Run(sh *shell) error {
 	if err != nil {
 		return err
 	}
+	if c.Manifest {
+		return sh.json(map[string]any{"filters": section(all)})
+	}
 	if c.JSON {
 		return sh.json(all)
 	}
@@ -249,6 +254,30 @@ func (c *filterListCmd) Run(sh *shell) error {
 			s.Rewritten, traps(s), s.Microseconds, state)
 	}
 	return w.Flush()
+}
+
+// section is what a bundle's manifest says of these filters, in the order in which calls pass them.
+func section(all []gatewright.Filter) []manifest.Filter {
+	at := map[int]manifest.Filter{}
+	for _, f := range all {
+		for mode, e := range map[string]*gatewright.FilterInForce{manifest.Enforce: f.Enforced, manifest.Shadow: f.Shadow} {
+			if e == nil {
+				continue
+			}
+			m := manifest.Filter{Name: f.Name, Mode: mode, Servers: e.Servers, Tools: e.Tools, Direction: e.Direction, Config: e.Config}
+			for i := range f.Versions {
+				if f.Versions[i].Number == e.Version {
+					m.Digest = f.Versions[i].Digest
+				}
+			}
+			at[e.Position] = m
+		}
+	}
+	out := []manifest.Filter{}
+	for _, position := range slices.Sorted(maps.Keys(at)) {
+		out = append(out, at[position])
+	}
+	return out
 }
 
 func versionIn(f *gatewright.FilterInForce) string {
@@ -323,11 +352,11 @@ func placed(f *gatewright.FilterInForce) string {
 type placement struct {
 	Name      string   `arg:"" help:"Name of the filter."`
 	Version   uint64   `arg:"" optional:"" help:"Number of the version (default: the newest that passed)." placeholder:"N"`
-	Server    []string `help:"Only calls to this server; a name, or its beginning with a * behind. Can be repeated." placeholder:"NAME"`
-	Tool      []string `help:"Only calls of this tool; a name, or its beginning with a * behind. Can be repeated." placeholder:"NAME"`
-	Direction string   `help:"What it looks at: request, response or both (default: both)." placeholder:"WHICH"`
+	Server    []string `help:"Only calls to this server; a name, or its beginning with a * behind. Can be repeated; '*' is every server (default: where it looks now)." placeholder:"NAME"`
+	Tool      []string `help:"Only calls of this tool; a name, or its beginning with a * behind. Can be repeated; '*' is every tool (default: where it looks now)." placeholder:"NAME"`
+	Direction string   `help:"What it looks at: request, response or both (default: as now, or both)." placeholder:"WHICH"`
 	Position  int      `help:"Where it stands among the organisation's filters, from 1 (default: where it stands, or the end)." placeholder:"N"`
-	Config    string   `help:"JSON file whose object it is shown instead of the one it was uploaded with." placeholder:"FILE"`
+	Config    string   `help:"JSON file whose object it is shown instead of the one it is shown now, or was uploaded with." placeholder:"FILE"`
 }
 
 func (p *placement) where() (gatewright.FilterPlacement, error) {

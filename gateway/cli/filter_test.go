@@ -140,6 +140,20 @@ func TestFiltersAreLookedAfterOverTheControlPort(t *testing.T) {
 		{[]string{"delete", "f", "1"}, "f version 1 deleted\n", "DELETE /api/v1/filters/f/versions/1", 0},
 		{[]string{"logs", "f", "-n", "5"}, "2026-01-01T00:00:00.000Z warn  v2 a[31mb\n", "GET /api/v1/filters/f/logs?lines=5", 0},
 		{[]string{"list"}, "NAME  IN FORCE  SHADOW  VERSIONS  CALLS  DENIED  REWRITTEN  TRAPS  US/CALL  STATE\nf     2         -       2         6      2       0          1      2.5      BROKEN: its calls are refused\n", "GET /api/v1/filters", 0},
+		{[]string{"list", "--manifest"}, `{
+  "filters": [
+    {
+      "name": "f",
+      "digest": "sha256:0202020202020202",
+      "mode": "enforce",
+      "tools": [
+        "read*"
+      ],
+      "direction": "response"
+    }
+  ]
+}
+`, "GET /api/v1/filters", 0},
 		{[]string{"list", "--rejected"}, "2026-01-01T00:00:00Z bad by -, 15 bytes, sha256:05: rejected in stage scan at byte 10: no (change it)\n", "GET /api/v1/filter-rejections", 0},
 		{[]string{"logs", "f", "-n", "0"}, "", "", 2},
 		{[]string{"activate", "f", "--direction", "up"}, "", "", 2},

@@ -48,11 +48,13 @@ type filter struct {
 type filterOut struct{ Body filter }
 
 type filterInForce struct {
-	Version   uint64      `json:"version"`
-	Servers   []string    `json:"servers,omitempty" doc:"names, or beginnings with a *; absent: all"`
-	Tools     []string    `json:"tools,omitempty" doc:"names, or beginnings with a *; absent: all"`
-	Direction string      `json:"direction" enum:"request,response,both"`
-	Stats     filterStats `json:"stats" doc:"since it was loaded; of a filter in shadow, what it would have done"`
+	Version   uint64          `json:"version"`
+	Servers   []string        `json:"servers,omitempty" doc:"names, or beginnings with a *; absent: all"`
+	Tools     []string        `json:"tools,omitempty" doc:"names, or beginnings with a *; absent: all"`
+	Direction string          `json:"direction" enum:"request,response,both"`
+	Position  int             `json:"position" doc:"among the organisation's filters, from 1"`
+	Config    json.RawMessage `json:"config,omitempty" doc:"what it is shown when it is set up"`
+	Stats     filterStats     `json:"stats" doc:"since it was loaded; of a filter in shadow, what it would have done"`
 }
 
 type filterStats struct {

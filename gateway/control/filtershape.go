@@ -54,7 +54,7 @@ func shapeInForce(e *filters.Entry) *filterInForce {
 		return nil
 	}
 	s := &e.Stats
-	out := &filterInForce{Version: e.Version, Servers: e.Servers, Tools: e.Tools, Direction: cmp.Or(e.Direction, manifest.Both)}
+	out := &filterInForce{Version: e.Version, Servers: e.Servers, Tools: e.Tools, Direction: cmp.Or(e.Direction, manifest.Both), Position: e.Position, Config: e.Config}
 	out.Stats = filterStats{
 		Calls: s.Calls(), Passed: s.Passed, Denied: s.Denied, Rewritten: s.Rewritten, Labelled: s.Labelled, Skipped: s.Skipped, Traps: s.Traps,
 		Fuel: s.Fuel, MostFuel: s.MostFuel, Instances: s.Instances, Broken: s.Broken, LastTrap: clip(s.LastTrap, clipText), LastTrapAt: moment(s.LastTrapAt),

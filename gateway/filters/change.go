@@ -15,7 +15,7 @@ import (
 	"github.com/gatewright/gatewright/store"
 )
 
-// Activate enforces a version, the newest for 0, by a revision of the bundle. Without a placement it looks where the version in
+// Activate enforces a version, the newest for 0, by a revision of the bundle. In what p does not say it looks where the version in
 // force looks, or the one that is tried, or everywhere. What was tried of the same bytes is tried no more.
 func (s *Service) Activate(ctx context.Context, tenant string, by Actor, name string, version uint64, p Placement) (Change, error) {
 	return s.enforce(ctx, tenant, by, name, version, p, manifest.Enforce)
@@ -161,21 +161,19 @@ func (s *Service) entries(tenant string) ([]manifest.Filter, error) {
 	return place.Entries(bundle), nil
 }
 
-// over makes the entry of a version: where it is said to look, or where the name looked before. It holds the config that the
-// version is shown, so that neither a rollback nor a revision means another one when the same bytes are uploaded anew.
+// over makes the entry of a version: where it is said to look, and in all that is not said where the name looked before. It holds the
+// config that the version is shown, so that neither a rollback nor a revision means another one when the same bytes are uploaded
+// anew.
 func (p Placement) over(now []manifest.Filter, row versionRow, mode string) (manifest.Filter, error) {
-	e := p.entry(row.version(Idle), mode)
-	if p.Servers == nil && p.Tools == nil && p.Direction == "" && p.Config == nil {
-		for _, shadow := range []bool{false, true} {
-			if old := place.Find(now, row.Name, shadow); old != nil {
-				e.Servers, e.Tools, e.Direction = old.Servers, old.Tools, old.Direction
-				if old.Digest == e.Digest {
-					e.Config = old.Config
-				}
-				break
-			}
-		}
+	old := place.Find(now, row.Name, false)
+	if old == nil {
+		old = place.Find(now, row.Name, true)
 	}
+	if old != nil {
+		p = p.after(old, DigestText(row.Digest))
+	}
+	e := p.entry(row.version(Idle), mode)
+	e.Servers, e.Tools = unlessAll(e.Servers), unlessAll(e.Tools)
 	if e.Config == nil {
 		e.Config = row.Config
 	}
@@ -190,6 +188,32 @@ func (p Placement) over(now []manifest.Filter, row versionRow, mode string) (man
 		return e, fmt.Errorf("%w: position %d: want 1 to %d (or none: where it stands, or the end)", ErrInvalid, p.Position, manifest.MaxFilters)
 	}
 	return e, nil
+}
+
+// after fills in what is not said from an entry of the name: who changes the config of a filter does not mean it to look at every
+// server from now on. The config stays where the bytes do: another version may take another.
+func (p Placement) after(old *manifest.Filter, digest string) Placement {
+	if p.Servers == nil {
+		p.Servers = old.Servers
+	}
+	if p.Tools == nil {
+		p.Tools = old.Tools
+	}
+	if p.Direction == "" {
+		p.Direction = old.Direction
+	}
+	if p.Config == nil && old.Digest == digest {
+		p.Config = old.Config
+	}
+	return p
+}
+
+// unlessAll is a list of names as a manifest has it: none where "*" is among them.
+func unlessAll(names []string) []string {
+	if slices.Contains(names, "*") {
+		return nil
+	}
+	return names
 }
 
 // move is a change of what is in force, on its way.

@@ -95,10 +95,10 @@ func DigestText(d merkle.Hash) string { return "sha256:" + d.String() }
 
 // Placement says where a filter is in force. Its zero value is everywhere, both ways, as it was uploaded.
 type Placement struct {
-	Servers   []string        // names, or beginnings with a "*"; none: all
+	Servers   []string        // names, or beginnings with a "*", which alone is all; nil: where it looks now
 	Tools     []string        // likewise
-	Direction string          // request, response or both; "": both
-	Config    json.RawMessage // none: what the version was uploaded with
+	Direction string          // request, response or both; "": as it is now
+	Config    json.RawMessage // none: what it is shown now, or for other bytes what they were uploaded with
 	Position  int             // from 1, among the entries of the manifest; 0: where it stands, or the end
 }
 
@@ -113,8 +113,9 @@ func (p Placement) entry(v Version, mode string) manifest.Filter {
 // loaded.
 type Entry struct {
 	manifest.Filter
-	Version uint64
-	Stats   Stats
+	Position int // among the bundle's entries, from 1
+	Version  uint64
+	Stats    Stats
 }
 
 // Filter is a name with its versions.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gatewright/gatewright/gateway/bundles"
 	"github.com/gatewright/gatewright/gateway/filters"
+	"github.com/gatewright/gatewright/gateway/filters/place"
 	"github.com/gatewright/gatewright/merkle/ledger"
 	"github.com/gatewright/gatewright/policies"
 	"github.com/gatewright/gatewright/store"
@@ -462,4 +463,21 @@ func TestARollbackMeansTheConfigOfThen(t *testing.T) {
 	if f, err := w.Filter(t.Context(), acme, "guard"); err != nil || !strings.Contains(string(f.Enforced.Config), `"strict"`) {
 		t.Errorf("rolled back to %q, %v", f.Enforced.Config, err)
 	}
+}
+
+// TestWhatIsNotSaidStaysAsItIs: who changes one thing about a filter in force does not mean it to look everywhere from now on.
+func TestWhatIsNotSaidStaysAsItIs(t *testing.T) {
+	w := newWorld(t)
+	w.push(acme, "guard", denies("one"))
+	w.activate("guard", 1, filters.Placement{Servers: []string{"mail"}, Direction: "request", Config: []byte(`{"a":1}`)})
+	w.activate("guard", 1, filters.Placement{Tools: []string{"send"}})
+	f, err := w.Filter(t.Context(), acme, "guard")
+	if e := f.Enforced; err != nil || fmt.Sprint(e.Servers, e.Tools, e.Direction, string(place.Compact(e.Config)), e.Position) != `[mail] [send] request {"a":1} 1` {
+		t.Fatalf("%+v, %v", e, err)
+	}
+	w.activate("guard", 1, filters.Placement{Servers: []string{"*"}, Tools: []string{"*"}, Direction: "both"})
+	if f, err = w.Filter(t.Context(), acme, "guard"); err != nil || f.Enforced.Servers != nil || f.Enforced.Tools != nil || f.Enforced.Direction != "both" {
+		t.Errorf("%+v, %v", f.Enforced, err)
+	}
+	w.inForce("guard deny one")
 }

@@ -261,11 +261,11 @@ func (s *Service) filter(tenant, name string, list []versionRow, row nameRow) Fi
 	if !ok {
 		return out
 	}
-	for _, e := range bundle.Manifest().Filters {
+	for i, e := range bundle.Manifest().Filters {
 		if e.Name != name {
 			continue
 		}
-		entry := &Entry{Filter: e, Version: numbers[e.Digest], Stats: s.statsOf(tenant, e)}
+		entry := &Entry{Filter: e, Position: i + 1, Version: numbers[e.Digest], Stats: s.statsOf(tenant, e)}
 		if e.Shadowed() {
 			out.Tried = entry
 		} else {

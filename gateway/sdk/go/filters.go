@@ -21,12 +21,13 @@ type Filter struct {
 
 // FilterInForce is a version that calls pass, or that is tried beside them.
 type FilterInForce struct {
-	Version   uint64      `json:"version"`
-	Servers   []string    `json:"servers,omitempty"` // names, or beginnings with a "*"; none: all
-	Tools     []string    `json:"tools,omitempty"`   // likewise
-	Direction string      `json:"direction"`         // request, response or both
-	Position  int         `json:"position"`          // among the organisation's filters, from 1
-	Stats     FilterStats `json:"stats"`             // since it was loaded
+	Version   uint64          `json:"version"`
+	Servers   []string        `json:"servers,omitempty"` // names, or beginnings with a "*"; none: all
+	Tools     []string        `json:"tools,omitempty"`   // likewise
+	Direction string          `json:"direction"`         // request, response or both
+	Position  int             `json:"position"`          // among the organisation's filters, from 1
+	Config    json.RawMessage `json:"config,omitempty"`  // what it is shown when it is set up
+	Stats     FilterStats     `json:"stats"`             // since it was loaded
 }
 
 // FilterStats are what a filter did. A filter that is tried counts what it would have done.

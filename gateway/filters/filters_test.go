@@ -472,7 +472,7 @@ func TestWhatIsNotSaidStaysAsItIs(t *testing.T) {
 	w.activate("guard", 1, filters.Placement{Servers: []string{"mail"}, Direction: "request", Config: []byte(`{"a":1}`)})
 	w.activate("guard", 1, filters.Placement{Tools: []string{"send"}})
 	f, err := w.Filter(t.Context(), acme, "guard")
-	if e := f.Enforced; err != nil || fmt.Sprint(e.Servers, e.Tools, e.Direction, string(place.Compact(e.Config)), e.Position) != `[mail] [send] request {"a":1} 1` {
+	if e := f.Enforced; err != nil || fmt.Sprintf("%v %v %s %s %d", e.Servers, e.Tools, e.Direction, place.Compact(e.Config), e.Position) != `[mail] [send] request {"a":1} 1` {
 		t.Fatalf("%+v, %v", e, err)
 	}
 	w.activate("guard", 1, filters.Placement{Servers: []string{"*"}, Tools: []string{"*"}, Direction: "both"})

@@ -144,7 +144,7 @@ func TestACallIsJudgedByOneRevision(t *testing.T) {
 	token := r.token("echo")
 	for name, c := range map[string]struct{ before, after, want int }{
 		"a permit that neither gives":  {r.revision(noEcho), r.revision(unless, "guard", guard), 403},
-		"a refusal that neither gives": {r.pushed(everything), r.revision(vetted, "guard", guard), 200},
+		"a refusal that neither gives": {r.revision(everything), r.revision(vetted, "guard", guard), 200},
 	} {
 		for _, way := range [][2]int{{c.before, c.after}, {c.after, c.before}} {
 			r.activated(way[0], `"enforce"`)
@@ -191,7 +191,7 @@ func TestAResultPassesTheFiltersThatItsCallPassed(t *testing.T) {
 	o, out, log := options(t, b.serving)
 	r := run(t, o, out, log)
 	guard := r.uploaded("guard", module(plain, `{"verdict":"deny","reason":"seen"}`))
-	with, without := r.revision(everything, "guard", guard), r.pushed(everything)
+	with, without := r.revision(everything, "guard", guard), r.revision(everything)
 	r.activated(without, `"enforce"`)
 	token := r.token("slow")
 	for _, c := range []struct {

@@ -199,10 +199,17 @@ func newBehind(t *testing.T) *behind {
 	t.Helper()
 	b := &behind{Server: mcpsdk.NewServer(&mcpsdk.Implementation{Name: "behind", Version: "1"}, nil), started: make(chan struct{}, 1), release: make(chan struct{})}
 	b.offer("echo", func() {})
-	b.offer("slow", func() { b.started <- struct{}{}; <-b.release })
+	over := make(chan struct{})
+	b.offer("slow", func() {
+		b.started <- struct{}{}
+		select {
+		case <-b.release:
+		case <-over:
+		}
+	})
 	h := mcpsdk.NewStreamableHTTPHandler(func(*http.Request) *mcpsdk.Server { return b.Server }, &mcpsdk.StreamableHTTPOptions{Stateless: true, JSONResponse: true})
 	s := httptest.NewServer(h)
-	t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
+	t.Cleanup(func() { close(over); s.CloseClientConnections(); s.Close() })
 	b.url = s.URL
 	return b
 }

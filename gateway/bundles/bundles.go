@@ -241,6 +241,17 @@ func (s *Service) Current(tenant string) (*policies.Bundle, bool) {
 	return b.enforced, true
 }
 
+// Standing is what is enforced, also while it waits for its tools or its filters and nothing is in force.
+func (s *Service) Standing(tenant string) (*policies.Bundle, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	b := s.books[tenant]
+	if b == nil || b.enforced == nil {
+		return nil, false
+	}
+	return b.enforced, true
+}
+
 // History lists a tenant's revisions, newest first.
 func (s *Service) History(tenant string) []Revision {
 	s.mu.RLock()

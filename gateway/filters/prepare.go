@@ -18,29 +18,35 @@ import (
 
 // Check refuses a bundle that names a filter which this tenant did not upload, or which was rejected. Nothing is loaded.
 func (s *Service) Check(ctx context.Context, tenant string, b *policies.Bundle) error {
-	_, err := s.resolve(ctx, tenant, b)
+	_, _, err := s.resolve(ctx, tenant, b, false)
 	return err
 }
 
-// resolve finds what a bundle's entries mean.
-func (s *Service) resolve(ctx context.Context, tenant string, bundle *policies.Bundle) ([]versionRow, error) {
+// resolve finds what a bundle's entries mean, and may pin that: unpin must follow then.
+func (s *Service) resolve(ctx context.Context, tenant string, bundle *policies.Bundle, pin bool) (*book, []versionRow, error) {
 	entries := bundle.Manifest().Filters
 	if len(entries) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	b, err := s.opened(ctx, tenant)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	rows := make([]versionRow, len(entries))
 	for i, e := range entries {
-		if rows[i], err = b.named(e); err != nil {
-			return nil, fmt.Errorf("manifest.json: filters: %w", err)
+		if rows[i], err = b.named(e); err == nil && rows[i].key() == b.going {
+			err = fmt.Errorf("%w: version %d of %s is being deleted (upload it again, or name another)", ErrState, rows[i].Number, e.Name)
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("manifest.json: filters: %w", err)
 		}
 	}
-	return rows, nil
+	if pin {
+		b.pin(rows)
+	}
+	return b, rows, nil
 }
 
 // Prepared is a bundle's filters, loaded and not yet in force. Either Swap or Drop must follow, once.
@@ -48,14 +54,21 @@ type Prepared struct {
 	service *Service
 	live    *live
 	set     *Set
+	book    *book // nil when the bundle names no filters
+	rows    []versionRow
 }
 
 // Prepare loads a bundle's filters, those that are not loaded yet. Preparing and swapping are for one at a time per tenant.
-func (s *Service) Prepare(ctx context.Context, tenant string, bundle *policies.Bundle) (*Prepared, error) {
-	rows, err := s.resolve(ctx, tenant, bundle)
+func (s *Service) Prepare(ctx context.Context, tenant string, bundle *policies.Bundle) (_ *Prepared, err error) {
+	b, rows, err := s.resolve(ctx, tenant, bundle, true)
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil {
+			s.unpin(b, rows)
+		}
+	}()
 	l := s.live(tenant)
 	l.load.Lock()
 	defer l.load.Unlock()
@@ -81,14 +94,16 @@ func (s *Service) Prepare(ctx context.Context, tenant string, bundle *policies.B
 		}
 		return nil, err
 	}
-	return &Prepared{s, l, set}, nil
+	return &Prepared{s, l, set, b, rows}, nil
 }
 
-// Swap puts the filters in force, all at once. Calls that run end with those they began with. It does not block.
+// Swap puts the filters in force, all at once. Calls that run end with those they began with. It does not block. The bundle stands
+// already, for whoever asks Standing when this has returned.
 func (p *Prepared) Swap() {
 	if old := p.live.set.Swap(p.set); old != nil {
 		old.Release()
 	}
+	p.service.unpin(p.book, p.rows) // the caller has the bundle stand
 }
 
 // Hold gives the filters to a call that found them with the engine of their bundle, from before Swap on until they are over:
@@ -96,7 +111,10 @@ func (p *Prepared) Swap() {
 func (p *Prepared) Hold() (*Set, bool) { return p.set, p.set.Hold() }
 
 // Drop gives up what was prepared.
-func (p *Prepared) Drop() { p.set.Release() }
+func (p *Prepared) Drop() {
+	p.set.Release()
+	p.service.unpin(p.book, p.rows)
+}
 
 // unitFor finds the unit that an entry asks for among those in force, or loads it. l.load is held.
 func (s *Service) unitFor(ctx context.Context, l *live, e *manifest.Filter, r versionRow) (u *unit, fresh bool, err error) {
@@ -189,11 +207,16 @@ func (s *Service) alarm(tenant string, u *unit, st wasm.FilterStats) {
 
 // state is where a version stands, as the bundle in force has it.
 func (s *Service) state(tenant string, r versionRow) State {
-	bundle, ok := s.deps.Bundles.Current(tenant)
-	if !ok {
-		return Idle
-	}
+	bundle, _ := s.deps.Bundles.Current(tenant)
+	return stateIn(bundle, r)
+}
+
+// stateIn is where a version stands by a bundle, which may be nil.
+func stateIn(bundle *policies.Bundle, r versionRow) State {
 	state := Idle
+	if bundle == nil {
+		return state
+	}
 	for _, e := range bundle.Manifest().Filters {
 		switch {
 		case e.Name != r.Name || e.Digest != DigestText(r.Digest):

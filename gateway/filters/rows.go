@@ -38,6 +38,8 @@ type versionRow struct {
 	tested int // how many vectors it has, also where they are not in memory
 }
 
+func (r *versionRow) key() string { return versionKey(r.Name, r.Number) }
+
 // nameRow is what is kept of a name.
 type nameRow struct {
 	Next uint64            `json:"next"`           // the number of the next version
@@ -95,6 +97,10 @@ type book struct {
 	versions map[string][]versionRow // by name, by number
 	names    map[string]nameRow
 	rejected map[merkle.Hash]rejectRow
+
+	// Under Service.mu alone.
+	pinned map[string]int // versions, by key, that bundles name which are on their way into force
+	going  string         // the version that is being deleted
 }
 
 // opened finds a tenant's book, with its rows read. It waits for no change: a bundle that is put in force asks it, and may be

@@ -21,6 +21,8 @@ import (
 type Bundles interface {
 	// Current is the bundle that is enforced for a tenant.
 	Current(tenant string) (*policies.Bundle, bool)
+	// Standing is that too while it waits for its tools or its filters.
+	Standing(tenant string) (*policies.Bundle, bool)
 	// Signed tells whether the tenant's bundles have to be signed.
 	Signed(tenant string) bool
 	// Amend enforces the enforced bundle with the one file changed, as a revision of its own.

@@ -180,8 +180,11 @@ func (l *locked) Write(b []byte) (int, error) {
 type said struct{ *world }
 
 func (s said) Current(tenant string) (*policies.Bundle, bool) { return s.bundles.Current(tenant) }
-func (s said) Signed(tenant string) bool                      { return s.bundles.Signed(tenant) }
-func (s said) Retool(ctx context.Context, tenant string)      { s.bundles.Retool(ctx, tenant) }
+func (s said) Standing(tenant string) (*policies.Bundle, bool) {
+	return s.bundles.Standing(tenant)
+}
+func (s said) Signed(tenant string) bool                 { return s.bundles.Signed(tenant) }
+func (s said) Retool(ctx context.Context, tenant string) { s.bundles.Retool(ctx, tenant) }
 
 func (s said) Amend(ctx context.Context, tenant string, by filters.Actor, edit func(*policies.Bundle) (string, []byte, error)) (uint64, error) {
 	r, err := s.bundles.Amend(ctx, tenant, bundles.Actor{User: by.User, Key: by.Key}, edit)

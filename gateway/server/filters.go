@@ -121,6 +121,11 @@ func (s saidByBundles) Current(tenant string) (*policies.Bundle, bool) {
 	return s.g.bundles.Current(tenant)
 }
 
+// Standing is that too while it waits.
+func (s saidByBundles) Standing(tenant string) (*policies.Bundle, bool) {
+	return s.g.bundles.Standing(tenant)
+}
+
 // Signed tells whether the tenant's bundles have to be signed.
 func (s saidByBundles) Signed(tenant string) bool { return s.g.bundles.Signed(tenant) }
 

@@ -1,0 +1,89 @@
+package filters_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/gatewright/gatewright/gateway/bundles"
+	"github.com/gatewright/gatewright/gateway/filters"
+	"github.com/gatewright/gatewright/merkle/ledger"
+	"github.com/gatewright/gatewright/policies"
+	"github.com/gatewright/gatewright/store"
+)
+
+// TestAVersionOnItsWayIntoForceIsNotDeleted: its bundle was judged and is being put on record, and would name nothing afterwards.
+func TestAVersionOnItsWayIntoForceIsNotDeleted(t *testing.T) {
+	w := newWorld(t)
+	w.push(acme, "guard", denies("one"))
+	w.activate("guard", 1, filters.Placement{})
+	now := w.bundles.History(acme)[0].Number
+	if _, err := w.bundles.Rollback(t.Context(), acme, bundles.Actor{}); err != nil {
+		t.Fatal(err)
+	}
+	var deleted error
+	w.mu.Lock()
+	w.fail = func(r *ledger.Record) bool {
+		if r.Kind == ledger.Bundle {
+			w.fail = nil
+			w.mu.Unlock()
+			deleted = w.Delete(t.Context(), acme, ada, "guard", 1)
+			w.mu.Lock()
+		}
+		return false
+	}
+	w.mu.Unlock()
+	if _, err := w.bundles.Activate(t.Context(), acme, bundles.Actor{}, now, policies.Mode{}); err != nil {
+		t.Fatal(err)
+	}
+	if !errors.Is(deleted, filters.ErrState) || !strings.Contains(deleted.Error(), "being put in force") {
+		t.Error(deleted)
+	}
+	w.inForce("guard deny one")
+	w.restart()
+	w.inForce("guard deny one")
+	if _, err := w.bundles.Rollback(t.Context(), acme, bundles.Actor{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Delete(t.Context(), acme, ada, "guard", 1); err != nil {
+		t.Error("nothing names it any more:", err)
+	}
+	if _, err := w.bundles.Activate(t.Context(), acme, bundles.Actor{}, now, policies.Mode{}); !errors.Is(err, bundles.ErrRefused) {
+		t.Error(err)
+	}
+}
+
+// TestAVersionThatAWaitingBundleNamesIsNotDeleted: nothing is in force, but the bundle comes up again when it can.
+func TestAVersionThatAWaitingBundleNamesIsNotDeleted(t *testing.T) {
+	w := newWorld(t)
+	v := w.push(acme, "guard", denies("one"))
+	w.activate("guard", 1, filters.Placement{})
+	flip := func() {
+		t.Helper()
+		err := w.db.Update(t.Context(), acme, func(tx store.Txn) error {
+			key := fmt.Sprintf("%s/%04d", v.Digest, 0)
+			row, err := tx.Get("filter_modules", key)
+			if err != nil {
+				return err
+			}
+			row.Data[len(row.Data)-3] ^= 1
+			_, err = tx.Put("filter_modules", key, row.Data, store.AnyVersion)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	flip()
+	w.restart()
+	if _, ok := w.bundles.Current(acme); ok {
+		t.Fatal("in force without its filter")
+	}
+	if err := w.Delete(t.Context(), acme, ada, "guard", 1); !errors.Is(err, filters.ErrState) || !strings.Contains(err.Error(), "is active") {
+		t.Error(err)
+	}
+	flip()
+	w.restart()
+	w.inForce("guard deny one")
+}

@@ -80,23 +80,26 @@ func (s *Service) Rollback(ctx context.Context, tenant string, by Actor, name st
 	if _, err := b.find(name, 0); err != nil {
 		return Change{}, err
 	}
-	enforced, past := place.Find(now, name, false), slices.Clone(b.names[name].Past)
-	for len(past) > 0 {
-		last := past[len(past)-1]
-		past = past[:len(past)-1]
-		row, err := b.named(last)
-		if err != nil || enforced != nil && reflect.DeepEqual(*enforced, last) {
+	enforced, back := place.Find(now, name, false), slices.Clone(b.names[name].Past)
+	for len(back) > 0 {
+		last := back[len(back)-1]
+		back = back[:len(back)-1]
+		row, err := b.named(last.Filter)
+		if err != nil || enforced != nil && reflect.DeepEqual(*enforced, last.Filter) {
 			continue // deleted since, or an activation that did not come to pass
 		}
 		m := &move{
-			Service: s, tenant: tenant, by: by, book: b, op: opRollback, name: name, number: row.Number, entry: last,
-			before: now, next: place.With(now, last, 0),
+			Service: s, tenant: tenant, by: by, book: b, op: opRollback, name: name, number: row.Number, entry: last.Filter,
+			before: now, next: place.With(now, last.Filter, 0),
+		}
+		if enforced == nil { // it was removed: back to where it stood
+			m.next = place.With(now, last.Filter, last.Position)
 		}
 		change, err := m.make(ctx)
 		if err != nil {
 			return Change{}, err
 		}
-		return change, m.keepPast(ctx, past)
+		return change, m.keepPast(ctx, back)
 	}
 	return Change{}, fmt.Errorf("%w: nothing is left of %s to go back to (`gatewright filter activate %s N` enforces a version, `gatewright filter remove %s` takes it out of force)", ErrState, name, name, name)
 }
@@ -231,19 +234,20 @@ type move struct {
 // remember puts what was in force on the way back. It is kept before the change: if that does not come to pass, what is in
 // force stands there too, and Rollback passes it over.
 func (m *move) remember(ctx context.Context, old manifest.Filter) error {
-	past := append(slices.Clone(m.book.names[m.name].Past), old)
-	return m.keepPast(ctx, past[max(0, len(past)-maxPast):])
+	at := slices.IndexFunc(m.before, func(f manifest.Filter) bool { return reflect.DeepEqual(f, old) })
+	all := append(slices.Clone(m.book.names[m.name].Past), past{old, at + 1})
+	return m.keepPast(ctx, all[max(0, len(all)-maxPast):])
 }
 
-func (m *move) keepPast(ctx context.Context, past []manifest.Filter) error {
+func (m *move) keepPast(ctx context.Context, all []past) error {
 	row := m.book.names[m.name]
-	row.Past = past
+	row.Past = all
 	err := m.keep(ctx, m.tenant, func(tx store.Txn) error {
 		_, err := nameTable.Put(tx, m.name, row, store.AnyVersion)
 		return err
 	}, func(tx store.Txn) bool {
 		got, _, err := nameTable.Get(tx, m.name)
-		return err == nil && reflect.DeepEqual(got.Past, past)
+		return err == nil && reflect.DeepEqual(got.Past, all)
 	})
 	if err != nil {
 		return err

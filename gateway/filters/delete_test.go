@@ -87,3 +87,20 @@ func TestAVersionThatAWaitingBundleNamesIsNotDeleted(t *testing.T) {
 	w.restart()
 	w.inForce("guard deny one")
 }
+
+// TestARemovedFilterComesBackWhereItStood: the order of filters is the order in which calls pass them.
+func TestARemovedFilterComesBackWhereItStood(t *testing.T) {
+	w := newWorld(t)
+	for _, name := range []string{"a", "b", "c"} {
+		w.push(acme, name, denies(name))
+		w.activate(name, 1, filters.Placement{})
+	}
+	if _, err := w.Remove(t.Context(), acme, ada, "b"); err != nil {
+		t.Fatal(err)
+	}
+	w.restart()
+	if _, err := w.Rollback(t.Context(), acme, ada, "b"); err != nil {
+		t.Fatal(err)
+	}
+	w.inForce("a deny a, b deny b, c deny c")
+}

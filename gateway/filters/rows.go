@@ -43,7 +43,13 @@ func (r *versionRow) key() string { return versionKey(r.Name, r.Number) }
 // nameRow is what is kept of a name.
 type nameRow struct {
 	Next uint64            `json:"next"`           // the number of the next version
-	Past []manifest.Filter `json:"past,omitempty"` // that were enforced before, oldest first
+	Past []past `json:"past,omitempty"` // that were enforced before, oldest first
+}
+
+// past is an entry that was enforced, and where it stood: from 1, and 0 in rows that do not say.
+type past struct {
+	manifest.Filter
+	Position int `json:"position,omitempty"`
 }
 
 // rejectRow is a module that did not pass, by its digest.

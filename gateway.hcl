@@ -590,7 +590,7 @@ filters {
   max_filters = 32
   # Versions of one of them, 1 to 1000.
   max_versions = 20
-  # All of an organisation's modules together, 64KiB to 1024GiB.
+  # All of an organisation's modules, configs and vectors together, 64KiB to 1024GiB.
   max_bytes = "64MiB"
   # How often it may try to upload one, 1 to 1000000.
   uploads_per_hour = 60

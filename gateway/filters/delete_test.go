@@ -104,3 +104,32 @@ func TestARemovedFilterComesBackWhereItStood(t *testing.T) {
 	}
 	w.inForce("a deny a, b deny b, c deny c")
 }
+
+// TestConfigsAndVectorsTakeRoomToo, also after a restart: modules are not all that is kept of a version.
+func TestConfigsAndVectorsTakeRoomToo(t *testing.T) {
+	w := newWorld(t)
+	w.cfg.Bytes = 40 << 10
+	w.restart()
+	up := func(name string, config, text int) error {
+		u := filters.Upload{Name: name, Module: passes(), Config: fmt.Appendf(nil, `{"a":%q}`, strings.Repeat("x", config))}
+		if text > 0 {
+			u.Vectors = []filters.Vector{{Name: strings.Repeat("n", 100), Arguments: fmt.Appendf(nil, `{"a":%q}`, strings.Repeat("x", text)), Want: filters.Want{Verdict: "pass"}}}
+		}
+		_, err := w.Upload(t.Context(), acme, ada, u, nil)
+		return err
+	}
+	if err := errors.Join(up("a", 15<<10, 0), up("b", 0, 15<<10)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		for name, err := range map[string]error{"config": up("c", 15<<10, 0), "vectors": up("c", 0, 15<<10)} {
+			if !errors.Is(err, filters.ErrQuota) || !strings.Contains(err.Error(), "max_bytes") {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		w.restart()
+	}
+	if err := up("c", 0, 0); err != nil {
+		t.Error(err)
+	}
+}

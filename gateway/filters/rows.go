@@ -35,7 +35,23 @@ type versionRow struct {
 	Time     int64           `json:"time"`  // unix seconds
 	Given    string          `json:"given"` // SHA-256 over config and vectors, hex
 
-	tested int // how many vectors it has, also where they are not in memory
+	tested int   // how many vectors it has, also where they are not in memory
+	beside int64 // bytes of config and vectors
+}
+
+// slim is the row as it is held in memory: without its vectors.
+func (r versionRow) slim() versionRow {
+	r.tested, r.beside, r.Vectors = len(r.Vectors), beside(r.Config, r.Vectors), nil
+	return r
+}
+
+// beside is how many bytes are kept of a version beside its module.
+func beside(config json.RawMessage, vectors []Vector) int64 {
+	if len(vectors) == 0 {
+		return int64(len(config))
+	}
+	text, _ := json.Marshal(vectors) // they came as JSON
+	return int64(len(config) + len(text))
 }
 
 func (r *versionRow) key() string { return versionKey(r.Name, r.Number) }
@@ -162,8 +178,7 @@ func (s *Service) loadBook(ctx context.Context, tenant string, b *book) error {
 			if key != versionKey(r.Name, r.Number) {
 				return fmt.Errorf("version %.80q: %w", key, ErrDamaged)
 			}
-			r.tested, r.Vectors = len(r.Vectors), nil
-			versions[r.Name] = append(versions[r.Name], r)
+			versions[r.Name] = append(versions[r.Name], r.slim())
 			return nil
 		}); err != nil {
 			return err
@@ -313,11 +328,12 @@ func (b *book) named(f manifest.Filter) (versionRow, error) {
 	return versionRow{}, fmt.Errorf("filter %s: %w with the digest %s (upload the module with `gatewright filter push %s FILE` before a bundle names it)", f.Name, ErrNotFound, f.Digest, f.Name)
 }
 
-// bytes is what the tenant's modules take; equal ones count once.
+// bytes is what the tenant's versions take: modules, of which equal ones count once, configs and vectors.
 func (b *book) bytes() int64 {
 	seen, sum := map[merkle.Hash]bool{}, int64(0)
 	for _, list := range b.versions {
 		for _, r := range list {
+			sum += r.beside
 			if !seen[r.Digest] {
 				seen[r.Digest] = true
 				sum += int64(r.Size)

@@ -35,7 +35,7 @@ type Bundles interface {
 type Config struct {
 	Filters  int   // names per tenant; default 32
 	Versions int   // per name; default 20
-	Bytes    int64 // of modules kept per tenant; default 64 MiB
+	Bytes    int64 // of modules, configs and vectors kept per tenant; default 64 MiB
 	Uploads  int   // per tenant and hour, refused ones included; default 60
 	LogLines int   // kept per filter; default 200
 	// Quota is what a tenant's enforced filters may take together, and those in shadow once more. Zeros are wasm's defaults.

@@ -164,8 +164,8 @@ func (s *Service) room(b *book, u Upload) error {
 		return fmt.Errorf("%w: %d filters, and no more are allowed (filters.max_filters; `gatewright filter delete` gives one up)", ErrQuota, len(b.versions))
 	case len(b.versions[u.Name]) >= s.cfg.Versions:
 		return fmt.Errorf("%w: %d versions of %s, and no more are allowed (filters.max_versions; `gatewright filter delete %s N` gives one up)", ErrQuota, len(b.versions[u.Name]), u.Name, u.Name)
-	case b.bytes()+int64(len(u.Module)) > s.cfg.Bytes:
-		return fmt.Errorf("%w: %d bytes of modules are kept, %d more would be over %d (filters.max_bytes; `gatewright filter delete` gives versions up)", ErrQuota, b.bytes(), len(u.Module), s.cfg.Bytes)
+	case b.bytes()+int64(len(u.Module))+beside(u.Config, u.Vectors) > s.cfg.Bytes:
+		return fmt.Errorf("%w: %d bytes of modules, configs and vectors are kept, %d more would be over %d (filters.max_bytes; `gatewright filter delete` gives versions up)", ErrQuota, b.bytes(), int64(len(u.Module))+beside(u.Config, u.Vectors), s.cfg.Bytes)
 	}
 	return nil
 }
@@ -199,10 +199,9 @@ func (s *Service) accept(ctx context.Context, tenant string, b *book, by Actor, 
 	if err != nil {
 		return s.failed(ctx, tenant, by, e, err)
 	}
-	row.tested, row.Vectors = len(row.Vectors), nil
 	s.mu.Lock()
 	b.versions, b.names, b.rejected = maps.Clone(b.versions), maps.Clone(b.names), maps.Clone(b.rejected)
-	b.versions[row.Name] = append(slices.Clone(b.versions[row.Name]), row)
+	b.versions[row.Name] = append(slices.Clone(b.versions[row.Name]), row.slim())
 	b.names[row.Name] = name
 	delete(b.rejected, row.Digest)
 	s.mu.Unlock()

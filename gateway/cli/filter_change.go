@@ -93,6 +93,7 @@ type filterDeleteCmd struct {
 	controlPort
 	Name    string `arg:"" help:"Name of the filter."`
 	Version uint64 `arg:"" help:"Number of the version." placeholder:"N"`
+	JSON    bool   `help:"Print JSON." name:"json"`
 }
 
 // Run deletes the version.
@@ -103,6 +104,9 @@ func (c *filterDeleteCmd) Run(sh *shell) error {
 	}
 	if err := a.DeleteFilterVersion(sh.ctx, c.Name, c.Version); err != nil {
 		return noFilter(sh, a, c.Name, err)
+	}
+	if c.JSON {
+		return sh.json(map[string]any{"name": c.Name, "version": c.Version, "deleted": true})
 	}
 	fmt.Fprintf(sh.out, "%s version %d deleted\n", clean(c.Name), c.Version)
 	return nil

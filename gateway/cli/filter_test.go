@@ -137,6 +137,7 @@ func TestFiltersAreLookedAfterOverTheControlPort(t *testing.T) {
 		{[]string{"shadow", "f", "1"}, "f version 1 in shadow, revision 8 of the policies\n", `POST /api/v1/filters/f/versions/1/shadow {}`, 0},
 		{[]string{"rollback", "f"}, "f version 2 in force, revision 7 of the policies\n", "POST /api/v1/filters/f/rollback", 0},
 		{[]string{"remove", "f"}, "f not in force, revision 9 of the policies\n", "POST /api/v1/filters/f/remove", 0},
+		{[]string{"delete", "f", "1", "--json"}, "{\n  \"deleted\": true,\n  \"name\": \"f\",\n  \"version\": 1\n}\n", "DELETE /api/v1/filters/f/versions/1", 0},
 		{[]string{"delete", "f", "1"}, "f version 1 deleted\n", "DELETE /api/v1/filters/f/versions/1", 0},
 		{[]string{"logs", "f", "-n", "5"}, "2026-01-01T00:00:00.000Z warn  v2 a[31mb\n", "GET /api/v1/filters/f/logs?lines=5", 0},
 		{[]string{"list"}, "NAME  IN FORCE  SHADOW  VERSIONS  CALLS  DENIED  REWRITTEN  TRAPS  US/CALL  STATE\nf     2         -       2         6      2       0          1      2.5      BROKEN: its calls are refused\n", "GET /api/v1/filters", 0},

@@ -58,7 +58,7 @@ func (r *versionRow) key() string { return versionKey(r.Name, r.Number) }
 
 // nameRow is what is kept of a name.
 type nameRow struct {
-	Next uint64            `json:"next"`           // the number of the next version
+	Next uint64 `json:"next"`           // the number of the next version
 	Past []past `json:"past,omitempty"` // that were enforced before, oldest first
 }
 

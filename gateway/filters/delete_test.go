@@ -133,3 +133,30 @@ func TestConfigsAndVectorsTakeRoomToo(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestASignedBundleSaysTheConfigToo: what an uploader gave is not what was signed.
+func TestASignedBundleSaysTheConfigToo(t *testing.T) {
+	w := newWorld(t)
+	v, err := w.Upload(t.Context(), acme, ada, filters.Upload{Name: "guard", Module: denies("one"), Config: []byte(`{"rules": "none"}`)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := func(config string) *policies.Bundle {
+		t.Helper()
+		b, err := policies.NewBundle(bundle(t, `[{"name":"guard","digest":"`+digestOf(v)+`"`+config+`}]`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	if err := w.Check(t.Context(), acme, named("")); err != nil {
+		t.Error(err)
+	}
+	w.keys = ledger.VerifierKeys{{Name: "release"}}
+	if err := w.Check(t.Context(), acme, named("")); !errors.Is(err, filters.ErrInvalid) || !strings.Contains(err.Error(), `"config": {"rules":"none"}`) {
+		t.Error(err)
+	}
+	if err := w.Check(t.Context(), acme, named(`,"config":{"rules":"strict"}`)); err != nil {
+		t.Error(err)
+	}
+}

@@ -32,12 +32,16 @@ func (s *Service) resolve(ctx context.Context, tenant string, bundle *policies.B
 	if err != nil {
 		return nil, nil, err
 	}
+	signed := s.deps.Bundles.Signed(tenant)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	rows := make([]versionRow, len(entries))
 	for i, e := range entries {
 		if rows[i], err = b.named(e); err == nil && rows[i].key() == b.going {
 			err = fmt.Errorf("%w: version %d of %s is being deleted (upload it again, or name another)", ErrState, rows[i].Number, e.Name)
+		}
+		if err == nil && signed && e.Config == nil && rows[i].Config != nil {
+			err = unsaid(rows[i])
 		}
 		if err != nil {
 			return nil, nil, fmt.Errorf("manifest.json: filters: %w", err)
@@ -47,6 +51,15 @@ func (s *Service) resolve(ctx context.Context, tenant string, bundle *policies.B
 		b.pin(rows)
 	}
 	return b, rows, nil
+}
+
+// unsaid refuses an entry whose config would come from the upload: who signs a bundle says all of what is in force.
+func unsaid(r versionRow) error {
+	write := "the object that the version was uploaded with"
+	if len(r.Config) <= 256 {
+		write = string(place.Compact(r.Config))
+	}
+	return fmt.Errorf("%w: filter %s: bundles are signed here, and the signature says nothing of the config that version %d was uploaded with (add to its entry \"config\": %s)", ErrInvalid, r.Name, r.Number, write)
 }
 
 // Prepared is a bundle's filters, loaded and not yet in force. Either Swap or Drop must follow, once.

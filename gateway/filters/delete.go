@@ -35,7 +35,13 @@ func (s *Service) Delete(ctx context.Context, tenant string, by Actor, name stri
 	if err := s.record(ctx, tenant, by, e, "allow"); err != nil {
 		return err
 	}
+	left := slices.DeleteFunc(slices.Clone(b.versions[name]), func(r versionRow) bool { return r.Number == version })
 	err = s.keep(ctx, tenant, func(tx store.Txn) error {
+		if len(left) == 0 {
+			if err := b.forget(tx, name); err != nil {
+				return err
+			}
+		}
 		return versionTable.Delete(tx, versionKey(name, version), store.AnyVersion)
 	}, func(tx store.Txn) bool {
 		_, _, err := versionTable.Get(tx, versionKey(name, version))
@@ -46,16 +52,45 @@ func (s *Service) Delete(ctx context.Context, tenant string, by Actor, name stri
 	}
 	s.mu.Lock()
 	b.versions = maps.Clone(b.versions)
-	left := slices.DeleteFunc(slices.Clone(b.versions[name]), func(r versionRow) bool { return r.Number == version })
 	if b.versions[name] = left; len(left) == 0 {
+		b.names, b.floor = maps.Clone(b.names), b.above(name)
 		delete(b.versions, name)
+		delete(b.names, name)
 		s.logs.Forget(tenant, name)
+		s.uncount(tenant, name)
 	}
 	s.mu.Unlock()
 	if err := s.sweep(ctx, tenant, b.versions); err != nil {
 		s.deps.Log.Warn("a module is still kept", "tenant", tenant, "filter", name, "error", err)
 	}
 	return nil
+}
+
+// forget gives up the row of a name without versions, or there would be one for each name that ever was. What keeps its numbers from
+// being given again is the floor.
+func (b *book) forget(tx store.Txn, name string) error {
+	if err := nameTable.Delete(tx, name, store.AnyVersion); err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	_, err := floorTable.Put(tx, floorKey, floorRow{b.above(name)}, store.AnyVersion)
+	return err
+}
+
+// above is the floor when a name has gone.
+func (b *book) above(name string) uint64 { return max(b.floor, b.names[name].Next) }
+
+// uncount forgets what a name without versions did, once nothing of it is loaded. mu is held.
+func (s *Service) uncount(tenant, name string) {
+	if b := s.books[tenant]; b == nil || !b.open || len(b.versions[name]) > 0 {
+		return
+	}
+	for u, of := range s.units {
+		if of == tenant && u.key.name == name {
+			return
+		}
+	}
+	delete(s.totals, totalKey{tenant, name, false})
+	delete(s.totals, totalKey{tenant, name, true})
 }
 
 // mayGo keeps bundles from naming a version from now on, unless one does: one that is enforced, also where it waits for its tools,

@@ -160,3 +160,31 @@ func TestASignedBundleSaysTheConfigToo(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestNothingIsLeftOfANameWithoutVersions, or somebody who uploads under ever new names fills the store; and no number is given
+// twice all the same.
+func TestNothingIsLeftOfANameWithoutVersions(t *testing.T) {
+	w := newWorld(t)
+	for i := range 5 {
+		name := fmt.Sprint("f", i)
+		v := w.push(acme, name, denies(name))
+		w.activate(name, v.Number, filters.Placement{})
+		w.ask(acme, "mail", "send")
+		if err := errors.Join(second(w.Remove(t.Context(), acme, ada, name)), w.Delete(t.Context(), acme, ada, name, v.Number)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var seen []string
+	w.Each(func(_, name string, _ bool, _ filters.Stats) { seen = append(seen, name) })
+	rows := 0
+	err := w.db.View(t.Context(), acme, func(tx store.Txn) error {
+		return tx.Scan("filter_names", "", func(string, store.Value) error { rows++; return nil })
+	})
+	if err != nil || rows != 0 || len(seen) != 0 {
+		t.Errorf("%d rows, counts of %q, %v", rows, seen, err)
+	}
+	w.restart()
+	if v := w.push(acme, "f0", denies("again")); v.Number <= 1 {
+		t.Errorf("number %d is given again", v.Number)
+	}
+}

@@ -62,6 +62,14 @@ type nameRow struct {
 	Past []past `json:"past,omitempty"` // that were enforced before, oldest first
 }
 
+// floorRow is what is left of names that have no version any more, one for all of them.
+type floorRow struct {
+	Next uint64 `json:"next"` // no name begins with a lower number
+}
+
+// floorKey is that of the one row.
+const floorKey = "floor"
+
 // past is an entry that was enforced, and where it stood: from 1, and 0 in rows that do not say.
 type past struct {
 	manifest.Filter
@@ -83,6 +91,7 @@ type rejectRow struct {
 var (
 	versionTable = store.Table[versionRow]{Name: "filter_versions", Version: 1}
 	nameTable    = store.Table[nameRow]{Name: "filter_names", Version: 1}
+	floorTable   = store.Table[floorRow]{Name: "filter_floor", Version: 1}
 	rejectTable  = store.Table[rejectRow]{Name: "filter_rejected", Version: 1}
 )
 
@@ -117,7 +126,8 @@ type book struct {
 
 	open     bool
 	versions map[string][]versionRow // by name, by number
-	names    map[string]nameRow
+	names    map[string]nameRow // that have versions
+	floor    uint64             // as in floorRow
 	rejected map[merkle.Hash]rejectRow
 
 	// Under Service.mu alone.
@@ -172,6 +182,7 @@ func (b *book) unlock() { <-b.change }
 // loadBook reads a tenant's rows, and forgets modules that no version is of: what a crash left behind.
 func (s *Service) loadBook(ctx context.Context, tenant string, b *book) error {
 	versions, rows, rejected := map[string][]versionRow{}, map[string]nameRow{}, map[merkle.Hash]rejectRow{}
+	var floor floorRow
 	err := s.deps.Store.View(ctx, tenant, func(tx store.Txn) error {
 		clear(versions)
 		if err := versionTable.Scan(tx, "", func(key string, r versionRow, _ uint64) error {
@@ -186,6 +197,10 @@ func (s *Service) loadBook(ctx context.Context, tenant string, b *book) error {
 		if err := nameTable.Scan(tx, "", func(key string, r nameRow, _ uint64) error { rows[key] = r; return nil }); err != nil {
 			return err
 		}
+		var err error
+		if floor, _, err = floorTable.Get(tx, floorKey); err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
 		return rejectTable.Scan(tx, "", func(_ string, r rejectRow, _ uint64) error { rejected[r.Digest] = r; return nil })
 	})
 	if err != nil {
@@ -195,7 +210,7 @@ func (s *Service) loadBook(ctx context.Context, tenant string, b *book) error {
 		s.deps.Log.Warn("modules of no filter are still kept", "tenant", tenant, "error", err)
 	}
 	s.mu.Lock()
-	b.open, b.versions, b.names, b.rejected = true, versions, rows, rejected
+	b.open, b.versions, b.names, b.rejected, b.floor = true, versions, rows, rejected, floor.Next
 	s.mu.Unlock()
 	return nil
 }

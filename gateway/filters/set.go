@@ -141,6 +141,9 @@ func (s *Service) closeUnit(tenant string, u *unit) {
 	key := totalKey{tenant, u.key.name, u.key.shadow}
 	s.totals[key] = s.totals[key].Plus(last)
 	delete(s.units, u)
+	if u.version > 0 { // the gateway's own have none, and are not the tenant's
+		s.uncount(tenant, u.key.name)
+	}
 	s.mu.Unlock()
 	if err := u.Close(context.Background()); err != nil {
 		s.deps.Log.Warn("filter not closed", "tenant", tenant, "filter", u.key.name, "error", err)

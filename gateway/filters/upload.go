@@ -102,7 +102,7 @@ func (n *intake) after(ctx context.Context, report Report, judged error, progres
 	}
 	begun := time.Now()
 	row := versionRow{
-		Name: u.Name, Number: max(b.names[u.Name].Next, 1), Digest: n.digest, Size: len(u.Module), Dialect: report.Dialect, Class: report.Class,
+		Name: u.Name, Number: max(b.names[u.Name].Next, b.floor, 1), Digest: n.digest, Size: len(u.Module), Dialect: report.Dialect, Class: report.Class,
 		Memory: report.Memory, Fuel: report.Fuel, Response: report.Response, Config: u.Config, Vectors: u.Vectors, tested: len(u.Vectors),
 		User: n.by.User, Key: n.by.Key, Time: n.deps.Now().Unix(), Given: n.with,
 	}

@@ -126,8 +126,8 @@ type book struct {
 
 	open     bool
 	versions map[string][]versionRow // by name, by number
-	names    map[string]nameRow // that have versions
-	floor    uint64             // as in floorRow
+	names    map[string]nameRow      // that have versions
+	floor    uint64                  // as in floorRow
 	rejected map[merkle.Hash]rejectRow
 
 	// Under Service.mu alone.

@@ -38,6 +38,12 @@ func showChange(sh *shell, c *gatewright.FilterChange, asJSON bool) error {
 		return sh.json(c)
 	}
 	name := clean(c.Name)
+	for _, w := range c.Warnings {
+		fmt.Fprintf(sh.err, "warning: %s\n", clean(w))
+	}
+	if c.Direction != "" {
+		fmt.Fprintf(sh.err, "it looks at %s\n", placed(&gatewright.FilterInForce{Servers: c.Servers, Tools: c.Tools, Direction: c.Direction}))
+	}
 	switch c.Mode {
 	case "enforce":
 		fmt.Fprintf(sh.out, "%s version %d in force, revision %d of the policies\n", name, c.Version, c.Revision)

@@ -1,15 +1,20 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/gatewright/gatewright/gateway/filters"
+	"github.com/gatewright/gatewright/policies/manifest"
 )
 
 // Filters are the tenants' own filters, as far as this port looks after them. A tenant's names are its own: what is
@@ -100,10 +105,14 @@ type filterRejection struct {
 }
 
 type filterChange struct {
-	Name     string `json:"name"`
-	Version  uint64 `json:"version,omitempty" doc:"now in force or tried; absent: none any more"`
-	Mode     string `json:"mode,omitempty" doc:"enforce or shadow"`
-	Revision uint64 `json:"revision" doc:"of the policies, which says so"`
+	Name      string   `json:"name"`
+	Version   uint64   `json:"version,omitempty" doc:"now in force or tried; absent: none any more"`
+	Mode      string   `json:"mode,omitempty" doc:"enforce or shadow"`
+	Revision  uint64   `json:"revision" doc:"of the policies, which says so"`
+	Servers   []string `json:"servers,omitempty" doc:"where it looks: names, or beginnings with a *; absent: all"`
+	Tools     []string `json:"tools,omitempty" doc:"likewise"`
+	Direction string   `json:"direction,omitempty" enum:"request,response,both"`
+	Warnings  []string `json:"warnings,omitempty" doc:"for people: why it may see no call"`
 }
 
 type filterChangeOut struct{ Body filterChange }
@@ -143,10 +152,10 @@ type placeFilterIn struct {
 	Name   string `path:"name" pattern:"^[a-z0-9._-]{1,64}$" maxLength:"64"`
 	Number uint64 `path:"number" minimum:"1" maximum:"9007199254740991"`
 	Body   *struct {
-		Servers   []string        `json:"servers,omitempty" maxItems:"64" doc:"names, or beginnings with a *; absent: all"`
-		Tools     []string        `json:"tools,omitempty" maxItems:"64" doc:"names, or beginnings with a *; absent: all"`
-		Direction string          `json:"direction,omitempty" enum:"request,response,both" doc:"absent: both"`
-		Config    json.RawMessage `json:"config,omitempty" doc:"instead of what the version was uploaded with"`
+		Servers   []string        `json:"servers,omitempty" maxItems:"64" doc:"names, or beginnings with a *, which alone is all; absent: as now, or all"`
+		Tools     []string        `json:"tools,omitempty" maxItems:"64" doc:"likewise"`
+		Direction string          `json:"direction,omitempty" enum:"request,response,both" doc:"absent: as now, or both"`
+		Config    json.RawMessage `json:"config,omitempty" doc:"absent: as now, or what the version was uploaded with"`
 		Position  int             `json:"position,omitempty" minimum:"1" maximum:"64" doc:"among the organisation's filters; absent: where it stands, or the end"`
 	}
 }
@@ -195,19 +204,19 @@ func (m *mounting) filters() {
 	})
 	handle(m, "shadow-filter", func(ctx context.Context, c *call, in *placeFilterIn) (*filterChangeOut, error) {
 		change, err := all.Shadow(ctx, c.caller.Tenant(), filters.Actor(actor(c)), in.Name, in.Number, in.placement())
-		return a.filterChanged(c, in.Name, change, err)
+		return a.filterChanged(ctx, c, in.Name, change, err)
 	})
 	handle(m, "activate-filter", func(ctx context.Context, c *call, in *placeFilterIn) (*filterChangeOut, error) {
 		change, err := all.Activate(ctx, c.caller.Tenant(), filters.Actor(actor(c)), in.Name, in.Number, in.placement())
-		return a.filterChanged(c, in.Name, change, err)
+		return a.filterChanged(ctx, c, in.Name, change, err)
 	})
 	handle(m, "rollback-filter", func(ctx context.Context, c *call, in *filterPath) (*filterChangeOut, error) {
 		change, err := all.Rollback(ctx, c.caller.Tenant(), filters.Actor(actor(c)), in.Name)
-		return a.filterChanged(c, in.Name, change, err)
+		return a.filterChanged(ctx, c, in.Name, change, err)
 	})
 	handle(m, "remove-filter", func(ctx context.Context, c *call, in *filterPath) (*filterChangeOut, error) {
 		change, err := all.Remove(ctx, c.caller.Tenant(), filters.Actor(actor(c)), in.Name)
-		return a.filterChanged(c, in.Name, change, err)
+		return a.filterChanged(ctx, c, in.Name, change, err)
 	})
 	handle(m, "delete-filter-version", func(ctx context.Context, c *call, in *filterVersionPath) (*none, error) {
 		return &none{}, filterFault(all.Delete(ctx, c.caller.Tenant(), filters.Actor(actor(c)), in.Name, in.Number))
@@ -255,14 +264,69 @@ func (c *call) noteVersion(v *filters.Version) {
 	}
 }
 
-func (a *API) filterChanged(c *call, name string, change filters.Change, err error) (*filterChangeOut, error) {
+func (a *API) filterChanged(ctx context.Context, c *call, name string, change filters.Change, err error) (*filterChangeOut, error) {
 	c.target = name
 	if err != nil {
 		a.log.Warn("filter not changed", "record", c.id, "tenant", c.caller.Tenant(), "filter", name, "error", err)
 		return nil, filterFault(err)
 	}
 	c.note("revision", strconv.FormatUint(change.Revision, 10))
-	return &filterChangeOut{Body: filterChange{Name: change.Name, Version: change.Version, Mode: change.Mode, Revision: change.Revision}}, nil
+	out := &filterChangeOut{Body: filterChange{Name: change.Name, Version: change.Version, Mode: change.Mode, Revision: change.Revision}}
+	if e := a.placed(ctx, c, change); e != nil {
+		out.Body.Servers, out.Body.Tools, out.Body.Direction = e.Servers, e.Tools, cmp.Or(e.Direction, manifest.Both)
+		out.Body.Warnings = a.unseen(c.caller.Tenant(), &e.Filter)
+	}
+	return out, nil
+}
+
+// placed is what is in force after a change, or tried; nil when nothing is, or somebody else was faster.
+func (a *API) placed(ctx context.Context, c *call, change filters.Change) *filters.Entry {
+	f, err := a.deps.Filters.Filter(ctx, c.caller.Tenant(), change.Name)
+	switch {
+	case err != nil || change.Mode == "":
+		return nil
+	case change.Mode == manifest.Shadow:
+		return f.Tried
+	}
+	return f.Enforced
+}
+
+// unseen says why a filter that looks there may see no call: nothing that is known now fits. A server or a tool may come later, so
+// that is no error.
+func (a *API) unseen(tenant string, e *manifest.Filter) (warnings []string) {
+	servers := a.deps.Catalogue.Servers(tenant)
+	var names, tools []string
+	seen := false
+	for _, s := range servers {
+		names = append(names, s.Name)
+		if !(&manifest.Filter{Servers: e.Servers}).Covers(s.Name, "") {
+			continue
+		}
+		seen = true
+		for _, t := range a.deps.Catalogue.Tools(tenant, s.Name) {
+			tools = append(tools, t.Name)
+		}
+	}
+	if !seen && e.Servers != nil {
+		return []string{fmt.Sprintf("no server fits %q (there are: %s); the filter sees no call until one does", e.Servers, some(names))}
+	}
+	if e.Tools != nil && len(tools) > 0 && !slices.ContainsFunc(tools, func(t string) bool { return (&manifest.Filter{Tools: e.Tools}).Covers("", t) }) {
+		return []string{fmt.Sprintf("no tool fits %q (there are: %s); the filter sees no call until one does", e.Tools, some(tools))}
+	}
+	return nil
+}
+
+// some are a few names for people.
+func some(names []string) string {
+	const few = 12
+	if len(names) == 0 {
+		return "none"
+	}
+	slices.Sort(names)
+	if len(names) > few {
+		return strings.Join(names[:few], ", ") + " and more"
+	}
+	return strings.Join(names, ", ")
 }
 
 // pushLine is one line of an upload's answer. The last has the version, why it was rejected, or why it was refused; an

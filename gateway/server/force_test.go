@@ -310,3 +310,32 @@ func TestWhatIsInForceIsTakenWhole(t *testing.T) {
 		t.Errorf("of a gateway that has closed: %+v", now)
 	}
 }
+
+// TestAFilterThatNoCallCanReachSaysSo: a misspelled server would otherwise leave calls unfiltered without a word.
+func TestAFilterThatNoCallCanReachSaysSo(t *testing.T) {
+	t.Parallel()
+	b := newBehind(t)
+	o, out, log := options(t, b.serving)
+	r := run(t, o, out, log)
+	r.uploaded("guard", module(plain, ""))
+	r.activated(r.pushed(everything), `"enforce"`)
+	until(t, "the server's tools are known", func() bool {
+		_, err := r.agent(r.env["GATEWRIGHT_API_KEY"]).Plan(t.Context(), []byte(`{"goal":"test","steps":[{"server":"files","tool":"echo","args":{}}]}`))
+		return err == nil
+	})
+	for where, want := range map[string]string{
+		`{"servers":["docs"]}`:                     `no server fits ["docs"] (there are: files)`,
+		`{"servers":["fil*"],"tools":["nothing"]}`: `no tool fits ["nothing"] (there are: echo, slow)`,
+		`{"servers":["fil*"],"tools":["ec*"]}`:     "",
+		`{"servers":["*"],"tools":["*"]}`:          "",
+	} {
+		var got struct {
+			Direction string
+			Warnings  []string
+		}
+		r.control("POST", "/api/v1/filters/guard/versions/1/activate", r.env["GATEWRIGHT_ADMIN_KEY"], where, 200, &got)
+		if text := strings.Join(got.Warnings, ""); got.Direction != "both" || !strings.HasPrefix(text, want) || want == "" && text != "" {
+			t.Errorf("%s: %+v", where, got)
+		}
+	}
+}

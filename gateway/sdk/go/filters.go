@@ -113,6 +113,11 @@ type FilterChange struct {
 	Version  uint64 `json:"version,omitempty"` // now in force or tried; 0: none any more
 	Mode     string `json:"mode,omitempty"`    // enforce or shadow
 	Revision uint64 `json:"revision"`          // of the policies, which says so
+	// Where it looks: names, or beginnings with a "*"; none: all. Direction is request, response or both.
+	Servers   []string `json:"servers,omitempty"`
+	Tools     []string `json:"tools,omitempty"`
+	Direction string   `json:"direction,omitempty"`
+	Warnings  []string `json:"warnings,omitempty"` // for people: why it may see no call
 }
 
 // FilterLine is what a filter logged, or what the gateway noted about it.

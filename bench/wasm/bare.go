@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -16,8 +17,20 @@ import (
 	"github.com/gatewright/gatewright/wasm/meter"
 )
 
+// way is how the engine alone runs a guest.
+type way int
+
+const (
+	plain   way = iota // nothing stops it
+	watched            // WithCloseOnContextDone and a context that outlives the call: what asking costs, and no call is bounded
+	closing            // WithCloseOnContextDone and a deadline of the call's own: the engine's way to bound a call, as fuel is ours
+)
+
+// allowed is the time of a call that the engine bounds. No guest here comes near it.
+const allowed = 100 * time.Millisecond
+
 // bare adds a language's guests on the engine alone: as they are, metered, and as they are with the engine's own way to stop
-// them, WithCloseOnContextDone.
+// them.
 func (b *bench) bare(ctx context.Context, language string) error {
 	for _, guest := range [...]string{"noop", "loop", "calls"} {
 		module, err := guests.Module(language, guest)
@@ -29,9 +42,10 @@ func (b *bench) bare(ctx context.Context, language string) error {
 			return err
 		}
 		if err := errors.Join(
-			b.engine(ctx, language+" "+guest+" plain", module, false),
-			b.engine(ctx, language+" "+guest+" metered", metered, false),
-			b.engine(ctx, language+" "+guest+" closing", module, true),
+			b.engine(ctx, language+" "+guest+" plain", module, plain),
+			b.engine(ctx, language+" "+guest+" metered", metered, plain),
+			b.engine(ctx, language+" "+guest+" watched", module, watched),
+			b.engine(ctx, language+" "+guest+" closing", module, closing),
 		); err != nil {
 			return err
 		}
@@ -51,9 +65,9 @@ type guest struct {
 	verdict       sandbox.Verdict
 }
 
-func (b *bench) engine(ctx context.Context, name string, module []byte, closing bool) error {
+func (b *bench) engine(ctx context.Context, name string, module []byte, how way) error {
 	ctx, cancel := context.WithCancel(ctx) // a context that can end, as a call's does
-	engine := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithCloseOnContextDone(closing))
+	engine := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithCloseOnContextDone(how != plain))
 	b.closers = append(b.closers, func() error { defer cancel(); return engine.Close(ctx) })
 	i64 := []api.ValueType{api.ValueTypeI64}
 	refuel := api.GoFunc(func(_ context.Context, stack []uint64) { stack[0] += slice })
@@ -72,13 +86,22 @@ func (b *bench) engine(ctx context.Context, name string, module []byte, closing 
 		}
 	}
 	clock := timed
-	if closing {
+	if how != plain {
 		clock = timedAll // the engine watches the context on another thread
 	}
 	b.add(name, func(n int) (p parts, err error) {
 		p.work, err = clock(func() error {
 			for i := range n {
-				if err := all[i%lent].ask(ctx, b.input); err != nil {
+				if how != closing {
+					if err := all[i%lent].ask(ctx, b.input); err != nil {
+						return err
+					}
+					continue
+				}
+				call, done := context.WithTimeout(ctx, allowed)
+				err := all[i%lent].ask(call, b.input)
+				done()
+				if err != nil {
 					return err
 				}
 			}

@@ -101,10 +101,10 @@ func (r *Report) Write(w io.Writer) error {
 // calls prints a row for each guest.
 func (r *Report) calls(b *bytes.Buffer) {
 	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "guest\tno-op us\tbare us\tclosing us\tx closing\tloop us\tx native\tloop metered\tcalls metered\tx closing loop\t")
+	fmt.Fprintln(t, "guest\tno-op us\tbare us\twatched us\tclosing us\tx closing\tloop us\tx native\tloop metered\tcalls metered\tx closing loop\t")
 	for _, l := range languages {
 		small := noop(l, sizes[0])
-		fmt.Fprintf(t, "%s\t%.3f\t%.3f\t%.3f\t%.3f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t\n", l, r.work(small), r.work(l+" noop plain"), r.work(l+" noop closing"),
+		fmt.Fprintf(t, "%s\t%.3f\t%.3f\t%.3f\t%.3f\t%.3f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t\n", l, r.work(small), r.work(l+" noop plain"), r.work(l+" noop watched"), r.work(l+" noop closing"),
 			r.ratio(small, l+" noop closing"), r.work(l+" loop"), r.ratio(l+" loop", "native loop"),
 			r.ratio(l+" loop metered", l+" loop plain"), r.ratio(l+" calls metered", l+" calls plain"), r.ratio(l+" loop", l+" loop closing"))
 	}
@@ -134,7 +134,8 @@ func (r *Report) notes(b *bytes.Buffer) {
 	counted, noisy := rig.Counted(r.Rounds)
 	fmt.Fprintf(b, `
 no-op: a whole call with a context of %d bytes until its verdict stands, metered and pooled; putting the instance back is not in it but below. bare: the
-engine's calls alone, plain. closing: the same with WithCloseOnContextDone. loop: FNV-1a over the context, a whole call. metered: on the engine alone,
+engine's calls alone, plain. closing: the same with WithCloseOnContextDone and a context with a deadline of the call's own, which is how the engine bounds
+a call. watched: with a context that lives longer, so that no call is bounded. loop: FNV-1a over the context, a whole call. metered: on the engine alone,
 over plain. CPU is the calling thread's (of closing the process's) in microseconds as this machine takes them; the last line's are as the reference machine would (times %.1f / %.1f, an Ed25519 signature there and here).
 a module of %d bytes from the sealed cache: ready in %.0f us
 %d rounds of %s a subject, of which noisy: %d; %d cores, %s, %s; sha256_us=%.2f

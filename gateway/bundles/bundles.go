@@ -153,7 +153,7 @@ type book struct {
 	staged   *policies.Bundle
 	filtered *policies.Bundle // whose filters are in force
 	waiting  bool             // the enforced one does not compile against the tools that there are: nothing is in force
-	lost     bool             // the state row could not be read: only a person may say what is in force
+	lost     string           // why what is in force cannot be read, so that nothing is; or ""
 	pending  *offer
 	alarm    string
 	untried  string // why what is staged is not tried as it should be, or ""
@@ -213,7 +213,7 @@ func (s *Service) Open(ctx context.Context, tenant string) (bool, error) {
 		return false, err
 	}
 	defer b.change.Unlock()
-	return b.enforced != nil || b.lost, nil
+	return b.enforced != nil || b.lost != "", nil
 }
 
 // Tenants lists those that are open.
@@ -359,6 +359,9 @@ func (b *book) revision(r *revisionRow) Revision {
 	}
 	if r.Number == b.row.Staged && out.Problem == "" {
 		out.Problem = b.untried
+	}
+	if r.Number == b.row.Enforced && out.Problem == "" {
+		out.Problem = b.lost
 	}
 	switch {
 	case r.Number == b.row.Enforced:

@@ -412,22 +412,6 @@ func (w *world) two() {
 	w.activate(w.push(allow("read")).Number, enforce)
 }
 
-func TestADamagedRevisionLetsTheLastGoodOneTakeItsPlace(t *testing.T) {
-	w := newWorld(t)
-	w.two()
-	w.damage("bundle_revisions", fmt.Sprintf("%020d", 2), []byte("x"))
-	w.reopen()
-	if w.may(acme, "a") != "send" || !strings.Contains(w.Alarm(acme), "revision 2") || !strings.HasSuffix(w.said(), "fallback 1 enforce") {
-		t.Errorf("may %q, alarm %q: %s", w.may(acme, "a"), w.Alarm(acme), w.said())
-	}
-	if h := w.History(acme); h[0].Problem == "" || h[1].State != bundles.Enforced {
-		t.Errorf("%+v", h)
-	}
-	if _, err := w.Activate(t.Context(), acme, ada, 2, enforce); !errors.Is(err, bundles.ErrDamaged) {
-		t.Errorf("%v", err)
-	}
-}
-
 func TestDamageThatLeavesNothingGoodRefusesEverything(t *testing.T) {
 	for _, table := range []string{"bundle_files", "bundle_revisions"} {
 		w := newWorld(t)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gatewright/gatewright/merkle"
@@ -21,7 +22,6 @@ const (
 	opActivate = "activate" // it is enforced or tried, see mode
 	opRollback = "rollback" // the one before is enforced again
 	opWithdraw = "withdraw" // what was tried is tried no more
-	opFallback = "fallback" // the enforced one is damaged in the store, and one before it takes its place
 	opAmend    = "amend"    // the enforced one with one file changed is enforced in its place
 	opFailed   = "failed"   // the change that the record before announced was not made
 )
@@ -87,7 +87,7 @@ func (s *Service) apply(ctx context.Context, b *book, c *change) error {
 		kept.Files = nil
 		b.revs = append(slices.Clone(b.revs), kept)
 	}
-	b.row, b.lost = c.row, false
+	b.row, b.lost = c.row, ""
 	s.changes++
 	if c.engines {
 		b.enforced, b.staged, b.waiting, b.untried = c.enforced, c.staged, false, ""
@@ -194,6 +194,9 @@ func (s *Service) Push(ctx context.Context, tenant string, by Actor, files map[s
 		return Revision{}, s.refuse(err)
 	}
 	if known := b.known(bundle.Digest()); known != nil && known.answers(rev) {
+		if err := s.mend(ctx, b, known.Number, bundle); err != nil {
+			return Revision{}, err
+		}
 		return s.Revision(tenant, known.Number)
 	}
 	c := &change{op: opPush, by: by, bundle: bundle, number: rev.Number, row: b.row, rev: rev}
@@ -225,7 +228,8 @@ func (s *Service) newRevision(b *book, bundle *policies.Bundle, by Actor, from S
 	version := bundle.Manifest().Version
 	if required {
 		known := b.known(bundle.Digest())
-		if err := newer(bundle, b.row.Version, known != nil && known.Version == version); err != nil {
+		again := known != nil && known.Version == version || bundle.Digest() == b.meant()
+		if err := newer(bundle, b.row.Version, again); err != nil {
 			return nil, err
 		}
 	}
@@ -274,7 +278,7 @@ func (s *Service) Activate(ctx context.Context, tenant string, by Actor, number 
 		return Revision{}, s.refuse(err)
 	}
 	if m == (policies.Mode{}) {
-		if err := keepsFilters(b.enforced, c.bundle); err != nil {
+		if err := b.keepsFilters(c.bundle); err != nil {
 			return Revision{}, s.refuse(err)
 		}
 		b.enforce(c, e)
@@ -307,6 +311,7 @@ func (b *book) enforce(c *change, e *policies.Engine) {
 		c.row.Past = c.row.Past[max(0, len(c.row.Past)-maxPast):]
 	}
 	c.row.Enforced, c.row.Staged, c.row.Shadow, c.row.Canary = c.number, 0, false, 0
+	c.row.Filters = enforcedFilters(c.bundle)
 	c.enforced, c.engine = c.bundle, e
 	c.engines = true
 }
@@ -380,36 +385,48 @@ func (s *Service) tidy(ctx context.Context, b *book) {
 	}
 }
 
-// fallBack enforces the last revision that is good instead of one that is damaged in the store.
-func (s *Service) fallBack(ctx context.Context, b *book, why error) error {
-	past := b.row.Past
-	for i, number := range slices.Backward(past) {
-		bundle, err := s.read(ctx, b.tenant, number)
-		if errors.Is(err, ErrDamaged) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		e, err := s.compile(b.tenant, bundle)
-		if err != nil {
-			continue
-		}
-		c := &change{op: opFallback, bundle: bundle, number: number}
-		b.enforce(c, e)
-		c.row.Past, c.row.Manual = slices.Clone(past[:i]), true
-		if err := s.apply(ctx, b, c); errors.Is(err, ErrFilters) {
-			continue
-		} else if err != nil {
-			return err
-		}
-		s.Alarmed(b.tenant, fmt.Sprintf("%v; revision %d, enforced before it, is in force instead", why, number))
-		return nil
+// lose has everything refused, for what is in force cannot be read. No other revision takes its place by itself: it may permit
+// what this one was there to forbid, or pass calls by a filter that this one enforces.
+func (s *Service) lose(b *book, why error) {
+	text := fmt.Sprintf("%v; it is the revision in force", why)
+	if len(b.row.Filters) > 0 {
+		text += " and enforces the filters " + strings.Join(b.row.Filters, ", ")
 	}
+	s.lost(b, text)
+}
+
+// lost notes why nothing is in force, until a person says what is to be, or a source brings exactly what was.
+func (s *Service) lost(b *book, text string) {
+	text += "; everything is refused until the same files come again or another revision is activated (`gatewright policy push` and `activate N`; `gatewright policy history` lists them)"
 	s.mu.Lock()
-	b.lost = true
+	b.lost = text
 	s.mu.Unlock()
-	s.Alarmed(b.tenant, fmt.Sprintf("%v, and so is whatever was enforced before; everything is refused until somebody activates a revision", why))
+	s.Alarmed(b.tenant, text)
+}
+
+// meant is the digest of what is to be enforced, also where its revision cannot be read; zero when nobody knows.
+func (b *book) meant() merkle.Hash {
+	if r := b.find(b.row.Enforced); r != nil && r.problem == "" {
+		return r.Digest
+	}
+	if b.row.Manual {
+		return merkle.Hash{}
+	}
+	return b.row.Offered // the source brought it, and nobody said otherwise since
+}
+
+// mend puts the files of a revision into the store again, if they are not what they were: somebody has just handed them in.
+func (s *Service) mend(ctx context.Context, b *book, number uint64, bundle *policies.Bundle) error {
+	if _, err := s.read(ctx, b.tenant, number); !errors.Is(err, ErrDamaged) {
+		return err
+	}
+	if _, _, err := s.putFiles(ctx, b.tenant, bundle); err != nil {
+		return err
+	}
+	if _, err := s.read(ctx, b.tenant, number); err != nil {
+		return err
+	}
+	s.deps.Log.Info("a damaged revision of policies was mended with the same files", "tenant", b.tenant, "revision", number)
 	return nil
 }
 

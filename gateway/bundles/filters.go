@@ -84,20 +84,25 @@ func full(f manifest.Filter) manifest.Filter {
 
 // keepsFilters refuses to enforce a bundle that says nothing of filters while some are enforced: it was most likely made from files
 // that knew of none, and calls would go on unfiltered. Only Rollback and who writes an empty section mean it.
-func keepsFilters(enforced, next *policies.Bundle) error {
-	if enforced == nil || next.Manifest().Filters != nil {
+func (b *book) keepsFilters(next *policies.Bundle) error {
+	names := b.row.Filters // also where what is enforced cannot be read
+	if b.enforced != nil {
+		names = enforcedFilters(b.enforced)
+	}
+	if len(names) == 0 || next.Manifest().Filters != nil {
 		return nil
 	}
-	var names []string
-	for _, f := range enforced.Manifest().Filters {
+	return fmt.Errorf("%w: its manifest.json says nothing of filters, and would take %s out of force (`gatewright filter list --manifest` prints the section to copy into it; an empty one, \"filters\": [], takes all out of force; `gatewright policy rollback` goes back to what was in force before, with its filters)", ErrRefused, strings.Join(names, ", "))
+}
+
+// enforcedFilters names the filters that calls have to pass by a bundle.
+func enforcedFilters(b *policies.Bundle) (names []string) {
+	for _, f := range b.Manifest().Filters {
 		if !f.Shadowed() {
 			names = append(names, f.Name)
 		}
 	}
-	if len(names) == 0 {
-		return nil
-	}
-	return fmt.Errorf("%w: its manifest.json says nothing of filters, and would take %s out of force (`gatewright filter list --manifest` prints the section to copy into it; an empty one, \"filters\": [], takes all out of force; `gatewright policy rollback` goes back to what was in force before, with its filters)", ErrRefused, strings.Join(names, ", "))
+	return names
 }
 
 // Signed tells whether the tenant's bundles have to be signed.
@@ -143,6 +148,9 @@ func (s *Service) amend(ctx context.Context, b *book, by Actor, bundle *policies
 	}
 	c := &change{op: opAmend, by: by, bundle: bundle, number: rev.Number, rev: rev}
 	if known := b.known(bundle.Digest()); known != nil && known.answers(rev) {
+		if err := s.mend(ctx, b, known.Number, bundle); err != nil {
+			return Revision{}, err
+		}
 		c.number, c.rev = known.Number, nil
 	}
 	b.enforce(c, e)

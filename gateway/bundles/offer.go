@@ -30,8 +30,9 @@ func (s *Service) Offer(ctx context.Context, tenant string, by Actor, bundle *po
 func (s *Service) offered(ctx context.Context, b *book, by Actor, o *offer, anew bool) error {
 	digest := o.bundle.Digest()
 	switch {
-	case b.lost && !anew:
-		return fmt.Errorf("%w: what was in force is lost, and only `gatewright policy activate N` says what is to be", ErrState)
+	case b.lost != "" && digest == b.meant(): // what was lost is here again
+	case b.lost != "" && !anew:
+		return fmt.Errorf("%w: %s", ErrState, b.lost)
 	case anew:
 	case digest == b.row.Offered && (b.enforced != nil || b.waiting):
 		s.overlooked(b)
@@ -51,11 +52,14 @@ func (s *Service) offered(ctx context.Context, b *book, by Actor, o *offer, anew
 	if b.enforced != nil && b.enforced.Digest() == digest && b.row.Staged == 0 {
 		return s.noted(ctx, b, o, e, anew)
 	}
-	if err := keepsFilters(b.enforced, o.bundle); err != nil {
+	if err := b.keepsFilters(o.bundle); err != nil {
 		return err
 	}
 	c := &change{op: opLoad, by: by, bundle: o.bundle, number: rev.Number, rev: rev}
 	if known := b.known(digest); known != nil && known.answers(rev) {
+		if err := s.mend(ctx, b, known.Number, o.bundle); err != nil {
+			return err
+		}
 		c.number, c.rev = known.Number, nil
 	}
 	b.enforce(c, e)

@@ -45,6 +45,7 @@ type stateRow struct {
 	Manual   bool        `json:"manual,omitempty"`  // a person put it in force, not a source
 	Offered  merkle.Hash `json:"offered,omitzero"`  // what the source last had, taken or overruled since
 	Version  uint64      `json:"version,omitempty"` // the highest of any bundle taken in
+	Filters  []string    `json:"filters,omitempty"` // that the enforced one enforces, by name: for when it cannot be read
 }
 
 func (r stateRow) mode() policies.Mode { return policies.Mode{Shadow: r.Shadow, Canary: r.Canary} }
@@ -67,9 +68,8 @@ const (
 
 func revisionKey(number uint64) string { return fmt.Sprintf("%020d", number) }
 
-// load reads a tenant's rows and puts in force what they say. One revision that cannot be read is shown as such; if it was
-// in force, the last one before it that is good takes its place. Without the state row nothing is in force, and
-// nothing comes into force but by a person's word.
+// load reads a tenant's rows and puts in force what they say. One revision that cannot be read is shown as such. If it was
+// in force, or the state row cannot be read, nothing is, until a person says what is to be or exactly what was comes again.
 func (s *Service) load(ctx context.Context, b *book) error {
 	var row stateRow
 	var revs []revisionRow
@@ -87,14 +87,14 @@ func (s *Service) load(ctx context.Context, b *book) error {
 	}
 	fresh := errors.Is(stateErr, store.ErrNotFound) && len(revs) == 0
 	s.mu.Lock()
-	b.row, b.revs, b.open, b.lost = row, revs, true, stateErr != nil && !fresh
+	b.row, b.revs, b.open = row, revs, true
 	s.mu.Unlock()
 	switch {
 	case fresh:
 		return nil
-	case b.lost:
+	case stateErr != nil:
 		s.recoverState(b)
-		s.Alarmed(b.tenant, "what is in force cannot be read from the store, so everything is refused: `gatewright policy history` and `gatewright policy activate N` put a revision in force: "+stateErr.Error())
+		s.lost(b, "which revision is in force cannot be read from the store: "+stateErr.Error())
 		return nil
 	}
 	return s.resume(ctx, b)
@@ -147,7 +147,8 @@ func (s *Service) resume(ctx context.Context, b *book) error {
 	}
 	bundle, err := s.read(ctx, b.tenant, row.Enforced)
 	if errors.Is(err, ErrDamaged) {
-		return s.fallBack(ctx, b, err)
+		s.lose(b, err)
+		return nil
 	}
 	if err != nil {
 		return err
@@ -160,6 +161,7 @@ func (s *Service) resume(ctx context.Context, b *book) error {
 			return err
 		}
 	}
+	row.Filters = enforcedFilters(bundle) // rows of older versions do not say
 	s.hold(b, row, bundle, staged)
 	s.compileHeld(ctx, b)
 	return nil
@@ -287,10 +289,9 @@ func (s *Service) keep(ctx context.Context, tenant string, row stateRow, rev *re
 }
 
 func same(a, b stateRow) bool {
-	if !slices.Equal(a.Past, b.Past) {
+	if !slices.Equal(a.Past, b.Past) || !slices.Equal(a.Filters, b.Filters) {
 		return false
 	}
-	a.Past, b.Past = nil, nil
 	return a.Next == b.Next && a.Enforced == b.Enforced && a.Staged == b.Staged && a.Shadow == b.Shadow && a.Canary == b.Canary &&
 		a.Manual == b.Manual && a.Offered == b.Offered && a.Version == b.Version
 }

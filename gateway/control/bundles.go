@@ -107,11 +107,12 @@ func (m *mounting) bundles() {
 	deps := m.api.deps
 	handle(m, "current-bundle", func(_ context.Context, c *call, _ *none) (*bundleOut, error) {
 		b, ok := deps.Bundles.Current(c.caller.Tenant())
+		alarm := alarmFor(c.caller.Role(), deps.Revisions.Alarm(c.caller.Tenant()))
 		if !ok {
-			return nil, notFound()
+			return nil, refuse(http.StatusNotFound, "not_found", "no policies are in force in this organisation, so everything is refused", alarm)
 		}
 		out := shapeBundle(b)
-		out.Body.Alarm = alarmFor(c.caller.Role(), deps.Revisions.Alarm(c.caller.Tenant()))
+		out.Body.Alarm = alarm
 		return out, nil
 	})
 	handle(m, "reload-bundle", func(ctx context.Context, c *call, _ *none) (*bundleOut, error) {

@@ -28,16 +28,12 @@ func (s *Service) Shadow(ctx context.Context, tenant string, by Actor, name stri
 }
 
 func (s *Service) enforce(ctx context.Context, tenant string, by Actor, name string, version uint64, p Placement, mode string) (Change, error) {
-	b, err := s.lock(ctx, tenant)
+	b, now, err := s.begin(ctx, tenant)
 	if err != nil {
 		return Change{}, err
 	}
 	defer b.unlock()
 	row, err := b.find(name, version)
-	if err != nil {
-		return Change{}, err
-	}
-	now, err := s.entries(tenant)
 	if err != nil {
 		return Change{}, err
 	}
@@ -54,9 +50,11 @@ func (s *Service) enforce(ctx context.Context, tenant string, by Actor, name str
 		op = opShadow
 	}
 	m := &move{Service: s, tenant: tenant, by: by, book: b, op: op, name: name, number: row.Number, entry: entry, before: now, next: next}
-	if old := place.Find(now, name, false); old != nil && mode == manifest.Enforce && !reflect.DeepEqual(*old, entry) {
-		if err := m.remember(ctx, *old); err != nil {
-			return Change{}, err
+	if old := place.Find(now, name, false); old != nil && mode == manifest.Enforce {
+		if moved := p.Position > 0 && standing(next, entry) != standing(now, *old); moved || !reflect.DeepEqual(*old, entry) {
+			if err := m.remember(ctx, *old, moved); err != nil {
+				return Change{}, err
+			}
 		}
 	}
 	return m.make(ctx)
@@ -65,15 +63,11 @@ func (s *Service) enforce(ctx context.Context, tenant string, by Actor, name str
 // Rollback undoes the last change of a filter: what is tried of it is tried no more; or else what was enforced before is
 // enforced again, where it was.
 func (s *Service) Rollback(ctx context.Context, tenant string, by Actor, name string) (Change, error) {
-	b, err := s.lock(ctx, tenant)
+	b, now, err := s.begin(ctx, tenant)
 	if err != nil {
 		return Change{}, err
 	}
 	defer b.unlock()
-	now, err := s.entries(tenant)
-	if err != nil {
-		return Change{}, err
-	}
 	if tried := place.Find(now, name, true); tried != nil {
 		return s.withdraw(ctx, tenant, by, b, now, *tried)
 	}
@@ -85,14 +79,14 @@ func (s *Service) Rollback(ctx context.Context, tenant string, by Actor, name st
 		last := back[len(back)-1]
 		back = back[:len(back)-1]
 		row, err := b.named(last.Filter)
-		if err != nil || enforced != nil && reflect.DeepEqual(*enforced, last.Filter) {
+		if err != nil || enforced != nil && reflect.DeepEqual(*enforced, last.Filter) && (!last.Moved || standing(now, *enforced) == last.Position) {
 			continue // deleted since, or an activation that did not come to pass
 		}
 		m := &move{
 			Service: s, tenant: tenant, by: by, book: b, op: opRollback, name: name, number: row.Number, entry: last.Filter,
 			before: now, next: place.With(now, last.Filter, 0),
 		}
-		if enforced == nil { // it was removed: back to where it stood
+		if enforced == nil || last.Moved { // back to where it stood
 			m.next = place.With(now, last.Filter, last.Position)
 		}
 		change, err := m.make(ctx)
@@ -127,15 +121,11 @@ func (s *Service) withdraw(ctx context.Context, tenant string, by Actor, b *book
 
 // Remove takes a filter out of force, and out of shadow. Its versions stay.
 func (s *Service) Remove(ctx context.Context, tenant string, by Actor, name string) (Change, error) {
-	b, err := s.lock(ctx, tenant)
+	b, now, err := s.begin(ctx, tenant)
 	if err != nil {
 		return Change{}, err
 	}
 	defer b.unlock()
-	now, err := s.entries(tenant)
-	if err != nil {
-		return Change{}, err
-	}
 	next := slices.DeleteFunc(slices.Clone(now), func(f manifest.Filter) bool { return f.Name == name })
 	if len(next) == len(now) {
 		return Change{}, fmt.Errorf("%w: %.80q is not in force (`gatewright filter list` shows what is)", ErrState, name)
@@ -143,13 +133,27 @@ func (s *Service) Remove(ctx context.Context, tenant string, by Actor, name stri
 	m := &move{Service: s, tenant: tenant, by: by, book: b, op: opRemove, name: name, entry: manifest.Filter{Name: name}, before: now, next: next}
 	if old := place.Find(now, name, false); old != nil {
 		m.entry = *old
-		if err := m.remember(ctx, *old); err != nil {
+		if err := m.remember(ctx, *old, false); err != nil {
 			return Change{}, err
 		}
 	}
 	change, err := m.make(ctx)
 	change.Version, change.Mode = 0, ""
 	return change, err
+}
+
+// begin takes a tenant's book for a change of what is in force, and says what is. unlock must follow when there is no error.
+func (s *Service) begin(ctx context.Context, tenant string) (*book, []manifest.Filter, error) {
+	b, err := s.lock(ctx, tenant)
+	if err != nil {
+		return nil, nil, err
+	}
+	now, err := s.entries(tenant)
+	if err != nil {
+		b.unlock()
+		return nil, nil, err
+	}
+	return b, now, nil
 }
 
 // entries are what the bundle in force says, if the gateway may change it.
@@ -168,12 +172,16 @@ func (s *Service) entries(tenant string) ([]manifest.Filter, error) {
 // config that the version is shown, so that neither a rollback nor a revision means another one when the same bytes are uploaded
 // anew.
 func (p Placement) over(now []manifest.Filter, row versionRow, mode string) (manifest.Filter, error) {
-	old := place.Find(now, row.Name, false)
+	digest := DigestText(row.Digest)
+	old, tried := place.Find(now, row.Name, false), place.Find(now, row.Name, true)
 	if old == nil {
-		old = place.Find(now, row.Name, true)
+		old = tried
 	}
 	if old != nil {
-		p = p.after(old, DigestText(row.Digest))
+		p = p.after(old, digest)
+	}
+	if p.Config == nil && tried != nil && tried.Digest == digest && old.Digest != digest {
+		p.Config = tried.Config // what was tried is what comes into force
 	}
 	e := p.entry(row.version(Idle), mode)
 	e.Servers, e.Tools = unlessAll(e.Servers), unlessAll(e.Tools)
@@ -219,6 +227,11 @@ func unlessAll(names []string) []string {
 	return names
 }
 
+// standing is the position of an entry among others, from 1.
+func standing(all []manifest.Filter, e manifest.Filter) int {
+	return 1 + slices.IndexFunc(all, func(f manifest.Filter) bool { return reflect.DeepEqual(f, e) })
+}
+
 // move is a change of what is in force, on its way.
 type move struct {
 	*Service
@@ -233,9 +246,8 @@ type move struct {
 
 // remember puts what was in force on the way back. It is kept before the change: if that does not come to pass, what is in
 // force stands there too, and Rollback passes it over.
-func (m *move) remember(ctx context.Context, old manifest.Filter) error {
-	at := slices.IndexFunc(m.before, func(f manifest.Filter) bool { return reflect.DeepEqual(f, old) })
-	all := append(slices.Clone(m.book.names[m.name].Past), past{old, at + 1})
+func (m *move) remember(ctx context.Context, old manifest.Filter, moved bool) error {
+	all := append(slices.Clone(m.book.names[m.name].Past), past{old, standing(m.before, old), moved})
 	return m.keepPast(ctx, all[max(0, len(all)-maxPast):])
 }
 

@@ -59,23 +59,7 @@ func TestAVersionThatAWaitingBundleNamesIsNotDeleted(t *testing.T) {
 	w := newWorld(t)
 	v := w.push(acme, "guard", denies("one"))
 	w.activate("guard", 1, filters.Placement{})
-	flip := func() {
-		t.Helper()
-		err := w.db.Update(t.Context(), acme, func(tx store.Txn) error {
-			key := fmt.Sprintf("%s/%04d", v.Digest, 0)
-			row, err := tx.Get("filter_modules", key)
-			if err != nil {
-				return err
-			}
-			row.Data[len(row.Data)-3] ^= 1
-			_, err = tx.Put("filter_modules", key, row.Data, store.AnyVersion)
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	flip()
+	w.flip(acme, v)
 	w.restart()
 	if _, ok := w.bundles.Current(acme); ok {
 		t.Fatal("in force without its filter")
@@ -83,7 +67,7 @@ func TestAVersionThatAWaitingBundleNamesIsNotDeleted(t *testing.T) {
 	if err := w.Delete(t.Context(), acme, ada, "guard", 1); !errors.Is(err, filters.ErrState) || !strings.Contains(err.Error(), "is active") {
 		t.Error(err)
 	}
-	flip()
+	w.flip(acme, v)
 	w.restart()
 	w.inForce("guard deny one")
 }

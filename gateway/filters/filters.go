@@ -98,7 +98,7 @@ type Placement struct {
 	Servers   []string        // names, or beginnings with a "*", which alone is all; nil: where it looks now
 	Tools     []string        // likewise
 	Direction string          // request, response or both; "": as it is now
-	Config    json.RawMessage // none: what it is shown now, or for other bytes what they were uploaded with
+	Config    json.RawMessage // none: what these bytes are shown now, in force or tried, or else what they were uploaded with
 	Position  int             // from 1, among the entries of the manifest; 0: where it stands, or the end
 }
 

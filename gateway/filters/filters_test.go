@@ -412,19 +412,7 @@ func TestADamagedModuleIsNotRun(t *testing.T) {
 	w := newWorld(t)
 	v := w.push(acme, "guard", denies("one"))
 	w.activate("guard", 1, filters.Placement{})
-	err := w.db.Update(t.Context(), acme, func(tx store.Txn) error {
-		key := fmt.Sprintf("%s/%04d", v.Digest, 0)
-		row, err := tx.Get("filter_modules", key)
-		if err != nil {
-			return err
-		}
-		row.Data[len(row.Data)-3] ^= 1
-		_, err = tx.Put("filter_modules", key, row.Data, store.AnyVersion)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	w.flip(acme, v)
 	if _, err := w.Module(t.Context(), acme, "guard", 1); !errors.Is(err, filters.ErrDamaged) {
 		t.Error(err)
 	}

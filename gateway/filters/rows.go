@@ -73,7 +73,8 @@ const floorKey = "floor"
 // past is an entry that was enforced, and where it stood: from 1, and 0 in rows that do not say.
 type past struct {
 	manifest.Filter
-	Position int `json:"position,omitempty"`
+	Position int  `json:"position,omitempty"`
+	Moved    bool `json:"moved,omitempty"` // by the change that came after
 }
 
 // rejectRow is a module that did not pass, by its digest.

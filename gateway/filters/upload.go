@@ -38,6 +38,9 @@ func (s *Service) Upload(ctx context.Context, tenant string, by Actor, u Upload,
 	if ok {
 		uncount()
 	}
+	if n.mended {
+		s.deps.Bundles.Retool(context.WithoutCancel(ctx), tenant)
+	}
 	if ok || err != nil {
 		return known, err
 	}
@@ -64,6 +67,7 @@ type intake struct {
 	upload Upload
 	with   string // names config and vectors
 	digest merkle.Hash
+	mended bool // these bytes took the place of damaged ones
 }
 
 // before looks whether there is anything to judge. Nothing is locked while that is done.
@@ -78,9 +82,23 @@ func (n *intake) before(ctx context.Context) (known Version, ok bool, err error)
 	case err != nil:
 		return Version{}, false, err
 	case ok:
-		return n.shown(n.tenant, row), true, nil
+		err := n.mend(ctx, row)
+		return n.shown(n.tenant, row), err == nil, err
 	}
 	return Version{}, false, n.room(b, n.upload)
+}
+
+// mend puts a version's bytes into the store again, if they are not what they were: the same were just handed in.
+func (n *intake) mend(ctx context.Context, row versionRow) error {
+	if _, err := n.module(ctx, n.tenant, row); !errors.Is(err, ErrDamaged) {
+		return err
+	}
+	if err := n.putModule(ctx, n.tenant, n.digest, n.upload.Module); err != nil {
+		return err
+	}
+	n.mended = true
+	n.deps.Log.Info("a damaged module was mended with the same bytes", "tenant", n.tenant, "filter", row.Name, "version", row.Number)
+	return nil
 }
 
 // after keeps what the judge found.

@@ -286,6 +286,24 @@ func (w *world) ask(tenant, server, tool string) string {
 	return strings.Join(said, ", ")
 }
 
+// flip changes one bit of a module in the store; once more changes it back.
+func (w *world) flip(tenant string, v filters.Version) {
+	w.t.Helper()
+	err := w.db.Update(w.t.Context(), tenant, func(tx store.Txn) error {
+		key := fmt.Sprintf("%s/%04d", v.Digest, 0)
+		row, err := tx.Get("filter_modules", key)
+		if err != nil {
+			return err
+		}
+		row.Data[len(row.Data)-3] ^= 1
+		_, err = tx.Put("filter_modules", key, row.Data, store.AnyVersion)
+		return err
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 func (w *world) inForce(want string) {
 	w.t.Helper()
 	if got := w.ask(acme, "mail", "send"); got != want {

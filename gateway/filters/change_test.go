@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/gatewright/gatewright/gateway/filters"
+	"github.com/gatewright/gatewright/store"
 )
 
 // TestTheSameBytesMendADamagedModule, as the error says: a tenant is refused everything until then.
@@ -63,4 +64,68 @@ func TestARollbackUndoesAMove(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.inForce("a deny a, b deny b")
+}
+
+// TestADamagedRowCostsItsFilterAlone: what names it is refused until the bytes come again, other filters and new uploads go on, and
+// no number is given twice.
+func TestADamagedRowCostsItsFilterAlone(t *testing.T) {
+	for _, table := range []string{"filter_versions", "filter_names", "filter_rejected"} {
+		w := newWorld(t)
+		w.push(acme, "guard", denies("old"))
+		w.push(acme, "guard", denies("one"))
+		w.push(acme, "spare", denies("spare"))
+		w.activate("guard", 2, filters.Placement{})
+		if _, err := w.Upload(t.Context(), acme, ada, filters.Upload{Name: "bad", Module: []byte("no module")}, nil); err == nil {
+			t.Fatal("taken")
+		}
+		err := w.db.Update(t.Context(), acme, func(tx store.Txn) error {
+			key := ""
+			if err := tx.Scan(table, "", func(k string, _ store.Value) error {
+				if key == "" || strings.HasPrefix(k, "guard") {
+					key = k
+				}
+				return nil
+			}); err != nil {
+				return err
+			}
+			_, err := tx.Put(table, key, []byte("x"), store.AnyVersion)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.restart()
+		if _, ok := w.bundles.Current(acme); ok == (table == "filter_versions") {
+			t.Errorf("%s: in force %v: %s", table, ok, w.bundles.Alarm(acme))
+		} else if !ok && !strings.Contains(w.bundles.Alarm(acme), "filter guard") {
+			t.Errorf("%s: %s", table, w.bundles.Alarm(acme))
+		}
+		if err := w.Delete(t.Context(), acme, ada, "spare", 1); err != nil {
+			t.Errorf("%s: %v", table, err)
+		}
+		again := w.push(acme, "guard", denies("one"))
+		fresh := w.push(acme, "guard", denies("new"))
+		if table == "filter_versions" && again.Number != 3 || fresh.Number <= 2 || fresh.Number == again.Number {
+			t.Errorf("%s: numbers %d and %d", table, again.Number, fresh.Number)
+		}
+		w.inForce("guard deny one")
+		if err := w.Delete(t.Context(), acme, ada, "guard", fresh.Number); err != nil || w.kept(fresh) {
+			t.Errorf("%s: deleted: %v, and its bytes are there: %v", table, err, w.kept(fresh))
+		}
+		if _, ok := w.bundles.Current(acme); !ok {
+			t.Errorf("%s: %s", table, w.bundles.Alarm(acme))
+		}
+	}
+}
+
+// kept tells whether a module's bytes are in the store.
+func (w *world) kept(v filters.Version) (found bool) {
+	w.t.Helper()
+	err := w.db.View(w.t.Context(), acme, func(tx store.Txn) error {
+		return tx.Scan("filter_modules", v.Digest.String(), func(string, store.Value) error { found = true; return nil })
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return found
 }

@@ -60,7 +60,11 @@ func (s *Service) Delete(ctx context.Context, tenant string, by Actor, name stri
 		s.uncount(tenant, name)
 	}
 	s.mu.Unlock()
-	if err := s.sweep(ctx, tenant, b.versions); err != nil {
+	only := ""
+	if b.torn {
+		only = row.Digest.String()
+	}
+	if err := s.sweep(ctx, tenant, b.versions, only); err != nil {
 		s.deps.Log.Warn("a module is still kept", "tenant", tenant, "filter", name, "error", err)
 	}
 	return nil

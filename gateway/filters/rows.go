@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -130,6 +131,7 @@ type book struct {
 	names    map[string]nameRow      // that have versions
 	floor    uint64                  // as in floorRow
 	rejected map[merkle.Hash]rejectRow
+	torn     bool // rows cannot be read: modules are theirs that no version seems to be of
 
 	// Under Service.mu alone.
 	pinned map[string]int // versions, by key, that bundles name which are on their way into force
@@ -180,44 +182,79 @@ func (s *Service) lock(ctx context.Context, tenant string) (*book, error) {
 
 func (b *book) unlock() { <-b.change }
 
-// loadBook reads a tenant's rows, and forgets modules that no version is of: what a crash left behind.
+// loadBook reads a tenant's rows, and forgets modules that no version is of: what a crash left behind. A row that cannot be read is
+// passed over: a bundle that names its version is refused until the same bytes are uploaded, and the other filters go on. Then no
+// module is forgotten, for it may be that row's.
 func (s *Service) loadBook(ctx context.Context, tenant string, b *book) error {
 	versions, rows, rejected := map[string][]versionRow{}, map[string]nameRow{}, map[merkle.Hash]rejectRow{}
+	next := map[string]uint64{} // above each number that a version has, readable or not
 	var floor floorRow
+	var damaged []string
 	err := s.deps.Store.View(ctx, tenant, func(tx store.Txn) error {
 		clear(versions)
-		if err := versionTable.Scan(tx, "", func(key string, r versionRow, _ uint64) error {
+		var err error
+		if damaged, err = eachRow(tx, versionTable, func(key string, r versionRow) bool {
 			if key != versionKey(r.Name, r.Number) {
-				return fmt.Errorf("version %.80q: %w", key, ErrDamaged)
+				return false
 			}
 			versions[r.Name] = append(versions[r.Name], r.slim())
-			return nil
+			next[r.Name] = r.Number + 1
+			return true
 		}); err != nil {
 			return err
 		}
-		if err := nameTable.Scan(tx, "", func(key string, r nameRow, _ uint64) error { rows[key] = r; return nil }); err != nil {
+		for _, key := range damaged {
+			name, number, _ := strings.Cut(key, "/")
+			n, _ := strconv.ParseUint(number, 10, 64) // what is no number was never given
+			next[name] = max(next[name], n+1)
+		}
+		bad, err := eachRow(tx, nameTable, func(key string, r nameRow) bool { rows[key] = r; return true })
+		if err != nil {
 			return err
 		}
-		var err error
+		damaged = append(damaged, bad...)
 		if floor, _, err = floorTable.Get(tx, floorKey); err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
-		return rejectTable.Scan(tx, "", func(_ string, r rejectRow, _ uint64) error { rejected[r.Digest] = r; return nil })
+		bad, err = eachRow(tx, rejectTable, func(_ string, r rejectRow) bool { rejected[r.Digest] = r; return true })
+		damaged = append(damaged, bad...)
+		return err
 	})
 	if err != nil {
 		return err
 	}
-	if err := s.sweep(ctx, tenant, versions); err != nil {
+	for name, n := range next {
+		row := rows[name]
+		row.Next = max(row.Next, n)
+		rows[name] = row
+	}
+	if len(damaged) > 0 {
+		s.deps.Log.Error("rows of filters cannot be read (upload what is missing again)", "tenant", tenant, "rows", damaged)
+	} else if err := s.sweep(ctx, tenant, versions, ""); err != nil {
 		s.deps.Log.Warn("modules of no filter are still kept", "tenant", tenant, "error", err)
 	}
 	s.mu.Lock()
-	b.open, b.versions, b.names, b.rejected, b.floor = true, versions, rows, rejected, floor.Next
+	b.open, b.versions, b.names, b.rejected, b.floor, b.torn = true, versions, rows, rejected, floor.Next, len(damaged) > 0
 	s.mu.Unlock()
 	return nil
 }
 
-// sweep deletes the bytes of modules that no version is of.
-func (s *Service) sweep(ctx context.Context, tenant string, versions map[string][]versionRow) error {
+// eachRow shows the rows of a table, and lists the keys of those that cannot be read or are not taken.
+func eachRow[T any](tx store.Txn, of store.Table[T], take func(key string, row T) bool) (damaged []string, err error) {
+	var keys []string
+	if err := tx.Scan(of.Name, "", func(key string, _ store.Value) error { keys = append(keys, key); return nil }); err != nil {
+		return nil, err
+	}
+	for _, key := range keys {
+		if row, _, err := of.Get(tx, key); err != nil || !take(key, row) {
+			damaged = append(damaged, key)
+		}
+	}
+	return damaged, nil
+}
+
+// sweep deletes the bytes of modules that no version is of; of one alone, where its digest is given.
+func (s *Service) sweep(ctx context.Context, tenant string, versions map[string][]versionRow, only string) error {
 	used := map[string]bool{}
 	for _, list := range versions {
 		for _, r := range list {
@@ -227,7 +264,7 @@ func (s *Service) sweep(ctx context.Context, tenant string, versions map[string]
 	return s.deps.Store.Update(ctx, tenant, func(tx store.Txn) error {
 		var stray []string
 		if err := tx.Scan(moduleTable, "", func(key string, _ store.Value) error {
-			if digest, _, _ := strings.Cut(key, "/"); !used[digest] && len(stray) < store.MaxTxnWrites/2 {
+			if digest, _, _ := strings.Cut(key, "/"); !used[digest] && (only == "" || only == digest) && len(stray) < store.MaxTxnWrites/2 {
 				stray = append(stray, key)
 			}
 			return nil

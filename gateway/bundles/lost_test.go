@@ -102,3 +102,18 @@ func TestTheSameFilesMendADamagedRevision(t *testing.T) {
 		t.Errorf("may %q", w.may(acme, "a"))
 	}
 }
+
+// TestALostStateTakesNoFilterOutOfForceUnsaid: any that a revision enforces may have been in force.
+func TestALostStateTakesNoFilterOutOfForceUnsaid(t *testing.T) {
+	w, o := withOwner(t)
+	w.activate(w.push(allow("send")).Number, enforce)
+	w.activate(w.push(filtered("read")).Number, enforce)
+	w.damage("bundle_state", "", []byte("{"))
+	w.reopen()
+	if _, err := w.Activate(t.Context(), acme, ada, 1, enforce); !errors.Is(err, bundles.ErrRefused) || !strings.Contains(err.Error(), "take a out of force") || w.may(acme, "a") != "" {
+		t.Errorf("%v, may %q", err, w.may(acme, "a"))
+	}
+	if w.activate(2, enforce); w.may(acme, "a") != "read" || o.inForce != "1" {
+		t.Errorf("may %q with %q", w.may(acme, "a"), o.inForce)
+	}
+}

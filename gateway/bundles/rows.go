@@ -93,7 +93,7 @@ func (s *Service) load(ctx context.Context, b *book) error {
 	case fresh:
 		return nil
 	case stateErr != nil:
-		s.recoverState(b)
+		s.recoverState(ctx, b)
 		s.lost(b, "which revision is in force cannot be read from the store: "+stateErr.Error())
 		return nil
 	}
@@ -128,12 +128,18 @@ func scanRevisions(tx store.Txn) ([]revisionRow, error) {
 	return out, nil
 }
 
-// recoverState makes a state row of which no number is given twice and no version goes down.
-func (s *Service) recoverState(b *book) {
+// recoverState makes a state row of which no number is given twice and no version goes down. Which filters were enforced nobody
+// knows; all that any revision enforces may have been.
+func (s *Service) recoverState(ctx context.Context, b *book) {
 	row := stateRow{Next: 1}
 	for _, r := range b.revs {
 		row.Next, row.Version = max(row.Next, r.Number+1), max(row.Version, r.Version)
+		if bundle, err := s.read(ctx, b.tenant, r.Number); err == nil {
+			row.Filters = append(row.Filters, enforcedFilters(bundle)...)
+		}
 	}
+	slices.Sort(row.Filters)
+	row.Filters = slices.Compact(row.Filters)
 	s.mu.Lock()
 	b.row = row
 	s.mu.Unlock()

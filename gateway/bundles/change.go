@@ -335,7 +335,8 @@ func (s *Service) try(b *book, c *change, e *policies.Engine, m policies.Mode) e
 }
 
 // Rollback undoes the last activation, at once: what is being tried is tried no more; or else the revision that was
-// enforced before is enforced again. It needs no signature, since that revision was in force.
+// enforced before is enforced again. Its signature is judged by the keys of today: it may have been in force before one was asked for,
+// or by a key that was stolen.
 func (s *Service) Rollback(ctx context.Context, tenant string, by Actor) (Revision, error) {
 	b, err := s.lock(ctx, tenant)
 	if err != nil {
@@ -352,8 +353,12 @@ func (s *Service) Rollback(ctx context.Context, tenant string, by Actor) (Revisi
 		return Revision{}, fmt.Errorf("%w: nothing is left to go back to (`gatewright policy history` lists them, `activate N` enforces one)", ErrState)
 	default:
 		c.number = past[len(past)-1]
-		if c.bundle, err = s.read(ctx, tenant, c.number); err != nil {
-			return Revision{}, err
+		r := b.find(c.number)
+		if r == nil {
+			return Revision{}, fmt.Errorf("revision %d: %w", c.number, ErrNotFound)
+		}
+		if c.bundle, err = s.judged(ctx, b, r); err != nil {
+			return Revision{}, s.refuse(fmt.Errorf("revision %d: %w", c.number, err))
 		}
 		e, err := s.compile(tenant, c.bundle)
 		if err != nil {

@@ -103,6 +103,21 @@ func TestTheSameFilesMendADamagedRevision(t *testing.T) {
 	}
 }
 
+// TestTheWayBackIsSignedToo: what was in force before signatures were asked for, or by a key that is believed no more, is not brought
+// back by whoever may roll back.
+func TestTheWayBackIsSignedToo(t *testing.T) {
+	us, them := signer(t, "us", 'u'), signer(t, "them", 't')
+	for name, first := range map[string]map[string][]byte{"unsigned": allow("send"), "by another key": newWorld(t).signed("send", 1, them)} {
+		w := newWorld(t)
+		w.activate(w.push(first).Number, enforce)
+		w.keys = ledger.VerifierKeys{us.Public}
+		w.activate(w.push(w.signed("read", 2, us)).Number, enforce)
+		if _, err := w.Rollback(t.Context(), acme, ada); !errors.Is(err, bundles.ErrUnsigned) || w.may(acme, "a") != "read" {
+			t.Errorf("%s: %v, may %q", name, err, w.may(acme, "a"))
+		}
+	}
+}
+
 // TestALostStateTakesNoFilterOutOfForceUnsaid: any that a revision enforces may have been in force.
 func TestALostStateTakesNoFilterOutOfForceUnsaid(t *testing.T) {
 	w, o := withOwner(t)

@@ -299,8 +299,10 @@ func (s *Service) judged(ctx context.Context, b *book, r *revisionRow) (*policie
 	if err != nil {
 		return nil, err
 	}
-	_, _, err = s.signed(b.tenant, bundle, r.Source)
-	return bundle, err
+	if _, _, err = s.signed(b.tenant, bundle, r.Source); err != nil {
+		return nil, fmt.Errorf("revision %d: %w", r.Number, err)
+	}
+	return bundle, nil
 }
 
 // enforce makes the change one that enforces the bundle.
@@ -358,7 +360,7 @@ func (s *Service) Rollback(ctx context.Context, tenant string, by Actor) (Revisi
 			return Revision{}, fmt.Errorf("revision %d: %w", c.number, ErrNotFound)
 		}
 		if c.bundle, err = s.judged(ctx, b, r); err != nil {
-			return Revision{}, s.refuse(fmt.Errorf("revision %d: %w", c.number, err))
+			return Revision{}, s.refuse(err)
 		}
 		e, err := s.compile(tenant, c.bundle)
 		if err != nil {

@@ -132,6 +132,7 @@ func (v *faultyVault) Put(ctx context.Context, tenant, name string, secret []byt
 type oneBundle struct {
 	fail   error
 	panics bool
+	none   bool          // nothing is in force
 	by     bundles.Actor // of the last Reload
 }
 
@@ -139,7 +140,7 @@ func (b *oneBundle) Current(string) (*policies.Bundle, bool) {
 	if b.panics {
 		panic("kaboom")
 	}
-	return policies.Default(), true
+	return policies.Default(), !b.none
 }
 
 func (b *oneBundle) Reload(_ context.Context, _ string, by bundles.Actor) (*policies.Bundle, error) {

@@ -37,5 +37,11 @@ func TestOnlyAdminsReadWhatTheAlarmIsAbout(t *testing.T) {
 		if a.status != 200 || strings.Contains(a.body, "/srv/operator") != (role == identity.RoleAdmin) || !strings.Contains(a.body, `"alarm"`) {
 			t.Errorf("%s: %d %s", role, a.status, a.body)
 		}
+		w.bundles.none = true
+		a = w.call("GET", "/api/v1/bundles/current", key, "")
+		w.bundles.none = false
+		if a.refused(t, http.StatusNotFound, "not_found"); strings.Contains(a.body, "/srv/operator") != (role == identity.RoleAdmin) || !strings.Contains(a.body, "everything is refused") {
+			t.Errorf("%s, with nothing in force: %s", role, a.body)
+		}
 	}
 }

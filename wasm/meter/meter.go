@@ -14,8 +14,8 @@
 //     becomes the module's own, exported as MemoryExport.
 //
 // Besides, every global that can change is exported under a name of Report.State, so that a host can put an instance back
-// to an earlier state; what it could not put back, tables and dropped segments, no code can change unless
-// Options.AllowTables says that instances are not used twice.
+// to an earlier state; what it could not put back, tables, dropped segments and what the engine keeps of each ref.func, no
+// code can change unless Options.AllowTables says that instances are not used twice.
 //
 // Fuel and depth are exported as FuelGlobal and DepthGlobal. The host sets both before each call: fuel to zero or a
 // first slice, depth to Options.MaxDepth. Where a function has a loop it keeps the fuel in a local and writes it back
@@ -32,7 +32,7 @@ import "github.com/gatewright/gatewright/wasm/scan"
 
 // Version numbers what Rewrite makes of a module. It goes up with every change of the code here or of package scan after which
 // some module is refused or comes out otherwise than before: what was made under another number is not used any more.
-const Version = 1
+const Version = 2
 
 // What Rewrite adds to a module.
 const (

@@ -256,8 +256,6 @@ func (w *walker) rare(in *Instruction) {
 		w.tableIndex()
 	case OpRefNull:
 		w.refType()
-	case OpRefFunc:
-		in.Index = w.ownFunction()
 	case OpMemoryInit:
 		w.segment(w.segments, "data segment")
 		w.memoryIndex()
@@ -266,7 +264,7 @@ func (w *walker) rare(in *Instruction) {
 		w.memoryIndex()
 	case OpMemoryFill:
 		w.memoryIndex()
-	case OpTableSet, OpTableInit, OpElemDrop, OpTableCopy, OpTableGrow, OpTableFill, OpDataDrop:
+	case OpRefFunc, OpTableSet, OpTableInit, OpElemDrop, OpTableCopy, OpTableGrow, OpTableFill, OpDataDrop:
 		w.change(in)
 	default:
 		what, hint := refusal(in.Op)
@@ -274,10 +272,13 @@ func (w *walker) rare(in *Instruction) {
 	}
 }
 
-// change reads what changes a table or drops a segment.
+// change reads what changes a table or drops a segment, and ref.func: the engine keeps something for each one that runs, until
+// the instance is gone.
 func (w *walker) change(in *Instruction) {
 	w.report.Tabled = true
 	switch in.Op {
+	case OpRefFunc:
+		in.Index = w.ownFunction()
 	case OpTableInit:
 		w.segment(w.report.Elements, "element segment")
 		w.tableIndex()

@@ -8,7 +8,7 @@ type Limits struct {
 	MaxDepth        int    // units of call depth that package meter grants; 1024
 	AllowStart      bool   // take modules with a start function; the host must be ready to refuel while it instantiates
 	ExportStart     bool   // take start functions of dialects that have them; package meter exports them, and no engine runs them
-	AllowTables     bool   // take code that changes tables or drops segments; the host must not use an instance twice
+	AllowTables     bool   // take code that changes tables, drops segments or makes references to functions; the host must not use an instance twice
 	AnyDialect      bool   // take whatever functions are imported and exported, as tests and tools do
 	MaxModule       int    // bytes of the module
 	MaxFunctions    int    // functions of the module's own

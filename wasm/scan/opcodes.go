@@ -121,9 +121,11 @@ func hintLimits(flags byte) string {
 	return hintMVP
 }
 
-// changes names an instruction whose effect on tables and segments the host cannot undo.
+// changes names an instruction whose effect on tables, segments and the engine's memory the host cannot undo.
 func changes(o Op) string {
 	switch o {
+	case OpRefFunc:
+		return "ref.func"
 	case OpTableSet:
 		return "table.set"
 	case OpTableInit:

@@ -320,13 +320,14 @@ func TestOffsetsPointAtWhatIsWrong(t *testing.T) {
 	}
 }
 
-// TestTablesStayAsTheyWereBuilt: what changes a table or drops a segment outlasts a call. It is refused where it stands,
+// TestTablesStayAsTheyWereBuilt: what changes a table or drops a segment outlasts a call, and so does what the engine keeps of
+// each ref.func that runs: 50,000 in each of 50 calls that passed took 80 MB. It is refused where it stands,
 // unless the host makes an instance for each call, and reported then.
 func TestTablesStayAsTheyWereBuilt(t *testing.T) {
 	start := bytes.Index(body(0xfd, 0x63), []byte{0xfd, 0x63})
 	for name, code := range map[string][]byte{
 		"table.set": cat(0x26, 0), "table.init": cat(0xfc, 12, 0, 0), "table.copy": cat(0xfc, 14, 0, 0), "table.grow": cat(0xfc, 15, 0),
-		"table.fill": cat(0xfc, 17, 0), "elem.drop": cat(0xfc, 13, 0), "data.drop": cat(0xfc, 9, 1),
+		"table.fill": cat(0xfc, 17, 0), "elem.drop": cat(0xfc, 13, 0), "data.drop": cat(0xfc, 9, 1), "ref.func": cat(0xd2, 1),
 	} {
 		module := body(0x01, code)
 		if at := refused(t, module, form(scan.Limits{}), scan.ErrUnsupported, "the instruction "+name+", whose effect outlasts the call; hint: leave tables"); at != start+1 {

@@ -76,5 +76,5 @@ type Report struct {
 	MaxPages  uint32 // what it can grow to, after clipping
 
 	Start  bool // instantiating runs a function of the module
-	Tabled bool // its code changes tables or drops segments: an instance must not be used twice
+	Tabled bool // its code changes tables, drops segments or makes references: an instance must not be used twice
 }

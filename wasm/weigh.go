@@ -33,6 +33,7 @@ const (
 	perNativeByte = 6   // of code: what a byte of wasm becomes, commonly 3 to 6
 
 	perInstance      = 32 << 10 // of this 10 KiB for the stack of each function that is called
+	instanceImport   = 64 // where its function is
 	instanceGlobal   = 112
 	instanceTable    = 9  // an entry
 	instanceEntry    = 34 // of element segments: a reference to a function
@@ -75,7 +76,7 @@ func (w *weight) add(id byte, size int64, s section) {
 	case typeSection:
 		w.filter += n*perType + size*perTypeByte
 	case importSection:
-		w.filter += n*perImport + size
+		w.filter, w.instance = w.filter+n*perImport+size, w.instance+n*instanceImport
 	case functionSection:
 		w.filter += n * perFunction
 	case tableSection:
@@ -140,21 +141,33 @@ func (s *section) locals(n int64) (locals int64) {
 	return locals
 }
 
-// native is how many bytes of native code an instance runs on, or false where the engine has another shape than this was
-// written for: wazero tells nobody. What is read does not change once there is an instance.
+// native is how many bytes of native code an instance runs on, with what the host enters its types of functions by, or false
+// where the engine has another shape than this was written for: wazero tells nobody. What is read does not change once there is
+// an instance.
 func native(m api.Module) (size int64, ok bool) {
 	at := reflect.ValueOf(m)
-	for _, name := range [...]string{"Engine", "parent", "executables", "executable"} {
-		for at.Kind() == reflect.Interface || at.Kind() == reflect.Pointer {
-			at = at.Elem()
-		}
-		if at.Kind() != reflect.Struct {
+	for _, name := range [...]string{"Engine", "parent", "executables"} {
+		if at = member(at, name); !at.IsValid() {
 			return 0, false
 		}
-		at = at.FieldByName(name)
 	}
-	if at.Kind() != reflect.Slice {
-		return 0, false
+	for _, name := range [...]string{"executable", "entryPreambles"} {
+		code := member(at, name)
+		if !code.IsValid() || code.Kind() != reflect.Slice {
+			return 0, false
+		}
+		size += int64(code.Len())
 	}
-	return int64(at.Len()), true
+	return size, true
+}
+
+// member is a field of what v leads to, or the zero Value.
+func member(v reflect.Value, name string) reflect.Value {
+	for v.Kind() == reflect.Interface || v.Kind() == reflect.Pointer {
+		v = v.Elem()
+	}
+	if v.Kind() != reflect.Struct {
+		return reflect.Value{}
+	}
+	return v.FieldByName(name)
 }

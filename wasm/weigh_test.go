@@ -1,6 +1,7 @@
 package wasm_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"runtime"
@@ -50,6 +51,16 @@ func heavy() map[string]asm {
 			}
 			m.fns = append(m.fns, fn{params: params})
 		}),
+		"results": crowd(900, func(m *asm, i int) {
+			params := make([]byte, 10)
+			for bit := range params {
+				params[bit] = byte(i32 - i>>bit&1)
+			}
+			m.fns = append(m.fns, fn{params: params, results: bytes.Repeat([]byte{i64}, 60), body: unreachable})
+		}),
+		"imports": crowd(900, func(m *asm, _ int) {
+			m.imports = append(m.imports, host{"gw", "log", []byte{i32, i32, i32}, nil})
+		}),
 		"table": table, "entries": entries,
 	}
 }
@@ -97,6 +108,14 @@ func TestTheWeightOfAModuleIsWhatItTakes(t *testing.T) {
 			t.Errorf("%s: an instance takes %d", name, spare)
 		}
 		closeAll(t, tenant, first)
+	}
+}
+
+// TestHowTypesAreEnteredIsNativeCodeToo: the engine makes some for each type, whatever is called.
+func TestHowTypesAreEnteredIsNativeCodeToo(t *testing.T) {
+	f := loadFor(t, newRuntime(t, nil).Tenant("org_1", wasm.Quota{}), heavy()["results"])
+	if n, ok := f.Native(); !ok || n < 900<<10 { // a load or store for each value, and a register or two
+		t.Errorf("900 types of 70 values are entered by %d bytes", n)
 	}
 }
 

@@ -33,7 +33,7 @@ const (
 	perNativeByte = 6   // of code: what a byte of wasm becomes, commonly 3 to 6
 
 	perInstance      = 32 << 10 // of this 10 KiB for the stack of each function that is called
-	instanceImport   = 64 // where its function is
+	instanceImport   = 64       // where its function is
 	instanceGlobal   = 112
 	instanceTable    = 9  // an entry
 	instanceEntry    = 34 // of element segments: a reference to a function

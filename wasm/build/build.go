@@ -165,7 +165,7 @@ type Compiler struct {
 	wg   sync.WaitGroup
 
 	mu      sync.Mutex // guards what follows
-	flights map[name]*flight
+	flights map[flightKey]*flight
 	closed  bool
 }
 
@@ -183,7 +183,7 @@ func New(o Options) (*Compiler, error) {
 		return nil, err
 	}
 	c := &Compiler{
-		options: o, engine: e, loader: l, queue: NewQueue(o.Parallel, o.Queue, o.TenantQueue), flights: make(map[name]*flight),
+		options: o, engine: e, loader: l, queue: NewQueue(o.Parallel, o.Queue, o.TenantQueue), flights: make(map[flightKey]*flight),
 	}
 	if c.cache, err = openCache(o.Dir, o.Key, o.CacheBytes, &c.counts); err != nil {
 		return nil, err
@@ -201,7 +201,8 @@ func (c *Compiler) Close() {
 	c.wg.Wait()
 }
 
-// Compile returns a module's native code, from the cache when it is there. Several calls for one module compile it once.
+// Compile returns a module's native code, from the cache when it is there. Several calls of a tenant for one module compile it
+// once.
 // Every error that is the module's or the moment's is an *Error.
 func (c *Compiler) Compile(ctx context.Context, j Job) (Artifact, error) {
 	if !supported {

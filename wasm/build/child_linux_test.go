@@ -188,6 +188,46 @@ func TestNobodyWaits(t *testing.T) {
 	eventually(t, "no child", func() bool { return len(children(t, os.Getpid())) == 0 })
 }
 
+// TestNobodyGivesWayWithAnother: who asks for a module that a tenant waits for already, has a turn of its own.
+func TestNobodyGivesWayWithAnother(t *testing.T) {
+	c := open(t, func(o *build.Options) {
+		o.Self = []string{"/bin/sh", "-c", "exec sleep 600"} // a child that does not come to an end
+		o.Parallel, o.Queue, o.TenantQueue = 1, 2, 3
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	compile := func(tenant, module string) chan error {
+		result := make(chan error, 1)
+		go func() {
+			_, err := c.Compile(ctx, build.Job{Module: []byte(module), Tenant: tenant, Pages: 1})
+			result <- err
+		}()
+		return result
+	}
+	var shared chan error
+	for i, module := range []string{"runs", "waits", "shared"} {
+		shared = compile("many", module)
+		eventually(t, "a place in the queue", func() bool { return c.Tickets() == i+1 })
+	}
+	one := compile("one", "shared")
+	eventually(t, "it waits, or has the room of the first tenant's newest", func() bool { return c.Waiting() == 4 || len(shared) == 1 })
+	two := compile("two", "other")
+	if err := <-shared; !bound(err, build.Busy) {
+		t.Errorf("the newest of the tenant with most: %v", err)
+	}
+	select {
+	case err := <-one:
+		t.Fatalf("a tenant that waits with one module gives way: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	cancel()
+	for _, result := range []<-chan error{one, two} {
+		if err := <-result; err == nil {
+			t.Error("no error")
+		}
+	}
+}
+
 func TestCloseKillsChildren(t *testing.T) {
 	c := open(t, nil)
 	_, result := begin(t.Context(), t, c)

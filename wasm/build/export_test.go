@@ -31,6 +31,13 @@ func (c *Compiler) Waiting() (n int) {
 	return n
 }
 
+// Tickets is how many modules have a place or wait for one.
+func (c *Compiler) Tickets() int {
+	c.queue.mu.Lock()
+	defer c.queue.mu.Unlock()
+	return c.queue.running + len(c.queue.waiting)
+}
+
 // Code is an artifact's native code.
 func (a Artifact) Code() []byte { return a.code }
 

@@ -6,13 +6,21 @@ import (
 	"sync/atomic"
 )
 
-// flight is one compilation, and all who wait for it.
+// flight is one compilation for a tenant, and all of the tenant's who wait for it. Others have flights of their own, which find
+// what the first one made in the cache: who waited in another's would wait for that one's turn, and give way with it.
 type flight struct {
+	key     flightKey
 	cancel  context.CancelFunc
 	done    chan struct{} // closed when what follows is set
 	a       Artifact
 	err     error
 	waiting int // guarded by Compiler.mu
+}
+
+// flightKey says which compilations are the same.
+type flightKey struct {
+	module name
+	tenant string
 }
 
 // join waits for the module's compilation, which it begins when nobody has. When the last one stops waiting the child is
@@ -22,7 +30,7 @@ func (c *Compiler) join(ctx context.Context, n name, j Job) (Artifact, error) {
 	if err != nil {
 		return Artifact{}, err
 	}
-	defer c.leave(n, f)
+	defer c.leave(f)
 	select {
 	case <-f.done:
 		return f.a, f.err
@@ -37,36 +45,37 @@ func (c *Compiler) board(n name, j Job) (*flight, error) {
 	if c.closed {
 		return nil, errors.New("the compiler is closed")
 	}
-	f := c.flights[n]
+	key := flightKey{n, j.Tenant}
+	f := c.flights[key]
 	if f == nil {
 		var ctx context.Context
-		f = &flight{done: make(chan struct{})}
+		f = &flight{key: key, done: make(chan struct{})}
 		ctx, f.cancel = context.WithCancel(c.ctx)
-		c.flights[n] = f
-		c.wg.Go(func() { c.fly(ctx, n, j, f) })
+		c.flights[key] = f
+		c.wg.Go(func() { c.fly(ctx, j, f) })
 	}
 	f.waiting++
 	return f, nil
 }
 
-func (c *Compiler) leave(n name, f *flight) {
+func (c *Compiler) leave(f *flight) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f.waiting--; f.waiting > 0 {
 		return
 	}
 	f.cancel()
-	if c.flights[n] == f {
-		delete(c.flights, n)
+	if c.flights[f.key] == f {
+		delete(c.flights, f.key)
 	}
 }
 
-func (c *Compiler) fly(ctx context.Context, n name, j Job, f *flight) {
+func (c *Compiler) fly(ctx context.Context, j Job, f *flight) {
 	defer f.cancel()
-	f.a, f.err = c.make(ctx, n, j)
+	f.a, f.err = c.make(ctx, f.key.module, j)
 	c.mu.Lock()
-	if c.flights[n] == f {
-		delete(c.flights, n)
+	if c.flights[f.key] == f {
+		delete(c.flights, f.key)
 	}
 	c.mu.Unlock()
 	close(f.done)

@@ -53,10 +53,14 @@ func (f *Filter) newInstance(size int) (*instance, error) {
 		return nil, fmt.Errorf("instantiate: %w", err)
 	}
 	in := &instance{linear: memory, taken: f.weight.instance, tank: tank{Context: context.Background(), slice: firstSlice, filter: f}}
+	defer func() {
+		if in.module == nil { // also where the engine panics, as it does when there is no memory
+			memory.Free()
+			f.give(in.taken)
+		}
+	}()
 	module, err := f.engine.InstantiateModule(experimental.WithMemoryAllocator(&in.tank, memory), f.compiled, moduleConfig)
 	if err != nil {
-		memory.Free()
-		f.give(in.taken)
 		return nil, fmt.Errorf("instantiate: %.300q", err.Error())
 	}
 	in.module, in.memory = module, module.Memory()

@@ -222,6 +222,23 @@ func TestAnInstanceGivesBackWhatItTook(t *testing.T) {
 	closeAll(t, tenant, f)
 }
 
+// TestNothingStaysTakenWhereTheSystemGivesNoMemory: the engine panics then, in the middle of making an instance.
+func TestNothingStaysTakenWhereTheSystemGivesNoMemory(t *testing.T) {
+	tenant := newRuntime(t, nil).Tenant("org_1", wasm.Quota{})
+	f := loadFor(t, tenant, says(`{"verdict":"pass"}`))
+	before := tenant.Stats().Memory
+	f.Starve()
+	for range 3 {
+		if _, err := f.Spare(); !errors.Is(err, linear.ErrSystem) {
+			t.Fatalf("no memory from the system: %v", err)
+		}
+	}
+	if n := tenant.Stats().Memory - before; n != 0 {
+		t.Errorf("%d bytes stay taken of instances that were not made", n)
+	}
+	closeAll(t, tenant, f)
+}
+
 // TestALoadIsPaidFor: by its time, and when it fails as well. Who has no fuel does not come to owe for the time.
 func TestALoadIsPaidFor(t *testing.T) {
 	r := newRuntime(t, nil)

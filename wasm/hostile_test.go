@@ -455,3 +455,13 @@ func Example() {
 	fmt.Println(v.Kind, v.Reason, err)
 	// Output: deny shouting <nil>
 }
+
+// TestARecursionWhileStartingIsNamed.
+func TestARecursionWhileStartingIsNamed(t *testing.T) {
+	m := says(`{"verdict":"pass"}`)
+	m.fns = append(m.fns, fn{export: "gw_init", params: []byte{i32, i32}, results: []byte{i32}, body: cat(get(0), get(1), call(len(m.fns)))})
+	_, err := newRuntime(t, nil).Load(t.Context(), "test", m.bytes(), nil)
+	if want := `load filter "test": filter test: depth: while it is set up: too many calls are open at once`; err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+}

@@ -68,8 +68,11 @@ func guilty(t *Trap) bool {
 	return true
 }
 
-// errFuel is what the host itself raises inside a call; others are package abi's.
-var errFuel = errors.New("fuel is used up")
+// errFuel is what the host itself raises inside a call, and errDepth what it finds behind one; others are package abi's.
+var (
+	errFuel  = errors.New("fuel is used up")
+	errDepth = errors.New("too many calls are open at once")
+)
 
 // reasons are the texts of the engine's own errors, whose type it does not export.
 var reasons = []struct{ text, kind string }{
@@ -119,7 +122,7 @@ func classify(err error, depth bool) (string, error) {
 	case errors.As(err, &ended):
 		return TrapCanceled, ended.cause
 	case depth:
-		return TrapDepth, nil
+		return TrapDepth, errDepth
 	}
 	// The lines that follow hold a stack trace with names of the module's choosing.
 	first, _, _ := strings.Cut(err.Error(), "\n")

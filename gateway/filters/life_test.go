@@ -125,6 +125,33 @@ func TestAChangeUnderLoadFailsNoCall(t *testing.T) {
 	}
 }
 
+// TestWhatCallsStillHaveIsNotLoadedAgain: back to what was in force while a call of then goes on.
+func TestWhatCallsStillHaveIsNotLoadedAgain(t *testing.T) {
+	w := newWorld(t)
+	w.push(acme, "guard", denies("one"))
+	w.push(acme, "guard", denies("two"))
+	w.activate("guard", 1, filters.Placement{})
+	get := func() *filters.Set {
+		set, err := w.For(t.Context(), acme)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return set
+	}
+	long := get()
+	w.activate("guard", 2, filters.Placement{})
+	w.activate("guard", 1, filters.Placement{})
+	now := get()
+	if now.Units[0].Unit != long.Units[0].Unit {
+		t.Error("the same filter is loaded twice")
+	}
+	long.Release()
+	now.Release()
+	w.inForce("guard deny one")
+	w.activate("guard", 2, filters.Placement{})
+	w.inForce("guard deny two")
+}
+
 // TestAFilterInShadowIsCountedAndNeverObeyed: whatever it does.
 func TestAFilterInShadowIsCountedAndNeverObeyed(t *testing.T) {
 	w := newWorld(t, func(w *world) { w.judging.Wasm.Traps = 1 << 20 })

@@ -86,25 +86,22 @@ func (s *Service) Prepare(ctx context.Context, tenant string, bundle *policies.B
 	l.load.Lock()
 	defer l.load.Unlock()
 	entries := place.Entries(bundle)
-	placed, fresh := make([]Placed, 0, len(rows)), []*unit(nil)
+	placed, got := make([]Placed, 0, len(rows)), []*unit(nil)
+	defer func() { // what goes into the set is held by that
+		for _, u := range got {
+			s.drop(tenant, u)
+		}
+	}()
 	for i := range rows {
-		u, isNew, err := s.unitFor(ctx, l, &entries[i], rows[i])
+		u, err := s.unitFor(ctx, tenant, &entries[i], rows[i])
 		if err != nil {
-			for _, u := range fresh {
-				s.closeUnit(tenant, u)
-			}
 			return nil, fmt.Errorf("manifest.json: filters: %w", err)
 		}
-		if isNew {
-			fresh = append(fresh, u)
-		}
+		got = append(got, u)
 		placed = append(placed, place.Trying(u, &entries[i], u.tries))
 	}
 	set, err := s.assemble(ctx, l, placed)
 	if err != nil {
-		for _, u := range fresh {
-			s.closeUnit(tenant, u)
-		}
 		return nil, err
 	}
 	return &Prepared{s, l, set, b, rows}, nil
@@ -129,30 +126,39 @@ func (p *Prepared) Drop() {
 	p.service.unpin(p.book, p.rows)
 }
 
-// unitFor finds the unit that an entry asks for among those in force, or loads it. l.load is held.
-func (s *Service) unitFor(ctx context.Context, l *live, e *manifest.Filter, r versionRow) (u *unit, fresh bool, err error) {
+// unitFor finds the unit that an entry asks for among those that are loaded, also where calls of an earlier set alone have it, or
+// loads it. drop must follow. The tenant's load lock is held.
+func (s *Service) unitFor(ctx context.Context, tenant string, e *manifest.Filter, r versionRow) (*unit, error) {
 	config := e.Config
 	if config == nil {
 		config = r.Config
 	}
 	sum := sha256.Sum256(config)
 	key := unitKey{e.Name, e.Digest, hex.EncodeToString(sum[:]), e.Shadowed()}
-	if set := l.set.Load(); set != nil { // it is not over: only Swap, which is not now, gives it up
-		for _, p := range set.Units {
-			if u := p.Unit.(*unit); u.key == key {
-				return u, false, nil
-			}
-		}
+	if u := s.loaded(tenant, key); u != nil {
+		return u, nil
 	}
-	module, err := s.module(ctx, l.tenant, r)
+	module, err := s.module(ctx, tenant, r)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	u, err = s.loadUnit(ctx, l.tenant, key, r.Number, module, config)
-	return u, true, err
+	return s.loadUnit(ctx, tenant, key, r.Number, module, config)
 }
 
-// loadUnit makes a filter ready for a tenant's calls.
+// loaded takes a reference to a tenant's unit, unless there is none or it is being closed.
+func (s *Service) loaded(tenant string, key unitKey) *unit {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for u, of := range s.units {
+		if of == tenant && u.key == key && u.users > 0 {
+			u.users++
+			return u
+		}
+	}
+	return nil
+}
+
+// loadUnit makes a filter ready for a tenant's calls. drop must follow.
 func (s *Service) loadUnit(ctx context.Context, tenant string, key unitKey, version uint64, module, config []byte) (*unit, error) {
 	said := func(level int, text string) { s.logs.Add(tenant, key.name, version, level, text, s.deps.Now()) }
 	load := s.deps.Judge.Own().Load // the gateway's own filters are not the tenant's to starve
@@ -163,7 +169,7 @@ func (s *Service) loadUnit(ctx context.Context, tenant string, key unitKey, vers
 	if err != nil {
 		return nil, fmt.Errorf("%w (another config, or an earlier version, may do)", err)
 	}
-	u := &unit{Filter: f, key: key, version: version, broke: func(u *unit, st wasm.FilterStats) { s.alarm(tenant, u, st) }}
+	u := &unit{Filter: f, key: key, version: version, users: 1, broke: func(u *unit, st wasm.FilterStats) { s.alarm(tenant, u, st) }}
 	if key.shadow {
 		u.tries = place.NewTries(u, func(v *abi.Verdict, err error) { s.tried(tenant, u, v, err) })
 	}

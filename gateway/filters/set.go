@@ -103,12 +103,11 @@ func (s *Service) builtins(ctx context.Context, l *live) error {
 		u, err := s.loadUnit(ctx, l.tenant, unitKey{name: b.Name}, 0, b.Module, nil)
 		if err != nil {
 			for _, u := range all {
-				s.closeUnit(l.tenant, u)
+				s.drop(l.tenant, u)
 			}
 			l.failed, l.until = err, now.Add(s.cfg.Retry)
 			return err
 		}
-		u.users = 1 // the tenant's own
 		all = append(all, u)
 	}
 	l.builtin, l.failed = all, nil
@@ -117,17 +116,8 @@ func (s *Service) builtins(ctx context.Context, l *live) error {
 
 // letGo gives back what a set was made of, and closes what nobody has any more.
 func (s *Service) letGo(tenant string, set *Set) {
-	var over []*unit
-	s.mu.Lock()
 	for _, p := range set.Units {
-		u := p.Unit.(*unit)
-		if u.users--; u.users == 0 {
-			over = append(over, u)
-		}
-	}
-	s.mu.Unlock()
-	for _, u := range over {
-		s.closeUnit(tenant, u)
+		s.drop(tenant, p.Unit.(*unit))
 	}
 }
 

@@ -24,7 +24,7 @@ type unit struct {
 	version uint64
 	broke   func(u *unit, s wasm.FilterStats) // called when its breaker opened
 
-	users  int // sets that hold it; guarded by Service.mu
+	users  int // sets that hold it, and who is about to make one; guarded by Service.mu
 	breaks atomic.Uint64
 	calls  atomic.Uint64
 	timed  atomic.Uint64

@@ -68,6 +68,27 @@ func policy() mod {
 	return m
 }
 
+// TestWhatTheHostCallsIsTheModulesOwn: an import that is exported under such a name runs without a caller and its memory, which
+// its function looks at.
+func TestWhatTheHostCallsIsTheModulesOwn(t *testing.T) {
+	filter, handler := filter(), handler()
+	filter.types = append(filter.types, functype([]byte{i32, i32}, []byte{i32}))
+	filter.imports = append(filter.imports, importFn("wasi_snapshot_preview1", "args_sizes_get", len(filter.funcs)+len(filter.types)-1))
+	filter.funcs[3].export = "" // gw_init
+	filter.exports = append(filter.exports, exportOf("gw_init", 0, len(filter.imports)-1))
+	handler.types = append(handler.types, functype([]byte{i32, i32}, nil))
+	handler.imports = append(handler.imports, importFn("http_handler", "set_uri", len(handler.funcs)+len(handler.types)-1))
+	handler.funcs[1].export = ""
+	handler.exports = append(handler.exports, exportOf("handle_response", 0, len(handler.imports)-1))
+	for name, m := range map[string]mod{"gw_init": filter, "handle_response": handler} {
+		refused(t, m.bytes(), scan.Limits{}, scan.ErrUnsupported, `the export "`+name+`" is an import; hint: define it in the module itself`)
+	}
+	filter.exports[len(filter.exports)-1] = exportOf("mine", 0, len(filter.imports)-1)
+	if _, err := scanned(t, filter.bytes(), scan.Limits{}); err != nil {
+		t.Errorf("under a name of its own: %v", err)
+	}
+}
+
 func TestEachDialectIsRecognised(t *testing.T) {
 	flat, both := filter(), filter()
 	flat.funcs[0].export = "gw_abi_1b"

@@ -144,6 +144,9 @@ func (w *walker) judgeExports(c *contract) {
 		if w.exported[o.name] && !w.has(o.name, Function, o.signature) {
 			w.failAt(w.report.Size, ErrUnsupported, "declare it as "+o.signature, "the export %q has another type", o.name)
 		}
+		if slices.Contains(w.foreign, o.name) { // called without a caller, whose memory the host would look at
+			w.failAt(w.report.Size, ErrUnsupported, "define it in the module itself", "the export %q is an import", o.name)
+		}
 		if !w.exported[o.name] && !o.optional {
 			w.failAt(w.report.Size, ErrUnsupported, "export "+o.name+" as "+o.signature, "it does not export %q, which the dialect %s asks for", o.name, c.dialect)
 		}

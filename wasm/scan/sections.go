@@ -163,6 +163,9 @@ func (w *walker) readExport() {
 		if w.ok() {
 			e.Signature = w.types[w.funcs[i]].signature()
 		}
+		if int(i) < w.imported {
+			w.foreign = append(w.foreign, e.Name)
+		}
 		w.function(start, i)
 	case 1:
 		e.Kind = Table

@@ -21,7 +21,8 @@ type walker struct {
 	segments        int // data segments by the data count section; -1: there is none
 	seen            [endOfSections]bool
 	exported        map[string]bool
-	importAt        []int // where each import stands
+	foreign         []string // exports that are imports
+	importAt        []int    // where each import stands
 	code            codes
 }
 

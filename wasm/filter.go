@@ -96,7 +96,7 @@ func (f *Filter) judge(ctx context.Context, c *abi.Context, v *Verdict) error {
 		began, in := slot.tally.begin(), slot.in
 		t = f.run(ctx, in, c, size, v)
 		slot.tally.add(v.Kind, v.Fuel, began)
-		if t != nil {
+		if t != nil || in.weighStacks() != nil { // a stack that its tenant has no memory for is not kept
 			slot.discard()
 		}
 		cost := max(v.Fuel, in.tank.took())

@@ -35,6 +35,8 @@ type instance struct {
 	globals []api.MutableGlobal // all others that the module can change
 	linear  *linear.Memory      // what memory lies in
 	taken   int64               // of the tenant's memory, beside what linear took
+	stacks  []*[]byte           // native ones, of the functions that the host calls
+	stacked int64               // of taken, for those
 	tank    tank
 }
 
@@ -64,7 +66,10 @@ func (f *Filter) newInstance(size int) (*instance, error) {
 		return nil, fmt.Errorf("instantiate: %.300q", err.Error())
 	}
 	in.module, in.memory = module, module.Memory()
-	if err := f.bind(in); err != nil {
+	if err = f.bind(in); err == nil {
+		err = in.weighStacks()
+	}
+	if err != nil {
 		_ = in.close()
 		return nil, fmt.Errorf("instantiate: %w", err)
 	}
@@ -85,7 +90,7 @@ func (f *Filter) bind(in *instance) (err error) {
 	}
 	in.tank.fuel = in.fuel
 	in.depth.Set(uint64(f.config.Depth))
-	in.guest, err = f.dialect.Bind(module, abi.Limits{Verdict: f.config.MaxVerdict, Body: f.config.MaxContext})
+	in.guest, err = f.dialect.Bind(called{module, in}, abi.Limits{Verdict: f.config.MaxVerdict, Body: f.config.MaxContext})
 	return err
 }
 
@@ -149,7 +154,7 @@ func (f *Filter) keep(in *instance) error {
 	for _, g := range in.globals {
 		f.image.globals = append(f.image.globals, g.Get())
 	}
-	if err := f.account(in); err != nil {
+	if err := errors.Join(f.account(in), in.weighStacks()); err != nil {
 		_ = in.close()
 		return err
 	}

@@ -19,8 +19,8 @@ type Quota struct {
 	// Memory bounds what all filters hold, in bytes (default 256 MiB): the linear memory of their instances, and for each
 	// filter its image, its native code and what the engine keeps of the module, for each instance its tables and globals. A
 	// filter counts from the beginning of Load until it is closed and its last call over, each in full, also where two of one
-	// module share their code. What the engine keeps is a bound by what is in the module. Not counted are native stacks that
-	// calls of a filter into itself made grow (at most 2 MiB for each function that the host calls).
+	// module share their code. What the engine keeps is a bound by what is in the module. Native stacks count as they are once
+	// a call is over; while it runs it may grow them by some MiB.
 	Memory int64
 	// FuelPerSecond bounds the fuel of all calls, on average and with a burst of a second's worth (default 50,000,000 for each
 	// processor). A call of more than one slice that took longer than a nanosecond for a unit counts by its nanoseconds, so

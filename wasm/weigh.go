@@ -32,7 +32,7 @@ const (
 	perSegment    = 80  // a data segment, its bytes aside
 	perNativeByte = 6   // of code: what a byte of wasm becomes, commonly 3 to 6
 
-	perInstance      = 32 << 10 // of this 10 KiB for the stack of each function that is called
+	perInstance      = 12 << 10 // its native stacks aside, which are looked at
 	instanceImport   = 64       // where its function is
 	instanceGlobal   = 112
 	instanceTable    = 9  // an entry

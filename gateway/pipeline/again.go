@@ -64,7 +64,7 @@ func (l *Line) giveAgain(ctx context.Context, c *Call) {
 	if first.denial == nil {
 		c.Reply = first.reply
 		if err := l.onTheWayBack(ctx, c); err != nil || !c.Reply.equal(first.reply) {
-			l.settle(context.WithoutCancel(ctx), c, of, 0, err)
+			l.settle(ctx, c, of, 0, err)
 			c.Kept = c.Denial == nil
 			return
 		}
@@ -75,7 +75,7 @@ func (l *Line) giveAgain(ctx context.Context, c *Call) {
 			return err
 		}
 		r.Of, r.Outcome, r.Code = of, first.outcome, first.code
-		return l.append(context.WithoutCancel(ctx), r)
+		return l.append(ctx, r)
 	})
 	if err != nil {
 		l.refuse(ctx, c, ledgerDenial(err))

@@ -72,30 +72,39 @@ func (l *Line) Stats() *Stats { return &l.stats }
 // Run takes the call through the line. Afterwards either c.Denial is nil and c.Reply stands, or c.Denial says why not
 // and c.Reply is empty; c.Record and c.Receipt name the record either way, unless nobody is known to have called or
 // the ledger could not record.
+//
+// ctx ends when the caller has left. That is asked between the stages, and it ends the exchange with the upstream, whose
+// outcome is then recorded as unknown. Whatever else was begun is ended: a stage, a record or an operation of the
+// gateway's own that was cut off in its middle would leave open what it did. A call with an Idempotency-Key runs to its
+// end too, since its answer is kept for a caller who comes back.
 func (l *Line) Run(ctx context.Context, c *Call) {
 	defer l.end(c)
 	c.Started = l.Now()
-	if err := l.check(ctx, c); err != nil {
-		l.refuse(ctx, c, err)
+	whole := context.WithoutCancel(ctx)
+	if err := l.check(ctx, whole, c); err != nil {
+		l.refuse(whole, c, err)
 		return
 	}
 	if c.again != nil {
-		l.giveAgain(ctx, c)
+		l.giveAgain(whole, c)
 		return
 	}
-	admitted, err := l.admit(ctx, c)
+	admitted, err := l.admit(whole, c)
 	if err != nil {
-		l.refuse(ctx, c, err)
+		l.refuse(whole, c, err)
 		return
 	}
 	began := l.Now()
-	if err = l.useApproval(ctx, c, admitted); err == nil {
+	if err = l.useApproval(whole, c, admitted); err == nil {
+		if c.Answer != nil || c.claimed != nil {
+			ctx = whole
+		}
 		err = l.guard("forward", func() error { return l.forward(ctx, c) })
 	}
 	if err == nil {
-		err = l.onTheWayBack(ctx, c)
+		err = l.onTheWayBack(whole, c)
 	}
-	l.settle(context.WithoutCancel(ctx), c, admitted, l.Now().Sub(began), err)
+	l.settle(whole, c, admitted, l.Now().Sub(began), err)
 }
 
 // end is the last of every call. A panic that came this far, out of the line's own clock say, leaves open what is on
@@ -129,11 +138,11 @@ func (l *Line) ended(c *Call) time.Time {
 	return now
 }
 
-// check runs the row. It stops at the first refusal.
-func (l *Line) check(ctx context.Context, c *Call) error {
+// check runs the row, each stage whole. It stops at the first refusal, or when ctx has ended.
+func (l *Line) check(ctx, whole context.Context, c *Call) error {
 	last := c.Started
 	for _, s := range l.Stages {
-		err := l.guard(s.Name(), func() error { return s.Check(ctx, c) })
+		err := l.guard(s.Name(), func() error { return s.Check(whole, c) })
 		now := l.Now()
 		c.stages = append(c.stages, ledger.StageTime{Name: s.Name(), Micros: micros(now.Sub(last))})
 		last = now
@@ -144,7 +153,7 @@ func (l *Line) check(ctx context.Context, c *Call) error {
 			return Deny(Timeout, "").WithReason("timeout in " + s.Name())
 		}
 		if err := ctx.Err(); err != nil {
-			return Deny(Timeout, "").Because(err)
+			return Deny(Timeout, "").WithReason("the caller left or its time was up").Because(err)
 		}
 	}
 	return l.proved(c)
@@ -272,8 +281,8 @@ func (l *Line) refuse(ctx context.Context, c *Call, cause error) {
 		}
 		r.Verdict, r.Code, r.Detail = "deny", string(d.Code), told(d)
 		note(r, c.Filtered)
-		l.sealRefused(context.WithoutCancel(ctx), c, r)
-		return l.write(context.WithoutCancel(ctx), c, r)
+		l.sealRefused(ctx, c, r)
+		return l.write(ctx, c, r)
 	})
 	if err != nil {
 		l.Log.Error("refusal not recorded", "op", c.Op, "tenant", c.Caller.Tenant(), "error", err)

@@ -8,7 +8,8 @@ import "context"
 func (l *Line) Look(ctx context.Context, c *Call) {
 	defer l.end(c)
 	c.Started = l.Now()
-	err := l.check(ctx, c)
+	whole := context.WithoutCancel(ctx)
+	err := l.check(ctx, whole, c)
 	if err == nil && (c.Answer == nil || c.Plan || c.again != nil) {
 		err = Deny(Internal, "").WithReason("not a call to look at")
 	}
@@ -16,6 +17,6 @@ func (l *Line) Look(ctx context.Context, c *Call) {
 		err = l.guard("answer", func() error { return c.Answer(ctx, c) })
 	}
 	if err != nil {
-		l.refuse(ctx, c, err)
+		l.refuse(whole, c, err)
 	}
 }

@@ -1,44 +1,44 @@
 package proxy
 
 import (
+	"context"
+	"crypto/tls"
 	"net"
 	"net/netip"
 	"sync"
 )
 
-// boundedListener bounds how many connections one address may have open; further ones are closed at once. fasthttp has
-// such a bound too, and a data race between a connection's reader and Shutdown with it.
+// boundedListener accepts connections that know when their client leaves, and bounds how many one address may have open;
+// further ones are closed at once. fasthttp has such a bound too, and a data race between a connection's reader and
+// Shutdown with it.
 type boundedListener struct {
 	net.Listener
-	most int
+	most int // 0 is no bound
 
 	mu   sync.Mutex // guards open
 	open map[netip.Addr]int
 }
 
 func bounded(ln net.Listener, most int) net.Listener {
-	if most <= 0 {
-		return ln
-	}
 	return &boundedListener{Listener: ln, most: most, open: map[netip.Addr]int{}}
 }
 
 // Accept gives the next connection of an address that is below its bound.
 func (l *boundedListener) Accept() (net.Conn, error) {
 	for {
-		conn, err := l.Listener.Accept()
+		raw, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
-		tcp, ok := conn.RemoteAddr().(*net.TCPAddr)
-		if !ok {
-			return conn, nil
+		tcp, ok := raw.RemoteAddr().(*net.TCPAddr)
+		if !ok || l.most <= 0 {
+			return newConn(raw, nil), nil
 		}
 		addr := tcp.AddrPort().Addr().Unmap()
 		if l.enter(addr) {
-			return &countedConn{Conn: conn, leave: sync.OnceFunc(func() { l.leave(addr) })}, nil
+			return newConn(raw, func() { l.leave(addr) }), nil
 		}
-		_ = conn.Close() // nothing was said on it
+		_ = raw.Close() // nothing was said on it
 	}
 }
 
@@ -60,14 +60,66 @@ func (l *boundedListener) leave(a netip.Addr) {
 	}
 }
 
-// countedConn gives its place back when it closes.
-type countedConn struct {
+// conn is a client's connection. Its context ends when the client leaves, as far as that can be seen (see departures),
+// and when the connection is closed. One context serves all of its calls, which come one after the other, so that none
+// of them pays for it.
+type conn struct {
 	net.Conn
-	leave func()
+	ctx    context.Context //nolint:containedctx // the connection's own life
+	cancel context.CancelFunc
+	free   func() // gives its place back; nil: it has none
+	watch  uint64 // its number among the departures; 0: it is not watched
+	once   sync.Once
 }
 
-// Close closes the connection and frees its place.
-func (c *countedConn) Close() error {
-	defer c.leave()
-	return c.Conn.Close()
+func newConn(raw net.Conn, free func()) *conn {
+	c := &conn{Conn: raw, free: free}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.watch = watchDeparture(raw, c.cancel)
+	return c
+}
+
+// Close closes the connection, ends its context and frees its place, once.
+func (c *conn) Close() error {
+	err := c.Conn.Close()
+	c.once.Do(func() {
+		forgetDeparture(c.watch)
+		c.cancel()
+		if c.free != nil {
+			c.free()
+		}
+	})
+	return err
+}
+
+// securedListener is tls.NewListener whose connections still know the conn below them.
+type securedListener struct {
+	net.Listener
+	config *tls.Config
+}
+
+// Accept gives the next connection; its handshake is made by whoever reads first.
+func (l *securedListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &secured{Conn: tls.Server(c, l.config), below: c.(*conn)}, nil
+}
+
+// secured is a client's connection under TLS.
+type secured struct {
+	*tls.Conn
+	below *conn
+}
+
+// connOf is the connection that a request came on; nil when it did not come through this port's listener.
+func connOf(c net.Conn) *conn {
+	switch c := c.(type) {
+	case *conn:
+		return c
+	case *secured:
+		return c.below
+	}
+	return nil
 }

@@ -70,6 +70,7 @@ type Server struct {
 	loopback atomic.Pointer[string]
 	pool     sync.Pool
 	ready    func() error
+	departed atomic.Uint64
 }
 
 // New makes a data port. routes are keyed by the first segment of the path; ready says whether the gateway can serve.
@@ -94,7 +95,7 @@ func New(c Config, line *pipeline.Line, routes map[string]Route, ready func() er
 func (s *Server) Serve(ln net.Listener, tlsConfig *tls.Config) error {
 	ln = bounded(ln, s.config.MaxConnsPerIP)
 	if tlsConfig != nil {
-		ln = tls.NewListener(ln, tlsConfig)
+		ln = &securedListener{ln, tlsConfig}
 	}
 	if err := s.http.Serve(ln); err != nil {
 		return fmt.Errorf("serve the data port: %w", err)
@@ -109,6 +110,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Departed is how many requests had their client leave before they were answered.
+func (s *Server) Departed() uint64 { return s.departed.Load() }
 
 // Connections is how many connections are open.
 func (s *Server) Connections() int { return int(s.http.GetOpenConnectionsCount()) }
@@ -140,6 +144,9 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 	target, _, _ := bytes.Cut(ctx.Request.Header.RequestURI(), []byte("?"))
 	x.Path = string(target)
 	s.route(x)
+	if x.Context().Err() != nil {
+		s.departed.Add(1)
+	}
 }
 
 // contain keeps a panic in a dialect, outside of the line, from ending the whole gateway: fasthttp recovers none.
@@ -178,7 +185,7 @@ func (s *Server) Deny(x *Exchange, d *pipeline.Denial) {
 		Route: "unknown", Remote: x.Remote, TLS: x.IsTLS(), Credential: x.Head.Credential(),
 		Read: func(context.Context, *pipeline.Call) error { return d },
 	}
-	s.line.Run(context.Background(), c)
+	s.line.Run(x.Context(), c)
 	x.Refuse(c.Denial, c.Record)
 }
 

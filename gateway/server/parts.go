@@ -243,6 +243,7 @@ func (g *Gateway) gauges() []control.Gauge {
 		counter("line_strangers", "Calls of unknown callers refused.", line.Strangers.Load),
 		counter("line_faults", "Panics and internal errors on the line.", line.Faults.Load),
 		gauge("data_connections", "Connections open on the data port.", g.proxy.Connections),
+		counter("data_departed", "Requests whose client left before they were answered.", g.proxy.Departed),
 		counter("ledger_records", "Records written.", func() uint64 { return g.ledger.Stats().Records }),
 		counter("ledger_batches", "Commits.", func() uint64 { return g.ledger.Stats().Batches }),
 		counter("ledger_signatures", "Batches signed for receipts.", func() uint64 { return g.ledger.Stats().Signatures }),

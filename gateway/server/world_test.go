@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -151,7 +152,14 @@ func (r *running) control(method, path, key, body string, want int, v any) strin
 // agent is a client of the data port.
 func (r *running) agent(key string) *gatewright.Client {
 	r.t.Helper()
-	c, err := gatewright.New(gatewright.Config{URL: r.g.URL(), Key: key})
+	var roots *x509.CertPool
+	if file := r.options.Config.Proxy.TLSCert; file != "" {
+		roots = x509.NewCertPool()
+		if b, err := os.ReadFile(file); err != nil || !roots.AppendCertsFromPEM(b) {
+			r.t.Fatalf("certificate: %v", err)
+		}
+	}
+	c, err := gatewright.New(gatewright.Config{URL: r.g.URL(), Key: key, Roots: roots})
 	if err != nil {
 		r.t.Fatal(err)
 	}

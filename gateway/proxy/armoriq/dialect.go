@@ -99,14 +99,14 @@ func (d *Dialect) Serve(x *proxy.Exchange) {
 	}
 	r.c.Shown.Possession, r.c.Shown.Method, r.c.Shown.Target = x.Head.Possession, r.route.method, x.Target()
 	r.c.Read = func(context.Context, *pipeline.Call) error { return r.read() }
-	d.Line.Run(context.Background(), r.c)
+	d.Line.Run(x.Context(), r.c)
 	r.answer()
 }
 
 // refuseAll walks the line with a request that leads nowhere: without a valid credential the caller is told only that.
 func (r *request) refuseAll(why error) {
 	r.c.Read = func(context.Context, *pipeline.Call) error { return why }
-	r.Line.Run(context.Background(), r.c)
+	r.Line.Run(r.x.Context(), r.c)
 	r.answer()
 }
 

@@ -104,7 +104,7 @@ func (d *Dialect) Serve(x *proxy.Exchange) {
 	if rest, ok := strings.CutPrefix(x.Path, "/mcp/"); ok && rest != "" {
 		c.Route, e.server = "/mcp/{server}", strings.TrimSuffix(rest, "/")
 	}
-	d.Line.Run(context.Background(), c)
+	d.Line.Run(x.Context(), c)
 	e.write()
 }
 

@@ -120,7 +120,7 @@ func (d *Ledger) look(x *proxy.Exchange, route, op, name string, read func(conte
 		}
 		return nil
 	}
-	d.Line.Look(context.Background(), c)
+	d.Line.Look(x.Context(), c)
 	if c.Denial != nil {
 		x.Refuse(c.Denial, c.Record)
 		return

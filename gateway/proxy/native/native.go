@@ -58,7 +58,7 @@ func (d *Dialect) Serve(x *proxy.Exchange) {
 		c.Route = r.name
 	}
 	c.Read = func(_ context.Context, c *pipeline.Call) error { return d.read(x, c, r) }
-	d.Line.Run(context.Background(), c)
+	d.Line.Run(x.Context(), c)
 	x.SetRecord(c)
 	if c.Denial != nil {
 		x.Refuse(c.Denial, c.Record)

@@ -77,6 +77,24 @@ proxy {
   # max_connections there.
   max_connections_per_ip = 512
 
+  # Answers that are streams of events, open at once, beside max_connections; an idle one costs some 10 KiB.
+  # 0: every call is answered in one piece.
+  max_streams = 2048
+
+  # Those of one agent: it needs one, and one for each call under way.
+  max_streams_per_agent = 128
+
+  # Those of one address. Danger: behind a load balancer that is not in trusted_proxies all share its address.
+  max_streams_per_ip = 512
+
+  # Memory of events that wait for a slow reader, 4KiB to 1GiB; beyond, its stream is cut. One event more may
+  # wait, whatever its size.
+  stream_queue = "1MiB"
+
+  # How long a stream may be silent before a comment is sent on it, 1s to 10m. Below the 60s after which
+  # common proxies close.
+  stream_keepalive = "15s"
+
   # Deepest nesting of a request's JSON, 4 to 256: deeper is an attack on parsers.
   json_depth = 32
 

@@ -87,6 +87,21 @@ type Proxy struct {
 	// MaxConnectionsPerIP bounds those of one address. Default 512. Danger: behind a load balancer all
 	// share its address; set it to max_connections there.
 	MaxConnectionsPerIP int `koanf:"max_connections_per_ip" min:"1" max:"1000000"`
+	// MaxStreams bounds answers that are streams of events. Default 2048, beside MaxConnections; an idle one
+	// costs some 10 KiB. With 0 every call is answered in one piece.
+	MaxStreams int `koanf:"max_streams" min:"0" max:"1000000"`
+	// MaxStreamsPerAgent bounds those of one agent. Default 128: an agent needs one and one for each call
+	// under way.
+	MaxStreamsPerAgent int `koanf:"max_streams_per_agent" min:"1" max:"1000000"`
+	// MaxStreamsPerIP bounds those of one address. Default 512, as many as it may have connections. Danger:
+	// behind a load balancer that is not in TrustedProxies all share its address.
+	MaxStreamsPerIP int `koanf:"max_streams_per_ip" min:"1" max:"1000000"`
+	// StreamQueue bounds the memory of events that wait for a slow reader. Default 1MiB; then its stream is
+	// cut. One event more may wait, whatever its size.
+	StreamQueue Size `koanf:"stream_queue" min:"4KiB" max:"1GiB"`
+	// StreamKeepAlive is how long a stream may be silent before a comment is sent on it. Default 15s, below
+	// the 60s after which common proxies close.
+	StreamKeepAlive time.Duration `koanf:"stream_keepalive" min:"1s" max:"10m"`
 	// JSONDepth bounds nesting of a request's JSON. Default 32: deeper arguments are attacks on parsers.
 	JSONDepth int `koanf:"json_depth" min:"4" max:"256"`
 	// JSONValues bounds the number of values in it. Default 100000, about a body of max_body in numbers.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 )
 
 // boundedListener accepts connections that know when their client leaves, and bounds how many one address may have open;
@@ -70,6 +71,8 @@ type conn struct {
 	free   func() // gives its place back; nil: it has none
 	watch  uint64 // its number among the departures; 0: it is not watched
 	once   sync.Once
+	fresh  atomic.Bool // served on after a stream, and silent since
+	early
 }
 
 func newConn(raw net.Conn, free func()) *conn {
@@ -77,6 +80,18 @@ func newConn(raw net.Conn, free func()) *conn {
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.watch = watchDeparture(raw, c.cancel)
 	return c
+}
+
+// Read gives first what was read too early.
+func (c *conn) Read(p []byte) (int, error) {
+	if n := c.again(p); n > 0 {
+		return n, nil
+	}
+	n, err := c.Conn.Read(p)
+	if n > 0 && c.fresh.Load() {
+		c.fresh.Store(false)
+	}
+	return n, err
 }
 
 // Close closes the connection, ends its context and frees its place, once.
@@ -111,7 +126,33 @@ func (l *securedListener) Accept() (net.Conn, error) {
 type secured struct {
 	*tls.Conn
 	below *conn
+	early
 }
+
+// Read gives first what was read too early.
+func (c *secured) Read(p []byte) (int, error) {
+	if n := c.again(p); n > 0 {
+		return n, nil
+	}
+	return c.Conn.Read(p)
+}
+
+// early are bytes of requests to come that were read while a stream took the connection over. They are read again by
+// whoever serves the connection after it.
+type early struct{ bytes []byte }
+
+func (e *early) again(p []byte) int {
+	if len(e.bytes) == 0 {
+		return 0
+	}
+	n := copy(p, e.bytes)
+	if e.bytes = e.bytes[n:]; len(e.bytes) == 0 {
+		e.bytes = nil
+	}
+	return n
+}
+
+func (e *early) putBack(b []byte) { e.bytes = b }
 
 // connOf is the connection that a request came on; nil when it did not come through this port's listener.
 func connOf(c net.Conn) *conn {

@@ -34,6 +34,12 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	Hosts          []string // Host names served beside loopback names and the listening address
 	Origins        []string // browser origins that may call; none by default
+
+	MaxStreams         int           // open at once; 0: no answer becomes a stream
+	MaxStreamsPerIP    int           // of one address
+	MaxStreamsPerAgent int           // of one agent, or what else a dialect counts together
+	StreamQueue        int           // bytes that may wait for a slow reader before its stream is cut
+	StreamKeepAlive    time.Duration // without an event, after which a comment is sent
 }
 
 // Route is where a path leads. Serve must answer the request before it returns.
@@ -47,6 +53,9 @@ type Exchange struct {
 	Head   Head
 	Path   string     // the path as sent; it has no escapes and no empty or dot segments
 	Remote netip.Addr // the client, after trusted proxies
+
+	server    *Server
+	streaming bool // its answer has become a stream, which recycles it
 }
 
 // Target is the request's URL as a proof of possession names it (RFC 9449 4.2): scheme, host and path, without query.
@@ -71,6 +80,8 @@ type Server struct {
 	pool     sync.Pool
 	ready    func() error
 	departed atomic.Uint64
+	streams  streams
+	workers  workers
 }
 
 // New makes a data port. routes are keyed by the first segment of the path; ready says whether the gateway can serve.
@@ -87,7 +98,9 @@ func New(c Config, line *pipeline.Line, routes map[string]Route, ready func() er
 		Concurrency:           c.MaxConns,
 		SecureErrorLogMessage: true, NoDefaultServerHeader: true, NoDefaultContentType: true, CloseOnShutdown: true,
 		DisablePreParseMultipartForm: true, TCPKeepalive: true,
+		KeepHijackedConns: true, // what a stream took over is closed, or served on, by the stream
 	}
+	s.streams.start(c)
 	return s
 }
 
@@ -103,9 +116,13 @@ func (s *Server) Serve(ln net.Listener, tlsConfig *tls.Config) error {
 	return nil
 }
 
-// Shutdown stops taking connections and waits for the calls that are running.
+// Shutdown stops taking connections, ends the streams that only wait for events, and waits for the calls that are running,
+// streamed or not. What still runs when ctx ends is cut off.
 func (s *Server) Shutdown(ctx context.Context) error {
-	if err := s.http.ShutdownWithContext(ctx); err != nil {
+	s.streams.drain()
+	err := errors.Join(s.http.ShutdownWithContext(ctx), s.streams.wait(ctx))
+	s.workers.stop()
+	if err != nil {
 		return fmt.Errorf("drain the data port: %w", err)
 	}
 	return nil
@@ -115,16 +132,18 @@ func (s *Server) Shutdown(ctx context.Context) error {
 func (s *Server) Departed() uint64 { return s.departed.Load() }
 
 // Connections is how many connections are open.
-func (s *Server) Connections() int { return int(s.http.GetOpenConnectionsCount()) }
+func (s *Server) Connections() int {
+	return int(s.http.GetOpenConnectionsCount()) + s.streams.count()
+}
 
 func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 	x := s.pool.Get().(*Exchange)
+	x.RequestCtx, x.server = ctx, s
 	defer func() {
-		params := x.Head.Params
-		*x = Exchange{Head: Head{Params: params[:0]}}
-		s.pool.Put(x)
+		if !x.streaming {
+			s.recycle(x)
+		}
 	}()
-	x.RequestCtx = ctx
 	defer s.contain(x)
 	if err := parseHead(&ctx.Request.Header, &x.Head); err != nil {
 		ctx.SetConnectionClose()
@@ -144,19 +163,35 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 	target, _, _ := bytes.Cut(ctx.Request.Header.RequestURI(), []byte("?"))
 	x.Path = string(target)
 	s.route(x)
-	if x.Context().Err() != nil {
+	if !x.streaming && x.Context().Err() != nil {
 		s.departed.Add(1)
 	}
+}
+
+// recycle keeps x for another request.
+func (s *Server) recycle(x *Exchange) {
+	params := x.Head.Params
+	*x = Exchange{Head: Head{Params: params[:0]}}
+	s.pool.Put(x)
 }
 
 // contain keeps a panic in a dialect, outside of the line, from ending the whole gateway: fasthttp recovers none.
 func (s *Server) contain(x *Exchange) {
 	if p := recover(); p != nil {
-		s.log.Error("panic on the data port", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-		x.Response.Reset()
-		x.SetConnectionClose()
-		x.Refuse(pipeline.Deny(pipeline.Internal, ""), "")
+		s.broke(x, p)
 	}
+}
+
+// broke answers what a dialect panicked over.
+func (s *Server) broke(x *Exchange, p any) {
+	s.panicked(p)
+	x.Response.Reset()
+	x.SetConnectionClose()
+	x.Refuse(pipeline.Deny(pipeline.Internal, ""), "")
+}
+
+func (s *Server) panicked(p any) {
+	s.log.Error("panic on the data port", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 }
 
 func (s *Server) route(x *Exchange) {

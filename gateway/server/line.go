@@ -92,6 +92,8 @@ func (g *Gateway) buildProxy() error {
 		ReadTimeout: c.ReadTimeout, WriteTimeout: c.WriteTimeout, IdleTimeout: c.IdleTimeout,
 		MaxConns: c.MaxConnections, MaxConnsPerIP: c.MaxConnectionsPerIP,
 		TrustedProxies: trusted, Hosts: c.Hosts, Origins: c.Origins,
+		MaxStreams: c.MaxStreams, MaxStreamsPerAgent: c.MaxStreamsPerAgent, MaxStreamsPerIP: c.MaxStreamsPerIP,
+		StreamQueue: int(c.StreamQueue), StreamKeepAlive: c.StreamKeepAlive,
 	}, g.line, routes, g.ready, g.o.Log)
 	return nil
 }

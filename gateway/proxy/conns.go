@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // boundedListener accepts connections that know when their client leaves, and bounds how many one address may have open;
@@ -14,14 +15,15 @@ import (
 // Shutdown with it.
 type boundedListener struct {
 	net.Listener
-	most int // 0 is no bound
+	most   int           // 0 is no bound
+	silent time.Duration // how long a peer may leave what was sent unacknowledged; 0 leaves it to the kernel
 
 	mu   sync.Mutex // guards open
 	open map[netip.Addr]int
 }
 
-func bounded(ln net.Listener, most int) net.Listener {
-	return &boundedListener{Listener: ln, most: most, open: map[netip.Addr]int{}}
+func bounded(ln net.Listener, most int, silent time.Duration) net.Listener {
+	return &boundedListener{Listener: ln, most: most, silent: silent, open: map[netip.Addr]int{}}
 }
 
 // Accept gives the next connection of an address that is below its bound.
@@ -33,11 +35,11 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 		}
 		tcp, ok := raw.RemoteAddr().(*net.TCPAddr)
 		if !ok || l.most <= 0 {
-			return newConn(raw, nil), nil
+			return newConn(raw, l.silent, nil), nil
 		}
 		addr := tcp.AddrPort().Addr().Unmap()
 		if l.enter(addr) {
-			return newConn(raw, func() { l.leave(addr) }), nil
+			return newConn(raw, l.silent, func() { l.leave(addr) }), nil
 		}
 		_ = raw.Close() // nothing was said on it
 	}
@@ -75,10 +77,10 @@ type conn struct {
 	early
 }
 
-func newConn(raw net.Conn, free func()) *conn {
+func newConn(raw net.Conn, silent time.Duration, free func()) *conn {
 	c := &conn{Conn: raw, free: free}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.watch = watchDeparture(raw, c.cancel)
+	c.watch = watchDeparture(raw, silent, c.cancel)
 	return c
 }
 

@@ -12,9 +12,10 @@ import (
 //
 // A client that shuts down only its sending side counts as gone too: on the wire it looks the same.
 
-// silentPeer is how long what was sent may stay unacknowledged before the kernel gives the connection up: a peer whose
-// machine or network is gone says nothing, and would otherwise be waited for some 15 minutes.
-const silentPeer = 45 * time.Second
+// silentPeer and the write timeout are how long what was sent may stay unacknowledged before the kernel gives the
+// connection up: a peer whose machine or network is gone says nothing, and would otherwise be waited for some 15 minutes.
+// The kernel counts a reader that takes nothing too, so it must not be shorter than a write may take.
+const silentPeer = 15 * time.Second
 
 // Context ends when the client leaves, and when its connection is closed. It is the connection's: what is begun under it
 // is ended by whoever began it, with the request.

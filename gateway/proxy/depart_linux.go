@@ -42,9 +42,9 @@ var watching = sync.OnceValue(func() *departures {
 	return d
 })
 
-// watchDeparture has gone called when the peer of raw leaves. It returns the number to forget it by, 0 when the
+// watchDeparture has gone called when the peer of raw leaves, or leaves what was sent unacknowledged for silent. It returns the number to forget it by, 0 when the
 // connection cannot be watched.
-func watchDeparture(raw net.Conn, gone context.CancelFunc) uint64 {
+func watchDeparture(raw net.Conn, silent time.Duration, gone context.CancelFunc) uint64 {
 	s, ok := raw.(syscall.Conn)
 	if !ok {
 		return 0
@@ -68,7 +68,7 @@ func watchDeparture(raw net.Conn, gone context.CancelFunc) uint64 {
 	var added error
 	err = rc.Control(func(fd uintptr) {
 		added = d.raw.Control(func(epoll uintptr) { err = unix.EpollCtl(int(epoll), unix.EPOLL_CTL_ADD, int(fd), &event) })
-		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(silentPeer/time.Millisecond)) // not TCP: no such wait
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(silent/time.Millisecond)) // not TCP: no such wait
 	})
 	if err != nil || added != nil {
 		forgetDeparture(id)

@@ -26,4 +26,4 @@ func KnownHost(hosts []string, host string, local net.Addr) bool {
 }
 
 // Bounded bounds the connections of one address.
-func Bounded(ln net.Listener, most int) net.Listener { return bounded(ln, most) }
+func Bounded(ln net.Listener, most int) net.Listener { return bounded(ln, most, 0) }

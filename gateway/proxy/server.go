@@ -106,7 +106,7 @@ func New(c Config, line *pipeline.Line, routes map[string]Route, ready func() er
 
 // Serve answers requests on ln until Shutdown. With tlsConfig the connections are TLS.
 func (s *Server) Serve(ln net.Listener, tlsConfig *tls.Config) error {
-	ln = bounded(ln, s.config.MaxConnsPerIP)
+	ln = bounded(ln, s.config.MaxConnsPerIP, s.config.WriteTimeout+silentPeer)
 	if tlsConfig != nil {
 		ln = &securedListener{ln, tlsConfig}
 	}

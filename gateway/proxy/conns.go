@@ -73,7 +73,7 @@ type conn struct {
 	free   func() // gives its place back; nil: it has none
 	watch  uint64 // its number among the departures; 0: it is not watched
 	once   sync.Once
-	fresh  atomic.Bool // served on after a stream, and silent since
+	silent atomic.Bool // since its stream, which has ended
 	early
 }
 
@@ -89,11 +89,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	if n := c.again(p); n > 0 {
 		return n, nil
 	}
-	n, err := c.Conn.Read(p)
-	if n > 0 && c.fresh.Load() {
-		c.fresh.Store(false)
-	}
-	return n, err
+	return c.Conn.Read(p)
 }
 
 // Close closes the connection, ends its context and frees its place, once.
@@ -154,7 +150,15 @@ func (e *early) again(p []byte) int {
 	return n
 }
 
-func (e *early) putBack(b []byte) { e.bytes = b }
+// putBack has b read again; nothing else may be waiting for that.
+func putBack(c net.Conn, b []byte) {
+	switch c := c.(type) {
+	case *conn:
+		c.bytes = b
+	case *secured:
+		c.bytes = b
+	}
+}
 
 // connOf is the connection that a request came on; nil when it did not come through this port's listener.
 func connOf(c net.Conn) *conn {

@@ -133,7 +133,7 @@ func (s *Server) Departed() uint64 { return s.departed.Load() }
 
 // Connections is how many connections are open.
 func (s *Server) Connections() int {
-	return int(s.http.GetOpenConnectionsCount()) + s.streams.count()
+	return int(s.http.GetOpenConnectionsCount()) + s.streams.count() + s.streams.silent()
 }
 
 func (s *Server) serve(ctx *fasthttp.RequestCtx) {

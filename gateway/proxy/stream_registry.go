@@ -53,6 +53,18 @@ func (r *streams) count() int {
 	return len(r.open)
 }
 
+// silent is how many connections wait for a request after their stream; fasthttp does not know them.
+func (r *streams) silent() (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for c := range r.served {
+		if c.silent.Load() {
+			n++
+		}
+	}
+	return n
+}
+
 func (r *streams) stopping() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -152,7 +164,7 @@ func (r *streams) resumed(c *conn) {
 }
 
 // drain opens no more streams, ends those that only wait for events, and closes connections on which nothing was asked
-// since their stream; fasthttp would wait some seconds for these.
+// since their stream.
 func (r *streams) drain() {
 	r.mu.Lock()
 	if r.draining {
@@ -165,7 +177,7 @@ func (r *streams) drain() {
 		close(r.empty)
 	}
 	r.mu.Unlock()
-	r.closeServed(func(c *conn) bool { return c.fresh.Load() })
+	r.closeServed(func(c *conn) bool { return c.silent.Load() })
 	for _, s := range all {
 		s.Close()
 	}

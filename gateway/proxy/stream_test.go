@@ -283,7 +283,26 @@ func TestEventsAreFramedAsTheyMustBe(t *testing.T) {
 	}
 }
 
-// TestAConnectionThatIsSilentAfterItsStreamHoldsUpNoStop: fasthttp would take it for a new one, and wait some seconds.
+// TestAConnectionThatIsSilentAfterItsStream is closed without a word after idle_timeout, as any other, and not answered
+// with a refusal that nobody asked for after read_timeout.
+func TestAConnectionThatIsSilentAfterItsStream(t *testing.T) {
+	both(t, func(t *testing.T, secured bool) {
+		route, _ := told(t, three)
+		h := moor(t, secured, with(func(c *proxy.Config) { c.ReadTimeout, c.IdleTimeout = 100*time.Millisecond, 400*time.Millisecond }), route)
+		c := h.dial()
+		for range 3 {
+			c.say(t, ask("", 10))
+			c.response(t)
+			time.Sleep(200 * time.Millisecond)
+		}
+		if rest, err := io.ReadAll(c); err != nil || len(rest) > 0 {
+			t.Errorf("%q, %v", rest, err)
+		}
+		settle(t, "no connection is left", func() bool { return h.s.Connections() == 0 })
+	})
+}
+
+// TestAConnectionThatIsSilentAfterItsStreamHoldsUpNoStop: fasthttp does not know it.
 func TestAConnectionThatIsSilentAfterItsStreamHoldsUpNoStop(t *testing.T) {
 	both(t, func(t *testing.T, secured bool) {
 		route, _ := told(t, three)
@@ -356,4 +375,36 @@ func (c *client) until(t testing.TB, text string) string {
 		got.WriteByte(b[0])
 	}
 	return got.String()
+}
+
+// TestACallOnAConnectionThatStreamedBeforeIsAnsweredAtTheEnd: only one that is silent is closed at once.
+func TestACallOnAConnectionThatStreamedBeforeIsAnsweredAtTheEnd(t *testing.T) {
+	both(t, func(t *testing.T, secured bool) {
+		began, release := make(chan struct{}), make(chan struct{})
+		route, _ := told(t, func(ctx context.Context, x *proxy.Exchange, s *proxy.Stream) error {
+			if len(x.Request.Body()) == 10 {
+				return three(ctx, x, s)
+			}
+			close(began)
+			<-release
+			x.JSON(200, []byte(`{"late":true}`))
+			return nil
+		})
+		h := moor(t, secured, flowing, route)
+		c := h.dial()
+		c.say(t, ask("", 10))
+		c.response(t)
+		c.say(t, ask("", 20))
+		<-began
+		stopped := make(chan error, 1)
+		go func() { stopped <- h.stop() }()
+		time.Sleep(30 * time.Millisecond)
+		close(release)
+		if resp, body := c.response(t); resp.StatusCode != 200 || body != `{"late":true}` {
+			t.Errorf("%d %s", resp.StatusCode, body)
+		}
+		if err := <-stopped; err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -59,7 +59,7 @@ func reclaim(c, base net.Conn) (more, whole bool) {
 		}
 		break
 	}
-	base.(interface{ putBack(b []byte) }).putBack(ahead)
+	putBack(base, ahead)
 	return len(ahead) > 0, base.SetReadDeadline(time.Time{}) == nil
 }
 
@@ -234,16 +234,31 @@ func (s *Stream) finish() {
 	if gone {
 		s.server.streams.gone.Add(1)
 	}
-	s.link.fresh.Store(!s.more)
+	s.link.silent.Store(true)
 	again := !s.last && !gone && s.server.streams.resume(s.link)
 	s.leave()
 	if !again {
 		_ = s.conn.Close()
 		return
 	}
-	go func() { // apart from the request, which fasthttp holds for as long as take runs
-		defer s.server.streams.resumed(s.link)
-		_ = s.conn.SetDeadline(time.Time{})
-		_ = s.server.http.ServeConn(s.conn)
-	}()
+	go s.server.serveOn(s.conn, s.link, s.more) // apart from the request, which fasthttp holds for as long as take runs
+}
+
+// serveOn serves a connection on after its stream. It waits for the next request itself: to fasthttp it would be a new
+// connection, which gets less time and then an answer that nobody asked for.
+func (s *Server) serveOn(c net.Conn, link *conn, more bool) {
+	defer s.streams.resumed(link)
+	if !more {
+		var b [512]byte
+		_ = c.SetReadDeadline(time.Now().Add(s.config.IdleTimeout))
+		n, err := c.Read(b[:])
+		if err != nil {
+			_ = c.Close()
+			return
+		}
+		putBack(c, bytes.Clone(b[:n]))
+	}
+	link.silent.Store(false)
+	_ = c.SetDeadline(time.Time{})
+	_ = s.http.ServeConn(c) // it closes c
 }

@@ -88,8 +88,8 @@ proxy {
   max_streams_per_ip = 512
 
   # Memory of events that wait for a slow reader, 4KiB to 1GiB; beyond, its stream is cut. One event more may
-  # wait, whatever its size.
-  stream_queue = "1MiB"
+  # wait, whatever its size. Danger: max_streams times this is what slow readers may hold.
+  stream_queue = "256KiB"
 
   # How long a stream may be silent before a comment is sent on it, 1s to 10m. Below the 60s after which
   # common proxies close.

@@ -96,8 +96,9 @@ type Proxy struct {
 	// MaxStreamsPerIP bounds those of one address. Default 512, as many as it may have connections. Danger:
 	// behind a load balancer that is not in TrustedProxies all share its address.
 	MaxStreamsPerIP int `koanf:"max_streams_per_ip" min:"1" max:"1000000"`
-	// StreamQueue bounds the memory of events that wait for a slow reader. Default 1MiB; then its stream is
-	// cut. One event more may wait, whatever its size.
+	// StreamQueue bounds the memory of events that wait for a slow reader. Default 256KiB, a thousand
+	// progress messages; then its stream is cut. One event more may wait, whatever its size. Danger:
+	// MaxStreams times this is what slow readers may hold.
 	StreamQueue Size `koanf:"stream_queue" min:"4KiB" max:"1GiB"`
 	// StreamKeepAlive is how long a stream may be silent before a comment is sent on it. Default 15s, below
 	// the 60s after which common proxies close.

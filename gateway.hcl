@@ -425,6 +425,20 @@ upstream {
   # Most server-sent events read while waiting for one answer.
   max_events = 10000
 
+  # Most messages a server may send before one answer while its caller hears them: progress, log lines,
+  # questions. Ten a second for a minute and a half; beyond, the call fails.
+  max_interim = 1000
+
+  # Most bytes of them in one call, 1KiB to 256MiB.
+  max_interim_bytes = "1MiB"
+
+  # Most questions of a server open at once within one call; a person sees one at a time.
+  max_asks = 8
+
+  # How long the timeout stands still within one call while people answer a server's questions, 1s to
+  # 24h. Danger: so much longer may a call hold its connection.
+  answer_timeout = "5m"
+
   # Most pages of one list of tools.
   max_pages = 100
 

@@ -258,6 +258,15 @@ type Upstream struct {
 	JSONValues int `koanf:"json_values" min:"16" max:"10000000"`
 	// MaxEvents bounds the server-sent events read while waiting for one answer. Default 10000.
 	MaxEvents int `koanf:"max_events" min:"1" max:"1000000"`
+	// MaxInterim and MaxInterimBytes bound what a server may say before one answer when the caller hears it:
+	// progress, log lines, questions. Default 1000 messages and 1MiB; beyond, the call fails.
+	MaxInterim      int  `koanf:"max_interim" min:"1" max:"1000000"`
+	MaxInterimBytes Size `koanf:"max_interim_bytes" min:"1KiB" max:"256MiB"`
+	// MaxAsks bounds the questions of a server open at once within one call. Default 8.
+	MaxAsks int `koanf:"max_asks" min:"1" max:"1000"`
+	// AnswerTimeout is how long Timeout stands still within one call while people answer a server's questions.
+	// Default 5m. Danger: so much longer may a call hold its connection.
+	AnswerTimeout time.Duration `koanf:"answer_timeout" min:"1s" max:"24h"`
 	// MaxPages bounds the pages of one list of tools. Default 100.
 	MaxPages int `koanf:"max_pages" min:"1" max:"10000"`
 	// MaxConnections bounds connections to one server. Default 128.

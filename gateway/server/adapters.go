@@ -76,6 +76,7 @@ func upstreamConfig(u config.Upstream, maxTools int) upstream.Config {
 		ConnectTimeout: u.ConnectTimeout, Timeout: u.Timeout, QueueTimeout: u.QueueTimeout, IdleTimeout: u.IdleTimeout,
 		MaxConnections: u.MaxConnections, MaxResponse: int(u.MaxReply), MaxDepth: u.JSONDepth, MaxValues: u.JSONValues,
 		MaxEvents: u.MaxEvents, MaxTools: maxTools, MaxPages: u.MaxPages, MaxSessions: u.MaxSessions, SessionIdle: u.SessionIdle,
+		MaxInterim: u.MaxInterim, MaxInterimBytes: int(u.MaxInterimBytes), MaxAsks: u.MaxAsks, AnswerTimeout: u.AnswerTimeout,
 		MaxUpstreams: u.MaxUpstreams, Failures: u.Failures, OpenFor: u.OpenFor, RootCAFile: u.RootCAFile,
 	}
 }
@@ -84,7 +85,8 @@ func upstreamConfig(u config.Upstream, maxTools int) upstream.Config {
 func (g *Gateway) openCatalogue(ctx context.Context) error {
 	u, c := g.o.Config.Upstream, g.o.Config.Catalogue
 	var err error
-	if g.client, err = upstream.New(upstream.Options{Config: upstreamConfig(u, c.MaxTools), Now: g.o.Now}); err != nil {
+	o := upstream.Options{Config: upstreamConfig(u, c.MaxTools), Now: g.o.Now, Reach: servers{g}.Target}
+	if g.client, err = upstream.New(o); err != nil {
 		return err
 	}
 	cc := catalogue.Config{

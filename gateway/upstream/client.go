@@ -25,6 +25,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/gatewright/gatewright/merkle/canon"
 )
 
 // Target says which server to reach and how. It is read, never kept.
@@ -59,11 +61,18 @@ type Request struct {
 	Arguments []byte
 	// Meta is the _meta object to pass on; reserved members are dropped.
 	Meta []byte
+	// InputResponses (an object) and RequestState (a string) repeat a request
+	// that was answered with input_required. Only modern servers take them.
+	InputResponses, RequestState []byte
 	// Principal is on whose behalf; it keys sessions and must not be empty.
 	Principal string
 	// Mirror, if set, adds the Mcp-Param-* headers that a tool's schema asks for
 	// (x-mcp-header); only modern servers get them.
 	Mirror func(add func(name, value string))
+	// Peer, if set, hears what the server says before its answer. Without one
+	// the server is told that the caller can do nothing, its questions are
+	// refused, and the rest is skipped.
+	Peer Peer
 }
 
 // Reply is a checked answer: Result or Error is set, and aliases memory that
@@ -74,6 +83,16 @@ type Reply struct {
 	Error  []byte // the raw JSON-RPC error object
 	buf    []byte
 }
+
+// InputRequired tells that the server asks for input before it goes on: the
+// result is to be handed to the caller as it is, and the request repeated with
+// what it asks for.
+func (r *Reply) InputRequired() bool {
+	kind, ok := canon.Get(r.Result, "resultType")
+	return ok && string(kind) == `"input_required"`
+}
+
+func (r *Reply) done() bool { return r.Result != nil || r.Error != nil }
 
 // keepReply is the largest buffer a Reply keeps from call to call.
 const keepReply = 256 << 10
@@ -91,6 +110,10 @@ type Options struct {
 	Config   Config
 	Now      func() time.Time
 	Resolver Resolver
+	// Reach, if set, finds a server again when no call is there to say how it is
+	// reached: to end a session of the older era with its credential. Without it
+	// sessions are ended without one.
+	Reach func(ctx context.Context, tenant, name string) (*Target, error)
 }
 
 // Client reaches any number of upstreams. Its methods may be called
@@ -101,7 +124,12 @@ type Client struct {
 	roots  *x509.CertPool
 	guard  guard
 	watch  *watcher
+	reach  func(ctx context.Context, tenant, name string) (*Target, error)
 	ids    atomic.Uint64
+
+	life  context.Context //nolint:containedctx // of what runs beside calls; ends with Close
+	end   context.CancelFunc
+	tasks sync.WaitGroup
 
 	mu     sync.RWMutex // guards what follows
 	peers  map[peerKey]*peer
@@ -123,12 +151,14 @@ func New(o Options) (*Client, error) {
 	if o.Resolver == nil {
 		o.Resolver = net.DefaultResolver
 	}
-	c := &Client{config: o.Config, now: o.Now, roots: roots, guard: guard{resolver: o.Resolver}, peers: map[peerKey]*peer{}}
+	c := &Client{config: o.Config, now: o.Now, roots: roots, guard: guard{resolver: o.Resolver}, peers: map[peerKey]*peer{}, reach: o.Reach}
+	c.life, c.end = context.WithCancel(context.Background())
 	c.watch = newWatcher(o.Now, c.tidy)
 	return c, nil
 }
 
 // Close ends all idle connections at once and the others as they come back.
+// Sessions are ended at their servers, for partingWithin at most.
 func (c *Client) Close() {
 	c.mu.Lock()
 	was := c.closed
@@ -137,8 +167,17 @@ func (c *Client) Close() {
 	if was {
 		return
 	}
+	var leaving sync.WaitGroup
+	ctx, stop := context.WithTimeout(context.Background(), partingWithin)
 	for _, p := range c.all() {
-		p.pool.expire(c.now(), 0, true)
+		leaving.Go(func() { c.goodbye(ctx, p, p.sessions.expire(c.now(), 0, true)) })
+	}
+	leaving.Wait()
+	stop()
+	c.end()
+	c.tasks.Wait()
+	for _, p := range c.all() {
+		p.expire(c.now(), 0, true)
 	}
 	c.watch.stop()
 }
@@ -151,7 +190,7 @@ func (c *Client) Forget(tenant, name string) {
 	delete(c.peers, key)
 	c.mu.Unlock()
 	if p != nil {
-		p.pool.expire(c.now(), 0, true)
+		c.retire(p)
 	}
 }
 
@@ -161,6 +200,9 @@ func (c *Client) Call(ctx context.Context, t *Target, r *Request, reply *Reply) 
 	reply.reset()
 	if r.Principal == "" || r.Method == "" {
 		return fault(Invalid, "a request needs a method and a principal").named(t.Name, false)
+	}
+	if fail := checkPeer(r.Peer); fail != nil {
+		return fail.named(t.Name, false)
 	}
 	if t.Carrier != nil {
 		if fail := c.carried(ctx, t, r, reply); fail != nil {
@@ -190,7 +232,7 @@ func (c *Client) Call(ctx context.Context, t *Target, r *Request, reply *Reply) 
 func (c *Client) call(ctx context.Context, p *peer, t *Target, r *Request, reply *Reply) *Error {
 	for attempt := 0; ; attempt++ {
 		last := attempt == maxAttempts-1
-		era, fail := c.era(ctx, p, t, r.Principal)
+		era, fail := c.era(ctx, p, t, r.who())
 		if fail != nil {
 			return fail
 		}
@@ -201,7 +243,7 @@ func (c *Client) call(ctx context.Context, p *peer, t *Target, r *Request, reply
 			}
 			return fail
 		}
-		s, fail := c.session(ctx, p, t, r.Principal)
+		s, fail := c.session(ctx, p, t, r.who())
 		if fail != nil {
 			return fail
 		}
@@ -210,7 +252,7 @@ func (c *Client) call(ctx context.Context, p *peer, t *Target, r *Request, reply
 		if last || !gone || s.id == "" {
 			return fail
 		}
-		p.sessions.drop(r.Principal, s)
+		p.sessions.drop(s)
 	}
 }
 
@@ -221,8 +263,8 @@ const maxAttempts = 2
 func (c *Client) tidy() {
 	now := c.now()
 	for _, p := range c.all() {
-		p.pool.expire(now, c.config.IdleTimeout, false)
-		p.sessions.expire(now, c.config.SessionIdle)
+		p.expire(now, c.config.IdleTimeout, false)
+		c.part(p, p.sessions.expire(now, c.config.SessionIdle, false)...)
 	}
 }
 

@@ -32,6 +32,19 @@ type Config struct {
 	// MaxEvents bounds the server-sent events read while waiting for one answer
 	// (default 10,000).
 	MaxEvents int `koanf:"max_events"`
+	// MaxInterim and MaxInterimBytes bound what a server may say before one
+	// answer when somebody listens (default 1,000 messages and 1 MiB: progress
+	// ten times a second for a minute and a half, and log lines of 1 KiB).
+	// Beyond, the call fails.
+	MaxInterim      int `koanf:"max_interim"`
+	MaxInterimBytes int `koanf:"max_interim_bytes"`
+	// MaxAsks bounds the questions of a server that are open at once within one
+	// call (default 8: a person sees one at a time). Further ones are refused.
+	MaxAsks int `koanf:"max_asks"`
+	// AnswerTimeout is how long Timeout stands still within one call while people
+	// answer a server's questions (default 5m). Danger: so long a call may hold
+	// its connection beside Timeout.
+	AnswerTimeout time.Duration `koanf:"answer_timeout"`
 	// MaxTools, MaxPages bound a listing (default 1,000 tools on 100 pages).
 	MaxTools int `koanf:"max_tools"`
 	MaxPages int `koanf:"max_pages"`
@@ -58,6 +71,7 @@ func DefaultConfig() Config {
 		ConnectTimeout: 5 * time.Second, Timeout: 60 * time.Second, QueueTimeout: 2 * time.Second,
 		MaxConnections: 128, IdleTimeout: 30 * time.Second,
 		MaxResponse: 4 << 20, MaxDepth: 64, MaxValues: 400_000, MaxEvents: 10_000,
+		MaxInterim: 1000, MaxInterimBytes: 1 << 20, MaxAsks: 8, AnswerTimeout: 5 * time.Minute,
 		MaxTools: 1000, MaxPages: 100, MaxSessions: 4096, SessionIdle: 10 * time.Minute,
 		MaxUpstreams: 4096, Failures: 5, OpenFor: 5 * time.Second,
 	}
@@ -65,14 +79,14 @@ func DefaultConfig() Config {
 
 // Validate refuses values that would leave something without a bound.
 func (c Config) Validate() error {
-	for _, d := range []time.Duration{c.ConnectTimeout, c.Timeout, c.QueueTimeout, c.IdleTimeout, c.SessionIdle, c.OpenFor} {
+	for _, d := range []time.Duration{c.ConnectTimeout, c.Timeout, c.QueueTimeout, c.IdleTimeout, c.SessionIdle, c.OpenFor, c.AnswerTimeout} {
 		if d <= 0 {
 			return errors.New("upstream: every duration must be positive")
 		}
 	}
 	for _, n := range []int{
 		c.MaxConnections, c.MaxResponse, c.MaxDepth, c.MaxValues, c.MaxEvents, c.MaxTools,
-		c.MaxPages, c.MaxSessions, c.MaxUpstreams, c.Failures,
+		c.MaxPages, c.MaxSessions, c.MaxUpstreams, c.Failures, c.MaxInterim, c.MaxInterimBytes, c.MaxAsks,
 	} {
 		if n < 1 {
 			return errors.New("upstream: every bound must be at least 1")

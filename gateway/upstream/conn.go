@@ -26,6 +26,7 @@ type conn struct {
 	reader bodyReader
 
 	watch watched // what the watcher needs
+	job   job     // the exchange that runs
 }
 
 func newConn(c net.Conn) *conn {

@@ -36,6 +36,8 @@ type Error struct {
 	// have taken effect.
 	Sent bool
 	err  error // the caller's context error, for errors.Is
+	// gaveUp tells that we ended an exchange the upstream still works on.
+	gaveUp bool
 }
 
 func (e *Error) Error() string {

@@ -4,23 +4,31 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"time"
 )
 
-// eventReader takes server-sent events apart (WHATWG HTML, 9.2) for one
-// purpose: the data of each message event. ids, retries and comments are
-// skipped; nothing is resumed.
+// eventReader takes server-sent events apart (WHATWG HTML, 9.2). Only message
+// events are handed out, unless all is set.
 type eventReader struct {
 	body *bodyReader
 	buf  []byte // read but not yet used
 	next int    // where in buf the unused bytes start
 	data []byte // of the event being read
 	seen bool   // a data field was seen
-	skip bool   // the event is of another type than message
+	all  bool   // events of every type are wanted
+
+	kind  [16]byte      // the event's type, cut; its length is kinds
+	kinds int           // 0 means message
+	id    []byte        // of the last event that had one, from which a stream can be resumed
+	retry time.Duration // how long to wait before that; 0 when the server did not say
 }
+
+// maxEventID bounds what an upstream may have us repeat when a stream is resumed.
+const maxEventID = 512
 
 // event returns the data of the next message event. It ends with io.EOF.
 func (e *eventReader) event() ([]byte, error) {
-	e.data, e.seen, e.skip = e.data[:0], false, false
+	e.data, e.seen, e.kinds = e.data[:0], false, 0
 	for {
 		line, err := e.line()
 		if err != nil {
@@ -30,12 +38,14 @@ func (e *eventReader) event() ([]byte, error) {
 			e.field(line)
 			continue
 		}
-		if e.seen && !e.skip {
+		if e.seen && (e.all || e.isKind("") || e.isKind("message")) {
 			return e.data, nil
 		}
-		e.data, e.seen, e.skip = e.data[:0], false, false
+		e.data, e.seen, e.kinds = e.data[:0], false, 0
 	}
 }
+
+func (e *eventReader) isKind(kind string) bool { return string(e.kind[:e.kinds]) == kind }
 
 // field takes one "name: value" line into account.
 func (e *eventReader) field(line []byte) {
@@ -48,7 +58,15 @@ func (e *eventReader) field(line []byte) {
 		}
 		e.data, e.seen = append(e.data, value...), true
 	case "event":
-		e.skip = len(value) > 0 && string(value) != "message"
+		e.kinds = copy(e.kind[:], value)
+	case "id":
+		if len(value) <= maxEventID && cleanValue(value) {
+			e.id = append(e.id[:0], value...)
+		}
+	case "retry":
+		if n, ok := parseLength(value); ok && n < 1<<32 {
+			e.retry = time.Duration(n) * time.Millisecond
+		}
 	}
 }
 
@@ -93,11 +111,15 @@ func (e *eventReader) fill() error {
 	return err
 }
 
-// readEvents waits for the event that answers id. Notifications and requests of
-// the upstream on the same stream are ignored: nobody here could answer them.
-func (c *Client) readEvents(body *bodyReader, id uint64, reply *Reply) error {
-	e := eventReader{body: body, data: reply.buf[:0]}
-	defer func() { reply.buf = e.data }()
+// readEvents waits for the event that answers the request. What else the
+// upstream says before it goes aside.
+func (c *Client) readEvents(cn *conn) error {
+	j, body := &cn.job, &cn.reader
+	if j.r.Peer != nil {
+		body.room += int64(c.config.MaxInterimBytes)
+	}
+	e := eventReader{body: body, data: j.reply.buf[:0]}
+	defer func() { j.reply.buf = e.data }()
 	for range c.config.MaxEvents {
 		data, err := e.event()
 		if errors.Is(err, io.EOF) {
@@ -109,9 +131,17 @@ func (c *Client) readEvents(body *bodyReader, id uint64, reply *Reply) error {
 		if len(data) == 0 {
 			continue
 		}
-		if err := c.parseAnswer(data, id, reply); !errors.Is(err, errForeign) {
+		var m message
+		if err := c.parse(data, &m); err != nil {
+			return err
+		}
+		err = m.answer(j.id, j.reply)
+		if errors.Is(err, errForeign) && m.method != nil {
+			err = c.interim(cn, &m, len(data))
+		}
+		if err == nil && j.reply.done() || err != nil && !errors.Is(err, errForeign) {
 			return err
 		}
 	}
-	return fault(TooLarge, "the stream has too many events before the answer")
+	return &Error{Kind: TooLarge, Detail: "the stream has too many events before the answer", gaveUp: true}
 }

@@ -7,92 +7,114 @@ import (
 	"time"
 )
 
+// job is one exchange on a connection.
+type job struct {
+	ctx   context.Context //nolint:containedctx // held only while the exchange runs
+	p     *peer
+	t     *Target
+	r     *Request
+	s     *session
+	reply *Reply // nil for a notification
+	id    uint64 // 0 for a notification
+	aside *aside // what the server says before its answer; nil until it does
+}
+
 // exchange sends one message in a session and reads its answer into reply; a
 // nil reply makes the message a notification. It never sends twice.
 func (c *Client) exchange(ctx context.Context, p *peer, t *Target, r *Request, s *session, reply *Reply) *Error {
-	if ctx.Err() != nil {
-		return canceled(ctx)
-	}
-	if fail := p.pool.slot(ctx, c.config.QueueTimeout); fail != nil {
+	cn, fail := c.connect(ctx, p, p.pool)
+	if fail != nil {
 		return fail
 	}
-	cn := p.pool.take(c.now(), c.config.IdleTimeout)
-	if cn == nil {
-		var fail *Error
-		if cn, fail = c.open(ctx, &p.address, p.allowPrivate); fail != nil {
-			p.pool.give(nil, false, c.now())
-			return fail
-		}
-	}
-	var id uint64
+	cn.job = job{ctx: ctx, p: p, t: t, r: r, s: s, reply: reply}
 	if reply != nil {
-		id = c.ids.Add(1)
+		cn.job.id = c.ids.Add(1)
 	}
 	composed := false
 	defer func() { // also when Headers or Mirror panics
 		if !composed {
+			cn.job = job{}
 			p.pool.give(cn, false, c.now())
 		}
 	}()
-	if fail := cn.compose(p.static, id, t, r, s); fail != nil {
+	if fail := cn.compose(p.static); fail != nil {
 		return fail
 	}
 	composed = true
-	return c.carry(ctx, p, cn, id, r, s, reply)
+	if !s.modern {
+		s.busy.Add(1)
+		defer s.busy.Add(-1)
+	}
+	return c.carry(cn)
+}
+
+// connect returns a connection of a pool, or a new one for which the pool has room.
+func (c *Client) connect(ctx context.Context, p *peer, from *pool) (*conn, *Error) {
+	if ctx.Err() != nil {
+		return nil, canceled(ctx)
+	}
+	if fail := from.slot(ctx, c.config.QueueTimeout); fail != nil {
+		return nil, fail
+	}
+	if cn := from.take(c.now(), c.config.IdleTimeout); cn != nil {
+		return cn, nil
+	}
+	cn, fail := c.open(ctx, &p.address, p.allowPrivate)
+	if fail != nil {
+		from.give(nil, false, c.now())
+		return nil, fail
+	}
+	return cn, nil
 }
 
 // compose builds the message and its head in the connection's buffers.
-func (cn *conn) compose(static []byte, id uint64, t *Target, r *Request, s *session) *Error {
+func (cn *conn) compose(static []byte) *Error {
+	j := &cn.job
 	var fail *Error
-	if cn.body, fail = appendMessage(cn.body[:0], id, r, s.modern); fail != nil {
+	if cn.body, fail = appendMessage(cn.body[:0], j.id, j.r, j.s.modern); fail != nil {
 		return fail
 	}
 	h := cn.head
 	h.reset(static)
 	switch {
-	case s.modern:
+	case j.s.modern:
 		h.set("MCP-Protocol-Version", modernVersion)
-		h.set("Mcp-Method", r.Method)
-		if r.Name != "" && nameMember(r.Method) != "" {
-			h.set("Mcp-Name", headerText(r.Name))
+		h.set("Mcp-Method", j.r.Method)
+		if j.r.Name != "" && headed(j.r.Method) {
+			h.set("Mcp-Name", headerText(j.r.Name))
 		}
-		if r.Mirror != nil {
-			r.Mirror(h.mirr)
+		if j.r.Mirror != nil {
+			j.r.Mirror(h.mirr)
 		}
 	default:
-		if s.version >= headerVersion {
-			h.set("MCP-Protocol-Version", s.version)
-		}
-		if s.id != "" {
-			h.set("Mcp-Session-Id", s.id)
-		}
+		h.session(j.s)
 	}
-	if t.Headers != nil {
-		t.Headers(h.add)
-	}
-	if h.err != nil {
-		clear(h.buf)
-		return h.err
-	}
-	h.finish(len(cn.body))
-	return nil
+	return h.finish(j.t, len(cn.body))
 }
 
 // carry sends what was composed, reads the answer under the watcher's eyes and
 // returns the connection.
-func (c *Client) carry(ctx context.Context, p *peer, cn *conn, id uint64, r *Request, s *session, reply *Reply) *Error {
-	c.watch.add(ctx, cn, c.now().Add(c.config.Timeout))
-	body := &cn.reader
-	*body = bodyReader{}
-	fail := c.converse(cn, body, id, r, s, reply)
+func (c *Client) carry(cn *conn) *Error {
+	j := &cn.job
+	p := j.p
+	c.watch.add(j.ctx, cn, c.now().Add(c.config.Timeout))
+	cn.reader = bodyReader{}
+	fail := c.converse(cn)
+	if j.aside != nil {
+		j.aside.close()
+	}
 	cause := c.watch.remove(cn)
 	switch {
 	case cause != nil && fail != nil:
 		fail = cause
-		p.pool.give(cn, false, c.now())
-	case fail == nil && cause == nil && cn.answer.media == eventMedia && !body.done:
+		c.abandon(cn)
+	case fail != nil && fail.gaveUp:
+		c.abandon(cn)
+	case fail == nil && cause == nil && cn.answer.media == eventMedia && !cn.reader.done:
+		cn.job = job{}
 		go c.finish(p, cn) // the answer is whole; the stream's end is still to come
 	default:
+		cn.job = job{}
 		p.pool.give(cn, fail == nil && cause == nil && cn.reusable(), c.now())
 	}
 	if fail != nil {
@@ -113,28 +135,37 @@ func (c *Client) finish(p *peer, cn *conn) {
 }
 
 // converse is one request and its answer on a connection.
-func (c *Client) converse(cn *conn, body *bodyReader, id uint64, r *Request, s *session, reply *Reply) *Error {
+func (c *Client) converse(cn *conn) *Error {
 	if err := cn.send(); err != nil {
 		return fault(Unreachable, "the connection broke while sending")
 	}
 	if fail := cn.readHead(); fail != nil {
 		return fail
 	}
+	j, body, h := &cn.job, &cn.reader, &cn.answer
 	*body = cn.bodyReader(c.config.MaxResponse)
-	h := &cn.answer
+	if fail := h.fit(); fail != nil {
+		return fail
+	}
+	if j.reply == nil {
+		return c.acknowledged(h, body)
+	}
+	if fail := c.readAnswer(cn); fail != nil {
+		return fail
+	}
+	if j.r.Method == "initialize" && !j.s.modern && h.session != nil {
+		return j.s.accept(h.session)
+	}
+	return nil
+}
+
+// fit refuses answers of a kind that is never taken.
+func (h *responseHead) fit() *Error {
 	switch {
 	case h.status >= 300 && h.status < 400:
 		return coded(Redirect, "the server answers with a redirect, and none is followed", h.status)
 	case h.encoded:
 		return malformed("the answer is compressed, which was not asked for")
-	case reply == nil:
-		return c.acknowledged(h, body)
-	}
-	if fail := c.readAnswer(h, body, id, reply); fail != nil {
-		return fail
-	}
-	if r.Method == "initialize" && !s.modern && h.session != nil {
-		return s.accept(h.session)
 	}
 	return nil
 }
@@ -153,13 +184,14 @@ func (c *Client) acknowledged(h *responseHead, body *bodyReader) *Error {
 
 // readAnswer reads the JSON-RPC answer from a body of either kind. An HTTP
 // error that carries a proper JSON-RPC error for our id is an answer too.
-func (c *Client) readAnswer(h *responseHead, body *bodyReader, id uint64, reply *Reply) *Error {
-	reply.Status = h.status
+func (c *Client) readAnswer(cn *conn) *Error {
+	j, h := &cn.job, &cn.answer
+	j.reply.Status = h.status
 	if h.status >= 400 {
-		if h.media == jsonMedia && c.readJSON(body, id, reply) == nil && reply.Error != nil {
+		if h.media == jsonMedia && c.readJSON(cn) == nil && j.reply.Error != nil {
 			return nil
 		}
-		reply.Result, reply.Error = nil, nil
+		j.reply.Result, j.reply.Error = nil, nil
 		return statusFault(h.status)
 	}
 	var err error
@@ -167,9 +199,9 @@ func (c *Client) readAnswer(h *responseHead, body *bodyReader, id uint64, reply 
 	case h.status != 200:
 		return malformed("HTTP " + strconv.Itoa(h.status) + " is no answer to a request")
 	case h.media == jsonMedia:
-		err = c.readJSON(body, id, reply)
+		err = c.readJSON(cn)
 	case h.media == eventMedia:
-		err = c.readEvents(body, id, reply)
+		err = c.readEvents(cn)
 	default:
 		return malformed("the answer is neither JSON nor an event stream")
 	}
@@ -179,7 +211,8 @@ func (c *Client) readAnswer(h *responseHead, body *bodyReader, id uint64, reply 
 	return nil
 }
 
-func (c *Client) readJSON(body *bodyReader, id uint64, reply *Reply) error {
+func (c *Client) readJSON(cn *conn) error {
+	body, reply := &cn.reader, cn.job.reply
 	if body.mode == 0 && body.left > body.room {
 		return fault(TooLarge, "the answer is larger than allowed")
 	}
@@ -187,7 +220,10 @@ func (c *Client) readJSON(body *bodyReader, id uint64, reply *Reply) error {
 	if reply.buf, err = body.appendBody(reply.buf[:0]); err != nil {
 		return err
 	}
-	err = c.parseAnswer(reply.buf, id, reply)
+	var m message
+	if err = c.parse(reply.buf, &m); err == nil {
+		err = m.answer(cn.job.id, reply)
+	}
 	if errors.Is(err, errForeign) {
 		return malformed("the answer is for another request")
 	}

@@ -96,11 +96,33 @@ func (r *requestHead) refuse(detail string) {
 	}
 }
 
-// finish ends the head for a body of n bytes.
-func (r *requestHead) finish(n int) {
-	r.buf = append(r.buf, "Content-Length: "...)
-	r.buf = strconv.AppendInt(r.buf, int64(n), 10)
-	r.buf = append(r.buf, "\r\n\r\n"...)
+// session appends what names a session of the older era.
+func (r *requestHead) session(s *session) {
+	if s.version >= headerVersion {
+		r.set("MCP-Protocol-Version", s.version)
+	}
+	if s.id != "" {
+		r.set("Mcp-Session-Id", s.id)
+	}
+}
+
+// finish adds the target's own headers and ends the head for a body of n bytes,
+// or for none when n is negative. A head that is refused is wiped.
+func (r *requestHead) finish(t *Target, n int) *Error {
+	if t.Headers != nil {
+		t.Headers(r.add)
+	}
+	if r.err != nil {
+		clear(r.buf)
+		return r.err
+	}
+	if n >= 0 {
+		r.buf = append(r.buf, "Content-Length: "...)
+		r.buf = strconv.AppendInt(r.buf, int64(n), 10)
+		r.buf = append(r.buf, "\r\n"...)
+	}
+	r.buf = append(r.buf, "\r\n"...)
+	return nil
 }
 
 // isToken reports whether s is a header name (RFC 9110, 5.6.2).

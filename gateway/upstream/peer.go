@@ -12,12 +12,14 @@ type peerKey struct{ tenant, name string }
 // peer is what is known of one upstream. A changed URL or permission makes a
 // new peer, so that no connection or session outlives what allowed it.
 type peer struct {
-	name         string
+	tenant, name string
 	url          string
 	allowPrivate bool
 	address      address
 	static       []byte // see staticHead
 	pool         *pool
+	side         *pool // for messages that have no answer: they must not wait for calls
+	parting      *pool // of nothing: it counts the farewells
 	health       health
 	sessions     sessions
 
@@ -43,27 +45,41 @@ func (c *Client) newPeer(key peerKey, t *Target) (*peer, *Error) {
 		return nil, fail
 	}
 	p := &peer{
-		name: t.Name, url: t.URL, allowPrivate: t.AllowPrivate, address: a, static: staticHead("POST", a),
-		pool: newPool(c.config.MaxConnections), finding: make(chan struct{}, 1),
+		tenant: t.Tenant, name: t.Name, url: t.URL, allowPrivate: t.AllowPrivate, address: a, static: staticHead("POST", a),
+		pool: newPool(c.config.MaxConnections), side: newPool(max(4, c.config.MaxConnections/8)),
+		parting: newPool(maxPartings), finding: make(chan struct{}, 1),
 	}
 	p.health.failures, p.health.openFor = c.config.Failures, c.config.OpenFor
-	p.sessions.max, p.sessions.byPrincipal = c.config.MaxSessions, map[string]*session{}
+	p.sessions.max, p.sessions.all = c.config.MaxSessions, map[who]*session{}
+	old, p, fail := c.replace(key, t, p)
+	if old != nil {
+		c.retire(old)
+	}
+	return p, fail
+}
+
+// replace puts a peer in the place of the one that t no longer means, which it
+// returns.
+func (c *Client) replace(key peerKey, t *Target, p *peer) (old, now *peer, _ *Error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	old := c.peers[key]
+	old = c.peers[key]
 	switch {
 	case c.closed:
-		return nil, fault(Busy, "the gateway is shutting down")
+		return nil, nil, fault(Busy, "the gateway is shutting down")
 	case old != nil && old.url == t.URL && old.allowPrivate == t.AllowPrivate:
-		return old, nil // another call was faster
+		return nil, old, nil // another call was faster
 	case old == nil && len(c.peers) >= c.config.MaxUpstreams:
-		return nil, fault(Busy, "too many upstreams are known")
-	}
-	if old != nil {
-		old.pool.expire(c.now(), 0, true)
+		return nil, nil, fault(Busy, "too many upstreams are known")
 	}
 	c.peers[key] = p
-	return p, nil
+	return old, p, nil
+}
+
+// expire closes connections that were idle for too long; all of them when final.
+func (p *peer) expire(now time.Time, idle time.Duration, final bool) {
+	p.pool.expire(now, idle, final)
+	p.side.expire(now, idle, final)
 }
 
 // health is a circuit breaker. Closed it admits all; after a number of failures
@@ -150,7 +166,7 @@ func (c *Client) Health(tenant, name string) (s Stats, ok bool) {
 	}
 	s.Era = era(p.era.Load()).String()
 	s.Connections, s.Idle = p.pool.counts()
-	s.Sessions = p.sessions.count()
+	s.Sessions = p.sessions.len()
 	h := &p.health
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -178,7 +194,7 @@ func (p *peer) forgetEra(was era) bool {
 // era returns the upstream's era: as configured, as found out before, or by
 // asking. It asks the modern way first (server/discover); an upstream that does
 // not know it is initialized the older way, and only success is remembered.
-func (c *Client) era(ctx context.Context, p *peer, t *Target, principal string) (era, *Error) {
+func (c *Client) era(ctx context.Context, p *peer, t *Target, w who) (era, *Error) {
 	switch t.Era {
 	case "legacy":
 		return legacyEra, nil
@@ -200,7 +216,7 @@ func (c *Client) era(ctx context.Context, p *peer, t *Target, principal string) 
 	if e := era(p.era.Load()); e != unknownEra {
 		return e, nil
 	}
-	e, fail := c.findEra(ctx, p, t, principal)
+	e, fail := c.findEra(ctx, p, t, w)
 	if fail != nil {
 		fail.Sent = false // the request itself was not
 		return unknownEra, fail
@@ -209,16 +225,16 @@ func (c *Client) era(ctx context.Context, p *peer, t *Target, principal string) 
 	return e, nil
 }
 
-func (c *Client) findEra(ctx context.Context, p *peer, t *Target, principal string) (era, *Error) {
+func (c *Client) findEra(ctx context.Context, p *peer, t *Target, w who) (era, *Error) {
 	var reply Reply
-	fail := c.exchange(ctx, p, t, &Request{Method: "server/discover", Principal: principal}, &modernSession, &reply)
+	fail := c.exchange(ctx, p, t, &Request{Method: "server/discover", Principal: w.principal}, &modernSession, &reply)
 	if fail == nil && reply.Result != nil && offers(reply.Result, "supportedVersions", modernVersion) {
 		return modernEra, nil
 	}
 	if fail != nil && !fail.allowsLegacy() {
 		return unknownEra, fail
 	}
-	if _, fail := c.session(ctx, p, t, principal); fail != nil {
+	if _, fail := c.session(ctx, p, t, w); fail != nil {
 		return unknownEra, fail
 	}
 	return legacyEra, nil

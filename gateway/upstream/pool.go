@@ -46,6 +46,16 @@ func (p *pool) slot(ctx context.Context, wait time.Duration) *Error {
 	}
 }
 
+// try takes the right to use one connection if there is one at once.
+func (p *pool) try() bool {
+	select {
+	case p.slots <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
 // take returns an idle connection that is fit for use, or nil.
 func (p *pool) take(now time.Time, idle time.Duration) *conn {
 	for {

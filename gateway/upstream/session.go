@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatewright/gatewright/merkle/canon"
@@ -17,88 +18,121 @@ var legacyVersions = [...]string{legacyVersion, headerVersion, "2025-03-26", "20
 // modern era has none; modernSession stands for that.
 type session struct {
 	modern  bool
+	who     who
 	id      string // "" when the upstream gives none
 	version string
 	ready   chan struct{} // closed when fail, id and version are final
 	fail    *Error
 	used    time.Time // guarded by sessions.mu
+	// busy counts the exchanges and streams that run in it: it is not ended under them for want of use.
+	busy atomic.Int32
 }
 
 var modernSession = session{modern: true}
 
-// sessions are those of one upstream. They are never shared between principals:
-// an upstream may keep a principal's state in them.
+// sessions are those of one upstream. They are never shared between principals,
+// nor between what one principal says it can do: an upstream may keep a
+// principal's state in them, and asks what it was told can be answered.
 type sessions struct {
 	max int
 
-	mu          sync.Mutex // guards what follows
-	byPrincipal map[string]*session
+	mu  sync.Mutex // guards what follows
+	all map[who]*session
 }
 
-// get returns the principal's session; first tells the caller to initialize it.
-func (s *sessions) get(principal string, now time.Time, idle time.Duration) (_ *session, first bool) {
+// maxWays bounds the sessions of one principal, so that one that says something
+// else about itself in each request cannot drive out the others'.
+const maxWays = 8
+
+// get returns the principal's session; first tells the caller to initialize it,
+// and gone is the one that had to make room.
+func (s *sessions) get(w who, now time.Time, idle time.Duration) (_ *session, first bool, gone *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if have := s.byPrincipal[principal]; have != nil && now.Sub(have.used) <= idle {
+	have := s.all[w]
+	if have != nil && (now.Sub(have.used) <= idle || have.busy.Load() > 0) {
 		have.used = now
-		return have, false
+		return have, false, nil
 	}
-	if len(s.byPrincipal) >= s.max {
-		s.evict()
+	switch gone = have; {
+	case have != nil:
+	case s.count(w.principal) >= maxWays:
+		gone = s.evict(w.principal)
+	case len(s.all) >= s.max:
+		gone = s.evict("")
 	}
-	made := &session{ready: make(chan struct{}), used: now}
-	s.byPrincipal[principal] = made
-	return made, true
+	made := &session{who: w, ready: make(chan struct{}), used: now}
+	s.all[w] = made
+	return made, true, gone
 }
 
-// evict drops the least recently used session. It looks at all of them, which
-// is cheap beside the initialize that follows.
-func (s *sessions) evict() {
-	var oldest string
-	var at time.Time
-	for principal, have := range s.byPrincipal {
-		if oldest == "" || have.used.Before(at) {
-			oldest, at = principal, have.used
+// count and evict look at all sessions, which is cheap beside the initialize
+// that follows.
+func (s *sessions) count(principal string) (n int) {
+	for w := range s.all {
+		if w.principal == principal {
+			n++
 		}
 	}
-	delete(s.byPrincipal, oldest)
+	return n
+}
+
+// evict drops the least recently used session, of one principal if it is named.
+func (s *sessions) evict(principal string) *session {
+	var oldest *session
+	for w, have := range s.all {
+		if (principal == "" || w.principal == principal) && (oldest == nil || have.used.Before(oldest.used)) {
+			oldest = have
+		}
+	}
+	if oldest != nil {
+		delete(s.all, oldest.who)
+	}
+	return oldest
 }
 
 // drop forgets a session, unless another has taken its place.
-func (s *sessions) drop(principal string, gone *session) {
+func (s *sessions) drop(gone *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.byPrincipal[principal] == gone {
-		delete(s.byPrincipal, principal)
+	if s.all[gone.who] == gone {
+		delete(s.all, gone.who)
 	}
 }
 
-func (s *sessions) expire(now time.Time, idle time.Duration) {
+// expire drops and returns the sessions nobody used for so long; all of them
+// when final.
+func (s *sessions) expire(now time.Time, idle time.Duration, final bool) (gone []*session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for principal, have := range s.byPrincipal {
-		if now.Sub(have.used) > idle {
-			delete(s.byPrincipal, principal)
+	for w, have := range s.all {
+		if final || now.Sub(have.used) > idle && have.busy.Load() == 0 {
+			delete(s.all, w)
+			gone = append(gone, have)
 		}
 	}
+	return gone
 }
 
-func (s *sessions) count() int {
+func (s *sessions) len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.byPrincipal)
+	return len(s.all)
 }
 
 // session returns the principal's session, initialized. Calls that come while
 // another initializes wait for it, and share its failure.
-func (c *Client) session(ctx context.Context, p *peer, t *Target, principal string) (*session, *Error) {
+func (c *Client) session(ctx context.Context, p *peer, t *Target, w who) (*session, *Error) {
 	for {
-		s, first := p.sessions.get(principal, c.now(), c.config.SessionIdle)
+		s, first, gone := p.sessions.get(w, c.now(), c.config.SessionIdle)
+		if gone != nil {
+			c.part(p, gone)
+		}
 		if first {
-			s.fail = c.initialize(ctx, p, t, principal, s)
+			s.fail = c.initialize(ctx, p, t, s)
 			if s.fail != nil {
 				s.fail.Sent = false // the caller's request was not
-				p.sessions.drop(principal, s)
+				p.sessions.drop(s)
 			}
 			close(s.ready)
 			return s, s.copyFail()
@@ -125,9 +159,9 @@ func (s *session) copyFail() *Error {
 }
 
 // initialize does the handshake of the older era.
-func (c *Client) initialize(ctx context.Context, p *peer, t *Target, principal string, s *session) *Error {
+func (c *Client) initialize(ctx context.Context, p *peer, t *Target, s *session) *Error {
 	var reply Reply
-	r := &Request{Method: "initialize", Params: []byte(initializeParams), Principal: principal}
+	r := &Request{Method: "initialize", Params: initializeParams(s.who.capabilities), Principal: s.who.principal}
 	if fail := c.exchange(ctx, p, t, r, s, &reply); fail != nil {
 		return fail
 	}
@@ -143,7 +177,7 @@ func (c *Client) initialize(ctx context.Context, p *peer, t *Target, principal s
 	if s.version == "" {
 		return malformed("the upstream speaks no protocol version known here")
 	}
-	return c.exchange(ctx, p, t, &Request{Method: "notifications/initialized", Principal: principal}, s, nil)
+	return c.exchange(ctx, p, t, &Request{Method: "notifications/initialized", Principal: s.who.principal}, s, nil)
 }
 
 // maxSessionID bounds what an upstream may have us repeat on every request.

@@ -92,6 +92,20 @@ func (w *watcher) remove(c *conn) *Error {
 	return cause
 }
 
+// deadline returns the time limit of a connection that is watched.
+func (w *watcher) deadline(c *conn) time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return c.watch.deadline
+}
+
+// postpone changes the time limit of a connection that is watched.
+func (w *watcher) postpone(c *conn, deadline time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c.watch.deadline = deadline
+}
+
 func (w *watcher) run() {
 	defer close(w.done)
 	tidy := time.NewTicker(tidyEvery)

@@ -131,6 +131,8 @@ type Client struct {
 	end   context.CancelFunc
 	tasks sync.WaitGroup
 
+	firstPause time.Duration // between two streams that are listened to
+
 	mu     sync.RWMutex // guards what follows
 	peers  map[peerKey]*peer
 	closed bool
@@ -151,7 +153,7 @@ func New(o Options) (*Client, error) {
 	if o.Resolver == nil {
 		o.Resolver = net.DefaultResolver
 	}
-	c := &Client{config: o.Config, now: o.Now, roots: roots, guard: guard{resolver: o.Resolver}, peers: map[peerKey]*peer{}, reach: o.Reach}
+	c := &Client{config: o.Config, now: o.Now, roots: roots, guard: guard{resolver: o.Resolver}, peers: map[peerKey]*peer{}, reach: o.Reach, firstPause: firstPause}
 	c.life, c.end = context.WithCancel(context.Background())
 	c.watch = newWatcher(o.Now, c.tidy)
 	return c, nil

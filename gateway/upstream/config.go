@@ -45,6 +45,9 @@ type Config struct {
 	// answer a server's questions (default 5m). Danger: so long a call may hold
 	// its connection beside Timeout.
 	AnswerTimeout time.Duration `koanf:"answer_timeout"`
+	// MaxStreams bounds the streams on which one upstream is listened to (default
+	// 1,024; each holds a connection and its buffers).
+	MaxStreams int `koanf:"max_streams"`
 	// MaxTools, MaxPages bound a listing (default 1,000 tools on 100 pages).
 	MaxTools int `koanf:"max_tools"`
 	MaxPages int `koanf:"max_pages"`
@@ -71,7 +74,7 @@ func DefaultConfig() Config {
 		ConnectTimeout: 5 * time.Second, Timeout: 60 * time.Second, QueueTimeout: 2 * time.Second,
 		MaxConnections: 128, IdleTimeout: 30 * time.Second,
 		MaxResponse: 4 << 20, MaxDepth: 64, MaxValues: 400_000, MaxEvents: 10_000,
-		MaxInterim: 1000, MaxInterimBytes: 1 << 20, MaxAsks: 8, AnswerTimeout: 5 * time.Minute,
+		MaxInterim: 1000, MaxInterimBytes: 1 << 20, MaxAsks: 8, AnswerTimeout: 5 * time.Minute, MaxStreams: 1024,
 		MaxTools: 1000, MaxPages: 100, MaxSessions: 4096, SessionIdle: 10 * time.Minute,
 		MaxUpstreams: 4096, Failures: 5, OpenFor: 5 * time.Second,
 	}
@@ -87,6 +90,7 @@ func (c Config) Validate() error {
 	for _, n := range []int{
 		c.MaxConnections, c.MaxResponse, c.MaxDepth, c.MaxValues, c.MaxEvents, c.MaxTools,
 		c.MaxPages, c.MaxSessions, c.MaxUpstreams, c.Failures, c.MaxInterim, c.MaxInterimBytes, c.MaxAsks,
+		c.MaxStreams,
 	} {
 		if n < 1 {
 			return errors.New("upstream: every bound must be at least 1")

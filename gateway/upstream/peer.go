@@ -19,6 +19,7 @@ type peer struct {
 	static       []byte // see staticHead
 	pool         *pool
 	side         *pool // for messages that have no answer: they must not wait for calls
+	streams      *pool // counts the streams that are listened to; their connections are used once
 	parting      *pool // of nothing: it counts the farewells
 	health       health
 	sessions     sessions
@@ -47,7 +48,7 @@ func (c *Client) newPeer(key peerKey, t *Target) (*peer, *Error) {
 	p := &peer{
 		tenant: t.Tenant, name: t.Name, url: t.URL, allowPrivate: t.AllowPrivate, address: a, static: staticHead("POST", a),
 		pool: newPool(c.config.MaxConnections), side: newPool(max(4, c.config.MaxConnections/8)),
-		parting: newPool(maxPartings), finding: make(chan struct{}, 1),
+		parting: newPool(maxPartings), streams: newPool(c.config.MaxStreams), finding: make(chan struct{}, 1),
 	}
 	p.health.failures, p.health.openFor = c.config.Failures, c.config.OpenFor
 	p.sessions.max, p.sessions.all = c.config.MaxSessions, map[who]*session{}

@@ -439,6 +439,9 @@ upstream {
   # 24h. Danger: so much longer may a call hold its connection.
   answer_timeout = "5m"
 
+  # Streams on which one server is listened to.
+  max_streams = 1024
+
   # Most pages of one list of tools.
   max_pages = 100
 

@@ -62,7 +62,7 @@ func unsettled() Config {
 		Upstream: Upstream{
 			ConnectTimeout: 5 * time.Second, Timeout: time.Minute, QueueTimeout: 2 * time.Second, IdleTimeout: 30 * time.Second,
 			MaxReply: 4 << 20, JSONDepth: 64, JSONValues: 400_000, MaxEvents: 10_000, MaxPages: 100,
-			MaxInterim: 1000, MaxInterimBytes: 1 << 20, MaxAsks: 8, AnswerTimeout: 5 * time.Minute,
+			MaxInterim: 1000, MaxInterimBytes: 1 << 20, MaxAsks: 8, AnswerTimeout: 5 * time.Minute, MaxStreams: 1024,
 			MaxConnections: 128, MaxUpstreams: 4096, MaxSessions: 4096, SessionIdle: 10 * time.Minute, Failures: 5, OpenFor: 5 * time.Second,
 		},
 		Connectors: Connectors{

@@ -267,6 +267,8 @@ type Upstream struct {
 	// AnswerTimeout is how long Timeout stands still within one call while people answer a server's questions.
 	// Default 5m. Danger: so much longer may a call hold its connection.
 	AnswerTimeout time.Duration `koanf:"answer_timeout" min:"1s" max:"24h"`
+	// MaxStreams bounds the streams on which one server is listened to. Default 1024.
+	MaxStreams int `koanf:"max_streams" min:"1" max:"65535"`
 	// MaxPages bounds the pages of one list of tools. Default 100.
 	MaxPages int `koanf:"max_pages" min:"1" max:"10000"`
 	// MaxConnections bounds connections to one server. Default 128.

@@ -77,6 +77,7 @@ func upstreamConfig(u config.Upstream, maxTools int) upstream.Config {
 		MaxConnections: u.MaxConnections, MaxResponse: int(u.MaxReply), MaxDepth: u.JSONDepth, MaxValues: u.JSONValues,
 		MaxEvents: u.MaxEvents, MaxTools: maxTools, MaxPages: u.MaxPages, MaxSessions: u.MaxSessions, SessionIdle: u.SessionIdle,
 		MaxInterim: u.MaxInterim, MaxInterimBytes: int(u.MaxInterimBytes), MaxAsks: u.MaxAsks, AnswerTimeout: u.AnswerTimeout,
+		MaxStreams:   u.MaxStreams,
 		MaxUpstreams: u.MaxUpstreams, Failures: u.Failures, OpenFor: u.OpenFor, RootCAFile: u.RootCAFile,
 	}
 }

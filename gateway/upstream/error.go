@@ -38,6 +38,8 @@ type Error struct {
 	err  error // the caller's context error, for errors.Is
 	// gaveUp tells that we ended an exchange the upstream still works on.
 	gaveUp bool
+	// brokeOff tells that a stream of events ended in its middle.
+	brokeOff bool
 }
 
 func (e *Error) Error() string {

@@ -122,8 +122,12 @@ func (c *Client) readEvents(cn *conn) error {
 	defer func() { j.reply.buf = e.data }()
 	for range c.config.MaxEvents {
 		data, err := e.event()
+		j.mark(&e)
 		if errors.Is(err, io.EOF) {
-			return fault(Unreachable, "the stream ended before the answer")
+			return broke("the stream ended before the answer")
+		}
+		if fail, ok := errors.AsType[*Error](err); ok && fail.Kind == Unreachable {
+			return broke(fail.Detail)
 		}
 		if err != nil {
 			return err

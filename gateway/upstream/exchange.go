@@ -17,6 +17,9 @@ type job struct {
 	reply *Reply // nil for a notification
 	id    uint64 // 0 for a notification
 	aside *aside // what the server says before its answer; nil until it does
+	// last and retry are the id of the last event, and what the server asked for as a pause, for resume.
+	last  []byte
+	retry time.Duration
 }
 
 // exchange sends one message in a session and reads its answer into reply; a
@@ -150,7 +153,11 @@ func (c *Client) converse(cn *conn) *Error {
 	if j.reply == nil {
 		return c.acknowledged(h, body)
 	}
-	if fail := c.readAnswer(cn); fail != nil {
+	fail := c.readAnswer(cn)
+	if fail != nil && fail.brokeOff {
+		fail = c.resume(cn, fail)
+	}
+	if fail != nil {
 		return fail
 	}
 	if j.r.Method == "initialize" && !j.s.modern && h.session != nil {

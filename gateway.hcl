@@ -484,7 +484,8 @@ upstream {
 #   # How the url is reached: "native" by the gateway itself, "connector" by a process of its own.
 #   via = "native"
 #
-#   # The protocol it speaks: "modern" (2026-07-28), "legacy" (sessions), or "auto": ask it.
+#   # The protocol it speaks: "modern" (2026-07-28), "legacy" (sessions), "sse" (sessions over HTTP+SSE, the
+#   # transport of 2024-11-05), or "auto": ask it.
 #   era = "auto"
 #
 #   # Permit a loopback, private or link-local address. Danger: as for upstream.allow_private.

@@ -42,7 +42,7 @@ type Fixed struct {
 	URL string `koanf:"url"`
 	// Process says that only a connector's process reaches it, never the gateway itself.
 	Process bool `koanf:"process"`
-	// Era of MCP: auto (default), legacy or modern.
+	// Era of MCP: auto (default), modern, legacy or sse.
 	Era string `koanf:"era"`
 	// Credential names the secret in the tenant's vault to send (default none).
 	Credential string `koanf:"credential"`

@@ -25,7 +25,7 @@ var (
 type Server struct {
 	Tenant, Name string
 	URL          string
-	Era          string // auto, legacy or modern
+	Era          string // auto, modern, legacy or sse
 	Credential   string // the name of a secret in the tenant's vault; "" for none
 	Header       string // the header that carries it
 	Prefix       string // what stands before it there
@@ -130,8 +130,8 @@ func (s Server) validate(private bool) error {
 		return invalid("the name must be 1 to 63 characters of a-z 0-9 -, not beginning with -")
 	case slices.Contains(reservedNames, s.Name):
 		return invalid("the name is reserved for a route")
-	case s.Era != "auto" && s.Era != "legacy" && s.Era != "modern":
-		return invalid("the era must be auto, legacy or modern")
+	case s.Era != "auto" && s.Era != "legacy" && s.Era != "modern" && s.Era != "sse":
+		return invalid("the era must be auto, legacy, modern or sse")
 	case s.AllowPrivate && !private:
 		return invalid("private addresses are not allowed by the configuration (allow_private)")
 	case len(s.Credential) > maxField || len(s.Prefix) > maxField || !printable(s.Credential) || !printable(s.Prefix):

@@ -93,7 +93,7 @@ func TestAValueOutOfRangeIsRefused(t *testing.T) {
 	refused(t, "quota {\n  agent_rate = 1e999\n}\n", `gateway.hcl:2:3: agent_rate in quota: want a number, have "+Inf"`)
 	refused(t, "ledger {\n  sync = \"snyc\"\n}\n", `gateway.hcl:2:3: sync in ledger: want one of sync, write, have "snyc"; did you mean "sync"?`)
 	refused(t, "mode = \"\"\n", `gateway.hcl:1:1: mode: want one of development, production, have ""`)
-	refused(t, "server \"a\" {\n  tenant = \"t\"\n  url = \"https://x.example\"\n  era = \"2026\"\n}\n", `gateway.hcl:4:3: era in server: want one of auto, legacy, modern, have "2026"`)
+	refused(t, "server \"a\" {\n  tenant = \"t\"\n  url = \"https://x.example\"\n  era = \"2026\"\n}\n", `gateway.hcl:4:3: era in server: want one of auto, legacy, modern, sse, have "2026"`)
 }
 
 func TestADuplicateIsRefused(t *testing.T) {

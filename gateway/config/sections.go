@@ -317,9 +317,9 @@ type Server struct {
 	PassEnv []string `koanf:"pass_env"`
 	// Dir is its working directory. Default: the gateway's.
 	Dir string `koanf:"dir"`
-	// Era is the protocol it speaks: "auto" asks it, "modern" is 2026-07-28, "legacy" has sessions.
-	// Default auto.
-	Era string `koanf:"era" oneof:"auto,legacy,modern"`
+	// Era is the protocol it speaks: "auto" asks it, "modern" is 2026-07-28, "legacy" has sessions, "sse" is the
+	// oldest: sessions over HTTP+SSE. Default auto.
+	Era string `koanf:"era" oneof:"auto,legacy,modern,sse"`
 	// AllowPrivate permits this server a loopback, private or link-local address. Default false.
 	AllowPrivate bool `koanf:"allow_private"`
 	// Credential is the name of the secret in the tenant's vault sent with each call. Default none.

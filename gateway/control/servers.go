@@ -39,7 +39,7 @@ type ServerViews interface {
 type server struct {
 	Name         string   `json:"name"`
 	URL          string   `json:"url"`
-	Era          string   `json:"era" enum:"auto,legacy,modern"`
+	Era          string   `json:"era" enum:"auto,legacy,modern,sse"`
 	Credential   string   `json:"credential,omitempty" doc:"name of the secret in the vault that goes with each call"`
 	Header       string   `json:"header,omitempty" doc:"header that carries it"`
 	Prefix       string   `json:"prefix,omitempty" doc:"what stands before it there"`
@@ -64,7 +64,7 @@ type health struct {
 // Settings are what a caller may choose of a server. It is exported because huma passes over embedded types that are not.
 type Settings struct {
 	URL          string   `json:"url" minLength:"8" maxLength:"2048" doc:"its MCP endpoint"`
-	Era          string   `json:"era,omitempty" enum:"auto,legacy,modern"`
+	Era          string   `json:"era,omitempty" enum:"auto,legacy,modern,sse"`
 	Credential   string   `json:"credential,omitempty" maxLength:"63"`
 	Header       string   `json:"header,omitempty" maxLength:"128"`
 	Prefix       string   `json:"prefix,omitempty" maxLength:"64"`

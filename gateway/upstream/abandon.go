@@ -38,7 +38,7 @@ func (cn *conn) composeCancel(j *job) bool {
 	cn.body = append(cn.body[:0], `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":`...)
 	cn.body = strconv.AppendUint(cn.body, j.id, 10)
 	cn.body = append(cn.body, `,"reason":"the caller is gone or the time is up"}}`...)
-	cn.head.reset(j.p.static)
+	cn.head.reset(j.s.static(j.p))
 	cn.head.session(j.s)
 	return cn.head.finish(j.t, len(cn.body)) == nil
 }
@@ -56,7 +56,7 @@ func (c *Client) forward(ctx context.Context, p *peer, from *conn) {
 	}
 	cn.head, from.head = from.head, cn.head
 	cn.body, from.body = from.body, cn.body
-	_ = c.deliver(ctx, p, cn)
+	_ = c.deliver(ctx, p.side, cn)
 }
 
 // background runs f beside the calls until Close; false means that it is too late. Whoever calls has a bounded resource,
@@ -94,6 +94,7 @@ func (c *Client) part(p *peer, gone ...*session) {
 // retire ends what a peer still holds, its sessions first.
 func (c *Client) retire(p *peer) {
 	p.pool.expire(c.now(), 0, true)
+	p.hangUp(true)
 	gone := p.sessions.expire(c.now(), 0, true)
 	sent := c.background(func(ctx context.Context) {
 		ctx, stop := context.WithTimeout(ctx, partingWithin)
@@ -141,5 +142,5 @@ func (c *Client) delete(ctx context.Context, p *peer, t *Target, s *session) {
 		p.side.give(cn, false, c.now())
 		return
 	}
-	_ = c.deliver(ctx, p, cn)
+	_ = c.deliver(ctx, p.side, cn)
 }

@@ -115,8 +115,8 @@ func (a *aside) begin(key string) (left time.Duration, refusal string) {
 	a.open[key] = func(error) {}
 	if len(a.open) == 1 {
 		a.since = a.c.now()
-		if a.cn != nil {
-			a.c.watch.postpone(a.cn, a.base.Add(a.c.config.AnswerTimeout))
+		if a.postpone != nil {
+			a.postpone(a.base.Add(a.c.config.AnswerTimeout))
 		}
 	}
 	return left, ""
@@ -127,11 +127,11 @@ func (a *aside) finish(key string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.open, key)
-	if len(a.open) > 0 || a.cn == nil {
+	if len(a.open) > 0 || a.postpone == nil {
 		return
 	}
 	a.waited += a.c.now().Sub(a.since)
-	a.c.watch.postpone(a.cn, a.base.Add(min(a.waited, a.c.config.AnswerTimeout)))
+	a.postpone(a.base.Add(min(a.waited, a.c.config.AnswerTimeout)))
 }
 
 // withdraw ends a question that the server took back.
@@ -188,17 +188,25 @@ func (c *Client) tell(ctx context.Context, p *peer, t *Target, s *session, body 
 		}
 	}()
 	cn.body = append(cn.body[:0], body...)
-	cn.head.reset(p.static)
+	cn.head.reset(s.static(p))
 	cn.head.session(s)
 	if fail := cn.head.finish(t, len(cn.body)); fail != nil {
 		return fail
 	}
 	composed = true
-	return c.deliver(ctx, p, cn)
+	return c.deliver(ctx, p.side, cn)
 }
 
-// deliver sends what was composed in a connection of the side pool and waits for any success.
-func (c *Client) deliver(ctx context.Context, p *peer, cn *conn) *Error {
+// static is the head of what is POSTed in a session.
+func (s *session) static(p *peer) []byte {
+	if s.wire != nil {
+		return s.wire.static
+	}
+	return p.static
+}
+
+// deliver sends what was composed in a connection of a pool and waits for any success.
+func (c *Client) deliver(ctx context.Context, of *pool, cn *conn) *Error {
 	c.watch.add(ctx, cn, c.now().Add(c.config.Timeout))
 	cn.reader = bodyReader{}
 	fail := c.post(cn)
@@ -206,7 +214,7 @@ func (c *Client) deliver(ctx context.Context, p *peer, cn *conn) *Error {
 	if cause != nil && fail != nil {
 		fail = cause
 	}
-	p.side.give(cn, fail == nil && cause == nil && cn.reusable(), c.now())
+	of.give(cn, fail == nil && cause == nil && cn.reusable(), c.now())
 	return fail
 }
 

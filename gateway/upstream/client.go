@@ -33,7 +33,9 @@ import (
 type Target struct {
 	Tenant, Name string
 	URL          string
-	// Era is "legacy", "modern" or "auto" (the same as "").
+	// Era is "modern" (2026-07-28), "legacy" (before), "sse" (the same over
+	// HTTP+SSE, the transport of 2024-11-05), or "auto": it is found out. "" is
+	// the same as "auto".
 	Era string
 	// AllowPrivate permits loopback and private addresses. Link-local, metadata
 	// and multicast addresses stay refused. Danger: the server's owner can then
@@ -245,13 +247,13 @@ func (c *Client) call(ctx context.Context, p *peer, t *Target, r *Request, reply
 			}
 			return fail
 		}
-		s, fail := c.session(ctx, p, t, r.who())
+		s, fail := c.session(ctx, p, t, r.who(), era)
 		if fail != nil {
 			return fail
 		}
 		fail = c.exchange(ctx, p, t, r, s, reply)
 		gone := fail != nil && fail.Code == 404 || fail == nil && reply.Status == 404
-		if last || !gone || s.id == "" {
+		if last || !gone || s.id == "" && s.wire == nil {
 			return fail
 		}
 		p.sessions.drop(s)

@@ -25,6 +25,9 @@ type job struct {
 // exchange sends one message in a session and reads its answer into reply; a
 // nil reply makes the message a notification. It never sends twice.
 func (c *Client) exchange(ctx context.Context, p *peer, t *Target, r *Request, s *session, reply *Reply) *Error {
+	if s.wire != nil {
+		return c.exchangeWired(ctx, p, t, r, s, reply)
+	}
 	cn, fail := c.connect(ctx, p, p.pool)
 	if fail != nil {
 		return fail

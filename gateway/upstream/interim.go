@@ -62,13 +62,17 @@ type aside struct {
 	// progress is the raw token the caller gave; nil when it gave none. id is ours, which the server was given.
 	progress []byte
 	id       uint64
-	cn       *conn // whose time limit waits for people; nil on a stream without a limit
+	// postpone moves the exchange's time limit; nil on a stream without one.
+	postpone func(time.Time)
+	// minutely counts anew each minute, on a stream without an end.
+	minutely bool
 
 	ctx   context.Context //nolint:containedctx // ends with the exchange, and the questions with it
 	end   context.CancelFunc
 	asked sync.WaitGroup
 
 	count, bytes int // of what was heard; the reader's alone
+	minute       time.Time
 
 	mu     sync.Mutex // guards what follows
 	open   map[string]context.CancelCauseFunc
@@ -85,7 +89,7 @@ func (c *Client) interim(cn *conn, m *message, size int) error {
 	}
 	if j.aside == nil {
 		j.aside = c.newAside(j.ctx, j.p, j.t, j.s, j.r.Peer)
-		j.aside.cn, j.aside.base = cn, c.watch.deadline(cn)
+		j.aside.base, j.aside.postpone = c.watch.deadline(cn), func(at time.Time) { c.watch.postpone(cn, at) }
 		j.aside.id, j.aside.progress = j.id, j.r.progressToken()
 	}
 	if err := j.aside.hear(m, size); err != nil {
@@ -113,6 +117,9 @@ func flooded(what string) *Error {
 
 // hear takes one message of the server into account.
 func (a *aside) hear(m *message, size int) error {
+	if now := a.c.now(); a.minutely && now.Sub(a.minute) > time.Minute {
+		a.count, a.bytes, a.minute = 0, 0, now
+	}
 	if a.count++; a.count > a.c.config.MaxInterim {
 		return flooded("many things")
 	}

@@ -116,11 +116,10 @@ type ear struct {
 	t   *Target
 	sub *Subscription
 
-	heard  bool          // the stream at hand brought something
-	last   []byte        // the id of the last event of an older server's stream
-	of     *session      // whose events they were
-	retry  time.Duration // what the server asked for; 0 when it did not
-	minute time.Time     // when the count of what was heard began
+	heard bool          // the stream at hand brought something
+	last  []byte        // the id of the last event of an older server's stream
+	of    *session      // whose events they were
+	retry time.Duration // what the server asked for; 0 when it did not
 }
 
 // pause doubles from firstPause, or from what the server asked for, and is spread so that many do not come at once.
@@ -143,8 +142,8 @@ func (e *ear) once(ctx context.Context) error {
 		return fail
 	}
 	s := &modernSession
-	if kind == legacyEra {
-		if s, fail = c.session(ctx, e.p, e.t, w); fail != nil {
+	if kind != modernEra {
+		if s, fail = c.session(ctx, e.p, e.t, w, kind); fail != nil {
 			return fail
 		}
 		s.busy.Add(1)
@@ -152,6 +151,9 @@ func (e *ear) once(ctx context.Context) error {
 	}
 	if s != e.of {
 		e.of, e.last = s, nil
+	}
+	if s.wire != nil {
+		return e.hearWired(ctx, s)
 	}
 	err := e.stream(ctx, s)
 	if fail, ok := errors.AsType[*Error](err); ok && fail.Code == 404 && s.id != "" {
@@ -245,7 +247,7 @@ func (e *ear) hear(ctx context.Context, cn *conn, s *session, id uint64) error {
 	a := e.c.newAside(ctx, e.p, e.t, s, e.sub.Peer)
 	defer a.close()
 	events := eventReader{body: &cn.reader, id: e.last}
-	e.minute = e.c.now()
+	a.minutely = true
 	for {
 		cn.reader.room = int64(e.c.config.MaxInterimBytes)
 		data, err := events.event()
@@ -259,10 +261,7 @@ func (e *ear) hear(ctx context.Context, cn *conn, s *session, id uint64) error {
 		if len(data) == 0 {
 			continue
 		}
-		if now := e.c.now(); now.Sub(e.minute) > time.Minute {
-			a.count, e.minute = 0, now
-		}
-		a.bytes = 0
+		a.bytes = 0 // of one at a time
 		if err := e.take(a, data, s, id); err != nil {
 			return err
 		}

@@ -26,6 +26,10 @@ type peer struct {
 
 	era     atomic.Uint32 // era; unknownEra until found out
 	finding chan struct{} // holds one: who finds out the era
+
+	mu      sync.Mutex // guards what follows
+	wires   map[*wire]struct{}
+	retired bool
 }
 
 // peer returns the peer for t, made new when t says something else than before.
@@ -48,7 +52,7 @@ func (c *Client) newPeer(key peerKey, t *Target) (*peer, *Error) {
 	p := &peer{
 		tenant: t.Tenant, name: t.Name, url: t.URL, allowPrivate: t.AllowPrivate, address: a, static: staticHead("POST", a),
 		pool: newPool(c.config.MaxConnections), side: newPool(max(4, c.config.MaxConnections/8)),
-		parting: newPool(maxPartings), streams: newPool(c.config.MaxStreams), finding: make(chan struct{}, 1),
+		parting: newPool(maxPartings), streams: newPool(c.config.MaxStreams), finding: make(chan struct{}, 1), wires: map[*wire]struct{}{},
 	}
 	p.health.failures, p.health.openFor = c.config.Failures, c.config.OpenFor
 	p.sessions.max, p.sessions.all = c.config.MaxSessions, map[who]*session{}
@@ -81,6 +85,7 @@ func (c *Client) replace(key peerKey, t *Target, p *peer) (old, now *peer, _ *Er
 func (p *peer) expire(now time.Time, idle time.Duration, final bool) {
 	p.pool.expire(now, idle, final)
 	p.side.expire(now, idle, final)
+	p.hangUp(final)
 }
 
 // health is a circuit breaker. Closed it admits all; after a number of failures
@@ -145,7 +150,7 @@ func (e *Error) blamesUpstream() bool {
 
 // Stats is a snapshot of one upstream's health.
 type Stats struct {
-	Era         string // "unknown", "legacy" or "modern"
+	Era         string // "unknown", "modern", "legacy" or "sse"
 	Open        bool   // the circuit refuses
 	InRow       int    // failures in a row
 	Calls       uint64
@@ -183,9 +188,10 @@ const (
 	unknownEra era = iota
 	legacyEra
 	modernEra
+	wiredEra // the older era's methods over its oldest transport, HTTP+SSE
 )
 
-func (e era) String() string { return [...]string{"unknown", "legacy", "modern"}[e] }
+func (e era) String() string { return [...]string{"unknown", "legacy", "modern", "sse"}[e] }
 
 // forgetEra makes the next call find out the era again.
 func (p *peer) forgetEra(was era) bool {
@@ -201,9 +207,11 @@ func (c *Client) era(ctx context.Context, p *peer, t *Target, w who) (era, *Erro
 		return legacyEra, nil
 	case "modern":
 		return modernEra, nil
+	case "sse":
+		return wiredEra, nil
 	case "", "auto":
 	default:
-		return unknownEra, fault(Invalid, "the era is not one of auto, legacy, modern")
+		return unknownEra, fault(Invalid, "the era is not one of auto, modern, legacy, sse")
 	}
 	if e := era(p.era.Load()); e != unknownEra {
 		return e, nil
@@ -235,10 +243,17 @@ func (c *Client) findEra(ctx context.Context, p *peer, t *Target, w who) (era, *
 	if fail != nil && !fail.allowsLegacy() {
 		return unknownEra, fail
 	}
-	if _, fail := c.session(ctx, p, t, w); fail != nil {
-		return unknownEra, fail
+	_, fail = c.session(ctx, p, t, w, legacyEra)
+	if fail == nil {
+		return legacyEra, nil
 	}
-	return legacyEra, nil
+	if fail.Kind == Status && (fail.Code == 400 || fail.Code == 404 || fail.Code == 405) {
+		// As a server of 2024-11-05 refuses what it does not know.
+		if _, worse := c.session(ctx, p, t, w, wiredEra); worse == nil {
+			return wiredEra, nil
+		}
+	}
+	return unknownEra, fail
 }
 
 // allowsLegacy says whether a failed server/discover may come from a server of

@@ -23,6 +23,7 @@ type session struct {
 	version string
 	ready   chan struct{} // closed when fail, id and version are final
 	fail    *Error
+	wire    *wire     // of a session over HTTP+SSE, else nil; final with the others
 	used    time.Time // guarded by sessions.mu
 	// busy counts the exchanges and streams that run in it: it is not ended under them for want of use.
 	busy atomic.Int32
@@ -122,14 +123,14 @@ func (s *sessions) len() int {
 
 // session returns the principal's session, initialized. Calls that come while
 // another initializes wait for it, and share its failure.
-func (c *Client) session(ctx context.Context, p *peer, t *Target, w who) (*session, *Error) {
+func (c *Client) session(ctx context.Context, p *peer, t *Target, w who, kind era) (*session, *Error) {
 	for {
 		s, first, gone := p.sessions.get(w, c.now(), c.config.SessionIdle)
 		if gone != nil {
 			c.part(p, gone)
 		}
 		if first {
-			s.fail = c.initialize(ctx, p, t, s)
+			s.fail = c.begin(ctx, p, t, s, kind)
 			if s.fail != nil {
 				s.fail.Sent = false // the caller's request was not
 				p.sessions.drop(s)
@@ -141,6 +142,10 @@ func (c *Client) session(ctx context.Context, p *peer, t *Target, w who) (*sessi
 		case <-s.ready:
 		case <-ctx.Done():
 			return nil, canceled(ctx)
+		}
+		if s.fail == nil && s.wire != nil && s.wire.dead() {
+			p.sessions.drop(s)
+			continue
 		}
 		// Whoever initialized may have left; that says nothing to the others.
 		if s.fail == nil || s.fail.Kind != Canceled {
@@ -156,6 +161,21 @@ func (s *session) copyFail() *Error {
 	}
 	e := *s.fail
 	return &e
+}
+
+// begin opens what the session needs and initializes it.
+func (c *Client) begin(ctx context.Context, p *peer, t *Target, s *session, kind era) *Error {
+	if kind == wiredEra {
+		var fail *Error
+		if s.wire, fail = c.openWire(ctx, p, t, s); fail != nil {
+			return fail
+		}
+	}
+	fail := c.initialize(ctx, p, t, s)
+	if fail != nil && s.wire != nil {
+		s.wire.close()
+	}
+	return fail
 }
 
 // initialize does the handshake of the older era.

@@ -491,6 +491,12 @@ upstream {
 #   # Permit a loopback, private or link-local address. Danger: as for upstream.allow_private.
 #   allow_private = false
 #
+#   # Public keys of which the server's certificate chain, beside being valid, must hold one: sha256/ and the
+#   # base64 of the SHA-256 of the SubjectPublicKeyInfo, which this prints of a certificate: openssl x509 -in
+#   # cert.pem -pubkey -noout | openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64
+#   # Danger: a server with a new key is refused; pin that key before.
+#   pins = ["sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]
+#
 #   # The name of the secret in the organisation's vault sent with each call; empty: none.
 #   credential = "files-token"
 #

@@ -79,6 +79,8 @@ func add(t testing.TB, c *catalogue.Catalogue, tenant string, s catalogue.Server
 	}
 }
 
+const pin = "sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+
 func TestServersThatAreNotOneAreRefused(t *testing.T) {
 	c := open(t, storetest.NewMemory(), &lister{}, func(c *catalogue.Config) { c.AllowPrivate = false })
 	change := func(f func(*catalogue.Server)) catalogue.Server { s := server("ok"); f(&s); return s }
@@ -91,7 +93,8 @@ func TestServersThatAreNotOneAreRefused(t *testing.T) {
 		change(func(s *catalogue.Server) { s.Era = "future" }), change(func(s *catalogue.Server) { s.AllowPrivate = true }),
 		change(func(s *catalogue.Server) { s.Header = "X-Key" }), change(func(s *catalogue.Server) { s.Credential, s.Header = "k", "a b" }),
 		change(func(s *catalogue.Server) { s.Credential, s.Prefix = "k", "a\r\nb" }), change(func(s *catalogue.Server) { s.Labels = []string{""} }),
-		change(func(s *catalogue.Server) { s.Labels = make([]string, 100) }),
+		change(func(s *catalogue.Server) { s.Labels = make([]string, 100) }), change(func(s *catalogue.Server) { s.Pins = []string{"sha256/AAAA"} }),
+		change(func(s *catalogue.Server) { s.URL, s.Pins = "http://a.example/", []string{pin} }), change(func(s *catalogue.Server) { s.Pins = slices.Repeat([]string{pin}, 9) }),
 		change(func(s *catalogue.Server) { s.Process, s.URL = true, "" }), // a command line comes from the configuration alone
 	} {
 		if err := c.AddServer(t.Context(), "acme", s); !errors.Is(err, catalogue.ErrInvalid) {

@@ -55,6 +55,9 @@ type Fixed struct {
 	// AllowPrivate permits loopback and private addresses (default false).
 	// Danger: see the guard of package upstream.
 	AllowPrivate bool `koanf:"allow_private"`
+	// Pins are public keys, sha256/BASE64, one of which its TLS chain must hold
+	// (default none).
+	Pins []string `koanf:"pins"`
 	// Labels and Sensitivity are shown to policies (default none and 0).
 	Labels      []string `koanf:"labels"`
 	Sensitivity int64    `koanf:"sensitivity"`
@@ -95,6 +98,6 @@ func (c Config) Validate() error {
 func (f Fixed) server() Server {
 	return Server{
 		Tenant: f.Tenant, Name: f.Name, URL: f.URL, Era: f.Era, Credential: f.Credential, Header: f.Header, Prefix: f.Prefix,
-		Enabled: true, AllowPrivate: f.AllowPrivate, Labels: f.Labels, Sensitivity: f.Sensitivity, Fixed: true, Process: f.Process, TakesCallers: f.TakesCallers,
+		Enabled: true, AllowPrivate: f.AllowPrivate, Pins: f.Pins, Labels: f.Labels, Sensitivity: f.Sensitivity, Fixed: true, Process: f.Process, TakesCallers: f.TakesCallers,
 	}.withDefaults()
 }

@@ -1,6 +1,8 @@
 package catalogue
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/url"
@@ -31,6 +33,7 @@ type Server struct {
 	Prefix       string // what stands before it there
 	Enabled      bool
 	AllowPrivate bool
+	Pins         []string // public keys of its TLS chain, sha256/BASE64; one must be there
 	Labels       []string
 	Sensitivity  int64
 	Fixed        bool // from the configuration file
@@ -40,14 +43,15 @@ type Server struct {
 
 // Equal says whether two servers are the same in every field.
 func (s Server) Equal(o Server) bool {
-	labels := slices.Equal(s.Labels, o.Labels)
-	s.Labels, o.Labels = nil, nil
-	return labels && fmt.Sprintf("%#v", s) == fmt.Sprintf("%#v", o)
+	lists := slices.Equal(s.Labels, o.Labels) && slices.Equal(s.Pins, o.Pins)
+	s.Labels, o.Labels, s.Pins, o.Pins = nil, nil, nil, nil
+	return lists && fmt.Sprintf("%#v", s) == fmt.Sprintf("%#v", o)
 }
 
 // sameTools says whether what o offers can stand for what s offers.
 func (s Server) sameTools(o Server) bool {
-	return s.URL == o.URL && s.Era == o.Era && s.Credential == o.Credential && s.Header == o.Header
+	return s.URL == o.URL && s.Era == o.Era && s.Credential == o.Credential && s.Header == o.Header &&
+		slices.Equal(s.Pins, o.Pins)
 }
 
 // serverRow is a Server as it is stored. Its names are a file format.
@@ -61,16 +65,17 @@ type serverRow struct {
 	AllowPrivate bool     `json:"allow_private,omitempty"`
 	Labels       []string `json:"labels,omitempty"`
 	Sensitivity  int64    `json:"sensitivity,omitempty"`
+	Pins         []string `json:"pins,omitempty"`
 }
 
 func (s Server) row() serverRow {
-	return serverRow{s.URL, s.Era, s.Credential, s.Header, s.Prefix, s.Enabled, s.AllowPrivate, s.Labels, s.Sensitivity}
+	return serverRow{s.URL, s.Era, s.Credential, s.Header, s.Prefix, s.Enabled, s.AllowPrivate, s.Labels, s.Sensitivity, s.Pins}
 }
 
 func (r serverRow) server(tenant, name string) Server {
 	return Server{
 		Tenant: tenant, Name: name, URL: r.URL, Era: r.Era, Credential: r.Credential, Header: r.Header, Prefix: r.Prefix,
-		Enabled: r.Enabled, AllowPrivate: r.AllowPrivate, Labels: r.Labels, Sensitivity: r.Sensitivity,
+		Enabled: r.Enabled, AllowPrivate: r.AllowPrivate, Labels: r.Labels, Sensitivity: r.Sensitivity, Pins: r.Pins,
 	}
 }
 
@@ -132,6 +137,8 @@ func (s Server) validate(private bool) error {
 		return invalid("the name is reserved for a route")
 	case s.Era != "auto" && s.Era != "legacy" && s.Era != "modern" && s.Era != "sse":
 		return invalid("the era must be auto, legacy, modern or sse")
+	case !pinsFit(s.Pins, s.URL):
+		return invalid("pins must be at most 8 of sha256/ and the base64 of 32 bytes, for an https URL")
 	case s.AllowPrivate && !private:
 		return invalid("private addresses are not allowed by the configuration (allow_private)")
 	case len(s.Credential) > maxField || len(s.Prefix) > maxField || !printable(s.Credential) || !printable(s.Prefix):
@@ -161,6 +168,19 @@ func printable(s string) bool {
 		}
 	}
 	return true
+}
+
+// pinsFit tells whether package upstream takes these pins for that URL.
+func pinsFit(pins []string, text string) bool {
+	for _, pin := range pins {
+		encoded, ok := strings.CutPrefix(pin, "sha256/")
+		digest, err := base64.StdEncoding.Strict().DecodeString(encoded)
+		if !ok || err != nil || len(digest) != sha256.Size {
+			return false
+		}
+	}
+	u, err := url.Parse(text)
+	return len(pins) == 0 || len(pins) <= 8 && err == nil && u.Scheme == "https"
 }
 
 // checkURL refuses what can never be an upstream. Where a name leads is judged

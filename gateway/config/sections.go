@@ -322,6 +322,10 @@ type Server struct {
 	Era string `koanf:"era" oneof:"auto,legacy,modern,sse"`
 	// AllowPrivate permits this server a loopback, private or link-local address. Default false.
 	AllowPrivate bool `koanf:"allow_private"`
+	// Pins are public keys, sha256/ and the base64 of the SHA-256 of their SubjectPublicKeyInfo (RFC 7469). The server's
+	// chain must be valid and hold one of them. Default none. Danger: a server whose key changes is refused; pin the
+	// next key before it is used.
+	Pins []string `koanf:"pins"`
 	// Credential is the name of the secret in the tenant's vault sent with each call. Default none.
 	Credential string `koanf:"credential"`
 	// Header is the header that carries it. Default "Authorization".

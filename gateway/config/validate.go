@@ -378,6 +378,10 @@ func (s Server) validateWay(name, at string) error {
 		return problem(at+".credential", "credential in server: it is sent in a header, which a command or connector has none of; hand it the secret through pass_env")
 	case process && s.CallerCredentials:
 		return problem(at+".caller_credentials", "caller_credentials in server: they are sent in a header, which a command or connector has none of")
+	case len(s.Pins) > 0 && (process || u.Scheme != "https"):
+		return problem(at+".pins", "pins in server: they are of TLS keys, for an https url")
+	case !arePins(s.Pins):
+		return problem(at+".pins", "pins in server: want at most 8 of sha256/ and the base64 of 32 bytes")
 	case process && s.AllowPrivate:
 		return problem(at+".allow_private", "allow_private in server: a command or connector has no address to allow")
 	case !process && (len(s.Env)+len(s.PassEnv) > 0 || s.Dir != "" || s.SHA256 != ""):
@@ -391,6 +395,17 @@ func (s Server) validateWay(name, at string) error {
 		return problem(at+".sha256", "sha256 in server: want 64 hex digits, as sha256sum prints them")
 	}
 	return s.validateEnv(at)
+}
+
+func arePins(pins []string) bool {
+	for _, pin := range pins {
+		encoded, ok := strings.CutPrefix(pin, "sha256/")
+		digest, err := base64.StdEncoding.Strict().DecodeString(encoded)
+		if !ok || err != nil || len(digest) != sha256.Size {
+			return false
+		}
+	}
+	return len(pins) <= 8
 }
 
 func (s Server) validateEnv(at string) error {

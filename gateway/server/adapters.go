@@ -27,7 +27,7 @@ func (l lister) ListTools(ctx context.Context, s catalogue.Server) ([]json.RawMe
 
 // target says how to reach a server. Its credential is taken out of the vault for this one request, and wiped after.
 func (g *Gateway) target(ctx context.Context, s catalogue.Server) (*upstream.Target, error) {
-	t := &upstream.Target{Tenant: s.Tenant, Name: s.Name, URL: s.URL, Era: s.Era, AllowPrivate: s.AllowPrivate, TakesCallers: s.TakesCallers}
+	t := &upstream.Target{Tenant: s.Tenant, Name: s.Name, URL: s.URL, Era: s.Era, AllowPrivate: s.AllowPrivate, Pins: s.Pins, TakesCallers: s.TakesCallers}
 	t.Carrier = g.connectors.carrier(s.Tenant, s.Name)
 	if s.Process && t.Carrier == nil {
 		return nil, catalogue.ErrUnknown
@@ -99,7 +99,7 @@ func (g *Gateway) openCatalogue(ctx context.Context) error {
 		f := catalogue.Fixed{
 			Tenant: s.Tenant, Name: name, URL: s.URL, Era: s.Era, AllowPrivate: s.AllowPrivate || u.AllowPrivate,
 			Labels: s.Labels, Sensitivity: int64(s.Sensitivity), Process: s.URL == "" || s.Via == "connector",
-			TakesCallers: s.CallerCredentials,
+			TakesCallers: s.CallerCredentials, Pins: s.Pins,
 		}
 		if s.Credential != "" {
 			f.Credential, f.Header, f.Prefix = s.Credential, s.Header, s.Prefix

@@ -1,12 +1,72 @@
 package server_test
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/pem"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/gatewright/gatewright/gateway/config"
+	"github.com/gatewright/gatewright/plugins/demo/demotest"
 )
+
+// TestAServerIsHeldToItsPins: by the configuration and by the control API, and a server that has another key is told as such.
+func TestAServerIsHeldToItsPins(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewTLSServer(demotest.Handler())
+	t.Cleanup(s.Close)
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	digest := sha256.Sum256(s.Certificate().RawSubjectPublicKeyInfo)
+	url, right := s.URL+demotest.Path, "sha256/"+base64.StdEncoding.EncodeToString(digest[:])
+	wrong := "sha256/" + strings.Repeat("A", 43) + "="
+	o, out, log := options(t, func(c *config.Config) {
+		c.Upstream.RootCAFile = file
+		one := config.Server{Tenant: "demo", URL: url, Era: "auto", AllowPrivate: true, Header: "Authorization", Pins: []string{right}}
+		two := one
+		two.Pins = []string{wrong}
+		c.Servers = map[string]config.Server{"one": one, "two": two}
+	})
+	r := run(t, o, out, log)
+	admin := r.env["GATEWRIGHT_ADMIN_KEY"]
+	tried := func(name string) (v struct {
+		Pins   []string
+		Health struct {
+			Tools int
+			Error string
+		}
+	}) {
+		t.Helper()
+		r.control("GET", "/api/v1/servers/"+name, admin, "", 200, &v)
+		return v
+	}
+	if v := tried("one"); v.Health.Tools == 0 || len(v.Pins) != 1 || v.Pins[0] != right {
+		t.Errorf("with its key: %+v", v)
+	}
+	if v := tried("two"); v.Health.Tools != 0 || !strings.Contains(v.Health.Error, "pinned") {
+		t.Errorf("with another: %+v", v)
+	}
+	at := func(pin string) string { return `"url":"` + url + `","allow_private":true,"pins":["` + pin + `"]}` }
+	r.control("POST", "/api/v1/servers", admin, `{"name":"three",`+at(right), 201, nil)
+	r.control("POST", "/api/v1/servers/three/refresh", admin, "", 200, nil)
+	if v := tried("three"); v.Health.Tools == 0 || len(v.Pins) != 1 {
+		t.Errorf("with its key: %+v", v)
+	}
+	r.control("PUT", "/api/v1/servers/three", admin, `{`+at(wrong), 200, nil)
+	for end := time.Now().Add(time.Minute); tried("three").Health.Error == "" && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if v := tried("three"); v.Health.Tools != 0 || !strings.Contains(v.Health.Error, "pinned") {
+		t.Errorf("with another: %+v", v)
+	}
+}
 
 // TestAServerThatIsAddedIsLookedAt: at once, and what is wrong with it stands in its health and in the log.
 func TestAServerThatIsAddedIsLookedAt(t *testing.T) {

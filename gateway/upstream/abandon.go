@@ -48,7 +48,7 @@ func (c *Client) forward(ctx context.Context, p *peer, from *conn) {
 	cn := p.side.take(c.now(), c.config.IdleTimeout)
 	if cn == nil {
 		var fail *Error
-		if cn, fail = c.open(ctx, &p.address, p.allowPrivate); fail != nil {
+		if cn, fail = c.open(ctx, p); fail != nil {
 			clear(from.head.buf)
 			p.side.give(nil, false, c.now())
 			return

@@ -41,6 +41,9 @@ type Target struct {
 	// and multicast addresses stay refused. Danger: the server's owner can then
 	// reach what the gateway's own network trusts.
 	AllowPrivate bool
+	// Pins, if any, are public keys as sha256/BASE64 of their SubjectPublicKeyInfo
+	// (RFC 7469): beside a valid chain, the server's must hold one of them.
+	Pins []string
 	// Headers, if set, adds the operator's headers for this server, credentials
 	// among them. It is called once for each request; the values are wiped from
 	// the request buffer once sent.

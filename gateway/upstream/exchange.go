@@ -65,7 +65,7 @@ func (c *Client) connect(ctx context.Context, p *peer, from *pool) (*conn, *Erro
 	if cn := from.take(c.now(), c.config.IdleTimeout); cn != nil {
 		return cn, nil
 	}
-	cn, fail := c.open(ctx, &p.address, p.allowPrivate)
+	cn, fail := c.open(ctx, p)
 	if fail != nil {
 		from.give(nil, false, c.now())
 		return nil, fail

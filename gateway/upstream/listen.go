@@ -170,7 +170,7 @@ func (e *ear) stream(ctx context.Context, s *session) error {
 		return fault(Busy, "too many streams are open")
 	}
 	defer e.p.streams.give(nil, false, c.now())
-	cn, fail := c.open(ctx, &e.p.address, e.p.allowPrivate)
+	cn, fail := c.open(ctx, e.p)
 	if fail != nil {
 		return fail
 	}

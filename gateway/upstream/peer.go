@@ -2,6 +2,8 @@ package upstream
 
 import (
 	"context"
+	"crypto/sha256"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +17,8 @@ type peer struct {
 	tenant, name string
 	url          string
 	allowPrivate bool
+	pinTexts     []string
+	pins         [][sha256.Size]byte
 	address      address
 	static       []byte // see staticHead
 	pool         *pool
@@ -38,10 +42,15 @@ func (c *Client) peer(t *Target) (*peer, *Error) {
 	c.mu.RLock()
 	p, closed := c.peers[key], c.closed
 	c.mu.RUnlock()
-	if p != nil && p.url == t.URL && p.allowPrivate == t.AllowPrivate && !closed {
+	if p != nil && p.is(t) && !closed {
 		return p, nil
 	}
 	return c.newPeer(key, t)
+}
+
+// is tells whether t means this peer.
+func (p *peer) is(t *Target) bool {
+	return p.url == t.URL && p.allowPrivate == t.AllowPrivate && slices.Equal(p.pinTexts, t.Pins)
 }
 
 func (c *Client) newPeer(key peerKey, t *Target) (*peer, *Error) {
@@ -49,8 +58,12 @@ func (c *Client) newPeer(key peerKey, t *Target) (*peer, *Error) {
 	if fail != nil {
 		return nil, fail
 	}
+	pins, fail := parsePins(t.Pins, a)
+	if fail != nil {
+		return nil, fail
+	}
 	p := &peer{
-		tenant: t.Tenant, name: t.Name, url: t.URL, allowPrivate: t.AllowPrivate, address: a, static: staticHead("POST", a),
+		tenant: t.Tenant, name: t.Name, url: t.URL, allowPrivate: t.AllowPrivate, pinTexts: slices.Clone(t.Pins), pins: pins, address: a, static: staticHead("POST", a),
 		pool: newPool(c.config.MaxConnections), side: newPool(max(4, c.config.MaxConnections/8)),
 		parting: newPool(maxPartings), streams: newPool(c.config.MaxStreams), finding: make(chan struct{}, 1), wires: map[*wire]struct{}{},
 	}
@@ -72,7 +85,7 @@ func (c *Client) replace(key peerKey, t *Target, p *peer) (old, now *peer, _ *Er
 	switch {
 	case c.closed:
 		return nil, nil, fault(Busy, "the gateway is shutting down")
-	case old != nil && old.url == t.URL && old.allowPrivate == t.AllowPrivate:
+	case old != nil && old.is(t):
 		return nil, old, nil // another call was faster
 	case old == nil && len(c.peers) >= c.config.MaxUpstreams:
 		return nil, nil, fault(Busy, "too many upstreams are known")

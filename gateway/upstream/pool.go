@@ -122,17 +122,22 @@ func (p *pool) counts() (inUse, idle int) {
 }
 
 // open connects to an upstream through the guard, with TLS when its URL says so.
-func (c *Client) open(ctx context.Context, a *address, allowPrivate bool) (*conn, *Error) {
+func (c *Client) open(ctx context.Context, p *peer) (*conn, *Error) {
+	a := &p.address
 	ctx, cancel := context.WithTimeout(ctx, c.config.ConnectTimeout)
 	defer cancel()
-	raw, err := c.guard.dial(ctx, a.host, a.port, allowPrivate)
+	raw, err := c.guard.dial(ctx, a.host, a.port, p.allowPrivate)
 	if err != nil {
 		return nil, asFault(err)
 	}
 	if !a.tls {
 		return newConn(raw), nil
 	}
-	secured := tls.Client(raw, c.tlsConfig(a.host))
+	config := c.tlsConfig(a.host)
+	if len(p.pins) > 0 {
+		config.VerifyConnection = p.pinned
+	}
+	secured := tls.Client(raw, config)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
 		return nil, tlsFault(ctx, err)
@@ -148,6 +153,9 @@ func (c *Client) tlsConfig(host string) *tls.Config {
 func tlsFault(ctx context.Context, err error) *Error {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return fault(Unreachable, "the server's certificate is not accepted")
+	}
+	if fail, ok := errors.AsType[*Error](err); ok {
+		return fail
 	}
 	return dialFault(ctx, "the TLS handshake failed")
 }

@@ -19,7 +19,7 @@ func (c *Client) resume(cn *conn, fail *Error) *Error {
 		if !sleep(j.ctx, pause) {
 			return canceled(j.ctx)
 		}
-		fresh, broken := c.open(j.ctx, &j.p.address, j.p.allowPrivate)
+		fresh, broken := c.open(j.ctx, j.p)
 		if broken != nil {
 			return broken
 		}

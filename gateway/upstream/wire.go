@@ -70,7 +70,7 @@ func (c *Client) openWire(ctx context.Context, p *peer, t *Target, s *session) (
 
 func (w *wire) open(ctx context.Context, t *Target) (*eventReader, *Error) {
 	c := w.c
-	cn, fail := c.open(ctx, &w.p.address, w.p.allowPrivate)
+	cn, fail := c.open(ctx, w.p)
 	if fail != nil {
 		return nil, fail
 	}

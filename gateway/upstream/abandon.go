@@ -112,7 +112,7 @@ func (c *Client) goodbye(ctx context.Context, p *peer, gone []*session) {
 	t := &Target{Tenant: p.tenant, Name: p.name}
 	if c.reach != nil && len(gone) > 0 {
 		found, err := c.reach(ctx, p.tenant, p.name)
-		if err != nil || found.URL != p.url {
+		if err != nil || !p.is(found) {
 			return // it is not ours any more, or it moved: its credential is not for the old place
 		}
 		t = found

@@ -152,7 +152,11 @@ const respondWithin = 10 * time.Second
 
 // respond posts an answer to the session. That it does not arrive is the server's loss: the exchange has its own end.
 func (a *aside) respond(id, result, failure []byte) error {
-	ctx, stop := context.WithTimeout(a.ctx, respondWithin)
+	within := respondWithin
+	if left, limited := a.left(); limited {
+		within = min(within, left)
+	}
+	ctx, stop := context.WithTimeout(a.ctx, within)
 	defer stop()
 	_ = a.c.tell(ctx, a.p, a.t, a.s, appendResponse(nil, id, result, failure))
 	return nil

@@ -284,3 +284,44 @@ func TestQuestionsEndWithWhoAskedThem(t *testing.T) {
 		}
 	})
 }
+
+// What was read already is not worked off after the time is up, however slow the server takes what it is told.
+func TestAServerThatTakesNoAnswersCannotStretchTheTime(t *testing.T) {
+	hang := make(chan struct{})
+	l := &liar{say: func(w *stream, _ string) {
+		var all strings.Builder
+		for i := range 40 {
+			fmt.Fprintf(&all, "data: {\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"ping\"}\n\n", i)
+		}
+		w.raw(all.String())
+		<-hang
+	}}
+	_, target := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if strings.Contains(string(body), `"result"`) {
+			<-hang
+			return
+		}
+		r.Body = io.NopCloser(strings.NewReader(string(body)))
+		l.ServeHTTP(w, r)
+	}))
+	t.Cleanup(func() { close(hang) }) // before the server is closed
+	target.Era = "legacy"
+	client := newClient(t, func(o *upstream.Options) { o.Config.Timeout = 300 * time.Millisecond })
+	began := time.Now()
+	wantKind(t, client.Call(t.Context(), target, callTool("echo", hearing()), new(upstream.Reply)), upstream.Timeout)
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("took %v", took)
+	}
+	slow := hearing()
+	slow.hear = func(string) error { time.Sleep(100 * time.Millisecond); return nil }
+	l.say = func(w *stream, _ string) {
+		w.raw(strings.Repeat("data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\"}\n\n", 40))
+		<-hang
+	}
+	began = time.Now()
+	wantKind(t, client.Call(t.Context(), target, callTool("echo", slow), new(upstream.Reply)), upstream.Timeout)
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("took %v", took)
+	}
+}

@@ -117,6 +117,9 @@ func flooded(what string) *Error {
 
 // hear takes one message of the server into account.
 func (a *aside) hear(m *message, size int) error {
+	if fail := a.inTime(); fail != nil {
+		return fail
+	}
 	if now := a.c.now(); a.minutely && now.Sub(a.minute) > time.Minute {
 		a.count, a.bytes, a.minute = 0, 0, now
 	}
@@ -135,6 +138,33 @@ func (a *aside) hear(m *message, size int) error {
 		return malformed("a notification has no method, or params that are no object")
 	}
 	return a.notification(name, m.params)
+}
+
+// inTime ends the exchange when its time is up or its caller gone: what was read before is not seen by the watcher.
+func (a *aside) inTime() *Error {
+	if a.ctx.Err() != nil {
+		fail := canceled(a.ctx)
+		fail.gaveUp = true
+		return fail
+	}
+	if left, limited := a.left(); limited && left <= 0 {
+		return &Error{Kind: Timeout, Detail: "no complete answer in time", gaveUp: true}
+	}
+	return nil
+}
+
+// left is the time that the exchange still has, if it has a limit.
+func (a *aside) left() (_ time.Duration, limited bool) {
+	if a.postpone == nil {
+		return 0, false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	at := a.base.Add(min(a.waited, a.c.config.AnswerTimeout))
+	if len(a.open) > 0 {
+		at = a.base.Add(a.c.config.AnswerTimeout)
+	}
+	return at.Sub(a.c.now()), true
 }
 
 // maxMethod bounds a method's name.

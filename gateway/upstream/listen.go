@@ -59,17 +59,20 @@ func (c *Client) Listen(ctx context.Context, t *Target, s *Subscription) error {
 
 // listen opens the stream again and again until that is of no use.
 func (c *Client) listen(ctx context.Context, p *peer, t *Target, s *Subscription) *Error {
+	caller := ctx
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	defer context.AfterFunc(c.life, stop)()
+	defer context.AfterFunc(p.life, stop)()
 	ear := &ear{c: c, p: p, t: t, sub: s}
 	for barren := 0; ; {
 		began := c.now()
 		err := ear.once(ctx)
 		fail, final := errors.AsType[*Error](err)
 		switch {
+		case caller.Err() != nil:
+			return canceled(caller)
 		case ctx.Err() != nil:
-			return canceled(ctx)
+			return fault(Unreachable, "the server was changed or removed, or the gateway is shutting down")
 		case final && !fail.passing():
 			return fail
 		case ear.heard || c.now().Sub(began) > aliveAfter:
@@ -81,9 +84,7 @@ func (c *Client) listen(ctx context.Context, p *peer, t *Target, s *Subscription
 			}
 			return fault(Unreachable, "the server drops every stream at once")
 		}
-		if !sleep(ctx, ear.pause(barren)) {
-			return canceled(ctx)
-		}
+		_ = sleep(ctx, ear.pause(barren)) // once says what ended it
 	}
 }
 

@@ -237,3 +237,30 @@ func TestASessionThatIsListenedToStays(t *testing.T) {
 	}
 	_ = stop()
 }
+
+// What was allowed before a change is not allowed after it.
+func TestListeningEndsWhenTheServerIsChanged(t *testing.T) {
+	for era, h := range map[string]http.Handler{
+		"legacy": streamable(library(0), &mcp.StreamableHTTPOptions{}), "modern": streamable(library(0), &mcp.StreamableHTTPOptions{Stateless: true}), "sse": sseHandler(library(0)),
+	} {
+		rec, target := serve(t, h)
+		target.Era = era
+		client, ended := newClient(t, nil), make(chan error, 1)
+		go func() {
+			ended <- client.Listen(t.Context(), target, &upstream.Subscription{Principal: "agt_1", Peer: hearing(), Filter: []byte(`{"promptsListChanged":true}`)})
+		}()
+		for want := map[string]int{"legacy": 3, "modern": 1, "sse": 3}[era]; len(strings.Fields(rec.methods())) < want-1; {
+			time.Sleep(5 * time.Millisecond)
+		}
+		time.Sleep(50 * time.Millisecond)
+		client.Forget("demo", "srv")
+		select {
+		case err := <-ended:
+			if e := wantKind(t, err, upstream.Unreachable); !strings.Contains(e.Detail, "changed or removed") {
+				t.Errorf("%s: %v", era, e)
+			}
+		case <-time.After(3 * time.Second):
+			t.Errorf("%s: it listens on", era)
+		}
+	}
+}

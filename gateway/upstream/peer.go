@@ -31,9 +31,11 @@ type peer struct {
 	era     atomic.Uint32 // era; unknownEra until found out
 	finding chan struct{} // holds one: who finds out the era
 
-	mu      sync.Mutex // guards what follows
-	wires   map[*wire]struct{}
-	retired bool
+	life   context.Context //nolint:containedctx // ends when another takes this one's place
+	retire context.CancelFunc
+
+	mu    sync.Mutex // guards what follows
+	wires map[*wire]struct{}
 }
 
 // peer returns the peer for t, made new when t says something else than before.
@@ -67,6 +69,7 @@ func (c *Client) newPeer(key peerKey, t *Target) (*peer, *Error) {
 		pool: newPool(c.config.MaxConnections), side: newPool(max(4, c.config.MaxConnections/8)),
 		parting: newPool(maxPartings), streams: newPool(c.config.MaxStreams), finding: make(chan struct{}, 1), wires: map[*wire]struct{}{},
 	}
+	p.life, p.retire = context.WithCancel(c.life)
 	p.health.failures, p.health.openFor = c.config.Failures, c.config.OpenFor
 	p.sessions.max, p.sessions.all = c.config.MaxSessions, map[who]*session{}
 	old, p, fail := c.replace(key, t, p)

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/base64"
+	"slices"
 	"strings"
 )
 
@@ -38,10 +39,8 @@ func (p *peer) pinned(state tls.ConnectionState) error {
 	for _, chain := range state.VerifiedChains {
 		for _, cert := range chain {
 			digest := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
-			for _, pin := range p.pins {
-				if pin == digest {
-					return nil
-				}
+			if slices.Contains(p.pins, digest) {
+				return nil
 			}
 		}
 	}

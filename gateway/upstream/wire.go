@@ -241,6 +241,7 @@ func (to *waiter) hear(m *message, size int) {
 
 // leave ends what is heard for a waiter: nothing is after it.
 func (to *waiter) leave() {
+	to.aside.end() // what is being told to the server ends first
 	to.mu.Lock()
 	to.gone = true
 	to.mu.Unlock()

@@ -142,7 +142,7 @@ func (e *ear) hearWired(ctx context.Context, s *session) error {
 func (p *peer) hold(w *wire) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.retired {
+	if p.life.Err() != nil {
 		return false
 	}
 	p.wires[w] = struct{}{}
@@ -157,8 +157,10 @@ func (p *peer) release(w *wire) {
 
 // hangUp ends the wires of sessions that are no more and that nobody uses; all when final, and such as come later.
 func (p *peer) hangUp(final bool) {
+	if final {
+		p.retire()
+	}
 	p.mu.Lock()
-	p.retired = p.retired || final
 	var idle []*wire
 	for w := range p.wires {
 		if final || !p.sessions.has(w.s) && w.s.busy.Load() == 0 {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/gatewright/gatewright/gateway/cli/importer"
 	gatewright "github.com/gatewright/gatewright/gateway/sdk/go"
 )
 
@@ -185,7 +186,7 @@ func serverBlocks(content json.RawMessage, tenant string) (blocks []string) {
 	for _, s := range append(in.Servers, own) {
 		address := cmp.Or(s.URL, s.Source)
 		if isAddress(address) && len(blocks) < maxBlocks {
-			name := asName(cmp.Or(s.ID, s.MCPName))
+			name := importer.Name(cmp.Or(s.ID, s.MCPName))
 			blocks = append(blocks, fmt.Sprintf("server %q {\n  tenant = %q\n  url    = %q\n}\n", name, tenant, address))
 		}
 	}
@@ -204,21 +205,7 @@ func isAddress(s string) bool {
 }
 
 // isName takes what names an organisation or a server: [a-z0-9][a-z0-9-]{0,62}.
-func isName(s string) bool { return s != "" && s == asName(s) }
-
-// asName makes such a name of any text.
-func asName(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r < 'a' || r > 'z' {
-			if r < '0' || r > '9' {
-				return '-'
-			}
-		}
-		return r
-	}, strings.ToLower(s))
-	s = strings.Trim(s[:min(len(s), 63)], "-")
-	return cmp.Or(s, "server")
-}
+func isName(s string) bool { return s != "" && s == importer.Name(s) }
 
 type proposalRejectCmd struct {
 	controlPort

@@ -170,7 +170,7 @@ func TestWhatIsThereOrTwiceIsProposedOnce(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	}
-	if len(p.Fresh()) != 0 || strings.Contains(string(p.HCL()), "server ") || strings.Contains(string(p.Cedar()), "\npermit") {
+	if len(p.Fresh()) != 0 || strings.Contains(string(p.HCL()), "server ") || strings.Contains(string(p.Cedar()), "\nforbid") {
 		t.Errorf("%s%s", p.HCL(), p.Cedar())
 	}
 }

@@ -1,12 +1,14 @@
 package importer
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
 	"unicode"
 
 	"github.com/gatewright/gatewright/policies"
+	"github.com/gatewright/gatewright/policies/layout"
 )
 
 // HCL writes the servers as gateway.hcl has them. Those that are held stand there as comments, with what looks like a
@@ -122,18 +124,23 @@ type Tool struct {
 const PolicyFile = "imported.cedar"
 
 // Cedar writes starter policies for the servers that can be taken over, to stand in a bundle beside the default one's,
-// which permits lists without a plan and calls with one.
+// which permits lists without a plan and calls with one. They only narrow: what a server says of its tools, in their
+// annotations, never opens anything.
 func (p *Proposal) Cedar() []byte {
 	var b strings.Builder
-	b.WriteString("// Starter policies of gatewright connector import, beside those of the default bundle: what servers offer may be listed\n" +
-		"// (discovery.cedar), and a tool is called as a step of a signed plan (work.cedar). For each server imported this permits more:\n" +
-		"// tools which say that they only read, and reach nothing beyond their server, need no plan. That is the server's own word, so\n" +
-		"// delete the policy of a server that you do not trust to tell it.\n")
+	b.WriteString("// Starter policies of gatewright connector import. The default bundle permits to list what a server offers\n" +
+		"// (discovery.cedar), and to call its tools as steps of a signed plan (work.cedar). Of a server that is imported only tools which\n" +
+		"// say that they only read, and reach nothing beyond it, are called so: people approve the other calls one by one. It is the\n" +
+		"// server's own word, so name tools here (resource == Tool::\"SERVER/TOOL\") once you know which of them do what.\n")
 	for _, s := range p.Fresh() {
-		fmt.Fprintf(&b, "\n@id(\"import-%s-reads\")\n@reason(\"A tool of %s that only reads, and reaches nothing beyond its server, needs no plan.\")\n", s.Name, s.Name)
-		fmt.Fprintf(&b, "permit (principal, action in Action::\"call_tool\", resource in Server::\"%s\")\nwhen { resource.readOnly && !resource.openWorld };\n", s.Name)
+		fmt.Fprintf(&b, "\n@id(\"import-%s-acts\")\n@reason(\"This tool of %s does not say that it only reads and reaches nothing beyond its server.\")\n", s.Name, s.Name)
+		fmt.Fprintf(&b, "@hold(\"%s is newly imported, and this tool of it may change something or reach out.\")\n", s.Name)
+		fmt.Fprintf(&b, "forbid (principal, action in Action::\"call_tool\", resource in Server::\"%s\")\nunless { resource.readOnly && !resource.openWorld };\n", s.Name)
 	}
-	return []byte(b.String())
+	if text, err := layout.Format(b.String()); err == nil {
+		return []byte(text)
+	}
+	return []byte(b.String()) // Bundle says what is wrong with it
 }
 
 // Bundle is the default bundle with the starter policies in it. The compiler of policies has accepted it.
@@ -141,9 +148,19 @@ func (p *Proposal) Bundle() (*policies.Bundle, error) {
 	base, files := policies.Default(), map[string][]byte{}
 	for _, name := range base.Files() {
 		data, _ := base.File(name)
+		if strings.HasPrefix(name, "tests/") { // their servers are made up, and must not be one that is imported
+			for _, s := range p.Fresh() {
+				for _, at := range [][2]string{{`"server": "`, `"`}, {`"talksTo": ["`, `"]`}} {
+					data = bytes.ReplaceAll(data, []byte(at[0]+s.Name+at[1]), []byte(at[0]+"default-"+s.Name+at[1]))
+				}
+			}
+		}
 		files[name] = slices.Clone(data)
 	}
 	files[PolicyFile] = p.Cedar()
+	if len(p.Fresh()) > 0 {
+		files["tests/imported.txtar"] = p.cases()
+	}
 	files["manifest.json"] = []byte(`{"format": 1, "name": "imported", "description": "The default bundle, and starter policies for imported servers."}` + "\n")
 	b, err := policies.NewBundle(files)
 	if err != nil {
@@ -155,6 +172,26 @@ func (p *Proposal) Bundle() (*policies.Bundle, error) {
 	}
 	_, err = policies.Compile(b, tools)
 	return b, err
+}
+
+// cases are what the starter policies must do and must not, for `gatewright policy test`.
+func (p *Proposal) cases() []byte {
+	var tools, cases []string
+	for _, s := range p.Fresh() {
+		acts := `"import-` + s.Name + `-acts"`
+		for _, t := range []struct{ name, annotations, want, by, says string }{
+			{"looks", `{"readOnlyHint": true, "openWorldHint": false}`, "allow", `"planned-tool-call"`, "a tool that only reads goes with a plan"},
+			{"fetches", `{"readOnlyHint": true, "openWorldHint": true}`, "hold", acts, "one that reaches out waits for people"},
+			{"changes", `{"destructiveHint": false, "openWorldHint": false}`, "hold", acts, "and so does one that changes anything"},
+		} {
+			tools = append(tools, fmt.Sprintf(`{"server": "%s", "name": "%s", "inputSchema": {"type": "object"}, "annotations": %s}`, s.Name, t.name, t.annotations))
+			cases = append(cases, fmt.Sprintf("-- case %s: %s --\n", s.Name, t.says)+
+				fmt.Sprintf(`{"principal": "ada", "server": "%s", "tool": "%s", "args": {}, "plan": {}, "want": "%s", "by": [%s]}`, s.Name, t.name, t.want, t.by)+"\n")
+		}
+		cases = append(cases, fmt.Sprintf("-- case %s: without a plan nothing goes --\n", s.Name)+
+			fmt.Sprintf(`{"principal": "ada", "server": "%s", "tool": "looks", "args": {}, "want": "deny", "by": []}`, s.Name)+"\n")
+	}
+	return []byte("What people decide about calls of imported servers.\n-- tools --\n[\n  " + strings.Join(tools, ",\n  ") + "\n]\n" + strings.Join(cases, ""))
 }
 
 // Variables writes a file for a shell that sets what the servers that can be taken over need, with the clients' own values:

@@ -10,6 +10,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -44,6 +45,11 @@ type Runner struct {
 	// CheckConnector starts a connector's program as a gateway would, and tells how each check went. Its error is why the
 	// checks could not be finished.
 	CheckConnector func(ctx context.Context, c ConnectorCheck) error
+	// Servers reads the servers of a configuration: of the text doc, or where it is nil of the file (none: gateway.hcl in
+	// the working directory, which may be missing).
+	Servers func(file string, doc []byte) ([]ConfiguredServer, error)
+	// ListTools starts or reaches one server as a gateway would and reads its tools, as it sent them.
+	ListTools func(ctx context.Context, l ToolListing) ([]json.RawMessage, error)
 	// Getenv reads the environment; nil is os.Getenv.
 	Getenv func(string) string
 }
@@ -80,6 +86,26 @@ type ConnectorCheck struct {
 
 // ConnectorCall is a call that a check makes; Arguments is a JSON object.
 type ConnectorCall struct{ Tool, Arguments string }
+
+// ConfiguredServer is a server block as a gateway reads it.
+type ConfiguredServer struct {
+	Name, Tenant, URL          string
+	Command, PassEnv           []string
+	Dir                        string
+	AllowPrivate               bool
+	Credential, Header, Prefix string
+}
+
+// ToolListing says which server of which configuration to ask for its tools.
+type ToolListing struct {
+	// Doc is the text of a configuration, and Name a server in it.
+	Doc  []byte
+	Name string
+	// Env is what a program sees beside PATH and HOME, as NAME=value, and Credential what goes in the server's header.
+	// Both are secret.
+	Env        []string
+	Credential string
+}
 
 // commands is the whole tree. serve is what happens without a command.
 type commands struct {

@@ -32,6 +32,7 @@ type house struct {
 	data, control *http.ServeMux
 	env           map[string]string
 	stdin         string
+	existing      string // servers that the control port lists, for import
 	runner        cli.Runner
 }
 

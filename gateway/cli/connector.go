@@ -18,6 +18,7 @@ type connectorCmd struct {
 	Restart connectorRestartCmd `cmd:"" help:"Start a connector anew; the old process works on until the new one serves."`
 	Logs    connectorLogsCmd    `cmd:"" help:"Print the last lines a connector wrote to its standard error."`
 	Check   connectorCheckCmd   `cmd:"" help:"Try a connector's program, without a gateway."`
+	Import  connectorImportCmd  `cmd:"" help:"Propose servers and policies from the MCP configurations of Claude Desktop, Cursor and VS Code."`
 }
 
 type connectorListCmd struct {

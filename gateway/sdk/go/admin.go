@@ -85,7 +85,8 @@ type Server struct {
 	Credential   string `json:"credential,omitempty"` // name of the secret in the vault
 	Header       string `json:"header,omitempty"`
 	// Pins are public keys, sha256/BASE64 of their SubjectPublicKeyInfo, one of which its TLS chain must hold.
-	Pins []string `json:"pins,omitempty"`
+	Pins   []string `json:"pins,omitempty"`
+	Prefix string   `json:"prefix,omitempty"` // what stands before the secret in it
 }
 
 // ServerTool is a tool as the gateway's catalogue holds it. Its description is the server's and not to be trusted.
@@ -203,6 +204,18 @@ func (a *Admin) RevokeToken(ctx context.Context, id string) error {
 // PutSecret stores or replaces an upstream's secret. No route gives it back.
 func (a *Admin) PutSecret(ctx context.Context, name, value string) error {
 	return a.change(ctx, http.MethodPut, "/api/v1/secrets/"+url.PathEscape(name), map[string]string{"value": value}, nil)
+}
+
+// Secrets lists the names of the upstreams' secrets in the vault.
+func (a *Admin) Secrets(ctx context.Context) ([]string, error) {
+	rows, err := listAll[struct {
+		Name string `json:"name"`
+	}](ctx, a.end, "/api/v1/secrets")
+	names := make([]string, len(rows))
+	for i := range rows {
+		names[i] = rows[i].Name
+	}
+	return names, err
 }
 
 // EndPlan ends a plan: state is completed, failed or revoked; the reason stands in the ledger.

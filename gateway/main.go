@@ -17,7 +17,7 @@ import (
 func main() {
 	build.Hook() // a process started to compile a filter never comes back from here
 	os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, cli.Runner{
-		Serve: serve, ConnectorServe: connectorServe, CheckConnector: checkConnector,
+		Serve: serve, ConnectorServe: connectorServe, CheckConnector: checkConnector, Servers: servers, ListTools: listTools,
 	}))
 }
 

@@ -65,6 +65,7 @@ func TestEachShellBlockOfREADMEIsTried(t *testing.T) {
 		"cp -r policies/default", "gatewright policy check", "gatewright policy replay", "gatewright policy push", "gatewright policy activate 2 --canary",
 		"gatewright policy activate 2\n", "gatewright policy rollback", // TestASecurityEngineerShipsAPolicy
 		"go run ./bench ladder\ngo run ./bench mcp\n", // bench's own test
+		"gatewright connector import",                 // TestREADMEsImportRuns
 	}
 	got := blocks(document(t, "README.md"), "sh")
 	for i, b := range got {

@@ -100,3 +100,26 @@ func TestAGatewayStartsOnWhatIsImported(t *testing.T) {
 		t.Errorf("what the program sees: %.500s", r.Result)
 	}
 }
+
+// TestREADMEsImportRuns: what README shows comes of this file.
+func TestREADMEsImportRuns(t *testing.T) {
+	t.Parallel()
+	g := start(t, Setup{})
+	work := filepath.Dir(g.Dir)
+	file := filepath.Join(work, ".cursor", "mcp.json")
+	text := `{"mcpServers":{"github":{"command":"npx","args":["-y","@modelcontextprotocol/server-github"],"env":{"GITHUB_TOKEN":"hunter2"}},
+		"search":{"url":"https://search.example/mcp","headers":{"X-Api-Key":"hunter2"}},"db":{"command":"npx","args":["-y","pg-mcp@1.2.3","postgres://u:hunter2@h/db"]}}}`
+	if err := errors.Join(os.Mkdir(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(text), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	r := g.shell(t, block(t, "sh", "gatewright connector import")+". ./imported.env\ntest \"$GITHUB_TOKEN\" = hunter2")
+	if r.code != 0 || strings.Contains(r.out+r.err, "hunter2") {
+		t.Fatalf("exit %d\n%s%s", r.code, r.out, r.err)
+	}
+	blanks := func(s string) string { return strings.Join(strings.Fields(s), " ") }
+	for line := range strings.Lines(block(t, "", "SERVER  STATE")) {
+		if want, _, _ := strings.Cut(blanks(line), " ..."); !strings.Contains(blanks(r.out), want) {
+			t.Errorf("no %q in\n%s", want, r.out)
+		}
+	}
+}

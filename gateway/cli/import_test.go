@@ -178,6 +178,18 @@ func TestAnImportWritesNewFilesOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.fails(t, 2, "is there already", "connector", "import", file, "--write", "dangling")
+	h.runner.Servers = func(name string, doc []byte) ([]cli.ConfiguredServer, error) { // it comes while import works
+		if doc != nil {
+			_ = os.WriteFile("late.hcl", []byte("mine"), 0o600)
+		}
+		return blocks(name, doc)
+	}
+	if o := h.run(t, "connector", "import", file, "--write", "late.hcl"); o.code != 2 || !strings.Contains(o.errOut, "late.hcl: file exists") {
+		t.Errorf("%+v", o)
+	}
+	if late, err := os.ReadFile("late.hcl"); string(late) != "mine" {
+		t.Errorf("it was written over: %s %v", late, err)
+	}
 	if o := h.run(t, "connector", "import", file, "--write", filepath.Join("no", "where")); o.code != 2 {
 		t.Errorf("%+v", o)
 	}

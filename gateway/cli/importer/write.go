@@ -96,12 +96,12 @@ func quote(s string) string {
 		case r == '"' || r == '\\':
 			b.WriteByte('\\')
 			b.WriteRune(r)
-		case template && (i == 0 || runes[i-1] != r):
+		case template: // doubled it is text
 			b.WriteRune(r)
 			b.WriteRune(r)
 		case r > 0xffff && !unicode.IsPrint(r):
 			fmt.Fprintf(&b, `\U%08x`, r)
-		case template, !unicode.IsPrint(r), unicode.In(r, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point):
+		case !unicode.IsPrint(r), unicode.In(r, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point):
 			fmt.Fprintf(&b, `\u%04x`, r)
 		default:
 			b.WriteRune(r)

@@ -247,9 +247,16 @@ func (i *importing) propose() (*imported, error) {
 	return out, nil
 }
 
+// maxProposal is the largest gateway.hcl, in bytes: gateway/config has the same bound.
+const maxProposal = 256 << 10
+
 // loads has the gateway's own reader read the proposal.
 func (i *importing) loads(p *importer.Proposal) error {
-	got, err := i.sh.runner.Servers("proposal", p.HCL())
+	doc := p.HCL()
+	if len(doc) > maxProposal {
+		return usage("name files with fewer servers, one after the other", "the proposal has %d bytes, and a configuration at most %d", len(doc), maxProposal)
+	}
+	got, err := i.sh.runner.Servers("proposal", doc)
 	if err != nil {
 		return fmt.Errorf("the proposal does not load, which is a fault of import: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -133,6 +134,24 @@ func TestAnImportLooksInTheWellKnownPlaces(t *testing.T) {
 	h.fails(t, 2, "no name", "connector", "import", "--tenant", "A b")
 	if o := h.run(t, "connector", "import", "--config", "gateway.hcl"); o.code == 0 || o.out != "" {
 		t.Errorf("a broken configuration: %+v", o)
+	}
+}
+
+func TestAProposalIsNoLargerThanAConfiguration(t *testing.T) {
+	h, file := importHouse(t)
+	h.alone()
+	for n, want := range map[int]int{120: 0, 140: 2} {
+		servers := map[string]any{}
+		for i := range n {
+			servers[fmt.Sprintf("s%d", i)] = map[string]any{"command": fmt.Sprint(i), "args": []string{strings.Repeat("a", 1900)}}
+		}
+		doc, err := json.Marshal(map[string]any{"mcpServers": servers})
+		if err = errors.Join(err, os.WriteFile(file, doc, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if o := h.run(t, "connector", "import", file); o.code != want || want == 2 && !strings.Contains(o.errOut, "a configuration at most 262144\nhint: ") {
+			t.Errorf("%d servers: exit %d, %.300s", n, o.code, o.errOut)
+		}
 	}
 }
 

@@ -18,7 +18,7 @@ func (s *Server) credential(headers []variable) {
 			s.warn("its header %s is left out: the gateway writes its own", Line(short(h.Name)))
 			continue
 		case !isHeader(h.Name):
-			s.hold("its header %q is not a name that can carry a credential", Line(short(h.Name)))
+			s.hold("its header \"%s\" is not a name that can carry a credential", Line(short(h.Name)))
 			continue
 		}
 		all = append(all, h)

@@ -168,7 +168,7 @@ func (s *Server) process(e *Entry) {
 	for _, v := range e.Env {
 		switch {
 		case !variableName.MatchString(v.Name):
-			s.warn("the variable %q is left out: it is not a name that a shell can export", Line(short(v.Name)))
+			s.warn("the variable \"%s\" is left out: it is not a name that a shell can export", Line(short(v.Name)))
 		case powers.MatchString(v.Name):
 			s.warn("the variable %s is left out: in the gateway's environment it would change the gateway itself, or what programs it starts; where it is meant, write it into env", v.Name)
 		default:
@@ -243,7 +243,7 @@ func (s *Server) settle(e *Entry, o Options, taken map[string]bool) {
 		case strings.Contains(e.Key, "__"):
 			why += "; __ stands between a server's name and a tool's"
 		}
-		s.warn("its name %q became %s: %s; plans and policies name it so", Line(short(e.Key)), s.Name, why)
+		s.warn("its name \"%s\" became %s: %s; plans and policies name it so", Line(short(e.Key)), s.Name, why)
 	}
 	if s.Credential != "" {
 		s.Credential = Name(s.Name + "-" + s.Header)

@@ -545,6 +545,50 @@ upstream {
 #   sha256 = ""
 # }
 
+# server "petstore" {
+#   # The organisation it belongs to; it runs for this one alone.
+#   tenant = "demo"
+#
+#   # An OpenAPI 3.0 or 3.1 document, JSON or YAML: each operation in it is a tool.
+#   openapi = "/etc/gatewright/petstore.yaml"
+#   # Where the API is; required. What the document says of servers is not read.
+#   url = "https://petstore.example/v1"
+#   # Pin the document (hex); empty: not pinned. Danger: whoever can write the file changes what tools send.
+#   sha256 = ""
+#
+#   # The name of the secret in the organisation's vault; empty: none. It goes where the document's security scheme says, with
+#   # the operations that ask for it. Where the document has no schemes, header and prefix say where.
+#   credential = "petstore-key"
+#   # The document's security scheme that it is for; empty: the only one there is.
+#   scheme = "api_key"
+# }
+
+# The documents of servers that are APIs, and their answers.
+openapi {
+  # Largest document, 1KiB to 64MiB.
+  max_document = "4MiB"
+
+  # Most values in it, 16 to 10000000, YAML's aliases written out: a few lines of aliases can stand for more than
+  # fits into memory.
+  max_values = 500000
+
+  # Deepest nesting of it, 8 to 256, for the same reason.
+  max_depth = 64
+
+  # Most operations of it, 1 to 10000: each is a tool, and no model chooses well among more.
+  max_operations = 500
+
+  # Most schemas that one operation's input refers to, 1 to 10000; an operation beyond is left out.
+  max_refs = 200
+
+  # Largest body of an answer, 1KiB to 64MiB and at most upstream.max_reply. A larger one is withheld, never cut.
+  max_answer = "1MiB"
+
+  # Largest body that is neither JSON nor text, 0B to 64MiB, handed on in base64; 0B withholds them all. Danger:
+  # filters see base64, and not what is in it.
+  max_binary = "0B"
+}
+
 # The processes that reach servers by command or connector.
 connectors {
   # How long one may take to be ready, 100ms to 10m; a first start may fetch packages.

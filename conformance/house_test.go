@@ -55,6 +55,7 @@ var doors = map[string][]string{
 	"github.com/alecthomas/kong":            {"gateway/cli"},
 	"github.com/knadh/koanf/":               {"gateway/config"},
 	"github.com/hashicorp/hcl/":             {"gateway/config"},
+	"go.yaml.in/":                           {"plugins/openapi"},
 	"github.com/zclconf/":                   {"gateway/config"},
 }
 

@@ -43,5 +43,5 @@ func serve(ctx context.Context, o cli.ServeOptions) error {
 
 // connectorServe is the whole life of a process that the gateway starts of this same binary.
 func connectorServe(kind string) int {
-	return builtin.Serve(kind, server.HTTPConnector, os.Getenv, os.Stderr)
+	return builtin.Serve(kind, server.Connectors(), os.Getenv, os.Stderr)
 }

@@ -25,6 +25,7 @@ type Config struct {
 	Catalogue  Catalogue         `koanf:"catalogue"`
 	Upstream   Upstream          `koanf:"upstream"`
 	Servers    map[string]Server `koanf:"server"`
+	OpenAPI    OpenAPI           `koanf:"openapi"`
 	Connectors Connectors        `koanf:"connectors"`
 	Filters    Filters           `koanf:"filters"`
 	Policies   Policies          `koanf:"policies"`
@@ -336,10 +337,18 @@ type Server struct {
 	// false: such a call is refused. Danger: the server then acts for whoever that credential names, and no policy here
 	// sees whom.
 	CallerCredentials bool `koanf:"caller_credentials"`
+	// OpenAPI is the path of an OpenAPI document, JSON or YAML: the server is then the API at URL, and each of the document's operations
+	// a tool. What the document says of servers is not read. Default none. SHA256 pins it.
+	OpenAPI string `koanf:"openapi"`
+	// Scheme is the document's security scheme that Credential is for. Default: the only one there is.
+	Scheme string `koanf:"scheme"`
 	// Labels and Sensitivity are shown to policies. Default none and 0.
 	Labels      []string `koanf:"labels"`
 	Sensitivity int      `koanf:"sensitivity" min:"0" max:"1000"`
 }
+
+// Process says whether a process of its own reaches the server.
+func (s Server) Process() bool { return s.URL == "" || s.Via == "connector" || s.OpenAPI != "" }
 
 // Connectors bounds the processes that reach servers.
 type Connectors struct {

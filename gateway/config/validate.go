@@ -24,7 +24,7 @@ func (c Config) Validate() error {
 	if err := c.validateRanges(); err != nil {
 		return err
 	}
-	checks := []func() error{c.validateData, c.validateProxy, c.validateControl, c.validateLedger, c.validateWitnesses, c.validateWitness, c.validateIntent, c.validateIssuers, c.validateServers, c.validateConnectors, c.validateFilters, c.validateLogins, c.validateApprovals, c.validatePolicies, c.validateSinks}
+	checks := []func() error{c.validateData, c.validateProxy, c.validateControl, c.validateLedger, c.validateWitnesses, c.validateWitness, c.validateIntent, c.validateIssuers, c.validateServers, c.validateOpenAPI, c.validateConnectors, c.validateFilters, c.validateLogins, c.validateApprovals, c.validatePolicies, c.validateSinks}
 	for _, check := range checks {
 		if err := check(); err != nil {
 			return err
@@ -384,12 +384,16 @@ func (s Server) validateWay(name, at string) error {
 		return problem(at+".pins", "pins in server: want at most 8 of sha256/ and the base64 of 32 bytes")
 	case process && s.AllowPrivate:
 		return problem(at+".allow_private", "allow_private in server: a command or connector has no address to allow")
+	case s.OpenAPI != "":
 	case !process && (len(s.Env)+len(s.PassEnv) > 0 || s.Dir != "" || s.SHA256 != ""):
 		return problem(at, "server %q: env, pass_env, dir and sha256 are for a command or connector", name)
 	case s.Connector == "" && len(s.Args) > 0:
 		return problem(at+".args", "args in server: they belong to connector; a command carries its own")
 	case len(s.Command) > 0 && s.Command[0] == "":
 		return problem(at+".command", "command in server: its first word is the program")
+	}
+	if err := s.validateDocument(u, at); err != nil {
+		return err
 	}
 	if b, err := hex.DecodeString(s.SHA256); err != nil || len(b) != 0 && len(b) != sha256.Size {
 		return problem(at+".sha256", "sha256 in server: want 64 hex digits, as sha256sum prints them")

@@ -9,6 +9,7 @@ import (
 	"github.com/gatewright/gatewright/gateway/config"
 	"github.com/gatewright/gatewright/gateway/upstream"
 	"github.com/gatewright/gatewright/merkle"
+	"github.com/gatewright/gatewright/plugins/openapi"
 )
 
 // The parts of one floor do not know each other; what they need of one another is handed over here.
@@ -98,13 +99,16 @@ func (g *Gateway) openCatalogue(ctx context.Context) error {
 	for name, s := range g.o.Config.Servers {
 		f := catalogue.Fixed{
 			Tenant: s.Tenant, Name: name, URL: s.URL, Era: s.Era, AllowPrivate: s.AllowPrivate || u.AllowPrivate,
-			Labels: s.Labels, Sensitivity: int64(s.Sensitivity), Process: s.URL == "" || s.Via == "connector",
+			Labels: s.Labels, Sensitivity: int64(s.Sensitivity), Process: s.Process(),
 			TakesCallers: s.CallerCredentials, Pins: s.Pins,
 		}
 		if s.Credential != "" {
 			f.Credential, f.Header, f.Prefix = s.Credential, s.Header, s.Prefix
 			if f.Header == "Authorization" && f.Prefix == "" {
 				f.Prefix = "Bearer "
+			}
+			if s.OpenAPI != "" { // its process puts the credential where the document says
+				f.Header, f.Prefix = openapi.CredentialHeader, ""
 			}
 		}
 		cc.Servers = append(cc.Servers, f)

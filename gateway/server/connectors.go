@@ -54,7 +54,7 @@ func (g *Gateway) openConnectors(ctx context.Context) error {
 		if s.URL == "" && len(s.Command) == 0 && s.Connector == "" {
 			return fmt.Errorf("server %q has neither url nor command nor connector", name)
 		}
-		if s.URL != "" && s.Via != "connector" || !g.tenantThere(ctx, s.Tenant) {
+		if !s.Process() || !g.tenantThere(ctx, s.Tenant) {
 			continue
 		}
 		at := place{s.Tenant, name}
@@ -131,6 +131,8 @@ func (g *Gateway) command(s config.Server) (plugins.Command, error) {
 		return env, fmt.Errorf("sha256: %w", err)
 	}
 	switch {
+	case s.OpenAPI != "":
+		return g.openapiCommand(s)
 	case s.Connector != "":
 		path, err := program(s.Connector)
 		env.Path, env.Args, env.SHA256 = path, s.Args, pin
@@ -350,10 +352,14 @@ func carryFault(err error, kind string) *upstream.Error {
 		fault = carryFaults[connector.Internal]
 	}
 	fault.Sent = f.Sent || f.Told() && kind == ""
-	if word, detail, ok := strings.Cut(f.Detail, ": "); ok && kind == builtin.HTTP && f.Told() {
+	if word, detail, ok := strings.Cut(f.Detail, ": "); ok && (kind == builtin.HTTP || kind == builtin.OpenAPI) && f.Told() {
 		if _, known := failureKinds[upstream.Kind(word)]; known {
 			fault.Kind, fault.Detail = upstream.Kind(word), detail // as our own client found it, see httpFailure
+			return &fault
 		}
+	}
+	if kind == builtin.OpenAPI && f.Told() {
+		fault.Detail = f.Detail // words of ours: plugins/openapi says nothing that the API said
 	}
 	return &fault
 }

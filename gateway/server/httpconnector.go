@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
 	"github.com/gatewright/gatewright/gateway/config"
 	"github.com/gatewright/gatewright/gateway/upstream"
+	"github.com/gatewright/gatewright/plugins/builtin"
 	"github.com/gatewright/gatewright/plugins/connector"
 )
 
@@ -23,9 +25,14 @@ type httpConnector struct {
 	Upstream     config.Upstream `json:"upstream"`
 }
 
+// Connectors are the makers of the built-in connectors that need the gateway's own ways to servers.
+func Connectors() map[string]builtin.Maker {
+	return map[string]builtin.Maker{builtin.HTTP: HTTPConnector, builtin.OpenAPI: OpenAPIConnector}
+}
+
 // HTTPConnector makes the connector that reaches one HTTP MCP server with the gateway's own client, in a process of its
 // own: what goes wrong in talking to that server stays there.
-func HTTPConnector(conf []byte) (connector.Server, error) {
+func HTTPConnector(conf []byte, _ io.Writer) (connector.Server, error) {
 	var c httpConnector
 	d := json.NewDecoder(bytes.NewReader(conf))
 	d.DisallowUnknownFields()

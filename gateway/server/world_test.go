@@ -32,7 +32,7 @@ import (
 func TestMain(m *testing.M) {
 	build.Hook()
 	if len(os.Args) == 3 && os.Args[1] == builtin.Verb {
-		os.Exit(builtin.Serve(os.Args[2], server.HTTPConnector, os.Getenv, os.Stderr))
+		os.Exit(builtin.Serve(os.Args[2], server.Connectors(), os.Getenv, os.Stderr))
 	}
 	os.Exit(m.Run())
 }

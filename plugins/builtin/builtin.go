@@ -25,10 +25,14 @@ const ConfigVariable = "GATEWRIGHT_CONNECTOR_CONFIG"
 
 // The kinds of connectors.
 const (
-	Stdio = "stdio" // runs an MCP server by command; configured by stdio.Config
-	HTTP  = "http"  // reaches an MCP server by URL; configured by whoever passes its maker
-	Demo  = "demo"  // is the demo server; has no configuration
+	Stdio   = "stdio"   // runs an MCP server by command; configured by stdio.Config
+	HTTP    = "http"    // reaches an MCP server by URL; configured by whoever passes its maker
+	OpenAPI = "openapi" // is an API that a document describes; configured by whoever passes its maker
+	Demo    = "demo"    // is the demo server; has no configuration
 )
+
+// Maker makes a server from its configuration. log is where the server says what its operator should know.
+type Maker func(config []byte, log io.Writer) (connector.Server, error)
 
 // Version is what the connectors say of themselves.
 const Version = "1"
@@ -40,10 +44,11 @@ const (
 )
 
 // Serve is the whole life of a built-in connector's process and returns the
-// code to exit with. http makes the server of kind HTTP from its configuration.
-// getenv is os.Getenv but in tests. stderr, the process's own, gets one line
-// when the connector cannot be started, and what it has to say later.
-func Serve(kind string, http func(config []byte) (connector.Server, error), getenv func(string) string, stderr io.Writer) int {
+// code to exit with. makers make the servers of the kinds that need what stands
+// above this package, by their kind. getenv is os.Getenv but in tests. stderr,
+// the process's own, gets one line when the connector cannot be started, and
+// what it has to say later.
+func Serve(kind string, makers map[string]Maker, getenv func(string) string, stderr io.Writer) int {
 	if getenv(connector.Handshake.MagicCookieKey) != connector.Handshake.MagicCookieValue {
 		fmt.Fprintf(stderr, "%s: the gateway starts its connectors itself; there is nothing to do here by hand\n", Verb)
 		return exitUsage
@@ -51,7 +56,7 @@ func Serve(kind string, http func(config []byte) (connector.Server, error), gete
 	// Until connector.Serve takes over, SIGTERM ends the start.
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	server, err := open(ctx, kind, []byte(getenv(ConfigVariable)), http, stderr)
+	server, err := open(ctx, kind, []byte(getenv(ConfigVariable)), makers, stderr)
 	if err != nil {
 		fmt.Fprintf(stderr, "%s %s: %v\n", Verb, kind, err)
 		if errors.Is(err, errKind) {
@@ -70,7 +75,7 @@ func Serve(kind string, http func(config []byte) (connector.Server, error), gete
 
 var errKind = errors.New("there is no such kind of connector")
 
-func open(ctx context.Context, kind string, config []byte, http func([]byte) (connector.Server, error), stderr io.Writer) (connector.Server, error) {
+func open(ctx context.Context, kind string, config []byte, makers map[string]Maker, stderr io.Writer) (connector.Server, error) {
 	switch kind {
 	case Demo:
 		return demo.New()
@@ -80,11 +85,9 @@ func open(ctx context.Context, kind string, config []byte, http func([]byte) (co
 			return nil, err
 		}
 		return stdio.New(ctx, c, stderr)
-	case HTTP:
-		if http == nil {
-			break
-		}
-		return http(config)
+	}
+	if maker := makers[kind]; maker != nil {
+		return maker(config, stderr)
 	}
 	return nil, errKind
 }

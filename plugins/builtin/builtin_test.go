@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -30,7 +31,7 @@ import (
 func TestMain(m *testing.M) {
 	switch {
 	case len(os.Args) == 3 && os.Args[1] == builtin.Verb:
-		os.Exit(builtin.Serve(os.Args[2], httpServer, os.Getenv, os.Stderr))
+		os.Exit(builtin.Serve(os.Args[2], makers, os.Getenv, os.Stderr))
 	case os.Getenv("BUILTIN_PART") == "server":
 		serveTools()
 	default:
@@ -38,8 +39,10 @@ func TestMain(m *testing.M) {
 	}
 }
 
+var makers = map[string]builtin.Maker{builtin.HTTP: httpServer}
+
 // httpServer stands for the maker that the gateway passes.
-func httpServer(config []byte) (connector.Server, error) {
+func httpServer(config []byte, _ io.Writer) (connector.Server, error) {
 	if string(config) != `{"url":"https://x.example"}` {
 		return nil, fmt.Errorf("configured with %q", config)
 	}
@@ -76,7 +79,7 @@ func environment(vars map[string]string) func(string) string {
 func TestNothingIsServedByHand(t *testing.T) {
 	for _, kind := range []string{builtin.Demo, builtin.Stdio, builtin.HTTP, "other", ""} {
 		var out bytes.Buffer
-		code := builtin.Serve(kind, httpServer, environment(nil), &out)
+		code := builtin.Serve(kind, makers, environment(nil), &out)
 		if code != 2 || strings.Count(out.String(), "\n") != 1 || !strings.Contains(out.String(), "by hand") {
 			t.Errorf("%s: exit %d, %q", kind, code, out.String())
 		}
@@ -86,20 +89,20 @@ func TestNothingIsServedByHand(t *testing.T) {
 func TestWhatCannotBeStartedSaysWhyInOneLine(t *testing.T) {
 	for _, c := range []struct {
 		kind, config, want string
-		http               func([]byte) (connector.Server, error)
+		makers             map[string]builtin.Maker
 		code               int
 	}{
-		{"other", "", "no such kind", httpServer, 2},
-		{"", "", "no such kind", httpServer, 2},
-		{"Demo", "", "no such kind", httpServer, 2},
+		{"other", "", "no such kind", makers, 2},
+		{"", "", "no such kind", makers, 2},
+		{"Demo", "", "no such kind", makers, 2},
 		{builtin.HTTP, "{}", "no such kind", nil, 2},
-		{builtin.HTTP, "{}", `configured with "{}"`, httpServer, 1},
-		{builtin.Stdio, "", "read the configuration", httpServer, 1},
-		{builtin.Stdio, `{"path":"/x","shell":true}`, "shell", httpServer, 1},
-		{builtin.Stdio, `{"path":"/nonexistent/server"}`, "no such file", httpServer, 1},
+		{builtin.HTTP, "{}", `configured with "{}"`, makers, 1},
+		{builtin.Stdio, "", "read the configuration", makers, 1},
+		{builtin.Stdio, `{"path":"/x","shell":true}`, "shell", makers, 1},
+		{builtin.Stdio, `{"path":"/nonexistent/server"}`, "no such file", makers, 1},
 	} {
 		var out bytes.Buffer
-		code := builtin.Serve(c.kind, c.http, environment(map[string]string{
+		code := builtin.Serve(c.kind, c.makers, environment(map[string]string{
 			connector.Handshake.MagicCookieKey: connector.Handshake.MagicCookieValue, builtin.ConfigVariable: c.config,
 		}), &out)
 		if code != c.code || !strings.Contains(out.String(), c.want) || !strings.HasSuffix(out.String(), "\n") {

@@ -34,7 +34,7 @@ import (
 // TestMain is also the built-in connectors: the gateway starts its own binary again, which in a test is the test binary.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == builtin.Verb {
-		os.Exit(builtin.Serve(os.Args[2], server.HTTPConnector, os.Getenv, os.Stderr))
+		os.Exit(builtin.Serve(os.Args[2], server.Connectors(), os.Getenv, os.Stderr))
 	}
 	os.Exit(m.Run())
 }

@@ -116,6 +116,32 @@ func TestABlockNameThatIsMissingOrUnusableIsRefused(t *testing.T) {
 }
 
 // TestAServerIsReachedInExactlyOneWay: nothing about a process may be guessed, and no setting stand there without effect.
+func TestAnAPIWithADocumentIsConfiguredWhole(t *testing.T) {
+	in := func(settings ...string) string {
+		return "server \"a\" {\n  tenant = \"t\"\n  openapi = \"a.yaml\"\n  " + strings.Join(settings, "\n  ") + "\n}\n"
+	}
+	url := `url = "https://a.example/v1"`
+	for _, doc := range []string{in(url), in(url, `sha256 = "`+strings.Repeat("ab", 32)+`"`), in(url, `allow_private = true`, `credential = "c"`, `scheme = "s"`), in(url, `credential = "c"`, `header = "X-Key"`)} {
+		if c, err := config.Parse("f", []byte(doc)); err != nil || !c.Servers["a"].Process() {
+			t.Errorf("%s: %v", doc, err)
+		}
+	}
+	one := `gateway.hcl:1:1: server "a": exactly one of url, command and connector is required`
+	refused(t, in(), one)
+	refused(t, in(url, `command = ["x"]`), one)
+	refused(t, in(`command = ["x"]`), `gateway.hcl:3:3: openapi in server: the url of the API is required beside it; what a document says of servers is not read`)
+	refused(t, in(`url = "https://a.example/?k=v"`), `gateway.hcl:4:3: url in server: an API's has no query; operations have their own`)
+	refused(t, in(url, `via = "connector"`), `gateway.hcl:5:3: via in server: an API with an openapi document runs in a process of its own anyway`)
+	refused(t, in(url, `era = "legacy"`), `gateway.hcl:5:3: era in server: an API with an openapi document does not speak MCP`)
+	refused(t, in(url, `env = ["A=b"]`), `gateway.hcl:1:1: an API with an openapi document has no env, pass_env, args or dir: its process is the gateway's own program`)
+	refused(t, in(url, `caller_credentials = true`), `gateway.hcl:5:3: caller_credentials in server: an API with an openapi document gets the one credential that is configured`)
+	refused(t, in(url, `scheme = "s"`), `gateway.hcl:5:3: scheme in server: there is no credential for it; name one of the vault`)
+	refused(t, in(url, `sha256 = "ab"`), `gateway.hcl:5:3: sha256 in server: want 64 hex digits, as sha256sum prints them`)
+	refused(t, "server \"a\" {\n  tenant = \"t\"\n  "+url+"\n  scheme = \"s\"\n}\n", `gateway.hcl:4:3: scheme in server: it names a security scheme of an openapi document`)
+	refused(t, "openapi {\n  max_answer = \"5MiB\"\n}\n", `gateway.hcl:2:3: max_answer in openapi: 5MiB is more than max_reply in upstream, 4MiB`)
+	refused(t, "openapi {\n  max_binary = \"2MiB\"\n}\n", `gateway.hcl:2:3: max_binary in openapi: 2MiB is more than max_answer, 1MiB`)
+}
+
 func TestAServerIsReachedInExactlyOneWay(t *testing.T) {
 	in := func(lines ...string) string {
 		return "server \"a\" {\n  tenant = \"t\"\n  " + strings.Join(lines, "\n  ") + "\n}\n"

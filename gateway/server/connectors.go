@@ -358,8 +358,8 @@ func carryFault(err error, kind string) *upstream.Error {
 			return &fault
 		}
 	}
-	if kind == builtin.OpenAPI && f.Told() {
-		fault.Detail = f.Detail // words of ours: plugins/openapi says nothing that the API said
+	if kind == builtin.OpenAPI && f.Told() && f.Kind != connector.Internal {
+		fault.Detail = f.Detail // words of ours: plugins/openapi says nothing that the API said, but a panic may
 	}
 	return &fault
 }

@@ -33,7 +33,7 @@ func TestAServerBehindAProcessIsNeverReachedWithoutIt(t *testing.T) {
 // TestAConnectorsWordsReachNobody: only our own client's kinds of failure are passed on, and only kinds that there are.
 func TestAConnectorsWordsReachNobody(t *testing.T) {
 	f := &connector.Failure{Kind: connector.Internal, Detail: "password: hunter2"}
-	for _, kind := range []string{"", builtin.Stdio, builtin.HTTP} {
+	for _, kind := range []string{"", builtin.Stdio, builtin.HTTP, builtin.OpenAPI} {
 		if got := carryFault(f, kind); got.Kind != upstream.Unreachable || got.Detail != "the connector has a fault" {
 			t.Errorf("%q: %v", kind, got)
 		}

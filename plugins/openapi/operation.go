@@ -182,7 +182,9 @@ func clip(s string, n int) string {
 	if len(s) <= n {
 		return s
 	}
-	for n -= len("..."); n > 0 && !utf8.RuneStart(s[n]); n-- { //nolint:revive // the loop is its own body
+	n -= len("...")
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
 	}
 	return s[:n] + "..."
 }

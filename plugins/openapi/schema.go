@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -312,15 +313,11 @@ func (d *document) members(v any, depth int) map[string]any {
 		return out
 	}
 	declared, _ := o["properties"].(object)
-	for name, v := range declared {
-		out[name] = v
-	}
+	maps.Copy(out, declared)
 	for _, word := range []string{"allOf", "anyOf", "oneOf"} {
 		list, _ := o[word].([]any)
 		for _, branch := range list {
-			for name, v := range d.members(branch, depth+1) {
-				out[name] = v
-			}
+			maps.Copy(out, d.members(branch, depth+1))
 		}
 	}
 	return out

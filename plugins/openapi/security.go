@@ -116,17 +116,16 @@ func idOf(s *scheme) string {
 
 // value is what travels: the credential as its place wants it.
 func (s *scheme) value(credential string) (string, error) {
-	if s.basic {
-		if !strings.Contains(credential, ":") {
-			return "", errors.New("the credential for http basic is USER:PASSWORD")
-		}
-		credential = base64.StdEncoding.EncodeToString([]byte(credential))
-	}
-	value := s.prefix + credential
-	if s.in == inHeader && (credential == "" || !printable(value) || value != strings.TrimSpace(value)) {
+	if credential == "" || !printable(credential) || credential != strings.TrimSpace(credential) {
 		return "", errors.New("the credential is empty, or has blanks around it or control characters")
 	}
-	return value, nil
+	if !s.basic {
+		return s.prefix + credential, nil
+	}
+	if !strings.Contains(credential, ":") {
+		return "", errors.New("the credential for http basic is USER:PASSWORD")
+	}
+	return s.prefix + base64.StdEncoding.EncodeToString([]byte(credential)), nil
 }
 
 // minSecret is the shortest credential that answers are searched for: a shorter one is found in anything.

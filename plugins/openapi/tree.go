@@ -84,8 +84,7 @@ func readJSON(d *json.Decoder, room *budget, depth int) (any, error) {
 				return nil, err
 			}
 		}
-		_, err = d.Token()
-		return o, err
+		return o, closed(d)
 	case json.Delim('['):
 		list := []any{}
 		for d.More() {
@@ -95,10 +94,17 @@ func readJSON(d *json.Decoder, room *budget, depth int) (any, error) {
 			}
 			list = append(list, v)
 		}
-		_, err = d.Token()
-		return list, err
+		return list, closed(d)
 	}
 	return t, nil
+}
+
+// closed reads the bracket that ends an object or array.
+func closed(d *json.Decoder) error {
+	if _, err := d.Token(); err != nil {
+		return fmt.Errorf("it is not JSON: %w", err)
+	}
+	return nil
 }
 
 // readYAML makes of a node what JSON can say.

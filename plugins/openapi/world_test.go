@@ -32,8 +32,6 @@ type sent struct {
 	body   string
 }
 
-func (s sent) method() string { return strings.Split(s.line, " ")[0] }
-
 // target is path and query, not looked into.
 func (s sent) target() (path, query string) {
 	path, query, _ = strings.Cut(strings.Split(s.line, " ")[1], "?")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -54,12 +55,18 @@ func failure(ctx context.Context, err error, sent bool) error {
 	switch {
 	case ok:
 		return &connector.Failure{Kind: f.Kind, Detail: f.Detail, Sent: f.Sent || sent}
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+	case timedOut(ctx, err):
 		return &connector.Failure{Kind: connector.Timeout, Detail: "the API did not answer in time", Sent: sent}
 	case ctx.Err() != nil:
 		return &connector.Failure{Kind: connector.Canceled, Detail: "the call was canceled", Sent: sent}
 	}
 	return &connector.Failure{Kind: connector.Unreachable, Detail: "the API cannot be reached, or broke the connection", Sent: sent}
+}
+
+// timedOut tells a time limit, ours or the transport's, from other ends.
+func timedOut(ctx context.Context, err error) bool {
+	late, ok := errors.AsType[net.Error](err)
+	return errors.Is(ctx.Err(), context.DeadlineExceeded) || ctx.Err() == nil && ok && late.Timeout()
 }
 
 // target is what arguments make of a request.

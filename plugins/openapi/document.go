@@ -21,6 +21,19 @@ type document struct {
 	root   object
 	minor  int // of its version: 0 is 3.0, 1 is 3.1
 	limits Limits
+	effort int // what the operation in hand may still look at; see spend
+}
+
+// maxEffort bounds the schemas that are looked at for one operation, each as often as it is. References that lead to references twice
+// over double with each step. A tool's largest schema has fewer parts.
+const maxEffort = 20_000
+
+var errEffort = errors.New("its schemas refer to each other too often to be followed")
+
+// spend takes one look from the effort that is left; it is false when there is none.
+func (d *document) spend() bool {
+	d.effort--
+	return d.effort >= 0
 }
 
 // readDocument reads the file, JSON or YAML.

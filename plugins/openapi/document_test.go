@@ -180,6 +180,21 @@ func TestAnOperationThatIsNotUnderstoodIsLeftOut(t *testing.T) {
 	}
 }
 
+// TestSchemasThatDoubleAreGivenUp: 40 levels of two references each are 2^40 looks.
+func TestSchemasThatDoubleAreGivenUp(t *testing.T) {
+	var defs []string
+	for i := range 40 {
+		defs = append(defs, fmt.Sprintf(`"S%d":{"allOf":[{"$ref":"#/components/schemas/S%d"},{"$ref":"#/components/schemas/S%d"}]}`, i, i+1, i+1))
+	}
+	defs = append(defs, `"S40":{"type":"object","properties":{"a":{"type":"string"}}}`)
+	doc := strings.Replace(one("3.1.0", "get", "/a", placed("query", "form", "true", `{"$ref":"#/components/schemas/S0"}`)), `"paths"`, `"components":{"schemas":{`+strings.Join(defs, ",")+`}},"paths"`, 1)
+	doc = strings.Replace(doc, `"paths":{`, `"paths":{"/b":{"get":{}},`, 1)
+	s, log, err := opened(t, doc, nil)
+	if err != nil || len(tools(t, s)) != 1 || !strings.Contains(log, "GET /a is left out: its schemas refer to each other too often") {
+		t.Errorf("%v %s", err, log)
+	}
+}
+
 func TestAnAddressThatIsNoneIsRefused(t *testing.T) {
 	doc := one("3.1.0", "get", "/a", "")
 	for _, u := range []string{"", "a.example", "file:///etc", "ftp://a.example", "https://", "https://u:hunter2@a.example", "https://a.example?b", "https://a.example/?", "https://a.example/#x", "https://a.example#", "https://a.example/../b", "https://a.example/a//b", "https://a.example/%2e%2e", "https://a b.example"} {

@@ -74,7 +74,12 @@ func (d *document) operations(s *scheme) (ops []*operation, left []Left, err err
 				return nil, nil, fmt.Errorf("the document has more than %d operations; raise max_operations, or cut it down to those that are used", d.limits.Operations)
 			}
 			op := &operation{method: method, path: path}
-			if err := d.operation(op, item, s); err != nil {
+			d.effort = maxEffort
+			err := d.operation(op, item, s)
+			if d.effort < 0 {
+				err = errEffort
+			}
+			if err != nil {
 				left = append(left, Left{op.label(), err.Error()})
 				continue
 			}

@@ -43,6 +43,9 @@ func (t *translator) schema(v any, depth int) (any, error) {
 	if depth > t.doc.limits.Depth {
 		return nil, errors.New("its schema is nested too deeply")
 	}
+	if !t.doc.spend() {
+		return nil, errEffort
+	}
 	if is, ok := v.(bool); ok {
 		return is, nil
 	}
@@ -114,6 +117,9 @@ func (d *document) descend(v any, open map[string]bool, depth int) error {
 	}
 	if depth > d.limits.Depth {
 		return errors.New("its schema is nested too deeply")
+	}
+	if !d.spend() {
+		return errEffort
 	}
 	if ref, ok := o["$ref"].(string); ok {
 		if open[ref] {
@@ -266,7 +272,7 @@ const (
 // shapesOf finds them. Where nothing is said, only scalars are: what else could be meant has no form of its own.
 func (d *document) shapesOf(v any, depth int) shapes {
 	o, err := d.resolve(v)
-	if err != nil || depth > maxChain {
+	if err != nil || depth > maxChain || !d.spend() {
 		return scalars
 	}
 	var found shapes
@@ -309,7 +315,7 @@ func (d *document) shapesOf(v any, depth int) shapes {
 func (d *document) members(v any, depth int) map[string]any {
 	out := map[string]any{}
 	o, err := d.resolve(v)
-	if err != nil || depth > maxChain {
+	if err != nil || depth > maxChain || !d.spend() {
 		return out
 	}
 	declared, _ := o["properties"].(object)

@@ -565,8 +565,8 @@ upstream {
 
 # The documents of servers that are APIs, and their answers.
 openapi {
-  # Largest document, 1KiB to 64MiB.
-  max_document = "4MiB"
+  # Largest document, 1KiB to 64MiB. Those of large public APIs have 5MiB.
+  max_document = "8MiB"
 
   # Most values in it, 16 to 10000000, YAML's aliases written out: a few lines of aliases can stand for more than
   # fits into memory.
@@ -575,8 +575,8 @@ openapi {
   # Deepest nesting of it, 8 to 256, for the same reason.
   max_depth = 64
 
-  # Most operations of it, 1 to 10000: each is a tool, and no model chooses well among more.
-  max_operations = 500
+  # Most operations of it, 1 to 10000: each is a tool, of which catalogue.max_tools bounds a server's.
+  max_operations = 1000
 
   # Most schemas that one operation's input refers to, 1 to 10000; an operation beyond is left out.
   max_refs = 200

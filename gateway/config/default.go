@@ -65,7 +65,7 @@ func unsettled() Config {
 			MaxInterim: 1000, MaxInterimBytes: 1 << 20, MaxAsks: 8, AnswerTimeout: 5 * time.Minute, MaxStreams: 1024,
 			MaxConnections: 128, MaxUpstreams: 4096, MaxSessions: 4096, SessionIdle: 10 * time.Minute, Failures: 5, OpenFor: 5 * time.Second,
 		},
-		OpenAPI: OpenAPI{MaxDocument: 4 << 20, MaxValues: 500_000, MaxDepth: 64, MaxOperations: 500, MaxRefs: 200, MaxAnswer: 1 << 20},
+		OpenAPI: OpenAPI{MaxDocument: 8 << 20, MaxValues: 500_000, MaxDepth: 64, MaxOperations: 1000, MaxRefs: 200, MaxAnswer: 1 << 20},
 		Connectors: Connectors{
 			StartTimeout: 30 * time.Second, DrainTimeout: time.Minute, StopTimeout: 5 * time.Second, PingEvery: 5 * time.Second, PingTimeout: 5 * time.Second,
 			BackoffMin: 200 * time.Millisecond, BackoffMax: 30 * time.Second,

@@ -4,13 +4,13 @@ import "net/url"
 
 // OpenAPI bounds the documents of servers that are APIs, and their answers.
 type OpenAPI struct {
-	// MaxDocument is the largest document. Default 4MiB: the largest public ones are below it, but for a handful.
+	// MaxDocument is the largest document. Default 8MiB: those of large public APIs have 5.
 	MaxDocument Size `koanf:"max_document" min:"1KiB" max:"64MiB"`
 	// MaxValues and MaxDepth bound what a document holds, YAML's aliases written out. Default 500000 and 64: a few lines of aliases
 	// can stand for more than fits into memory.
 	MaxValues int `koanf:"max_values" min:"16" max:"10000000"`
 	MaxDepth  int `koanf:"max_depth" min:"8" max:"256"`
-	// MaxOperations bounds a document's operations. Default 500: each is a tool, and no model chooses well among more.
+	// MaxOperations bounds a document's operations. Default 1000, as catalogue.max_tools: each is a tool.
 	MaxOperations int `koanf:"max_operations" min:"1" max:"10000"`
 	// MaxRefs bounds the schemas that one operation's input refers to. Default 200.
 	MaxRefs int `koanf:"max_refs" min:"1" max:"10000"`

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,8 +41,11 @@ func (d *document) spend() bool {
 // readDocument reads the file, JSON or YAML.
 func readDocument(c Config) (*document, error) {
 	f, err := os.Open(c.Document)
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		err = e.Err // tenants read this, and the host's folders are not theirs
+	}
 	if err != nil {
-		return nil, fmt.Errorf("read the document: %w", err)
+		return nil, fmt.Errorf("read the document %s: %w", filepath.Base(c.Document), err)
 	}
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, int64(c.Limits.Document)+1))

@@ -31,7 +31,7 @@ func TestADocumentBecomesTools(t *testing.T) {
 	for _, want := range []string{
 		"POST /pets/{petId}/photo is left out: its body is of no media type", "GET /elsewhere is left out: it names servers of its own",
 		"GET /other is left out: it asks for a security scheme", "GET /remote is left out: the $ref \"https://evil.example/p.json\" leads outside",
-		"GET /loop is left out: its query parameter \"a\": the $ref \"#/components/schemas/Loop\" leads back to itself",
+		"GET /loop is a tool without its query parameter \"a\": the $ref \"#/components/schemas/Loop\" leads back to itself",
 		"GET /twin/a is left out: another operation would be the tool twin", "GET /twin/b is left out: another operation would be the tool twin",
 	} {
 		if !strings.Contains(log, want) {
@@ -42,6 +42,10 @@ func TestADocumentBecomesTools(t *testing.T) {
 		t.Errorf("%d operations are left out:\n%s", n, log)
 	}
 	got := tools(t, s)
+	if string(got["loop"]["inputSchema"]) != `{"additionalProperties":false,"properties":{},"type":"object"}` {
+		t.Errorf("loop is %s", got["loop"]["inputSchema"])
+	}
+	delete(got, "loop")
 	pet := `"Pet":{"properties":{"born":{"default":"2020-01-01","format":"date","type":"string"},"name":{"type":"string"},` +
 		`"price":{"exclusiveMaximum":100,"type":"number"},"status":{"$ref":"#/$defs/Status"},"tag":{"enum":["good","bad",null],"type":["string","null"]}},` +
 		`"required":["name"],"type":"object"},"Status":{"enum":["available","sold"],"type":"string"}`
@@ -135,8 +139,8 @@ func TestADocumentThatIsNotUnderstoodIsRefused(t *testing.T) {
 	if _, _, err := opened(t, many(501), nil); err == nil || !strings.Contains(err.Error(), "max_operations") {
 		t.Error(err)
 	}
-	if _, _, err := opened(t, many(1), func(c *openapi.Config) { c.Document = "/nonexistent" }); err == nil {
-		t.Error("a document that is not there is read")
+	if _, _, err := opened(t, many(1), func(c *openapi.Config) { c.Document = "/nonexistent/folder/api.yaml" }); err == nil || strings.Contains(err.Error(), "folder") || !strings.Contains(err.Error(), "api.yaml: no such file") {
+		t.Errorf("a document that is not there: %v", err)
 	}
 	sum := sha256.Sum256([]byte(many(1)))
 	if _, _, err := opened(t, many(1), func(c *openapi.Config) { c.SHA256 = sum[:] }); err != nil {
@@ -149,7 +153,7 @@ func TestADocumentThatIsNotUnderstoodIsRefused(t *testing.T) {
 
 func TestAnOperationThatIsNotUnderstoodIsLeftOut(t *testing.T) {
 	query := func(schema string) string {
-		return one("3.1.0", "get", "/a", `,{"name":"q","in":"query","schema":`+schema+`}`)
+		return one("3.1.0", "get", "/a", `,{"name":"q","in":"query","required":true,"schema":`+schema+`}`)
 	}
 	refs := func(n int) string {
 		var list, defs []string
@@ -169,9 +173,11 @@ func TestAnOperationThatIsNotUnderstoodIsLeftOut(t *testing.T) {
 		one("3.0.0", "get", "/a/{b}", ""):                         "no parameter fills it", one("3.0.0", "get", "/a", `,{"name":"b","in":"path","schema":{}}`): "no place", one("3.0.0", "get", "/{b}/{b}", ""): "twice", one("3.0.0", "get", "/{b", ""): "not closed", one("3.0.0", "get", "/{}", ""): "no name",
 		one("3.0.0", "get", "/a/../b", ""): "dot segments", one("3.0.0", "get", "/a//b", ""): "empty ones", one("3.0.0", "get", "/a/%2e%2e/b", ""): "dot segments", one("3.0.0", "get", "/a?b=c", ""): "ends a path", one("3.0.0", "get", "/a#b", ""): "ends a path", one("3.0.0", "get", "a", ""): "begins with /",
 		one("3.0.0", "get", "/a%2fb", ""): "escaped wrongly", one("3.0.0", "get", "/a%zz", ""): "escaped wrongly", one("3.0.0", "get", "/a\\nb", ""): "none that can be shown", one("3.0.0", "trace", "/a", ""): "asks for the request back",
-		one("3.0.0", "get", "/a", `,{"name":"keep","in":"query","schema":{}}`): "stands there twice", one("3.0.0", "get", "/a", `,{"name":"x-keep","in":"header","schema":{}}`): "stands there twice", one("3.0.0", "get", "/a", `,{"name":"q","in":"query"}`): "no schema",
+		one("3.0.0", "get", "/a", `,{"name":"keep","in":"query","schema":{}}`): "stands there twice", one("3.0.0", "get", "/a", `,{"name":"x-keep","in":"header","schema":{}}`): "stands there twice", one("3.0.0", "get", "/a", `,{"name":"q","in":"query","required":true}`): "no schema",
 		one("3.0.0", "get", "/a", `,{"name":"a b","in":"query","schema":{}},{"name":"a_b","in":"query","schema":{}},{"name":"query a b","in":"query","schema":{}}`): "would be the argument",
-		one("3.0.0", "get", "/a", `,{"name":"q","in":"query","content":{"application/xml":{}}}`):                                                                    "is not JSON", one("3.0.0", "get", "/a", `,7`): "not an object",
+		one("3.0.0", "get", "/a", `,{"name":"q","in":"query","required":true,"content":{"application/xml":{}}}`):                                                    "is not JSON", one("3.0.0", "get", "/a", `,7`): "not an object",
+		`{"openapi":"3.0.0","paths":{"/a":{"get":{"$ref":"a.yaml"}}}}`: "outside of the document", `{"openapi":"3.0.0","paths":{"/a":{"get":{"$ref":"#/x"}}}}`: "leads to nothing",
+		`{"openapi":"3.0.0","paths":{"/a":{"$ref":"a.yaml"}}}`: "outside of the document", `{"openapi":"3.0.0","paths":{"/a":{"get":{"parameters":7}}}}`: "no list",
 		strings.Replace(one("3.0.0", "get", "/a", ""), `"op"`, `"`+strings.Repeat("x", 129)+`"`, 1): "longer than 128",
 	} {
 		if _, log, err := opened(t, doc, nil); err == nil || !strings.Contains(log, why) || strings.Count(log, "\n") != 1 {

@@ -124,9 +124,18 @@ func TestWhatAStyleCannotWriteIsNoTool(t *testing.T) {
 		"Host", "cookie", "Connection", "CONTENT-LENGTH", "Transfer-Encoding", "Proxy-Authorization", "X-HTTP-Method-Override", "X-Forwarded-For", "Expect",
 		"Upgrade", "Gatewright-Intent", "Gatewright-Credential", "Mcp-Session-Id", "X-CSRG-Path", "Te", "Via", "X Y", "X:Y", "X\\r\\nY", "",
 	} {
-		_, log, err := opened(t, one("3.1.0", "get", "/a", `,{"name":"`+name+`","in":"header","schema":{"type":"string"}}`), nil)
+		_, log, err := opened(t, one("3.1.0", "get", "/a", `,{"name":"`+name+`","in":"header","required":true,"schema":{"type":"string"}}`), nil)
 		if err == nil || !strings.Contains(log, "GET /a is left out") {
 			t.Errorf("the header %s can be an argument: %v %s", name, err, log)
+		}
+	}
+	s, log, err := opened(t, one("3.1.0", "get", "/a", `,{"name":"Host","in":"header","schema":{"type":"string"}},{"name":"expand","in":"query","style":"deepObject","schema":`+anArray+`}`), nil)
+	if err != nil || strings.Count(log, "GET /a is a tool without its ") != 2 {
+		t.Fatal(err, log)
+	}
+	for _, args := range []string{`{"Host":"evil.example"}`, `{"expand":["x"]}`} {
+		if r, err := call(t, s, "op", args); err != nil || !strings.Contains(r.text(), "there is no argument") {
+			t.Errorf("%s: %v %s", args, err, r.text())
 		}
 	}
 	for _, name := range []string{"Accept", "content-type", "Authorization"} { // "shall be ignored"

@@ -109,7 +109,7 @@ func matrix(name, v string) string {
 	return name + "=" + v
 }
 
-// TestNoArgumentLeavesItsPlace: whatever a value is, it is refused, or the request that reaches the API has the intended method, path,
+// TestNoArgumentLeavesItsPlace answers CVE-2026-29791, injection into path, query and headers from a tool's arguments: whatever a value is, it is refused, or the request that reaches the API has the intended method, path,
 // parameters, headers and body, and the value in its place alone. The API reads bytes.
 func TestNoArgumentLeavesItsPlace(t *testing.T) {
 	cases, refused := 0, 0

@@ -17,6 +17,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -65,26 +66,23 @@ func (l Limits) check() error {
 	return nil
 }
 
-// Left is an operation that is no tool, and why.
-type Left struct{ Operation, Why string }
-
 // New makes the server. transport carries its requests; it must follow no redirect, use no proxy and judge the addresses that it
-// connects to. A *connector.Failure among its errors reaches the gateway as it is. log gets a line for each operation that is left
-// out; a document without a usable operation is an error.
+// connects to. A *connector.Failure among its errors reaches the gateway as it is. log gets a line for each operation or optional
+// parameter that is left out; a document without a usable operation is an error.
 func New(c Config, transport http.RoundTripper, log io.Writer) (connector.Server, error) {
-	tools, left, err := build(c, transport)
+	tools, notes, err := build(c, transport)
 	if err != nil {
 		return nil, fmt.Errorf("openapi: %w", err)
 	}
-	for i, l := range left {
-		if i == maxLeft {
-			fmt.Fprintf(log, "openapi: and %d more operations are left out\n", len(left)-i)
+	for i, n := range notes {
+		if i == maxNotes {
+			fmt.Fprintf(log, "openapi: and %d more such lines\n", len(notes)-i)
 			break
 		}
-		fmt.Fprintf(log, "openapi: %s is left out: %s\n", l.Operation, l.Why)
+		fmt.Fprintf(log, "openapi: %s\n", n)
 	}
 	if len(tools) == 0 {
-		return nil, fmt.Errorf("openapi: the document %s has no operation that can be a tool", c.Document)
+		return nil, fmt.Errorf("openapi: the document %s has no operation that can be a tool", filepath.Base(c.Document))
 	}
 	s, err := connector.Tools(tools...)
 	if err != nil {
@@ -108,11 +106,11 @@ func (s *server) Call(ctx context.Context, r *connector.Request) (connector.Repl
 	return s.Server.Call(ctx, r)
 }
 
-// maxLeft bounds the lines about operations that are left out.
-const maxLeft = 100
+// maxNotes bounds the lines about what is left out.
+const maxNotes = 100
 
-// build reads the document and makes a tool of each operation.
-func build(c Config, transport http.RoundTripper) ([]connector.Tool, []Left, error) {
+// build reads the document and makes a tool of each operation. The notes say what is left out, and why.
+func build(c Config, transport http.RoundTripper) (tools []connector.Tool, notes []string, err error) {
 	if err := c.Limits.check(); err != nil {
 		return nil, nil, err
 	}
@@ -128,23 +126,22 @@ func build(c Config, transport http.RoundTripper) ([]connector.Tool, []Left, err
 	if err != nil {
 		return nil, nil, err
 	}
-	ops, left, err := doc.operations(scheme)
+	ops, notes, err := doc.operations(scheme)
 	if err != nil {
 		return nil, nil, err
 	}
-	var tools []connector.Tool
 	for _, op := range ops {
 		api := &api{base: base, transport: transport, limits: c.Limits, op: op}
 		tool := connector.Tool{
 			Name: op.name, Title: op.title, Description: op.description, InputSchema: op.schema, Annotations: op.hints(), Handle: api.call,
 		}
 		if _, err := connector.Tools(tool); err != nil {
-			left = append(left, Left{op.label(), err.Error()})
+			notes = append(notes, op.leftOut(err))
 			continue
 		}
 		tools = append(tools, tool)
 	}
-	return tools, left, nil
+	return tools, notes, nil
 }
 
 // parseBase checks the address that requests go to. Its path stands before an operation's.

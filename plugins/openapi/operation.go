@@ -30,7 +30,11 @@ type operation struct {
 	params                   []*param
 	body                     *body // nil: it has none
 	scheme                   *scheme
+	without                  []string // what is said of optional parameters that are no arguments
 }
+
+// leftOut is what is said of an operation that is no tool.
+func (op *operation) leftOut(why error) string { return op.label() + " is left out: " + why.Error() }
 
 func (op *operation) label() string {
 	return strings.ToUpper(op.method) + " " + clip(op.path, maxTitle)
@@ -48,7 +52,7 @@ func (op *operation) hints() json.RawMessage {
 }
 
 // operations reads them all, in the order of their paths. The error is about the document as a whole.
-func (d *document) operations(s *scheme) (ops []*operation, left []Left, err error) {
+func (d *document) operations(s *scheme) (ops []*operation, notes []string, err error) {
 	paths, ok := d.root["paths"].(object)
 	if !ok {
 		return nil, nil, errors.New("the document has no paths")
@@ -60,11 +64,11 @@ func (d *document) operations(s *scheme) (ops []*operation, left []Left, err err
 		}
 		item, err := d.resolve(paths[path])
 		if err != nil {
-			left = append(left, Left{clip(path, maxTitle), err.Error()})
+			notes = append(notes, clip(path, maxTitle)+" is left out: "+err.Error())
 			continue
 		}
 		if item["trace"] != nil {
-			left = append(left, Left{"TRACE " + clip(path, maxTitle), "it asks for the request back, credentials included"})
+			notes = append(notes, "TRACE "+clip(path, maxTitle)+" is left out: it asks for the request back, credentials included")
 		}
 		for _, method := range methods {
 			if item[method] == nil {
@@ -80,42 +84,41 @@ func (d *document) operations(s *scheme) (ops []*operation, left []Left, err err
 				err = errEffort
 			}
 			if err != nil {
-				left = append(left, Left{op.label(), err.Error()})
+				notes = append(notes, op.leftOut(err))
 				continue
 			}
-			ops = append(ops, op)
+			ops, notes = append(ops, op), append(notes, op.without...)
 		}
 	}
 	ops, twins := withoutTwins(ops)
-	return ops, append(left, twins...), nil
+	return ops, append(notes, twins...), nil
 }
 
 // withoutTwins leaves out all operations that would have one name: which of them was meant, nobody could tell.
-func withoutTwins(ops []*operation) (unique []*operation, left []Left) {
+func withoutTwins(ops []*operation) (unique []*operation, notes []string) {
 	count := map[string]int{}
 	for _, op := range ops {
 		count[op.name]++
 	}
 	for _, op := range ops {
 		if count[op.name] > 1 {
-			left = append(left, Left{op.label(), fmt.Sprintf("another operation would be the tool %s too; give each an operationId of its own", op.name)})
+			notes = append(notes, op.leftOut(fmt.Errorf("another operation would be the tool %s too; give each an operationId of its own", op.name)))
 			continue
 		}
 		unique = append(unique, op)
 	}
-	return unique, left
+	return unique, notes
 }
 
 // operation reads one.
 func (d *document) operation(op *operation, item object, s *scheme) error {
-	o, ok := item[op.method].(object)
-	if !ok {
-		return errors.New("it is not an object")
+	o, err := d.resolve(item[op.method]) // a $ref is not allowed here, and common all the same
+	if err != nil {
+		return err
 	}
 	if o["servers"] != nil || item["servers"] != nil {
 		return errors.New("it names servers of its own, and addresses come from the configuration alone")
 	}
-	var err error
 	if op.template, err = parseTemplate(op.path); err != nil {
 		return err
 	}

@@ -43,7 +43,10 @@ func (d *document) params(item, op object) ([]given, error) {
 	var all []given
 	at := map[[2]string]int{}
 	for _, holder := range []object{item, op} {
-		list, _ := holder["parameters"].([]any)
+		list, ok := holder["parameters"].([]any)
+		if !ok && holder["parameters"] != nil {
+			return nil, errors.New("its parameters are no list")
+		}
 		if len(list) > maxParams {
 			return nil, fmt.Errorf("it has more than %d parameters", maxParams)
 		}
@@ -90,7 +93,8 @@ func (op *operation) take(d *document, t *translator, list []given) error {
 		}
 		p, err := d.param(t, g)
 		if err != nil {
-			if must, _ := flag(g.o, "required"); !must && g.in == inCookie {
+			if must, _ := flag(g.o, "required"); !must && g.in != inPath { // nobody can fill it then
+				op.without = append(op.without, fmt.Sprintf("%s is a tool without its %s parameter %.80q: %s", op.label(), g.in, g.name, err))
 				continue
 			}
 			return fmt.Errorf("its %s parameter %.80q: %w", g.in, g.name, err)

@@ -177,7 +177,8 @@ func TestAnOperationThatIsNotUnderstoodIsLeftOut(t *testing.T) {
 		one("3.0.0", "get", "/a", `,{"name":"a b","in":"query","schema":{}},{"name":"a_b","in":"query","schema":{}},{"name":"query a b","in":"query","schema":{}}`): "would be the argument",
 		one("3.0.0", "get", "/a", `,{"name":"q","in":"query","required":true,"content":{"application/xml":{}}}`):                                                    "is not JSON", one("3.0.0", "get", "/a", `,7`): "not an object",
 		`{"openapi":"3.0.0","paths":{"/a":{"get":{"$ref":"a.yaml"}}}}`: "outside of the document", `{"openapi":"3.0.0","paths":{"/a":{"get":{"$ref":"#/x"}}}}`: "leads to nothing",
-		`{"openapi":"3.0.0","paths":{"/a":{"$ref":"a.yaml"}}}`: "outside of the document", `{"openapi":"3.0.0","paths":{"/a":{"get":{"parameters":7}}}}`: "no list",
+		`{"openapi":"3.0.0","paths":{"/a":{"get":{"servers":[{"url":"https://evil.example"}]}}}}`: "servers of its own",
+		`{"openapi":"3.0.0","paths":{"/a":{"$ref":"a.yaml"}}}`:                                    "outside of the document", `{"openapi":"3.0.0","paths":{"/a":{"get":{"parameters":7}}}}`: "no list",
 		strings.Replace(one("3.0.0", "get", "/a", ""), `"op"`, `"`+strings.Repeat("x", 129)+`"`, 1): "longer than 128",
 	} {
 		if _, log, err := opened(t, doc, nil); err == nil || !strings.Contains(log, why) || strings.Count(log, "\n") != 1 {

@@ -389,6 +389,11 @@ catalogue {
   # Largest definition of one tool, 1KiB to 4MiB.
   max_tool = "128KiB"
 
+  # How tools come to be approved. "first_use": what a server lists when it is first met is taken, and whatever it
+  # adds or changes later waits for a person. "approve": everything waits. "auto": first_use in development,
+  # approve in production. Danger: with first_use nobody has read what agents read.
+  pin = "auto"
+
   # Largest input schema, 1KiB to 1MiB: beyond, it is an attack on validators, and the tool is listed as
   # unusable.
   max_schema = "64KiB"
@@ -508,6 +513,9 @@ upstream {
 #   # Let a caller show this server a credential of its own instead (X-Armoriq-MCP-Auth). Danger: the server
 #   # then acts for whoever that credential names, and no policy here sees whom.
 #   caller_credentials = false
+#
+#   # How its tools come to be approved: "first_use" or "approve", or "auto" for what catalogue.pin says.
+#   pin = "auto"
 #
 #   # Labels shown to policies.
 #   labels = ["internal"]

@@ -23,6 +23,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gatewright/gatewright/gateway/catalogue/pins"
 	"github.com/gatewright/gatewright/policies"
 	"github.com/gatewright/gatewright/store"
 )
@@ -43,6 +44,9 @@ type Catalogue struct {
 
 	mu        sync.Mutex // serializes changes; readers need only the snapshot
 	listeners []func(tenant string)
+	watchers  []func(PinEvent)
+	pins      map[string]map[string]*pins.Server // what is decided about tools, by tenant and server
+	events    pinEvents
 }
 
 // snapshot maps tenants to their servers by name. It and all it holds are
@@ -51,10 +55,11 @@ type snapshot map[string]map[string]*entry
 
 // entry is a server with its last good tools.
 type entry struct {
-	server Server
-	tools  map[string]*Tool // only usable ones
-	list   []*Tool          // all, by name
-	health *healthBox       // shared by successive entries of one server
+	server  Server
+	tools   map[string]*Tool // only those that may be called
+	list    []*Tool          // all, by name
+	waiting map[string]bool  // names of those in quarantine
+	health  *healthBox       // shared by successive entries of one server
 }
 
 // Open reads the stored servers. Tools are unknown until Refresh.
@@ -62,7 +67,7 @@ func Open(ctx context.Context, config Config, st store.Store, lister Lister, now
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	c := &Catalogue{config: config, store: st, lister: lister, now: now}
+	c := &Catalogue{config: config, store: st, lister: lister, now: now, pins: map[string]map[string]*pins.Server{}}
 	all := snapshot{}
 	var known []string
 	err := st.View(ctx, store.Instance, func(tx store.Txn) error {
@@ -85,6 +90,9 @@ func Open(ctx context.Context, config Config, st store.Store, lister Lister, now
 		if all[tenant], err = c.load(ctx, tenant); err != nil {
 			return nil, fmt.Errorf("open catalogue: %w", err)
 		}
+		if c.pins[tenant], err = c.book().Load(ctx, tenant); err != nil {
+			return nil, fmt.Errorf("open catalogue: %w", err)
+		}
 	}
 	c.snapshot.Store(&all)
 	return c, nil
@@ -103,6 +111,7 @@ func (c *Catalogue) load(ctx context.Context, tenant string) (map[string]*entry,
 			}
 			// What the configuration no longer allows stays known but unused.
 			s.Enabled = s.Enabled && (!s.AllowPrivate || c.config.AllowPrivate)
+			s.Pin = c.config.Pin
 			out[name] = newEntry(s)
 			return nil
 		})
@@ -112,7 +121,7 @@ func (c *Catalogue) load(ctx context.Context, tenant string) (map[string]*entry,
 	}
 	for _, f := range c.config.Servers {
 		if f.Tenant == tenant {
-			out[f.Name] = newEntry(f.server())
+			out[f.Name] = newEntry(f.server(c.config.Pin))
 		}
 	}
 	return out, nil
@@ -120,8 +129,8 @@ func (c *Catalogue) load(ctx context.Context, tenant string) (map[string]*entry,
 
 func newEntry(s Server) *entry { return &entry{server: s, health: &healthBox{}} }
 
-// Lookup returns a tool that may be called: its server is enabled and its
-// schema is enforceable. It allocates nothing.
+// Lookup returns a tool that may be called: its server is enabled, its schemas
+// are enforceable, and its definition is approved. It allocates nothing.
 func (c *Catalogue) Lookup(tenant, server, tool string) (*Tool, bool) {
 	e := (*c.snapshot.Load())[tenant][server]
 	if e == nil || !e.server.Enabled {
@@ -131,8 +140,8 @@ func (c *Catalogue) Lookup(tenant, server, tool string) (*Tool, bool) {
 	return t, ok
 }
 
-// Tools returns all of a server's tools by name, unusable ones included. The
-// slice is the caller's; the tools are shared.
+// Tools returns all of a server's tools by name, also those that are not
+// Callable. The slice is the caller's; the tools are shared.
 func (c *Catalogue) Tools(tenant, server string) []*Tool {
 	e := (*c.snapshot.Load())[tenant][server]
 	if e == nil {
@@ -142,7 +151,9 @@ func (c *Catalogue) Tools(tenant, server string) []*Tool {
 }
 
 // Defs returns what policies need to know of every usable tool of enabled
-// servers, in a fixed order.
+// servers, in a fixed order. Of a tool in quarantine that is what was approved
+// before; what is new is told too, so that policies can be written for it, but
+// not what has findings. Whether a tool may be called Lookup alone says.
 func (c *Catalogue) Defs(tenant string) []policies.ToolDef {
 	var out []policies.ToolDef
 	for _, s := range c.Servers(tenant) {
@@ -150,7 +161,10 @@ func (c *Catalogue) Defs(tenant string) []policies.ToolDef {
 			continue
 		}
 		for _, t := range c.Tools(tenant, s.Name) {
-			if t.Unusable == "" {
+			switch {
+			case t.standing != nil:
+				out = append(out, *t.standing)
+			case t.Unusable == "" && (t.State == Approved || t.State == New && len(t.Findings) == 0):
 				out = append(out, t.def)
 			}
 		}
@@ -218,6 +232,9 @@ func (c *Catalogue) AddServer(ctx context.Context, tenant string, s Server) erro
 		if len((*c.snapshot.Load())[tenant]) >= c.config.MaxServers {
 			return nil, ErrTooMany
 		}
+		if err := c.collidesWith(tenant, s.Name); err != nil {
+			return nil, err
+		}
 		return &s, nil
 	})
 }
@@ -233,14 +250,18 @@ func (c *Catalogue) UpdateServer(ctx context.Context, tenant string, s Server) e
 	})
 }
 
-// RemoveServer forgets a server and its tools.
+// RemoveServer forgets a server, its tools, and what was decided about them.
 func (c *Catalogue) RemoveServer(ctx context.Context, tenant, name string) error {
-	return c.change(ctx, tenant, name, func(old *entry) (*Server, error) {
+	err := c.change(ctx, tenant, name, func(old *entry) (*Server, error) {
 		if old == nil {
 			return nil, ErrUnknown
 		}
 		return nil, nil
 	})
+	if err != nil {
+		return err
+	}
+	return c.forgetPins(ctx, tenant, name)
 }
 
 // change stores what decide makes of a server (nil removes it) and then shows
@@ -265,7 +286,7 @@ func (c *Catalogue) changeLocked(ctx context.Context, tenant, name string, decid
 		return ErrFixed
 	}
 	if next != nil {
-		next.Tenant, next.Fixed, next.Process = tenant, false, false
+		next.Tenant, next.Fixed, next.Process, next.Pin = tenant, false, false, c.config.Pin
 		*next = next.withDefaults()
 		next.Labels = slices.Clone(next.Labels)
 		if err := next.validate(c.config.AllowPrivate); err != nil {
@@ -303,10 +324,13 @@ func place(entries map[string]*entry, name string, s *Server) {
 
 // offer sets an entry's tools before it is shown to readers.
 func (e *entry) offer(list []*Tool) {
-	e.list, e.tools = list, make(map[string]*Tool, len(list))
+	e.list, e.tools, e.waiting = list, make(map[string]*Tool, len(list)), map[string]bool{}
 	for _, t := range list {
-		if t.Unusable == "" {
+		if t.Callable() {
 			e.tools[t.Name] = t
+		}
+		if t.State != Approved {
+			e.waiting[t.Name] = true
 		}
 	}
 }

@@ -365,6 +365,7 @@ func TestServersOutliveARestart(t *testing.T) {
 	again := open(t, st, &lister{}, nil)
 	got, ok := again.Server("acme", "srv")
 	s.Tenant, s.Era, s.Header, s.Prefix = "acme", "auto", "Authorization", "Bearer "
+	s.Pin = catalogue.PinFirstUse
 	if !ok || !got.Equal(s) || len(again.Servers("other")) != 0 {
 		t.Errorf("got %+v, want %+v", got, s)
 	}

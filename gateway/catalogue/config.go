@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/gatewright/gatewright/gateway/catalogue/pins"
 )
 
 // Config bounds the catalogue and names the servers that are always there.
@@ -27,6 +29,11 @@ type Config struct {
 	// standing on loopback or private addresses (default false). Danger: whoever
 	// may add servers can then reach the gateway's own network.
 	AllowPrivate bool `koanf:"allow_private"`
+	// Pin says how tools come to be approved where a server's own Pin does not:
+	// PinFirstUse (default) or PinApprove.
+	Pin string `koanf:"pin"`
+	// MaxResultDepth is how deep a structured result may nest (default 64).
+	MaxResultDepth int `koanf:"max_result_depth"`
 	// Servers are fixed; the control API cannot change them (default none).
 	Servers []Fixed `koanf:"servers"`
 }
@@ -61,19 +68,22 @@ type Fixed struct {
 	// Labels and Sensitivity are shown to policies (default none and 0).
 	Labels      []string `koanf:"labels"`
 	Sensitivity int64    `koanf:"sensitivity"`
+	// Pin says how its tools come to be approved: PinFirstUse, PinApprove, or
+	// PinOwn for the server of this very program (default Config.Pin).
+	Pin string `koanf:"pin"`
 }
 
 // DefaultConfig returns the documented defaults.
 func DefaultConfig() Config {
 	return Config{
 		MaxServers: 200, MaxTools: 1000, MaxToolBytes: 256 << 10, MaxSchemaBytes: 64 << 10, MaxSchemaDepth: 32,
-		RefreshTimeout: 30 * time.Second, RefreshEvery: 5 * time.Minute,
+		RefreshTimeout: 30 * time.Second, RefreshEvery: 5 * time.Minute, Pin: PinFirstUse, MaxResultDepth: 64,
 	}
 }
 
 // Validate refuses missing bounds and bad or doubled fixed servers.
 func (c Config) Validate() error {
-	for _, n := range []int{c.MaxServers, c.MaxTools, c.MaxToolBytes, c.MaxSchemaBytes, c.MaxSchemaDepth} {
+	for _, n := range []int{c.MaxServers, c.MaxTools, c.MaxToolBytes, c.MaxSchemaBytes, c.MaxSchemaDepth, c.MaxResultDepth} {
 		if n < 1 {
 			return errors.New("catalogue: every bound must be at least 1")
 		}
@@ -81,22 +91,35 @@ func (c Config) Validate() error {
 	if c.RefreshTimeout <= 0 || c.RefreshEvery <= 0 {
 		return errors.New("catalogue: refresh_timeout and refresh_every must be positive")
 	}
+	if c.Pin != PinFirstUse && c.Pin != PinApprove {
+		return fmt.Errorf("catalogue: pin must be %s or %s", PinFirstUse, PinApprove)
+	}
 	seen := map[[2]string]bool{}
-	for _, f := range c.Servers {
+	for i, f := range c.Servers {
 		key := [2]string{f.Tenant, f.Name}
-		if err := f.server().validate(true); err != nil {
+		if err := f.server(c.Pin).validate(true); err != nil {
 			return fmt.Errorf("catalogue: server %q of tenant %q: %w", f.Name, f.Tenant, err)
 		}
 		if seen[key] {
 			return fmt.Errorf("catalogue: server %q of tenant %q is given twice", f.Name, f.Tenant)
+		}
+		for _, before := range c.Servers[:i] {
+			if before.Tenant == f.Tenant && pins.Alike(before.Name, f.Name) {
+				return fmt.Errorf("catalogue: the names of servers %q and %q of tenant %q look alike", before.Name, f.Name, f.Tenant)
+			}
 		}
 		seen[key] = true
 	}
 	return nil
 }
 
-func (f Fixed) server() Server {
+// server is the server with the pinning it has where its block says none.
+func (f Fixed) server(pin string) Server {
+	if f.Pin != "" {
+		pin = f.Pin
+	}
 	return Server{
+		Pin:    pin,
 		Tenant: f.Tenant, Name: f.Name, URL: f.URL, Era: f.Era, Credential: f.Credential, Header: f.Header, Prefix: f.Prefix,
 		Enabled: true, AllowPrivate: f.AllowPrivate, Pins: f.Pins, Labels: f.Labels, Sensitivity: f.Sensitivity, Fixed: true, Process: f.Process, TakesCallers: f.TakesCallers,
 	}.withDefaults()

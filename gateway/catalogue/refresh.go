@@ -17,15 +17,18 @@ type Health struct {
 	LastGood time.Time // zero: never
 	Failures int       // in a row
 	Err      string    // of the last try; "" when it went well
-	Tools    int       // usable ones known now
+	Tools    int       // those known now that may be called
 	Unusable int
-	Skipped  int // definitions of the last good listing that could not even be shown
+	// Quarantined ones wait for a person: they are new, changed or rejected.
+	Quarantined int
+	Skipped     int // definitions of the last good listing that could not even be shown
 }
 
 // healthBox guards the Health of one server.
 type healthBox struct {
-	mu sync.Mutex
-	h  Health
+	mu   sync.Mutex
+	h    Health
+	told told
 }
 
 // Health returns how a server's listings went.
@@ -37,7 +40,15 @@ func (c *Catalogue) Health(tenant, server string) (Health, bool) {
 	e.health.mu.Lock()
 	h := e.health.h
 	e.health.mu.Unlock()
-	h.Tools, h.Unusable = len(e.tools), len(e.list)-len(e.tools)
+	h.Tools = len(e.tools)
+	for _, t := range e.list {
+		if t.Unusable != "" {
+			h.Unusable++
+		}
+		if t.State != Approved {
+			h.Quarantined++
+		}
+	}
 	return h, true
 }
 
@@ -56,10 +67,11 @@ func (c *Catalogue) Refresh(ctx context.Context, tenant, server string) error {
 	if err != nil {
 		return fmt.Errorf("refresh %s: %w", server, err)
 	}
-	changed, err := c.show(tenant, e, list)
+	changed, event, err := c.show(ctx, tenant, e, list)
 	if changed {
 		c.notify(tenant)
 	}
+	c.tell(event)
 	return err
 }
 
@@ -109,22 +121,37 @@ const listedTwice = "the server lists two tools of this name"
 // errMoved: the server was changed while its tools were being listed.
 var errMoved = errors.New("the server was changed meanwhile")
 
-// show puts a list into the snapshot, unless the server it came from is no
-// longer what is configured.
-func (c *Catalogue) show(tenant string, from *entry, list []*Tool) (changed bool, err error) {
+// show judges a list and puts it into the snapshot, unless the server it came
+// from is no longer what is configured. An error beside a change says that
+// first definitions could not be recorded as approved; they are not.
+func (c *Catalogue) show(ctx context.Context, tenant string, from *entry, list []*Tool) (changed bool, event *PinEvent, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := (*c.snapshot.Load())[tenant][from.server.Name]
 	if now == nil || !now.server.Equal(from.server) {
-		return false, fmt.Errorf("refresh %s: %w", from.server.Name, errMoved)
+		return false, nil, fmt.Errorf("refresh %s: %w", from.server.Name, errMoved)
 	}
-	if slices.EqualFunc(now.list, list, func(a, b *Tool) bool { return a.DefinitionHash == b.DefinitionHash && a.Unusable == b.Unusable }) {
-		return false, nil
+	trusted, err := c.judge(ctx, &now.server, list)
+	if err != nil {
+		err = fmt.Errorf("refresh %s: approve its first tools: %w", from.server.Name, err)
+	}
+	event = now.health.news(&now.server, list, trusted, c.now(), &c.events)
+	return c.put(now, list), event, err
+}
+
+// put shows a judged list in place of what an entry showed, and says whether
+// that is a change. c.mu is held.
+func (c *Catalogue) put(now *entry, list []*Tool) (changed bool) {
+	same := func(a, b *Tool) bool {
+		return a.DefinitionHash == b.DefinitionHash && a.Unusable == b.Unusable && a.State == b.State && slices.Equal(a.Findings, b.Findings)
+	}
+	if slices.EqualFunc(now.list, list, same) {
+		return false
 	}
 	next := &entry{server: now.server, health: now.health}
 	next.offer(list)
-	c.swap(tenant, func(entries map[string]*entry) { entries[from.server.Name] = next })
-	return true, nil
+	c.swap(now.server.Tenant, func(entries map[string]*entry) { entries[now.server.Name] = next })
+	return true
 }
 
 // refreshers is how many servers RefreshAll asks at a time.

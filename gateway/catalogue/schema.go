@@ -16,13 +16,17 @@ import (
 // A Violation says which rule of a schema arguments break, and where. It never
 // holds the offending value.
 type Violation struct {
-	Pointer string // RFC 6901, into the arguments; "" is the whole
+	Whole   string // what is judged; "" is the arguments
+	Pointer string // RFC 6901, into the whole; "" is all of it
 	Rule    string // the keyword and, where short, its limit: "maxLength 200"
 }
 
 func (v *Violation) Error() string {
 	at := v.Pointer
-	if at == "" {
+	switch {
+	case v.Whole != "":
+		at = v.Whole + at
+	case at == "":
 		at = "the arguments"
 	}
 	return at + " breaks " + v.Rule

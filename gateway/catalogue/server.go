@@ -36,9 +36,10 @@ type Server struct {
 	Pins         []string // public keys of its TLS chain, sha256/BASE64; one must be there
 	Labels       []string
 	Sensitivity  int64
-	Fixed        bool // from the configuration file
-	TakesCallers bool // a caller may show it a credential of its own; only Fixed ones take them
-	Process      bool // reached through a process of the gateway's own, not at URL; only Fixed ones are
+	Fixed        bool   // from the configuration file
+	TakesCallers bool   // a caller may show it a credential of its own; only Fixed ones take them
+	Pin          string // how its tools come to be approved: PinFirstUse, PinApprove or PinOwn; the configuration says it
+	Process      bool   // reached through a process of the gateway's own, not at URL; only Fixed ones are
 }
 
 // Equal says whether two servers are the same in every field.
@@ -149,6 +150,8 @@ func (s Server) validate(private bool) error {
 		return invalid("a header or prefix without a credential")
 	case len(s.Labels) > maxLabels:
 		return invalid("too many labels")
+	case !slices.Contains([]string{"", PinFirstUse, PinApprove, PinOwn}, s.Pin):
+		return invalid("pin must be first_use or approve")
 	}
 	for _, l := range s.Labels {
 		if l == "" || len(l) > maxField || !printable(l) {

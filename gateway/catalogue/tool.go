@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/gatewright/gatewright/gateway/catalogue/pins"
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/canon"
 	"github.com/gatewright/gatewright/policies"
@@ -22,6 +23,9 @@ type Tool struct {
 	Annotations        json.RawMessage // nil when the server gives none
 	Raw                json.RawMessage // the whole definition as the server sent it
 
+	// Pin is the digest of what people approve of the definition, see package pins.
+	Pin merkle.Hash
+
 	// SchemaHash is the SHA-256 of the input schema's canonical form; a plan's
 	// step names it. DefinitionHash is that of the whole definition.
 	SchemaHash, DefinitionHash merkle.Hash
@@ -30,10 +34,21 @@ type Tool struct {
 	// schema cannot be enforced is shown to people and never called.
 	Unusable string
 
-	def     policies.ToolDef
-	schema  *schema
-	mirrors []mirror
+	// State says whether the definition is approved; Findings are what a person
+	// must know before approving one that is not.
+	State    State
+	Findings []string
+
+	collides string            // why approving could not help; "" when it can
+	standing *policies.ToolDef // of the approved definition, where this one is not approved
+	def      policies.ToolDef
+	schema   *schema
+	output   *schema // nil when the server gives none
+	mirrors  []mirror
 }
+
+// Callable says whether the tool may be called, and shown to agents.
+func (t *Tool) Callable() bool { return t.Unusable == "" && t.State == Approved }
 
 // CheckArgs judges arguments that passed canon.Check against the input schema.
 // Missing arguments are an empty object. A refusal is a *Violation and names
@@ -64,7 +79,7 @@ func orTrue(b *bool) bool { return b == nil || *b }
 // parseTool reads one definition. An error means that it cannot even be shown;
 // what can be shown but not used has Unusable set.
 func parseTool(s *Server, raw json.RawMessage, c Config) (*Tool, error) {
-	limits := canon.Limits{Bytes: c.MaxToolBytes, Depth: c.MaxSchemaDepth + 4, Values: c.MaxToolBytes}
+	limits := c.toolLimits()
 	if err := canon.Check(raw, limits); err != nil {
 		return nil, fmt.Errorf("read tool: %w", err)
 	}
@@ -96,6 +111,11 @@ func parseTool(s *Server, raw json.RawMessage, c Config) (*Tool, error) {
 	if t.DefinitionHash, err = canon.Digest(raw, limits); err != nil {
 		return nil, fmt.Errorf("hash tool: %w", err)
 	}
+	pinned, err := pins.Canonical(raw, limits)
+	if err != nil {
+		return nil, fmt.Errorf("hash tool: %w", err)
+	}
+	t.Pin = pins.Digest(pinned)
 	t.compile(c)
 	t.describe(s)
 	return t, nil
@@ -148,7 +168,9 @@ func (t *Tool) compile(c Config) {
 	}
 	if t.mirrors, err = findMirrors(t.InputSchema); err != nil {
 		t.Unusable = "its x-mcp-header annotations cannot be followed: " + err.Error()
+		return
 	}
+	t.compileOutput(c, limits)
 }
 
 // describe fills in what policies see. Hints come from the server and are as

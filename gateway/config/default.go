@@ -58,7 +58,7 @@ func unsettled() Config {
 		},
 		Identity:  Identity{MaxOrganisations: 1000, MaxUsers: 10_000, MaxAgents: 10_000, MaxKeys: 20_000},
 		Quota:     Quota{SourceRate: 1000, SourceBurst: 2000, TenantRate: 5000, TenantBurst: 10_000, AgentRate: 1000, AgentBurst: 2000, SessionWindow: time.Hour, Counters: 100_000},
-		Catalogue: Catalogue{RefreshEvery: 5 * time.Minute, RefreshTimeout: 30 * time.Second, MaxServers: 200, MaxTools: 1000, MaxTool: 128 << 10, MaxSchema: 64 << 10, SchemaDepth: 32},
+		Catalogue: Catalogue{RefreshEvery: 5 * time.Minute, RefreshTimeout: 30 * time.Second, MaxServers: 200, MaxTools: 1000, MaxTool: 128 << 10, Pin: "auto", MaxSchema: 64 << 10, SchemaDepth: 32},
 		Upstream: Upstream{
 			ConnectTimeout: 5 * time.Second, Timeout: time.Minute, QueueTimeout: 2 * time.Second, IdleTimeout: 30 * time.Second,
 			MaxReply: 4 << 20, JSONDepth: 64, JSONValues: 400_000, MaxEvents: 10_000, MaxPages: 100,
@@ -88,7 +88,7 @@ func unsettled() Config {
 // DefaultServer is what a server block leaves out.
 func DefaultServer() Server {
 	return Server{
-		Era: "auto", Via: "native", Header: "Authorization",
+		Era: "auto", Via: "native", Pin: "auto", Header: "Authorization",
 		Command: []string{}, Args: []string{}, Env: []string{}, PassEnv: []string{}, Labels: []string{},
 	}
 }
@@ -125,6 +125,12 @@ func (c *Config) settle() {
 			if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
 				list[i] = netip.PrefixFrom(a, a.BitLen()).String()
 			}
+		}
+	}
+	if c.Catalogue.Pin == "auto" {
+		c.Catalogue.Pin = "approve"
+		if c.Mode == "development" {
+			c.Catalogue.Pin = "first_use"
 		}
 	}
 	if c.Ledger.Segment != 0 {

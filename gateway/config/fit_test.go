@@ -122,3 +122,18 @@ func FuzzConfig(f *testing.F) {
 		}
 	})
 }
+
+// TestWhoApprovesToolsFollowsTheMode: where nobody says otherwise, production trusts no server's first word.
+func TestWhoApprovesToolsFollowsTheMode(t *testing.T) {
+	for doc, want := range map[string]string{
+		"": "first_use", "mode = \"production\"\n": "approve", "catalogue {\n  pin = \"approve\"\n}\n": "approve",
+		"mode = \"production\"\ncatalogue {\n  pin = \"first_use\"\n}\n": "first_use", "mode = \"production\"\ncatalogue {\n  pin = \"auto\"\n}\n": "approve",
+	} {
+		c, err := config.Parse("f", []byte(doc))
+		if err != nil || c.Catalogue.Pin != want {
+			t.Errorf("%q: %q, want %q: %v", doc, c.Catalogue.Pin, want, err)
+		}
+	}
+	refused(t, "catalogue {\n  pin = \"never\"\n}\n", `pin in catalogue`)
+	refused(t, "server \"a\" {\n  tenant = \"demo\"\n  url = \"https://a.example\"\n  pin = \"own\"\n}\n", `pin in server`)
+}

@@ -235,6 +235,10 @@ type Catalogue struct {
 	MaxTools int `koanf:"max_tools" min:"1" max:"100000"`
 	// MaxTool bounds one tool's definition. Default 128KiB.
 	MaxTool Size `koanf:"max_tool" min:"1KiB" max:"4MiB"`
+	// Pin says how tools come to be approved, for servers that do not say it themselves: "first_use" takes what a
+	// server lists when it is first met and lets everything later wait for a person, "approve" lets all wait. Default
+	// auto: first_use in development, approve in production. Danger: with first_use nobody has read what agents read.
+	Pin string `koanf:"pin" oneof:"auto,first_use,approve"`
 	// MaxSchema and SchemaDepth bound its input schema. Default 64KiB and 32 levels: beyond, a schema is an
 	// attack on validators; the tool is listed as unusable.
 	MaxSchema   Size `koanf:"max_schema" min:"1KiB" max:"1MiB"`
@@ -342,6 +346,8 @@ type Server struct {
 	OpenAPI string `koanf:"openapi"`
 	// Scheme is the document's security scheme that Credential is for. Default: the only one there is.
 	Scheme string `koanf:"scheme"`
+	// Pin is catalogue.pin for this server. Default "auto": what that says.
+	Pin string `koanf:"pin" oneof:"auto,first_use,approve"`
 	// Labels and Sensitivity are shown to policies. Default none and 0.
 	Labels      []string `koanf:"labels"`
 	Sensitivity int      `koanf:"sensitivity" min:"0" max:"1000"`

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gatewright/gatewright/gateway/approvals"
 	"github.com/gatewright/gatewright/gateway/catalogue"
+	"github.com/gatewright/gatewright/gateway/catalogue/pins"
 	"github.com/gatewright/gatewright/gateway/identity"
 	"github.com/gatewright/gatewright/gateway/identity/device"
 	"github.com/gatewright/gatewright/gateway/identity/vault"
@@ -35,6 +36,13 @@ var faults = []struct {
 	{catalogue.ErrUnknown, http.StatusNotFound, "not_found", "there is no such thing in this organisation", ""},
 	{catalogue.ErrExists, http.StatusConflict, "exists", "there is one of that name already", ""},
 	{catalogue.ErrTooMany, http.StatusConflict, "limit_reached", "the configured number of these is reached", ""},
+	{catalogue.ErrNoTool, http.StatusNotFound, "not_found", "there is no such thing in this organisation", ""},
+	{catalogue.ErrPinMoved, http.StatusConflict, "conflict", "the definition of that digest does not wait for a decision any more", "look at the tool's pin again: decide about what the server lists now"},
+	{pins.ErrMoved, http.StatusConflict, "conflict", "somebody else decided about the tool meanwhile", "look at the tool's pin again"},
+	{catalogue.ErrNotKept, http.StatusConflict, "conflict", "no definition of that digest was approved before, or it is kept no more", "the pin's kept digests are those to roll back to"},
+	{catalogue.ErrFindings, http.StatusConflict, "findings", "", "read the difference; to approve the definition all the same set despite_findings"},
+	{catalogue.ErrCollision, http.StatusConflict, "findings", "", "such a tool cannot be approved: have one of the two renamed, or remove its server"},
+	{catalogue.ErrPins, http.StatusConflict, "limit_reached", "the server has as many tool pins as it may have", "remove the server and add it again"},
 	{catalogue.ErrFixed, http.StatusConflict, "fixed", "the server stands in the configuration file", "change it there"},
 	{plans.ErrNotFound, http.StatusNotFound, "not_found", "there is no such thing in this organisation", ""},
 	{plans.ErrInactive, http.StatusConflict, "inactive", "the plan has ended", "a plan that has ended can only be revoked"},

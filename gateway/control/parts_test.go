@@ -13,6 +13,7 @@ import (
 
 	"github.com/gatewright/gatewright/gateway/bundles"
 	"github.com/gatewright/gatewright/gateway/catalogue"
+	"github.com/gatewright/gatewright/gateway/catalogue/pins"
 	"github.com/gatewright/gatewright/gateway/identity/vault"
 	"github.com/gatewright/gatewright/gateway/pipeline"
 	"github.com/gatewright/gatewright/gateway/plans"
@@ -159,13 +160,17 @@ func (c *counter) Note(netip.Addr, pipeline.Code, time.Time) {
 	c.count++
 }
 
-// oneTool is an upstream with one tool and one that cannot be used.
-type oneTool struct{ fail error }
+// oneTool is an upstream with one tool, one that cannot be used, and one whose description changes.
+type oneTool struct {
+	fail error
+	text string
+}
 
 func (o *oneTool) ListTools(context.Context, catalogue.Server) ([]json.RawMessage, error) {
 	return []json.RawMessage{
 		json.RawMessage(`{"name":"read","inputSchema":{"type":"object"}}`),
 		json.RawMessage(`{"name":"broken","inputSchema":{"type":"object","$ref":"https://evil.example/schema"}}`),
+		json.RawMessage(`{"name":"pinned","description":"` + o.text + `","inputSchema":{"type":"object"}}`),
 	}, o.fail
 }
 
@@ -178,8 +183,23 @@ func (w *world) newCatalogue(kept store.Store) {
 	for _, tenant := range []string{demo, other} {
 		name := w.ids[tenant].server
 		w.must(w.catalogue.AddServer(w.t.Context(), tenant, catalogue.Server{Name: name, URL: "https://" + name + ".example/mcp", Enabled: true}))
-		w.must(w.catalogue.Refresh(w.t.Context(), tenant, name))
+		for _, text := range []string{"first", "second", "third"} { // two were approved, one waits
+			w.upstream.text = text
+			w.must(w.catalogue.Refresh(w.t.Context(), tenant, name))
+			if p := w.pinOf(tenant); text == "second" {
+				w.must(w.catalogue.DecidePin(w.t.Context(), tenant, name, "pinned", catalogue.PinDecision{Action: pins.Approve, Digest: p.Digest}))
+			}
+		}
 	}
+}
+
+// pinOf is what stands about the tool that changes.
+func (w *world) pinOf(tenant string) *catalogue.PinDetail {
+	p, err := w.catalogue.Pin(w.t.Context(), tenant, w.ids[tenant].server, "pinned", merkle.Hash{})
+	if err != nil {
+		return &catalogue.PinDetail{Kept: []merkle.Hash{{}}} // that of no tenant
+	}
+	return p
 }
 
 // toolSource shows the catalogue to the register of plans.

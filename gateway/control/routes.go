@@ -90,6 +90,12 @@ var routes = []Route{
 	{Op: "refresh-server", Method: "POST", Path: "/api/v1/servers/{name}/refresh", Roles: managers, Kinds: managementKeys, Writes: true, About: "fetch a server's tool list now"},
 	{Op: "list-tools", Method: "GET", Path: "/api/v1/servers/{name}/tools", Roles: anyRole, Kinds: managementKeys, About: "a server's tools with their quarantine state"},
 
+	{Op: "list-pins", Method: "GET", Path: "/api/v1/servers/{name}/pins", Roles: anyRole, Kinds: managementKeys, About: "what is decided about a server's tool definitions, and which wait for a decision"},
+	{Op: "get-pin", Method: "GET", Path: "/api/v1/servers/{name}/pins/{tool}", Roles: anyRole, Kinds: managementKeys, About: "one tool's pin with its history and the difference to the approved definition"},
+	{Op: "approve-pin", Method: "POST", Path: "/api/v1/servers/{name}/pins/{tool}/approve", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, About: "approve the definition that the server lists now: its digest is named"},
+	{Op: "reject-pin", Method: "POST", Path: "/api/v1/servers/{name}/pins/{tool}/reject", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, About: "reject a definition that waits, or take an approval back"},
+	{Op: "roll-back-pin", Method: "POST", Path: "/api/v1/servers/{name}/pins/{tool}/rollback", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, About: "approve an earlier definition again; what the server lists now waits until it is that one"},
+
 	{Op: "list-connectors", Method: "GET", Path: "/api/v1/connectors", Roles: anyRole, Kinds: managementKeys, About: "the processes that reach the organisation's MCP servers, and how they do"},
 	{Op: "get-connector", Method: "GET", Path: "/api/v1/connectors/{name}", Roles: anyRole, Kinds: managementKeys, About: "one connector"},
 	{Op: "restart-connector", Method: "POST", Path: "/api/v1/connectors/{name}/restart", Roles: admins, Kinds: managementKeys, Writes: true, About: "start a connector anew; the process before works on until the new one serves"},

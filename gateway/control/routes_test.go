@@ -75,7 +75,7 @@ func (w *world) sample(path, tenant string) string {
 		"/ledger/{tenant}/{instance}/{path...}", "/ledger/"+tenant+"/gw-1/tile/entries/000.p/2",
 		"/organisations/{id}", "/organisations/"+tenant, "/users/{id}", "/users/"+ids.user, "/agents/{id}", "/agents/"+ids.agent,
 		"/keys/{id}", "/keys/"+ids.key, "/plans/{id}", "/plans/"+ids.plan, "/tokens/{id}", "/tokens/"+ids.token,
-		"/filters/{name}", "/filters/"+ids.filter, "/servers/{name}", "/servers/"+ids.server, "/connectors/{name}", "/connectors/"+ids.connector, "/approvals/{id}", "/approvals/"+ids.approval, "/device-codes/{code}", "/device-codes/"+ids.code, "/proposals/{id}", "/proposals/"+ids.proposal, "/secrets/{name}", "/secrets/"+ids.secret, "{record}", "0", "{number}", map[bool]string{true: "1", false: "3"}[tenant == demo], "{profile}", "heap",
+		"/filters/{name}", "/filters/"+ids.filter, "/servers/{name}", "/servers/"+ids.server, "/connectors/{name}", "/connectors/"+ids.connector, "/approvals/{id}", "/approvals/"+ids.approval, "/device-codes/{code}", "/device-codes/"+ids.code, "/proposals/{id}", "/proposals/"+ids.proposal, "/secrets/{name}", "/secrets/"+ids.secret, "{tool}", "pinned", "{record}", "0", "{number}", map[bool]string{true: "1", false: "3"}[tenant == demo], "{profile}", "heap",
 	).Replace(path)
 }
 
@@ -84,6 +84,7 @@ var bodies = map[string]string{
 	"create-user": goodUser, "set-user-role": `{"role":"Viewer"}`, "set-user-status": `{"status":"suspended"}`, "set-agent-owner": `{"owner":"USER"}`, "create-management-key": `{"name":"k"}`,
 	"create-agent": `{"name":"new"}`, "set-agent-status": `{"status":"active"}`, "rotate-agent-key": `{"public_key":"PUBLIC"}`,
 	"approve-device-code": `{"agent":"AGENT"}`, "create-key": `{"agent":"AGENT","name":"k"}`, "add-server": `{"name":"new","url":"https://mcp.example/mcp"}`, "update-server": `{"url":"https://mcp.example/other"}`, "put-secret": `{"value":"x"}`,
+	"approve-pin": `{"digest":"DIGEST"}`, "reject-pin": `{"digest":"DIGEST"}`, "roll-back-pin": `{"digest":"KEPT"}`,
 	"set-plan-state": `{"state":"revoked","reason":"test"}`, "approve-call": `{"reason":"test"}`, "reject-call": `{"reason":"test"}`, "reject-proposal": `{"reason":"test"}`, "export-records": `{"format":"csv"}`, "diff-policies": `{"limit":10}`, "push-filter": `{"module":"AGFzbQEAAAA="}`, "push-filter-steps": `{"module":"AGFzbQEAAAA="}`, "shadow-filter": `{}`, "activate-filter": `{}`, "push-revision": `{"files":{"p.cedar":"permit (principal, action, resource);"}}`, "activate-revision": `{"mode":"enforce"}`, "explain-record": `{"record":"RECORD"}`, "prove-absence": `{"agent":"AGENT"}`, "hold-ledger": `{"reason":"case 12"}`, "release-ledger": `{"reason":"over"}`, "prune-ledger": `{"dry_run":true}`, "erase-subject": `{"subject":"AGENT","reason":"asked","confirm":"AGENT"}`, "revoke": `{"kind":"agent","id":"AGENT","reason":"test"}`,
 }
 
@@ -97,6 +98,10 @@ func (w *world) attempt(r control.Route, key, tenant string) *reply {
 	body := ""
 	if r.Body {
 		body = strings.NewReplacer("AGENT", w.ids[tenant].agent, "USER", w.ids[demo].user, "PUBLIC", freshPublicKey()).Replace(bodies[r.Op])
+	}
+	if strings.HasSuffix(r.Op, "-pin") && r.Body {
+		p := w.pinOf(tenant)
+		body = strings.NewReplacer("DIGEST", p.Digest.String(), "KEPT", p.Kept[len(p.Kept)-1].String()).Replace(body)
 	}
 	if r.Op == "explain-record" {
 		body = strings.Replace(body, "RECORD", w.asked(tenant, w.ids[tenant].user, "orders", nil), 1)

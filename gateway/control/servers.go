@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/gatewright/gatewright/gateway/catalogue"
@@ -15,6 +16,7 @@ import (
 type Catalogue interface {
 	ServerChanges
 	ServerViews
+	ToolPins
 }
 
 var _ Catalogue = (*catalogue.Catalogue)(nil)
@@ -59,6 +61,7 @@ type health struct {
 	Error    string     `json:"error,omitempty" doc:"of the last try"`
 	Tools    int        `json:"tools" doc:"that may be called"`
 	Unusable int        `json:"unusable" doc:"that are shown and not called"`
+	Waiting  int        `json:"quarantined" doc:"whose definition is new, changed or rejected: not called, and not shown to agents"`
 	Skipped  int        `json:"skipped" doc:"definitions too broken to be shown"`
 }
 
@@ -95,14 +98,14 @@ type updateServerIn struct {
 	Body Settings
 }
 
-// tool is a tool as its server describes it. State leaves room for more reasons not to call a tool.
+// tool is a tool as its server describes it. State is why it is not called; a quarantined one may be unusable besides.
 type tool struct {
 	Server      string          `json:"server"`
 	Name        string          `json:"name"`
 	Title       string          `json:"title,omitempty"`
 	Description string          `json:"description,omitempty" doc:"as the server says; not to be trusted"`
-	State       string          `json:"state" enum:"usable,unusable" doc:"an unusable tool is shown to people and never called"`
-	Why         string          `json:"why,omitempty" doc:"why it is unusable"`
+	State       string          `json:"state" enum:"usable,unusable,quarantined" doc:"only a usable tool is called and shown to agents; a quarantined one waits for a decision about its pin"`
+	Why         string          `json:"why,omitempty" doc:"why it is not usable"`
 	Schema      string          `json:"schema_hash" doc:"SHA-256 of the input schema's canonical form, hex; a plan's step names it"`
 	Definition  string          `json:"definition_hash" doc:"SHA-256 of the whole definition's canonical form, hex"`
 	InputSchema json.RawMessage `json:"input_schema,omitempty"`
@@ -195,7 +198,11 @@ func shapeTool(p **catalogue.Tool) tool {
 		Server: t.Server, Name: t.Name, Title: t.Title, Description: t.Description, State: "usable", Why: t.Unusable,
 		Schema: t.SchemaHash.String(), Definition: t.DefinitionHash.String(), InputSchema: t.InputSchema,
 	}
-	if t.Unusable != "" {
+	switch {
+	case t.State != catalogue.Approved:
+		out.State = "quarantined"
+		out.Why = clip(strings.Join(append([]string{"its definition is " + string(t.State)}, t.Findings...), "; "), clipText)
+	case t.Unusable != "":
 		out.State = "unusable"
 	}
 	return out
@@ -206,6 +213,6 @@ func (a *API) shapeServer(s *catalogue.Server) server {
 	return server{
 		Name: s.Name, URL: s.URL, Era: s.Era, Credential: s.Credential, Header: s.Header, Prefix: s.Prefix, Enabled: s.Enabled,
 		AllowPrivate: s.AllowPrivate, Pins: strs(s.Pins), Labels: strs(s.Labels), Sensitivity: s.Sensitivity, Fixed: s.Fixed,
-		Health: health{moment(h.LastTry), moment(h.LastGood), h.Failures, clip(h.Err, 300), h.Tools, h.Unusable, h.Skipped},
+		Health: health{moment(h.LastTry), moment(h.LastGood), h.Failures, clip(h.Err, 300), h.Tools, h.Unusable, h.Quarantined, h.Skipped},
 	}
 }

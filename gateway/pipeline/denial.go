@@ -43,6 +43,7 @@ const (
 	InProgress        Code = "in_progress"
 	RetryMismatch     Code = "retry_mismatch"
 	ReplyWithheld     Code = "reply_withheld"
+	ResultInvalid     Code = "result_invalid"
 	UpstreamDown      Code = "upstream_unreachable"
 	UpstreamTimeout   Code = "upstream_timeout"
 	UpstreamMalformed Code = "upstream_malformed"
@@ -95,6 +96,7 @@ var codes = map[Code]meaning{
 	InProgress:        {http.StatusConflict, "a call with this Idempotency-Key is still running", "wait for its answer and ask again"},
 	RetryMismatch:     {http.StatusUnprocessableEntity, "this Idempotency-Key was used for another request", "use a new Idempotency-Key for a new request"},
 	ReplyWithheld:     {http.StatusForbidden, "the call was made and its reply is withheld", "ask the security team, naming the record id"},
+	ResultInvalid:     {http.StatusBadGateway, "the call was made; its result breaks the tool's own output schema and is withheld", "its effect stands; tell the server's operator, naming the record id"},
 	UpstreamDown:      {http.StatusBadGateway, "the server behind the gateway cannot be reached", "try again later"},
 	UpstreamTimeout:   {http.StatusGatewayTimeout, "the server behind the gateway did not answer in time", "its effect is unknown; check before trying again"},
 	UpstreamMalformed: {http.StatusBadGateway, "the server behind the gateway gave an answer that is not valid", "tell the server's operator, naming the record id"},

@@ -227,6 +227,9 @@ func (l *Line) withhold(c *Call, cause error) *Denial {
 		l.Log.Debug("filter failed", "op", c.Op, "tenant", c.Caller.Tenant(), "error", cause)
 	default:
 	}
+	if d.Code == ResultInvalid { // the server broke its own promise, which its callers can read
+		return d
+	}
 	reason := string(d.Code)
 	if d.Reason != "" && d.Reason != reason {
 		reason += ": " + d.Reason

@@ -94,13 +94,16 @@ func (g *Gateway) openCatalogue(ctx context.Context) error {
 	cc := catalogue.Config{
 		MaxServers: c.MaxServers, MaxTools: c.MaxTools, MaxToolBytes: int(c.MaxTool), MaxSchemaBytes: int(c.MaxSchema),
 		MaxSchemaDepth: c.SchemaDepth, RefreshTimeout: c.RefreshTimeout, RefreshEvery: c.RefreshEvery,
-		AllowPrivate: u.AllowPrivate || g.o.Config.Mode == "development",
+		AllowPrivate: u.AllowPrivate || g.o.Config.Mode == "development", Pin: c.Pin, MaxResultDepth: u.JSONDepth,
 	}
 	for name, s := range g.o.Config.Servers {
 		f := catalogue.Fixed{
 			Tenant: s.Tenant, Name: name, URL: s.URL, Era: s.Era, AllowPrivate: s.AllowPrivate || u.AllowPrivate,
 			Labels: s.Labels, Sensitivity: int64(s.Sensitivity), Process: s.Process(),
 			TakesCallers: s.CallerCredentials, Pins: s.Pins,
+		}
+		if s.Pin != "auto" {
+			f.Pin = s.Pin
 		}
 		if s.Credential != "" {
 			f.Credential, f.Header, f.Prefix = s.Credential, s.Header, s.Prefix
@@ -114,11 +117,12 @@ func (g *Gateway) openCatalogue(ctx context.Context) error {
 		cc.Servers = append(cc.Servers, f)
 	}
 	if g.demoRuns() {
-		cc.Servers = append(cc.Servers, catalogue.Fixed{Tenant: demoTenant, Name: demoServerName, Process: true})
+		cc.Servers = append(cc.Servers, catalogue.Fixed{Tenant: demoTenant, Name: demoServerName, Process: true, Pin: catalogue.PinOwn})
 	}
 	if g.tools, err = catalogue.Open(ctx, cc, g.store, lister{g}, g.o.Now); err != nil {
 		return err
 	}
+	g.tools.OnPins(g.recordPins)
 	g.tools.OnChange(func(tenant string) { g.bundles.Retool(context.Background(), tenant) })
 	return nil
 }

@@ -191,8 +191,23 @@ func TestAToolThatComesOrGoesIsKnownToPolicyAfterARefresh(t *testing.T) {
 		t.Errorf("before: %q", got)
 	}
 	r.control("POST", "/api/v1/servers/files/refresh", admin, "", 200, nil)
+	if got := r.tools(key); got != "echo slow" {
+		t.Errorf("before somebody approved it: %q", got)
+	}
+	var late struct{ Digest string }
+	r.control("GET", "/api/v1/servers/files/pins/late", admin, "", 200, &late)
+	r.control("POST", "/api/v1/servers/files/pins/late/approve", admin, `{"digest":"`+late.Digest+`"}`, 200, nil)
 	if got := r.tools(key); got != "echo late slow" {
 		t.Errorf("after: %q", got)
+	}
+	records := r.control("GET", "/api/v1/audit-logs?kind=admin", admin, "", 200, nil)
+	if !strings.Contains(records, `"tool-quarantine"`) || !strings.Contains(records, late.Digest) || !strings.Contains(records, `"tool-first-use"`) {
+		t.Errorf("the ledger does not tell of it: %s", records)
+	}
+	for name, want := range map[string]string{"gatewright_tools_quarantined": "0", "gatewright_tool_quarantines_total": "1"} {
+		if m := r.control("GET", "/metrics", admin, "", 200, nil); !strings.Contains(m, "\n"+name+" "+want+"\n") {
+			t.Errorf("metrics: %s is not %s", name, want)
+		}
 	}
 	if _, err := r.planned(t.Context(), key, "files", "late", `{}`); err != nil {
 		t.Error(err)

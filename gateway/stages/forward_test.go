@@ -126,7 +126,7 @@ func TestAResultThatAsksForMoreInputIsRefusedAndOthersPass(t *testing.T) {
 func TestWhatGoesOutIsWhatWasJudgedAndNothingOfTheCaller(t *testing.T) {
 	w := newWorld(t)
 	w.offers["files"] = append(w.offers["files"], `{"name":"region","inputSchema":{"type":"object","properties":{"where":{"type":"string","x-mcp-header":"Region"}}}}`)
-	w.must(w.tools.Refresh(t.Context(), "acme", "files"))
+	w.relist()
 	u := &client{reply: upstream.Reply{Status: 200, Result: []byte(`{}`)}}
 	c := w.call(w.alice, "region", `{ "where" : "eu" }`, []byte("token"))
 	c.Credential, c.Meta = []byte(w.aliceKey), []byte(`{"traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}`)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/gatewright/gatewright/gateway/catalogue"
@@ -16,6 +17,8 @@ import (
 // Tools finds a tool of a tenant. What belongs to another tenant is not found.
 type Tools interface {
 	Lookup(tenant, server, tool string) (*catalogue.Tool, bool)
+	// Quarantined says whether one that is not found waits for a person's approval. Callers are not told.
+	Quarantined(tenant, server, tool string) bool
 }
 
 // Plans gives the plan that a token's root names and its state, when this gateway holds it.
@@ -46,6 +49,28 @@ func (Intent) Name() string { return "intent" }
 // Check fills c.Token, c.Tool and c.Grant. An operation that needs no plan still has its token judged when one is shown: a bad
 // token is never ignored.
 func (s Intent) Check(_ context.Context, c *pipeline.Call) error {
+	err := s.check(c)
+	if err != nil && c.Tool == nil && c.Name != "" && c.Caller.Valid() && s.Tools.Quarantined(c.Caller.Tenant(), c.Server, c.Name) {
+		if d, ok := errors.AsType[*pipeline.Denial](err); ok {
+			return d.WithReason(strings.TrimSuffix("tool_quarantined: "+d.Reason, ": "))
+		}
+	}
+	return err
+}
+
+// CheckReply holds a tool's result to the tool's own output schema, as the caller would get it: after the filters.
+func (Intent) CheckReply(_ context.Context, c *pipeline.Call) error {
+	if c.Tool == nil || c.Answer != nil || c.Reply.Result == nil {
+		return nil
+	}
+	if err := c.Tool.CheckResult(c.Reply.Result); err != nil {
+		d := pipeline.Deny(pipeline.ResultInvalid, "the call was made; its result breaks the tool's own output schema: "+err.Error())
+		return d.WithReason(err.Error())
+	}
+	return nil
+}
+
+func (s Intent) check(c *pipeline.Call) error {
 	if len(c.Shown.Token) == 0 && c.Plan {
 		return pipeline.Deny(pipeline.IntentRequired, "")
 	}

@@ -202,7 +202,7 @@ func TestAToolWhoseSchemaChangedSinceCaptureIsRefused(t *testing.T) {
 	p := w.plan(w.alice, draft)
 	w.hold(p, "active")
 	w.offers["files"] = []string{strings.Replace(readTool, "64", "65", 1), sendTool}
-	w.must(w.tools.Refresh(t.Context(), "acme", "files"))
+	w.relist()
 	call := w.call(w.alice, "read", `{"path":"/a"}`, w.token(p, w.alice, nil))
 	wantDenial(t, w.intent().Check(context.Background(), call), "schema_changed", "schema_changed")
 	w.show(call, p, 0)

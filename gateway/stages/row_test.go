@@ -298,11 +298,11 @@ func TestAKeptAnswerIsJudgedAgain(t *testing.T) {
 		"its token was revoked": {func(r *row) { r.verifier.Revoke("tok_1", r.now.Add(time.Hour)) }, "token_revoked"},
 		"its tool changed": {func(r *row) {
 			r.offers["files"] = []string{strings.Replace(readTool, "64", "65", 1), sendTool}
-			r.must(r.tools.Refresh(r.t.Context(), "acme", "files"))
+			r.relist()
 		}, "schema_changed"},
 		"its tool changed and its plan is used up": {func(r *row) {
 			r.offers["files"] = []string{strings.Replace(readTool, "64", "65", 1), sendTool}
-			r.must(r.tools.Refresh(r.t.Context(), "acme", "files"))
+			r.relist()
 			r.hold(r.plan, stages.UsedUp)
 		}, "schema_changed"},
 	} {

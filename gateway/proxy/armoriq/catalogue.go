@@ -41,7 +41,7 @@ func (r *request) server(name string) (seen, bool) {
 	}
 	v := seen{name: name}
 	for _, t := range r.Catalogue.Tools(r.c.Caller.Tenant(), name) {
-		if r.could(name, t.Name) {
+		if t.Callable() && r.could(name, t.Name) {
 			v.tools = append(v.tools, t)
 		}
 	}

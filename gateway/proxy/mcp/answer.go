@@ -76,7 +76,7 @@ func (e *exchange) list(c *pipeline.Call) ([]byte, error) {
 			continue
 		}
 		for _, t := range e.d.Catalogue.Tools(tenant, s.Name) {
-			if !usable.Has(t.Server, t.Name) {
+			if !t.Callable() || !usable.Has(t.Server, t.Name) { // policies may know a tool that waits for a person
 				continue
 			}
 			if n > 0 {

@@ -137,7 +137,7 @@ func TestAToolIsShownWithItsOwnWordsAndWithoutForeignOnes(t *testing.T) {
 			}
 			return nil
 		}))
-		want := `{"name":"read","title":"Read","description":"reads","inputSchema":{"type":"object","properties":{"path":{"type":"string"}},"required":["path"]},"outputSchema":{"type":"object"}}`
+		want := `{"name":"read","title":"Read","description":"reads","inputSchema":{"type":"object","properties":{"path":{"type":"string"}},"required":["path"]},"annotations":{"readOnlyHint":true}}`
 		if string(first) != want {
 			t.Errorf("shown %s", first)
 		}

@@ -4,10 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/gatewright/gatewright/gateway/catalogue"
+	"github.com/gatewright/gatewright/gateway/catalogue/pins"
 	"github.com/gatewright/gatewright/gateway/identity"
 	"github.com/gatewright/gatewright/gateway/pipeline"
 	"github.com/gatewright/gatewright/merkle"
@@ -126,23 +129,53 @@ func TestPrefixesLeadToTheirServerAlone(t *testing.T) {
 	}
 }
 
+// TestAToolWhoseNameHasTheSeparatorIsNotShadowed: as long as no server has the name that a tool's begins with, the tool is
+// called by its own; then nobody may take that name, and where it is taken the tool stays in quarantine, by every name.
 func TestAToolWhoseNameHasTheSeparatorIsNotShadowed(t *testing.T) {
 	w := newWorld(t)
-	w.offers["acme/files"] = append(w.offers["acme/files"], `{"name":"mail__send","inputSchema":{"type":"object"}}`)
-	w.refresh("acme", "files")
-	token := w.token(`{"steps":[{"server":"files","tool":"mail__send","uses":0}]}`)
+	approve := func() error {
+		for _, tool := range w.tools.Tools("acme", "files") {
+			if tool.Name == "mail__send" {
+				return w.tools.DecidePin(t.Context(), "acme", "files", tool.Name, catalogue.PinDecision{Action: pins.Approve, Digest: tool.Pin, Despite: true})
+			}
+		}
+		return nil
+	}
+	token := ""
 	call := func(name string) *answer {
 		return w.old(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"`+name+`"}}`, map[string]string{"Gatewright-Intent": token})
 	}
+	before := w.offers["acme/files"]
+	w.offers["acme/files"] = append(slices.Clone(before), `{"name":"mail__send","inputSchema":{"type":"object"}}`)
+	w.refresh("acme", "files")
+	w.must(approve())
+	token = w.token(`{"steps":[{"server":"files","tool":"mail__send","uses":0}]}`)
 	if a := call("mail__send"); a.code != 0 {
 		t.Errorf("alone: %s", a.raw)
 	}
-	w.addServer("acme", "mail") // now the name means a tool of the server "mail", which has none
-	if a := call("mail__send"); a.code == 0 {
-		t.Error("the call went to another server than its name says")
+	s := catalogue.Server{Tenant: "acme", Name: "mail", URL: "http://127.0.0.1:1/mcp", Era: "auto", AllowPrivate: true, Enabled: true}
+	if err := w.tools.AddServer(t.Context(), "acme", s); !errors.Is(err, catalogue.ErrInvalid) || !strings.Contains(err.Error(), "mail__send of server files") {
+		t.Errorf("a server that would shadow the tool: %v", err)
 	}
 	if a := call("files__mail__send"); a.code != 0 {
 		t.Errorf("with its prefix: %s", a.raw)
+	}
+
+	w = newWorld(t)
+	w.addServer("acme", "mail")
+	w.offers["acme/files"] = append(slices.Clone(before), `{"name":"mail__send","inputSchema":{"type":"object"}}`)
+	w.refresh("acme", "files")
+	if err := approve(); !errors.Is(err, catalogue.ErrCollision) || !strings.Contains(err.Error(), "server mail") {
+		t.Errorf("approving a tool that shadows: %v", err)
+	}
+	token = w.anything("files")
+	for _, name := range []string{"mail__send", "files__mail__send"} {
+		if a := call(name); a.code == 0 {
+			t.Errorf("%s is called", name)
+		}
+	}
+	if a := w.old(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`, nil); strings.Contains(string(a.raw), "mail__send") {
+		t.Errorf("the list shows it: %s", a.raw)
 	}
 	for _, c := range w.sent {
 		if c.Server != "files" {

@@ -93,7 +93,7 @@ func (e *exchange) resolve(tenant, name string) (server, tool string) {
 	servers := e.d.Catalogue.Servers(tenant)
 	known := func(server, tool string) bool {
 		_, ok := e.d.Catalogue.Lookup(tenant, server, tool)
-		return ok
+		return ok || e.d.Catalogue.Quarantined(tenant, server, tool) // or its name would lead to another server's meanwhile
 	}
 	if len(servers) == 1 && known(servers[0].Name, name) {
 		return servers[0].Name, name

@@ -35,7 +35,7 @@ import (
 
 const (
 	modern   = "2026-07-28"
-	readTool = `{"name":"read","title":"Read","description":"reads","inputSchema":{"type":"object","properties":{"path":{"type":"string"}},"required":["path"]},"outputSchema":{"type":"object"},"_meta":{"secret":1},"x-own":2}`
+	readTool = `{"name":"read","title":"Read","description":"reads","inputSchema":{"type":"object","properties":{"path":{"type":"string"}},"required":["path"]},"annotations":{"readOnlyHint":true},"_meta":{"secret":1},"x-own":2}`
 	sendTool = `{"name":"send","inputSchema":{"type":"object","properties":{"to":{"type":"string","x-mcp-header":"To"},"n":{"type":"integer","x-mcp-header":"Count"}}}}`
 )
 

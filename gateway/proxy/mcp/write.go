@@ -193,7 +193,7 @@ func (e *exchange) rpc(d *pipeline.Denial) (status, code int) {
 		return http.StatusOK, rpcNoMethod
 	case pipeline.InvalidArguments:
 		return http.StatusOK, rpcInvalidParams
-	case pipeline.UpstreamDown, pipeline.UpstreamTimeout, pipeline.UpstreamMalformed, pipeline.UpstreamTooLarge, pipeline.UpstreamRefused, pipeline.UpstreamBusy:
+	case pipeline.UpstreamDown, pipeline.UpstreamTimeout, pipeline.UpstreamMalformed, pipeline.UpstreamTooLarge, pipeline.UpstreamRefused, pipeline.UpstreamBusy, pipeline.ResultInvalid:
 		return http.StatusOK, rpcUpstream
 	case pipeline.Internal:
 		return http.StatusOK, rpcInternal

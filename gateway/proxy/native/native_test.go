@@ -62,6 +62,8 @@ func (tools) Lookup(_, server, tool string) (merkle.Hash, func([]byte) error, bo
 
 type noTools struct{}
 
+func (noTools) Quarantined(string, string, string) bool { return false }
+
 func (noTools) Lookup(string, string, string) (*catalogue.Tool, bool) { return nil, false }
 
 type noPlans struct{}

@@ -19,6 +19,12 @@ type connectorCmd struct {
 	Logs    connectorLogsCmd    `cmd:"" help:"Print the last lines a connector wrote to its standard error."`
 	Check   connectorCheckCmd   `cmd:"" help:"Try a connector's program, without a gateway."`
 	Import  connectorImportCmd  `cmd:"" help:"Propose servers and policies from the MCP configurations of Claude Desktop, Cursor and VS Code."`
+
+	Pins     connectorPinsCmd     `cmd:"" help:"List tools in quarantine: their definition is new, changed or rejected."`
+	Diff     connectorDiffCmd     `cmd:"" help:"Show how a tool's definition differs from the approved one, and what was decided."`
+	Approve  connectorApproveCmd  `cmd:"" help:"Approve a tool's definition."`
+	Reject   connectorRejectCmd   `cmd:"" help:"Reject a tool's definition, or take its approval back."`
+	Rollback connectorRollbackCmd `cmd:"" help:"Approve a tool's earlier definition again."`
 }
 
 type connectorListCmd struct {

@@ -134,6 +134,6 @@ func TestWhoApprovesToolsFollowsTheMode(t *testing.T) {
 			t.Errorf("%q: %q, want %q: %v", doc, c.Catalogue.Pin, want, err)
 		}
 	}
-	refused(t, "catalogue {\n  pin = \"never\"\n}\n", `pin in catalogue`)
-	refused(t, "server \"a\" {\n  tenant = \"demo\"\n  url = \"https://a.example\"\n  pin = \"own\"\n}\n", `pin in server`)
+	refused(t, "catalogue {\n  pin = \"never\"\n}\n", `gateway.hcl:2:3: pin in catalogue: want one of auto, first_use, approve, have "never"`)
+	refused(t, "server \"a\" {\n  tenant = \"demo\"\n  url = \"https://a.example\"\n  pin = \"own\"\n}\n", `gateway.hcl:4:3: pin in server: want one of auto, first_use, approve, have "own"`)
 }

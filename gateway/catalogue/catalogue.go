@@ -58,7 +58,7 @@ type entry struct {
 	server  Server
 	tools   map[string]*Tool // only those that may be called
 	list    []*Tool          // all, by name
-	waiting map[string]bool  // names of those in quarantine
+	waiting map[string]bool  // names of those in quarantine; whether some definition is approved
 	health  *healthBox       // shared by successive entries of one server
 }
 
@@ -330,7 +330,7 @@ func (e *entry) offer(list []*Tool) {
 			e.tools[t.Name] = t
 		}
 		if t.State != Approved {
-			e.waiting[t.Name] = true
+			e.waiting[t.Name] = t.known
 		}
 	}
 }

@@ -52,10 +52,12 @@ func (c *Catalogue) judge(ctx context.Context, s *Server, list []*Tool) (trusted
 	held := c.held(s.Tenant, s.Name).Tools
 	for _, t := range list {
 		own := held[t.Name]
-		t.State, t.Findings, t.collides, t.standing = Approved, nil, "", nil
+		t.State, t.Findings, t.collides, t.standing, t.known = Approved, nil, "", nil, !own.Approved.IsZero()
 		switch {
-		case s.Pin == PinOwn, own.Approved == t.Pin:
+		case s.Pin == PinOwn, own.Approved == t.Pin && c.shadows(s, t.Name) == "":
 			continue
+		case own.Approved == t.Pin: // until a configured server came
+			t.State = New
 		case slices.Contains(own.Rejected, t.Pin):
 			t.State = Rejected
 		case own.Approved.IsZero():
@@ -138,11 +140,7 @@ func (c *Catalogue) findings(s *Server, t *Tool, known names) (findings []string
 			findings = append(findings, found)
 		}
 	}
-	if before, _, joined := strings.Cut(t.Name, "__"); joined && before != s.Name {
-		if (*c.snapshot.Load())[s.Tenant][before] != nil {
-			collides = fmt.Sprintf("its name reads as a tool of server %s", before)
-		}
-	}
+	collides = c.shadows(s, t.Name)
 	if like, exact := known.like(s.Name, t.Name); exact {
 		collides = "its name is also " + like
 	} else if like != "" {
@@ -152,6 +150,15 @@ func (c *Catalogue) findings(s *Server, t *Tool, known names) (findings []string
 		findings = append(findings, collides)
 	}
 	return findings, collides
+}
+
+// shadows says whether a tool's own name leads to another server, "" when it does not. It allocates nothing then.
+func (c *Catalogue) shadows(s *Server, tool string) string {
+	before, _, joined := strings.Cut(tool, "__")
+	if !joined || before == s.Name || (*c.snapshot.Load())[s.Tenant][before] == nil {
+		return ""
+	}
+	return "its name reads as a tool of server " + before
 }
 
 // canonical is the pinned part of the definition.
@@ -258,5 +265,16 @@ func (c *Catalogue) Quarantined(tenant, server, tool string) bool {
 	if e == nil || !e.server.Enabled {
 		return false
 	}
-	return e.waiting[tool]
+	_, waits := e.waiting[tool]
+	return waits
+}
+
+// Owns says whether a bare name means this server's tool: it may be called, or was approved once and waits now. Otherwise the
+// name could lead to another server meanwhile, or, were new tools to count, a server could take it away from another.
+func (c *Catalogue) Owns(tenant, server, tool string) bool {
+	e := (*c.snapshot.Load())[tenant][server]
+	if e == nil || !e.server.Enabled {
+		return false
+	}
+	return e.tools[tool] != nil || e.waiting[tool]
 }

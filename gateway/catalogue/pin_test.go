@@ -307,6 +307,29 @@ func TestNamesThatCouldBeTakenForOthersWait(t *testing.T) {
 	}
 }
 
+// TestAConfiguredServerShadowsNoApprovedTool: the file is the operator's word about servers, not about tools.
+func TestAConfiguredServerShadowsNoApprovedTool(t *testing.T) {
+	b := newBook(t, catalogue.PinFirstUse, tool("mail__send"))
+	if !b.callable("srv", "mail__send") {
+		t.Fatal("alone it is not callable")
+	}
+	config := catalogue.DefaultConfig()
+	config.Servers = []catalogue.Fixed{{Tenant: "acme", Name: "mail", URL: "https://mail.example"}}
+	var err error
+	if b.Catalogue, err = catalogue.Open(t.Context(), config, b.st, b.l, time.Now); err != nil {
+		t.Fatal(err)
+	}
+	b.list("srv", tool("mail__send"))
+	p := b.pin("srv", "mail__send")
+	if b.callable("srv", "mail__send") || len(p.Findings) != 1 || !strings.Contains(p.Findings[0], "server mail") {
+		t.Errorf("%+v", p)
+	}
+	err = b.DecidePin(t.Context(), "acme", "srv", "mail__send", catalogue.PinDecision{Action: pins.Approve, Digest: p.Digest, Despite: true})
+	if !errors.Is(err, catalogue.ErrCollision) {
+		t.Errorf("approved: %v", err)
+	}
+}
+
 // TestAFloodOfChangesFillsNothing: whatever a server does between two people's decisions, nothing grows.
 func TestAFloodOfChangesFillsNothing(t *testing.T) {
 	b := newBook(t, catalogue.PinFirstUse, described("one", "0"), tool("two"))

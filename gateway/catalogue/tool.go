@@ -39,6 +39,7 @@ type Tool struct {
 	State    State
 	Findings []string
 
+	known    bool              // some definition of it is approved
 	collides string            // why approving could not help; "" when it can
 	standing *policies.ToolDef // of the approved definition, where this one is not approved
 	def      policies.ToolDef

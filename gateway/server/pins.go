@@ -30,6 +30,9 @@ func (g *Gateway) recordPins(e catalogue.PinEvent) {
 	if s, ok := g.tools.Server(e.Tenant, e.Server); ok && s.Pin == catalogue.PinOwn {
 		return
 	}
+	if _, err := g.people.Org(context.Background(), e.Tenant); err != nil {
+		return // a configured server of an organisation that is not there has no ledger to write to
+	}
 	named, more := []pinnedTool{}, 0
 	add := func(t pinnedTool) {
 		if len(named) == maxPinned {

@@ -303,6 +303,10 @@ func (r *request) localAgent(id, name string) localAgent {
 	}
 	for _, s := range r.Catalogue.Servers(tenant) {
 		for _, t := range r.Catalogue.Tools(tenant, s.Name) {
+			if !t.Callable() { // also one that waits for a person's approval, which policies may know already
+				note(t.Name, "block")
+				continue
+			}
 			note(t.Name, o.of(s.Name, t.Name, false))
 			tools = append(tools, localTool{t.Name, s.Name + "__" + t.Name, s.Name, t.SchemaHash.String(), []string{}})
 		}

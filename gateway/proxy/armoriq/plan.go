@@ -175,7 +175,7 @@ func (r *request) known(server, tool, at string) error {
 func (r *request) onlyServer(tool string) (string, bool) {
 	found := ""
 	for _, s := range r.Catalogue.Servers(r.c.Caller.Tenant()) {
-		if _, ok := r.Catalogue.Lookup(s.Tenant, s.Name, tool); !ok {
+		if !r.Catalogue.Owns(s.Tenant, s.Name, tool) {
 			continue
 		}
 		if found != "" {

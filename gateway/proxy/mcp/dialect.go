@@ -21,7 +21,7 @@ type Catalogue interface {
 	Servers(tenant string) []catalogue.Server
 	Tools(tenant, server string) []*catalogue.Tool
 	Lookup(tenant, server, tool string) (*catalogue.Tool, bool)
-	Quarantined(tenant, server, tool string) bool
+	Owns(tenant, server, tool string) bool
 }
 
 // Engines gives the policy engine whose answer counts for a principal.

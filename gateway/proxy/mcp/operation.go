@@ -91,10 +91,7 @@ func (e *exchange) resolve(tenant, name string) (server, tool string) {
 		return e.server, name
 	}
 	servers := e.d.Catalogue.Servers(tenant)
-	known := func(server, tool string) bool {
-		_, ok := e.d.Catalogue.Lookup(tenant, server, tool)
-		return ok || e.d.Catalogue.Quarantined(tenant, server, tool) // or its name would lead to another server's meanwhile
-	}
+	known := func(server, tool string) bool { return e.d.Catalogue.Owns(tenant, server, tool) }
 	if len(servers) == 1 && known(servers[0].Name, name) {
 		return servers[0].Name, name
 	}

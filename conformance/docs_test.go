@@ -64,7 +64,7 @@ func TestEachShellBlockOfREADMEIsTried(t *testing.T) {
 		"wasm/guest/assemblyscript/build.sh", "export GATEWRIGHT_INTENT=", "gatewright filter list\n", // TestATenantShipsAFilter
 		"cp -r policies/default", "gatewright policy check", "gatewright policy replay", "gatewright policy push", "gatewright policy activate 2 --canary",
 		"gatewright policy activate 2\n", "gatewright policy rollback", // TestASecurityEngineerShipsAPolicy
-		"gatewright connector pins\n", // TestAToolThatChangesIsHeldUntilAPersonApprovesIt
+		"gatewright connector pins\n",                 // TestAToolThatChangesIsHeldUntilAPersonApprovesIt
 		"go run ./bench ladder\ngo run ./bench mcp\n", // bench's own test
 		"gatewright connector import",                 // TestREADMEsImportRuns
 	}

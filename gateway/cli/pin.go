@@ -114,13 +114,13 @@ func showPin(sh *shell, p *gatewright.Pin) error {
 	}
 	for i := range p.History {
 		d := &p.History[i]
-		text := fmt.Sprintf("%s %s to %s from %s by %s", moment(d.Time), clean(d.Action), short(d.To), short(d.From), orDash(d.User))
+		text := []string{fmt.Sprintf("%s %s to %s from %s by %s", moment(d.Time), clean(d.Action), short(d.To), short(d.From), orDash(d.User))}
 		for _, more := range []string{d.Despite, d.Reason} {
 			if more != "" {
-				text += ": " + plainly(more)
+				text = append(text, plainly(more))
 			}
 		}
-		rows = append(rows, [2]string{"decision", text})
+		rows = append(rows, [2]string{"decision", strings.Join(text, ": ")})
 	}
 	for _, k := range p.Kept {
 		rows = append(rows, [2]string{"kept", clean(k)})

@@ -25,7 +25,7 @@ func pinned(t *testing.T, h *house, sent *[]string) (digest func(c string) strin
 			*sent = append(*sent, strings.TrimPrefix(r.URL.Path, "/api/v1/servers/files/pins/")+" "+string(b))
 		}
 		one := func(name string) string { return `{"server":"files","tool":"` + name + `",` + list[name] }
-		tool := strings.Split(strings.TrimPrefix(r.URL.Path, "/api/v1/servers/files/pins/"), "/")[0]
+		tool, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/api/v1/servers/files/pins/"), "/")
 		switch {
 		case r.URL.Path == "/api/v1/servers":
 			answer(w, 200, `{"items":[{"name":"files"}]}`)

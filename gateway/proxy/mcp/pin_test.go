@@ -1,6 +1,7 @@
 package mcp_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -33,7 +34,7 @@ func TestABareNameStaysWithTheServerThatHadItApproved(t *testing.T) {
 	before := w.offers["acme/files"]
 	w.offers["acme/mail"] = []string{only}
 	w.addServer("acme", "mail")
-	w.offers["acme/files"] = append(before[:len(before):len(before)], only)
+	w.offers["acme/files"] = append(slices.Clip(before), only)
 	w.refresh("acme", "files") // new there
 	token := w.token(`{"steps":[{"server":"mail","tool":"only","uses":0}]}`)
 	call := func() *answer {
@@ -50,7 +51,7 @@ func TestABareNameStaysWithTheServerThatHadItApproved(t *testing.T) {
 	if a := call(); a.code == 0 {
 		t.Error("the name of two tools leads to one")
 	}
-	w.offers["acme/files"] = append(before[:len(before):len(before)], strings.Replace(only, `"name"`, `"title":"x","name"`, 1))
+	w.offers["acme/files"] = append(slices.Clip(before), strings.Replace(only, `"name"`, `"title":"x","name"`, 1))
 	w.refresh("acme", "files") // and it waits again
 	if a := call(); a.code == 0 {
 		t.Error("while its tool waits the name leads to another server")

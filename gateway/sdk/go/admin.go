@@ -95,7 +95,7 @@ type ServerTool struct {
 	Name        string          `json:"name"`
 	Title       string          `json:"title,omitempty"`
 	Description string          `json:"description,omitempty"`
-	State       string          `json:"state"` // usable or unusable
+	State       string          `json:"state"` // usable, unusable or quarantined
 	Why         string          `json:"why,omitempty"`
 	Schema      string          `json:"schema_hash"` // SHA-256 of the input schema's canonical form, hex
 	InputSchema json.RawMessage `json:"input_schema,omitempty"`

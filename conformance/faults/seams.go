@@ -112,11 +112,11 @@ type toolsSeam struct {
 	in *injector
 }
 
-func (s toolsSeam) Lookup(tenant, server, tool string) (*catalogue.Tool, bool) {
+func (s toolsSeam) Find(tenant, op, server, tool string) (*catalogue.Tool, bool) {
 	if done, err := s.in.meet(s.in.now(), "catalogue"); done || err != nil {
 		return nil, false
 	}
-	return s.Catalogue.Lookup(tenant, server, tool)
+	return s.Catalogue.Find(tenant, op, server, tool)
 }
 
 type enginesSeam struct {

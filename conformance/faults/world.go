@@ -153,6 +153,11 @@ func (lister) ListTools(context.Context, catalogue.Server) ([]json.RawMessage, e
 	return []json.RawMessage{json.RawMessage(readTool), json.RawMessage(sendTool)}, nil
 }
 
+// List offers nothing beside tools.
+func (lister) List(context.Context, catalogue.Server, string) ([]json.RawMessage, error) {
+	return nil, catalogue.ErrNotOffered
+}
+
 func (w *world) openCatalogue(ctx context.Context) error {
 	c := catalogue.DefaultConfig()
 	c.Servers = []catalogue.Fixed{{Tenant: tenant, Name: serverName, Process: true, Credential: credential, Header: "Authorization", Prefix: "Bearer "}}
@@ -289,8 +294,8 @@ func (w *world) openLedger(ctx context.Context) (err error) {
 // planTools tells the register of plans about tools.
 type planTools struct{ *catalogue.Catalogue }
 
-func (p planTools) Lookup(tenant, server, tool string) (merkle.Hash, func([]byte) error, bool) {
-	t, ok := p.Catalogue.Lookup(tenant, server, tool)
+func (p planTools) Lookup(tenant, op, server, tool string) (merkle.Hash, func([]byte) error, bool) {
+	t, ok := p.Catalogue.Find(tenant, op, server, tool)
 	if !ok {
 		return merkle.Hash{}, nil, false
 	}

@@ -28,9 +28,12 @@ import (
 	"github.com/gatewright/gatewright/store"
 )
 
-// Lister asks a server for its tools: each definition as raw JSON, all pages.
+// Lister asks a server what it offers: each definition as raw JSON, all pages.
 type Lister interface {
 	ListTools(ctx context.Context, s Server) ([]json.RawMessage, error)
+	// List asks with one of the methods ListResources, ListTemplates and ListPrompts. A server that does not have the
+	// method gives ErrNotOffered.
+	List(ctx context.Context, s Server, method string) ([]json.RawMessage, error)
 }
 
 // Catalogue is safe for concurrent use.
@@ -59,6 +62,7 @@ type entry struct {
 	tools   map[string]*Tool // only those that may be called
 	list    []*Tool          // all, by name
 	waiting map[string]bool  // names of those in quarantine; whether some definition is approved
+	offers  *offers          // beside tools; nil when not known yet
 	health  *healthBox       // shared by successive entries of one server
 }
 
@@ -150,8 +154,8 @@ func (c *Catalogue) Tools(tenant, server string) []*Tool {
 	return slices.Clone(e.list)
 }
 
-// Defs returns what policies need to know of every usable tool of enabled
-// servers, in a fixed order. Of a tool in quarantine that is what was approved
+// Defs returns what policies need to know of every usable tool and prompt of
+// enabled servers, in a fixed order; resources they name by their URIs. Of a tool in quarantine that is what was approved
 // before; what is new is told too, so that policies can be written for it, but
 // not what has findings. Whether a tool may be called Lookup alone says.
 func (c *Catalogue) Defs(tenant string) []policies.ToolDef {
@@ -166,6 +170,12 @@ func (c *Catalogue) Defs(tenant string) []policies.ToolDef {
 				out = append(out, *t.standing)
 			case t.Unusable == "" && (t.State == Approved || t.State == New && len(t.Findings) == 0):
 				out = append(out, t.def)
+			}
+		}
+		prompts, _ := c.Prompts(tenant, s.Name)
+		for _, p := range prompts {
+			if p.Unusable == "" {
+				out = append(out, p.def)
 			}
 		}
 	}
@@ -310,7 +320,7 @@ func place(entries map[string]*entry, name string, s *Server) {
 	}
 	e := newEntry(*s)
 	if old != nil && old.server.sameTools(*s) {
-		e.health = old.health
+		e.health, e.offers = old.health, old.offers
 		list := make([]*Tool, len(old.list))
 		for i, t := range old.list {
 			own := *t

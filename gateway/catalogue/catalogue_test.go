@@ -20,8 +20,26 @@ import (
 type lister struct {
 	mu    sync.Mutex
 	tools map[string][]string
+	more  map[string][]string // by server and method, "files prompts/list"
 	err   error
 	hold  func()
+}
+
+func (l *lister) List(_ context.Context, s catalogue.Server, method string) ([]json.RawMessage, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list, ok := l.more[s.Name+" "+method]
+	if !ok {
+		return nil, catalogue.ErrNotOffered
+	}
+	if l.err != nil {
+		return nil, l.err
+	}
+	out := []json.RawMessage{}
+	for _, d := range list {
+		out = append(out, json.RawMessage(d))
+	}
+	return out, nil
 }
 
 func (l *lister) ListTools(ctx context.Context, s catalogue.Server) ([]json.RawMessage, error) {

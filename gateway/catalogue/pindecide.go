@@ -217,7 +217,7 @@ func (c *Catalogue) rejudge(ctx context.Context, e *entry) error {
 		list[i] = &own
 	}
 	_, err := c.judge(ctx, &e.server, list)
-	c.put(e, list)
+	c.put(e, list, nil)
 	return err
 }
 

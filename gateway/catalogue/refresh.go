@@ -1,6 +1,7 @@
 package catalogue
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -63,16 +64,28 @@ func (c *Catalogue) Refresh(ctx context.Context, tenant, server string) error {
 		return fmt.Errorf("refresh %s: the server is disabled", server)
 	}
 	list, skipped, err := c.list(ctx, &e.server)
-	e.health.note(c.now(), skipped, err)
 	if err != nil {
+		e.health.note(c.now(), skipped, err)
 		return fmt.Errorf("refresh %s: %w", server, err)
 	}
-	changed, event, err := c.show(ctx, tenant, e, list)
+	offers, more, err := c.offered(ctx, &e.server) // with an error nil, and the last good ones stay
+	e.health.note(c.now(), skipped+more, err)
+	changed, event, shown := c.show(ctx, tenant, e, list, offers)
 	if changed {
 		c.notify(tenant)
 	}
 	c.tell(event)
-	return err
+	if err != nil {
+		err = fmt.Errorf("refresh %s: %w", server, err)
+	}
+	return errors.Join(err, shown)
+}
+
+// offered is listOffers within the time of one listing.
+func (c *Catalogue) offered(ctx context.Context, s *Server) (*offers, int, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.config.RefreshTimeout)
+	defer cancel()
+	return c.listOffers(ctx, s)
 }
 
 func (b *healthBox) note(now time.Time, skipped int, err error) {
@@ -124,7 +137,7 @@ var errMoved = errors.New("the server was changed meanwhile")
 // show judges a list and puts it into the snapshot, unless the server it came
 // from is no longer what is configured. An error beside a change says that
 // first definitions could not be recorded as approved; they are not.
-func (c *Catalogue) show(ctx context.Context, tenant string, from *entry, list []*Tool) (changed bool, event *PinEvent, err error) {
+func (c *Catalogue) show(ctx context.Context, tenant string, from *entry, list []*Tool, offered *offers) (changed bool, event *PinEvent, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := (*c.snapshot.Load())[tenant][from.server.Name]
@@ -136,22 +149,41 @@ func (c *Catalogue) show(ctx context.Context, tenant string, from *entry, list [
 		err = fmt.Errorf("refresh %s: approve its first tools: %w", from.server.Name, err)
 	}
 	event = now.health.news(&now.server, list, trusted, c.now(), &c.events)
-	return c.put(now, list), event, err
+	return c.put(now, list, offered), event, err
 }
 
-// put shows a judged list in place of what an entry showed, and says whether
-// that is a change. c.mu is held.
-func (c *Catalogue) put(now *entry, list []*Tool) (changed bool) {
-	same := func(a, b *Tool) bool {
-		return a.DefinitionHash == b.DefinitionHash && a.Unusable == b.Unusable && a.State == b.State && slices.Equal(a.Findings, b.Findings)
+// put shows a judged list, and what is offered beside tools unless that is nil,
+// in place of what an entry showed, and says whether that is a change. c.mu is
+// held.
+func (c *Catalogue) put(now *entry, list []*Tool, offered *offers) (changed bool) {
+	if offered == nil {
+		offered = now.offers
 	}
-	if slices.EqualFunc(now.list, list, same) {
+	if sameTools(now.list, list) && offered.same(now.offers) {
 		return false
 	}
-	next := &entry{server: now.server, health: now.health}
+	next := &entry{server: now.server, health: now.health, offers: offered}
 	next.offer(list)
 	c.swap(now.server.Tenant, func(entries map[string]*entry) { entries[now.server.Name] = next })
 	return true
+}
+
+func sameTools(a, b []*Tool) bool {
+	return slices.EqualFunc(a, b, func(a, b *Tool) bool {
+		return a.DefinitionHash == b.DefinitionHash && a.Unusable == b.Unusable && a.State == b.State && slices.Equal(a.Findings, b.Findings)
+	})
+}
+
+// same says whether two servers' offers are the same; nil is one that is not known.
+func (o *offers) same(p *offers) bool {
+	if o == nil || p == nil {
+		return o == p
+	}
+	equal := func(a, b []*Resource) bool {
+		return (a == nil) == (b == nil) && slices.EqualFunc(a, b, func(a, b *Resource) bool { return bytes.Equal(a.Raw, b.Raw) })
+	}
+	return equal(o.resources, p.resources) && equal(o.templates, p.templates) &&
+		(o.prompts == nil) == (p.prompts == nil) && sameTools(o.prompts, p.prompts)
 }
 
 // refreshers is how many servers RefreshAll asks at a time.

@@ -174,6 +174,11 @@ func (o *oneTool) ListTools(context.Context, catalogue.Server) ([]json.RawMessag
 	}, o.fail
 }
 
+// List offers nothing beside tools.
+func (*oneTool) List(context.Context, catalogue.Server, string) ([]json.RawMessage, error) {
+	return nil, catalogue.ErrNotOffered
+}
+
 // newCatalogue gives each tenant one server.
 func (w *world) newCatalogue(kept store.Store) {
 	var err error
@@ -205,8 +210,8 @@ func (w *world) pinOf(tenant string) *catalogue.PinDetail {
 // toolSource shows the catalogue to the register of plans.
 type toolSource struct{ c *catalogue.Catalogue }
 
-func (s toolSource) Lookup(tenant, server, tool string) (merkle.Hash, func([]byte) error, bool) {
-	t, ok := s.c.Lookup(tenant, server, tool)
+func (s toolSource) Lookup(tenant, op, server, tool string) (merkle.Hash, func([]byte) error, bool) {
+	t, ok := s.c.Find(tenant, op, server, tool)
 	if !ok {
 		return merkle.Hash{}, nil, false
 	}

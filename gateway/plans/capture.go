@@ -15,8 +15,9 @@ import (
 	"github.com/gatewright/gatewright/merkle/ledger"
 )
 
-// callTool is the one operation whose target has an input schema.
-const callTool = "tools/call"
+// reaching are the operations whose target is looked up: what a plan may do with a server. The value is how a list of such
+// targets is asked for.
+var reaching = map[string]string{"tools/call": "tools/list", "prompts/get": "prompts/list", "resources/read": "resources/list"}
 
 // Owner is the agent that asks, as its credential proved it.
 type Owner struct {
@@ -134,16 +135,17 @@ func (r *Register) bind(who Owner, p *intent.Plan, allowLocal bool) error {
 
 // resolve binds a step to the tool it calls, as the tool is now.
 func (r *Register) resolve(tenant string, s *intent.Step, at string, allowLocal bool) error {
-	if s.Op != callTool || s.Local {
+	list, reaches := reaching[s.Op]
+	if !reaches || s.Local {
 		return nil
 	}
-	schema, check, ok := r.deps.Tools.Lookup(tenant, s.Server, s.Tool)
+	schema, check, ok := r.deps.Tools.Lookup(tenant, s.Op, s.Server, s.Tool)
 	if !ok && allowLocal {
 		s.Local = true
 		return nil
 	}
 	if !ok {
-		return &intent.Error{Reason: intent.PlanInvalid, Pointer: at + "/tool", Msg: "there is no such server, it has not listed its tools yet, or it has no such tool", Hint: "list the tools (tools/list) and use a name from there; ask who runs the gateway when the server is missing"}
+		return &intent.Error{Reason: intent.PlanInvalid, Pointer: at + "/tool", Msg: "there is no such server, it has not listed what it offers yet, or it has no such " + offered(s.Op), Hint: "list what there is (" + list + ") and use a name from there; ask who runs the gateway when the server is missing"}
 	}
 	s.Schema = schema
 	args, literal := literals(&s.Args)
@@ -154,6 +156,17 @@ func (r *Register) resolve(tenant string, s *intent.Step, at string, allowLocal 
 		return &intent.Error{Reason: intent.PlanInvalid, Pointer: at + "/args", Msg: "arguments break the tool's input schema: " + err.Error(), Hint: "the call would be refused; correct them in the draft"}
 	}
 	return nil
+}
+
+// offered is what an operation is about.
+func offered(op string) string {
+	switch op {
+	case "prompts/get":
+		return "prompt"
+	case "resources/read":
+		return "resource"
+	}
+	return "tool"
 }
 
 // literals returns the one arguments object a constraint allows at the least: its constants. literal is

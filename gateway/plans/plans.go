@@ -117,10 +117,11 @@ type Ledger interface {
 	Steps(plan merkle.Hash) []wal.StepState
 }
 
-// ToolSource knows the tenant's tools. ok is false for a tool the tenant does not have. check refuses
-// arguments that break the tool's input schema; they have passed the strict JSON gate.
+// ToolSource knows what the tenant's servers offer: for tools/call their tools, for prompts/get and resources/read their
+// prompts and resources. ok is false for what the tenant does not have. check refuses arguments that break its input
+// schema; they have passed the strict JSON gate.
 type ToolSource interface {
-	Lookup(tenant, server, tool string) (schema merkle.Hash, check func(args []byte) error, ok bool)
+	Lookup(tenant, op, server, tool string) (schema merkle.Hash, check func(args []byte) error, ok bool)
 }
 
 // Deps are what a register works with. All but Policy are required.

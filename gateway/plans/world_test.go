@@ -112,7 +112,7 @@ type tools struct{}
 
 var readSchema, writeSchema = merkle.Hash{1}, merkle.Hash{2}
 
-func (tools) Lookup(tenant, server, tool string) (merkle.Hash, func([]byte) error, bool) {
+func (tools) Lookup(tenant, _, server, tool string) (merkle.Hash, func([]byte) error, bool) {
 	if tenant != "acme" || server != "files" {
 		return merkle.Hash{}, nil, false
 	}

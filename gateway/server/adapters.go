@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/gatewright/gatewright/gateway/catalogue"
@@ -24,6 +25,19 @@ func (l lister) ListTools(ctx context.Context, s catalogue.Server) ([]json.RawMe
 		return nil, err
 	}
 	return l.g.client.ListTools(ctx, t)
+}
+
+// List asks the server itself.
+func (l lister) List(ctx context.Context, s catalogue.Server, method string) ([]json.RawMessage, error) {
+	t, err := l.g.target(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	list, err := l.g.client.List(ctx, t, &upstream.Request{Method: method})
+	if errors.Is(err, upstream.ErrNoMethod) {
+		return nil, catalogue.ErrNotOffered
+	}
+	return list, err
 }
 
 // target says how to reach a server. Its credential is taken out of the vault for this one request, and wiped after.
@@ -64,8 +78,8 @@ func (s servers) Target(ctx context.Context, tenant, name string) (*upstream.Tar
 type planTools struct{ g *Gateway }
 
 // Lookup finds a tool's schema and the check of its arguments.
-func (p planTools) Lookup(tenant, server, tool string) (merkle.Hash, func(args []byte) error, bool) {
-	t, ok := p.g.tools.Lookup(tenant, server, tool)
+func (p planTools) Lookup(tenant, op, server, tool string) (merkle.Hash, func(args []byte) error, bool) {
+	t, ok := p.g.tools.Find(tenant, op, server, tool)
 	if !ok {
 		return merkle.Hash{}, nil, false
 	}

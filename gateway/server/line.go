@@ -74,8 +74,14 @@ func (g *Gateway) buildProxy() error {
 		Line: g.line, Book: publish.Book{Log: g.ledger, Publisher: g.published}, Retry: g.o.Config.Ledger.CheckpointEvery,
 		Instance: wal.InstanceName(g.o.Config.Ledger.Instance, g.ledger.Generation()),
 	}
+	cursors, err := mcp.NewCursors()
+	if err != nil {
+		return err
+	}
 	routes := map[string]proxy.Route{
-		"mcp":         &mcp.Dialect{Line: g.line, Catalogue: g.tools, Policies: g.force, Overlays: g.overlays, Version: g.o.Version, JSON: limits},
+		"mcp": &mcp.Dialect{
+			Line: g.line, Catalogue: g.tools, Policies: g.force, Overlays: g.overlays, Version: g.o.Version, JSON: limits, Cursors: cursors,
+		},
 		"api":         &native.Dialect{Line: g.line, Plans: g.plans, JSON: limits, Ledger: book},
 		"ledger":      book,
 		".well-known": &native.Keys{Version: g.o.Version, LedgerKeys: g.ledgerKeys(), JWKS: g.jwks},

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/gatewright/gatewright/gateway/catalogue"
 	"github.com/gatewright/gatewright/gateway/pipeline"
 	"github.com/gatewright/gatewright/gateway/upstream"
 	"github.com/gatewright/gatewright/merkle/canon"
@@ -49,8 +50,13 @@ func (s Forward) Forward(ctx context.Context, c *pipeline.Call) error {
 		principal += "+" + lentPrint(c.Lent)
 	}
 	req, reply := c.Sent, c.Carried
-	*req = upstream.Request{Method: c.Op, Name: c.Name, Arguments: c.Args, Meta: c.Meta,
-		Principal: principal}
+	*req = upstream.Request{Method: c.Op, Name: c.Name, Arguments: c.Args, Meta: c.Meta, Principal: principal}
+	switch c.Op {
+	case catalogue.ReadResource:
+		req.Arguments = nil
+	case "completion/complete": // all that it says was judged as its arguments
+		req.Name, req.Arguments, req.Params = "", nil, c.Args
+	}
 	if c.Tool != nil && c.Tool.Mirrors() {
 		req.Mirror = func(add func(name, value string)) { c.Tool.Mirror(c.Args, add) }
 	}

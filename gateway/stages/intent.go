@@ -14,10 +14,11 @@ import (
 	"github.com/gatewright/gatewright/merkle/intent"
 )
 
-// Tools finds a tool of a tenant. What belongs to another tenant is not found.
+// Tools finds what an operation of MCP is about: a tenant's tool, prompt or resource. What belongs to another tenant is not
+// found.
 type Tools interface {
-	Lookup(tenant, server, tool string) (*catalogue.Tool, bool)
-	// Quarantined says whether one that is not found waits for a person's approval. Callers are not told.
+	Find(tenant, op, server, name string) (*catalogue.Tool, bool)
+	// Quarantined says whether a tool that is not found waits for a person's approval. Callers are not told.
 	Quarantined(tenant, server, tool string) bool
 }
 
@@ -90,7 +91,7 @@ func (s Intent) check(c *pipeline.Call) error {
 	if c.Answer != nil && !c.Trial {
 		return nil
 	}
-	tool, ok := s.Tools.Lookup(c.Caller.Tenant(), c.Server, c.Name)
+	tool, ok := s.Tools.Find(c.Caller.Tenant(), target(c), c.Server, c.Name)
 	if ok {
 		c.Tool = tool
 	}
@@ -113,6 +114,14 @@ func (s Intent) check(c *pipeline.Call) error {
 	return nil
 }
 
+// target is the operation that the call is, or on trial stands for.
+func target(c *pipeline.Call) string {
+	if c.Trial {
+		return catalogue.CallTool
+	}
+	return c.Op
+}
+
 func (s Intent) grant(c *pipeline.Call, tok *intent.Token) error {
 	who, err := s.bearer(c, tok)
 	if err != nil {
@@ -124,10 +133,7 @@ func (s Intent) grant(c *pipeline.Call, tok *intent.Token) error {
 	if tok, err = s.anchored(c, tok); err != nil {
 		return refused(err)
 	}
-	req := intent.Request{Op: c.Op, Server: c.Server, Tool: c.Name, Args: c.Args}
-	if c.Trial {
-		req.Op = "tools/call"
-	}
+	req := intent.Request{Op: target(c), Server: c.Server, Tool: c.Name, Args: c.Args}
 	if c.Tool != nil {
 		req.Schema = c.Tool.SchemaHash
 	}

@@ -41,6 +41,11 @@ func (l lister) ListTools(_ context.Context, s catalogue.Server) ([]json.RawMess
 	return out, nil
 }
 
+// List offers nothing beside tools.
+func (lister) List(context.Context, catalogue.Server, string) ([]json.RawMessage, error) {
+	return nil, catalogue.ErrNotOffered
+}
+
 // shelf holds plans as the register does.
 type shelf map[string]map[merkle.Hash]onShelf
 

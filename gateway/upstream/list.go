@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 
 	"github.com/gatewright/gatewright/merkle/canon"
 )
@@ -18,6 +19,12 @@ var listMembers = map[string]string{
 	"resources/templates/list": "resourceTemplates", "tasks/list": "tasks",
 }
 
+// ErrNoMethod says that the server does not have the method asked for.
+var ErrNoMethod = errors.New("the server has no such method")
+
+// codeNoMethod is JSON-RPC 2.0's "Method not found".
+const codeNoMethod = -32601
+
 // ListTools returns every tool the server offers to the gateway itself, as List does.
 func (c *Client) ListTools(ctx context.Context, t *Target) ([]json.RawMessage, error) {
 	return c.List(ctx, t, &Request{Method: "tools/list", Principal: lister})
@@ -27,7 +34,8 @@ func (c *Client) ListTools(ctx context.Context, t *Target) ([]json.RawMessage, e
 // as the server sent it. Of r it takes who asks, _meta and the peer; an
 // empty principal stands for the gateway itself. A listing that is over a bound
 // (Config.MaxTools, MaxPages) or repeats a cursor fails as a whole: half a
-// catalogue would look like removed tools.
+// catalogue would look like removed tools. The error is ErrNoMethod when the
+// server does not have the method.
 func (c *Client) List(ctx context.Context, t *Target, r *Request) ([]json.RawMessage, error) {
 	l := listing{config: &c.config, member: listMembers[r.Method]}
 	if l.member == "" {
@@ -45,6 +53,9 @@ func (c *Client) List(ctx context.Context, t *Target, r *Request) ([]json.RawMes
 		}
 		if err := c.Call(ctx, t, &page, &reply); err != nil {
 			return nil, err
+		}
+		if errorCode(reply.Error) == codeNoMethod {
+			return nil, ErrNoMethod
 		}
 		next, fail := l.take(&reply)
 		if fail != nil {

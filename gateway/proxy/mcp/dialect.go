@@ -22,6 +22,9 @@ type Catalogue interface {
 	Tools(tenant, server string) []*catalogue.Tool
 	Lookup(tenant, server, tool string) (*catalogue.Tool, bool)
 	Owns(tenant, server, tool string) bool
+	Find(tenant, op, server, name string) (*catalogue.Tool, bool)
+	Prompts(tenant, server string) (list []*catalogue.Tool, has bool)
+	Resources(tenant, server string, templates bool) (list []*catalogue.Resource, has bool)
 }
 
 // Engines gives the policy engine whose answer counts for a principal.
@@ -37,6 +40,7 @@ type Dialect struct {
 	Overlays  func(tenant string) []*policies.Overlay // what narrows a tenant's bundle; nil: nothing does
 	Version   string                                  // of the gateway, told to clients
 	JSON      canon.Limits                            // bounds of a message
+	Cursors   *Cursors
 
 	pool sync.Pool
 }

@@ -16,7 +16,7 @@ func (e *exchange) mirroredParams(c *pipeline.Call) error {
 	if !ok || !t.Mirrors() && len(e.x.Head.Params) == 0 {
 		return nil
 	}
-	if !e.visible(c, t) {
+	if !e.permitted(c, "call_tool", t.Server, t.Name) {
 		return nil
 	}
 	var fault error

@@ -17,11 +17,14 @@ func (e *exchange) operation(c *pipeline.Call) error {
 	switch e.method {
 	case "tools/call":
 		return e.callTool(c)
-	case "tools/list":
-		c.Action, c.Server, c.Answer = "list_tools", e.server, e.answer
-		if cursor, ok := canon.Get(e.params, "cursor"); ok && canon.KindOf(cursor) != 'n' {
-			return deny(pipeline.Malformed, "this list has one page, so no cursor is known")
-		}
+	case catalogue.GetPrompt:
+		return e.getPrompt(c)
+	case catalogue.ReadResource:
+		return e.readResource(c)
+	case "completion/complete":
+		return e.complete(c)
+	case "tools/list", catalogue.ListPrompts, catalogue.ListResources, catalogue.ListTemplates:
+		c.Action, c.Server, c.Answer = lists[e.method].action, e.server, e.answer
 		return e.knownServer(c)
 	case "server/discover":
 		if e.modern {
@@ -56,25 +59,14 @@ func (e *exchange) knownServer(c *pipeline.Call) error {
 // callTool reads params.name and params.arguments of tools/call.
 func (e *exchange) callTool(c *pipeline.Call) error {
 	c.Action, c.Plan = "call_tool", true
-	rawName := e.name
-	if rawName == nil {
-		return deny(pipeline.Malformed, `"params.name" is missing`)
-	}
-	name, err := stringOf(rawName, `"params.name"`)
+	name, err := e.textMember(e.name, "name")
 	if err != nil {
 		return err
 	}
-	if name == "" || len(name) > maxName {
-		return deny(pipeline.Malformed, `"params.name" must have 1 to 1,024 bytes`)
+	if c.Args, err = e.arguments(); err != nil {
+		return err
 	}
-	c.Args = []byte("{}")
-	if args := e.args; args != nil {
-		if canon.KindOf(args) != '{' {
-			return deny(pipeline.Malformed, `"params.arguments" must be an object`)
-		}
-		c.Args = args
-	}
-	c.Server, c.Name = e.resolve(c.Caller.Tenant(), name)
+	c.Server, c.Name = e.resolveName(c.Caller.Tenant(), catalogue.CallTool, name)
 	c.Meta = e.carried()
 	if err := e.mirrored(name); err != nil {
 		return err
@@ -82,20 +74,40 @@ func (e *exchange) callTool(c *pipeline.Call) error {
 	return e.mirroredParams(c)
 }
 
-// resolve finds the server that a tool's name on this path means. On /mcp with one server a name is that server's. With
-// several, a name carries its server before "__", as tools/list shows it; a bare name still means the one tool of that
-// name when no other server has one, so that clients survive a second server. What cannot be resolved keeps its name and
-// is unknown to the stages. Whatever a name resolves to, the plan's step names the server itself.
-func (e *exchange) resolve(tenant, name string) (server, tool string) {
+// arguments are params.arguments, an object; {} when the client sends none.
+func (e *exchange) arguments() ([]byte, error) {
+	switch {
+	case e.args == nil:
+		return []byte("{}"), nil
+	case canon.KindOf(e.args) != '{':
+		return nil, deny(pipeline.Malformed, `"params.arguments" must be an object`)
+	}
+	return e.args, nil
+}
+
+// separator stands between a server's name and that of its tool or prompt, on /mcp with several servers.
+const separator = "__"
+
+// resolveName finds the server that the name of a tool or a prompt on this path means. On /mcp with one server a name is
+// that server's. With several, a name carries its server before "__", as lists show it; a bare name still means the one of
+// that name when no other server has one, so that clients survive a second server. What cannot be resolved keeps its name
+// and is unknown to the stages. Whatever a name resolves to, the plan's step names the server itself.
+func (e *exchange) resolveName(tenant, op, name string) (server, own string) {
 	if e.server != "" {
 		return e.server, name
 	}
 	servers := e.d.Catalogue.Servers(tenant)
-	known := func(server, tool string) bool { return e.d.Catalogue.Owns(tenant, server, tool) }
+	known := func(server, own string) bool {
+		if op == catalogue.CallTool {
+			return e.d.Catalogue.Owns(tenant, server, own)
+		}
+		_, ok := e.d.Catalogue.Find(tenant, op, server, own)
+		return ok
+	}
 	if len(servers) == 1 && known(servers[0].Name, name) {
 		return servers[0].Name, name
 	}
-	before, after, prefixed := strings.Cut(name, "__")
+	before, after, prefixed := strings.Cut(name, separator)
 	if prefixed && slices.ContainsFunc(servers, func(s catalogue.Server) bool { return s.Name == before }) {
 		return before, after
 	}
@@ -132,7 +144,7 @@ func (e *exchange) mirrored(name string) error {
 	}
 	v, ok := headerValue(h)
 	if !ok || v != name {
-		return mismatch("Mcp-Name does not say what the body's params.name says")
+		return mismatch("Mcp-Name does not say what the body's params say")
 	}
 	return nil
 }

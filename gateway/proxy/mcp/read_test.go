@@ -181,7 +181,7 @@ func TestServersThatAreNotTheTenantsAreUnknown(t *testing.T) {
 
 func TestMethodsOfTheOtherEraAndUnknownOnesAreNotFound(t *testing.T) {
 	w := newWorld(t)
-	for _, m := range []string{"server/discover", "subscriptions/listen", "resources/list", "resources/read", "prompts/get", "completion/complete", "logging/setLevel", "tasks/get", "tools/Call", "tools/call ", "", "rpc.discover", "sampling/createMessage"} {
+	for _, m := range []string{"server/discover", "subscriptions/listen", "resources/Read", "prompts/set", "logging/setLevel", "tasks/get", "tools/Call", "tools/call ", "", "rpc.discover", "sampling/createMessage"} {
 		a := w.old(fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":%q}`, m), nil)
 		if a.status != 200 || a.code != noMethod {
 			t.Errorf("%q: %d %s", m, a.status, a.raw)

@@ -94,6 +94,19 @@ func (l lister) ListTools(_ context.Context, s catalogue.Server) ([]json.RawMess
 	return out, nil
 }
 
+// List gives what is kept under the server's name and the method.
+func (l lister) List(_ context.Context, s catalogue.Server, method string) ([]json.RawMessage, error) {
+	list, ok := l[s.Tenant+"/"+s.Name+" "+method]
+	if !ok {
+		return nil, catalogue.ErrNotOffered
+	}
+	out := []json.RawMessage{}
+	for _, d := range list {
+		out = append(out, json.RawMessage(d))
+	}
+	return out, nil
+}
+
 // shelf holds the plans.
 type shelf map[merkle.Hash]*intent.Held
 
@@ -215,7 +228,9 @@ func (w *world) build() {
 		Ledger: w.book, Upstream: w, Strangers: &pipeline.Strangers{}, Instance: "main", Receipts: true,
 		Now: time.Now, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler),
 	}
-	w.dialect = &mcp.Dialect{Line: w.line, Catalogue: w.tools, Policies: &w.engines, Version: "1.2.3", JSON: canon.DefaultLimits()}
+	cursors, err := mcp.NewCursors()
+	w.must(err)
+	w.dialect = &mcp.Dialect{Line: w.line, Catalogue: w.tools, Policies: &w.engines, Version: "1.2.3", JSON: canon.DefaultLimits(), Cursors: cursors}
 }
 
 // Forward plays the server behind the gateway.
@@ -224,7 +239,7 @@ func (w *world) Forward(_ context.Context, c *pipeline.Call) error {
 		w.t.Errorf("%s %s/%s was forwarded without being judged", c.Op, c.Server, c.Name)
 	}
 	w.mu.Lock()
-	w.sent = append(w.sent, pipeline.Call{Op: c.Op, Server: c.Server, Name: c.Name, Args: bytes.Clone(c.Args), Meta: bytes.Clone(c.Meta)})
+	w.sent = append(w.sent, pipeline.Call{Op: c.Op, Action: c.Action, Server: c.Server, Name: c.Name, Args: bytes.Clone(c.Args), Meta: bytes.Clone(c.Meta)})
 	w.mu.Unlock()
 	var err error
 	c.Reply, err = w.reply(c)
@@ -361,7 +376,7 @@ func (w *world) token(draft string) string {
 	w.must(err)
 	p.Tenant, p.User, p.Agent = "acme", w.alice.User(), w.alice.Agent()
 	for i := range p.Steps {
-		if tool, ok := w.tools.Lookup("acme", p.Steps[i].Server, p.Steps[i].Tool); ok {
+		if tool, ok := w.tools.Find("acme", p.Steps[i].Op, p.Steps[i].Server, p.Steps[i].Tool); ok {
 			p.Steps[i].Schema = tool.SchemaHash
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/gatewright/gatewright/gateway/catalogue"
 	"github.com/gatewright/gatewright/gateway/pipeline"
 	"github.com/gatewright/gatewright/merkle/canon"
 )
@@ -42,7 +43,7 @@ func (e *exchange) write() {
 		b = append(b, c.Reply.Error...)
 	} else {
 		b = append(b, `,"result":`...)
-		b = e.appendResult(b, c.Reply.Result)
+		b = e.appendResult(b, e.dressed(c.Reply.Result))
 	}
 	e.out = e.x.JSONSwap(http.StatusOK, append(b, '}'))
 }
@@ -63,8 +64,14 @@ func (e *exchange) appendResult(b, result []byte) []byte {
 		b = comma(b, start)
 		b = append(b, `"resultType":"complete"`...)
 	}
-	if hasMeta || hasType {
-		b = appendMembers(b, start, result, func(key string) bool { return key != "_meta" && key != "resultType" })
+	private := e.modern && e.call.Op == catalogue.ReadResource // what one caller may read another may not
+	if private {
+		b = append(comma(b, start), `"ttlMs":0,"cacheScope":"private"`...)
+	}
+	if hasMeta || hasType || private {
+		b = appendMembers(b, start, result, func(key string) bool {
+			return key != "_meta" && key != "resultType" && (!private || key != "ttlMs" && key != "cacheScope")
+		})
 	} else if inner := bytes.TrimSpace(result[1 : len(result)-1]); len(inner) > 0 {
 		b = append(comma(b, start), inner...)
 	}

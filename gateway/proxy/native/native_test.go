@@ -50,7 +50,7 @@ const draft = `{"goal":"g","steps":[{"server":"files","tool":"read","args":{"pat
 // tools has the tool files/read for every tenant.
 type tools struct{}
 
-func (tools) Lookup(_, server, tool string) (merkle.Hash, func([]byte) error, bool) {
+func (tools) Lookup(_, _, server, tool string) (merkle.Hash, func([]byte) error, bool) {
 	ok := server == "files" && tool == "read"
 	return merkle.LeafHash([]byte("schema")), func(args []byte) error {
 		if _, ok := canon.Get(args, "path"); !ok {
@@ -64,7 +64,7 @@ type noTools struct{}
 
 func (noTools) Quarantined(string, string, string) bool { return false }
 
-func (noTools) Lookup(string, string, string) (*catalogue.Tool, bool) { return nil, false }
+func (noTools) Find(string, string, string, string) (*catalogue.Tool, bool) { return nil, false }
 
 type noPlans struct{}
 

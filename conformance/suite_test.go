@@ -130,7 +130,9 @@ func (g *Gateway) fixturePlan(t testing.TB) string {
 			}
 		}
 	}
-	steps = append(steps, step{Op: "resources/read", Server: "fixture", Tool: "test://template/123/data"})
+	for _, uri := range []string{"test://template/123/data", "test://nonexistent-resource-for-conformance-testing"} {
+		steps = append(steps, step{Op: "resources/read", Server: "fixture", Tool: uri})
+	}
 	draft, err := json.Marshal(map[string]any{"goal": "pass the suite", "steps": steps})
 	if err != nil {
 		t.Fatal(err)

@@ -19,9 +19,12 @@ func (c *Call) Repeats(schema merkle.Hash) bool {
 	return c.again != nil && c.again.plan.InPlan && c.again.schema == schema && c.Token != nil
 }
 
-// Approved is the approval that let the answered call pass which this one repeats, or "", and how many people gave it. It
-// was spent then; giving the answer again has no effect.
+// Approved is the approval that let the answered call pass which this one repeats, or the first round of this call, or "",
+// and how many people gave it. It was spent then.
 func (c *Call) Approved() (id string, approvals int) {
+	if c.Round != nil {
+		return c.Round.approval, c.Round.approvals
+	}
 	if c.again == nil {
 		return "", 0
 	}

@@ -43,6 +43,9 @@ type Call struct {
 	Name   string                             // tool, prompt or resource
 	Args   []byte                             // checked JSON object; nil when the operation takes none; filters may rewrite it
 	Meta   []byte                             // _meta object to carry upstream, at most a W3C traceparent, for nobody judges it; nil when there is none
+	Can    []byte                             // what the client can be asked in an input_required result, as an object of capabilities; nil: nothing
+	Input  []byte                             // its answers to what it was asked, a checked JSON object; nil when it was not
+	Round  *Round                             // the call goes on where an earlier round of it was asked for input; nil: it is a new one
 	Shown  Shown                              // the plan as the client shows it
 	Plan   bool                               // the operation needs a Grant
 	Trial  bool                               // judged as a call of the tool, and answered by Answer: nothing is forwarded; what it takes, Takes says
@@ -63,6 +66,7 @@ type Call struct {
 	Scores    []policies.Score      // given by filters on the request, sorted by name, each name once
 	Force     Force                 // the revision it is judged by, from the first stage on that asks for it; see Take
 	Session   policies.SessionFacts // what was counted of the call's session; unknown where nobody reads it
+	Came      []byte                // the arguments as they came, where filters rewrote them
 	Filtered  string                // which filters rewrote what, for the record's detail; "" when none did
 	Ask       policies.Ask
 	Decision  policies.Decision
@@ -86,6 +90,7 @@ type Call struct {
 	Denial  *Denial  // nil when the reply stands
 	Kept    bool     // the reply is the kept answer of an earlier call with the same Idempotency-Key
 
+	first    string   // id of the admitted record
 	admitted bool     // the call went out, or may have
 	claimed  *Answers // set by Claim: where the answer is to be kept
 	entry    *answer  // set by Claim: the place for it, this call's own until it ends

@@ -392,6 +392,7 @@ func (l *Line) admit(ctx context.Context, c *Call) (id string, err error) {
 			return err
 		}
 		r.Verdict, r.Detail, id = "allow", c.Filtered, r.ID
+		c.first = r.ID
 		if c.Approval != "" {
 			note(r, "approved "+c.Approval)
 			for _, h := range c.Decision.Holds() {
@@ -417,7 +418,7 @@ func (l *Line) admit(ctx context.Context, c *Call) (id string, err error) {
 // useApproval spends the approval of a held call between its record and its effect: the record that the approval names is
 // there, and when another call was faster, or the process ends, nothing goes out.
 func (l *Line) useApproval(ctx context.Context, c *Call, record string) error {
-	if c.Approval == "" || !c.Takes() {
+	if c.Approval == "" || !c.Takes() || c.Round != nil && c.Round.approval == c.Approval { // spent by the first round
 		return nil
 	}
 	if l.Approvals == nil {
@@ -437,7 +438,13 @@ func (l *Line) spend(ctx context.Context, c *Call, r *ledger.Record) error {
 	if !c.Takes() {
 		tried(r)
 	}
-	if !c.Grant.Valid() || !c.Takes() {
+	c.continues(r)
+	if c.Round != nil {
+		if !c.Round.take() {
+			return errRoundOver
+		}
+	}
+	if !c.Grant.Valid() || !c.Takes() || c.Round != nil {
 		return l.append(ctx, r)
 	}
 	m, err := l.Ledger.Admit(ctx, r, wal.Use{
@@ -457,6 +464,8 @@ func ledgerDenial(err error) (d *Denial) {
 		}
 	}()
 	switch {
+	case errors.Is(err, errRoundOver):
+		return Deny(Malformed, RoundOver)
 	case errors.Is(err, wal.ErrUsed):
 		return Deny(StepUsed, "").Because(err)
 	case errors.Is(err, wal.ErrOrder):

@@ -48,6 +48,9 @@ func (l *Line) recordOutcome(c *Call) (*ledger.Record, error) {
 	if err == nil && !c.Takes() {
 		tried(r)
 	}
+	if err == nil {
+		c.continues(r)
+	}
 	return r, err
 }
 

@@ -67,6 +67,15 @@ func (x *Exchange) Target() string {
 	return scheme + strings.ToLower(string(x.Head.Host)) + x.Path
 }
 
+// sameOrigin says whether a browser's page of this very address calls. Its Host was checked before.
+func (x *Exchange) sameOrigin() bool {
+	scheme := "http://"
+	if x.IsTLS() {
+		scheme = "https://"
+	}
+	return strings.EqualFold(string(x.Head.Origin), scheme+string(x.Head.Host))
+}
+
 // Server is the data port.
 type Server struct {
 	config Config
@@ -154,7 +163,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 		x.Refuse(pipeline.Deny(pipeline.HostRefused, ""), "")
 		return
 	}
-	if x.Head.Origin != nil && !s.knownOrigin(string(x.Head.Origin)) {
+	if x.Head.Origin != nil && !x.sameOrigin() && !s.knownOrigin(string(x.Head.Origin)) {
 		x.Refuse(pipeline.Deny(pipeline.OriginRefused, ""), "")
 		return
 	}

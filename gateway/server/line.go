@@ -45,7 +45,7 @@ func (g *Gateway) buildLine(context.Context) error {
 			stages.Rates{Counters: counters},
 		},
 		Ledger:    g.ledger,
-		Upstream:  stages.Forward{Client: g.client, Servers: servers{g}},
+		Upstream:  stages.Forward{Client: g.client, Servers: servers{g}, Rounds: &g.rounds},
 		Approvals: g.approvals,
 		Strangers: g.strange,
 		Flipped:   g.flips.Note,
@@ -81,6 +81,7 @@ func (g *Gateway) buildProxy() error {
 	routes := map[string]proxy.Route{
 		"mcp": &mcp.Dialect{
 			Line: g.line, Catalogue: g.tools, Policies: g.force, Overlays: g.overlays, Version: g.o.Version, JSON: limits, Cursors: cursors,
+			Rounds: &g.rounds,
 		},
 		"api":         &native.Dialect{Line: g.line, Plans: g.plans, JSON: limits, Ledger: book},
 		"ledger":      book,

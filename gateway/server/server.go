@@ -74,6 +74,7 @@ type Gateway struct {
 	keys      *keys
 	witness   *witnessing
 	line      *pipeline.Line
+	rounds    pipeline.Rounds
 	flips     *stages.Flips
 	proxy     *proxy.Server
 	control   *control.API

@@ -61,7 +61,29 @@ func (s *Filter) Check(ctx context.Context, c *pipeline.Call) error {
 		}
 	}
 	if w.rewrote != "" {
-		c.Args, c.Filtered = w.shown.Body, "arguments rewritten by "+w.rewrote
+		c.Came, c.Args, c.Filtered = c.Args, w.shown.Body, "arguments rewritten by "+w.rewrote
+	}
+	return s.checkInput(ctx, set, c)
+}
+
+// opInput is the operation that filters are told when they see what a client answers to a server's questions.
+const opInput = "input_responses"
+
+// checkInput has the client's answers to what the server asked pass the filters too. They may refuse them, and not rewrite them.
+func (s *Filter) checkInput(ctx context.Context, set *filters.Set, c *pipeline.Call) error {
+	if c.Input == nil {
+		return nil
+	}
+	w := s.take(c, abi.Request)
+	defer s.put(w)
+	w.shown.Op, w.shown.Body = opInput, c.Input
+	for i := range set.Units {
+		if err := w.meet(ctx, &set.Units[i]); err != nil {
+			return err
+		}
+	}
+	if w.rewrote != "" {
+		return pipeline.Deny(pipeline.FilterDenied, "a filter would change what was answered to the server's questions").WithReason("input, " + w.rewrote)
 	}
 	return nil
 }

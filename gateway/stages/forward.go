@@ -28,6 +28,7 @@ type Targets interface {
 type Forward struct {
 	Client  Upstreams
 	Servers Targets
+	Rounds  *pipeline.Rounds // nil: what a server asks is not handed on
 }
 
 // Forward fills c.Reply.
@@ -50,7 +51,12 @@ func (s Forward) Forward(ctx context.Context, c *pipeline.Call) error {
 		principal += "+" + lentPrint(c.Lent)
 	}
 	req, reply := c.Sent, c.Carried
-	*req = upstream.Request{Method: c.Op, Name: c.Name, Arguments: c.Args, Meta: c.Meta, Principal: principal}
+	var state []byte
+	if c.Round != nil {
+		state = c.Round.State()
+	}
+	*req = upstream.Request{Method: c.Op, Name: c.Name, Arguments: c.Args, Meta: c.Meta, Principal: principal,
+		Capabilities: c.Can, InputResponses: c.Input, RequestState: state}
 	switch c.Op {
 	case catalogue.ReadResource:
 		req.Arguments = nil
@@ -61,13 +67,69 @@ func (s Forward) Forward(ctx context.Context, c *pipeline.Call) error {
 		req.Mirror = func(add func(name, value string)) { c.Tool.Mirror(c.Args, add) }
 	}
 	if err := s.Client.Call(ctx, t, req, reply); err != nil {
+		if e, ok := errors.AsType[*upstream.Error](err); ok && e.Kind == upstream.Invalid && c.Input != nil {
+			return pipeline.Deny(pipeline.Malformed, "this server asked for no input that could be answered this way").Because(err)
+		}
 		return upstreamDenial(err)
 	}
 	if err := wellShaped(reply); err != nil {
 		return err
 	}
-	c.Reply = pipeline.Reply{Status: reply.Status, Result: reply.Result, Error: reply.Error}
+	result := reply.Result
+	if kind, ok := canon.Get(result, "resultType"); ok && string(kind) != `"complete"` {
+		var err error
+		if result, err = s.asked(c, reply); err != nil {
+			return err
+		}
+	}
+	c.Reply = pipeline.Reply{Status: reply.Status, Result: result, Error: reply.Error}
 	return nil
+}
+
+// asked is a result that hands a server's questions on to a client that can be asked them, under a state of ours instead of
+// the server's.
+func (s Forward) asked(c *pipeline.Call, reply *upstream.Reply) ([]byte, error) {
+	questions, _ := canon.Get(reply.Result, "inputRequests")
+	state, stated := canon.Get(reply.Result, "requestState")
+	switch {
+	case !reply.InputRequired():
+		return nil, pipeline.Deny(pipeline.UpstreamMalformed, "").WithReason("malformed: a result of a type that is not known")
+	case s.Rounds == nil || c.Can == nil:
+		return nil, pipeline.Deny(pipeline.UpstreamRefused, "the server asks for input, and this client cannot be asked")
+	case questions != nil && canon.KindOf(questions) != '{', stated && canon.KindOf(state) != '"', questions == nil && !stated:
+		return nil, pipeline.Deny(pipeline.UpstreamMalformed, "").WithReason("malformed: input_required without questions or state")
+	}
+	if questions != nil {
+		err := canon.Each(questions, func(_, question []byte) error {
+			method, _ := canon.Get(question, "method")
+			if capability, known := askable[string(method)]; !known || !has(c.Can, capability) {
+				return pipeline.Deny(pipeline.UpstreamMalformed, "the server asks what this client cannot answer").WithReason("malformed: it asks beyond the client's capabilities")
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	b := canon.AppendString([]byte(`{"requestState":`), s.Rounds.Ask(c, state))
+	err := canon.Each(reply.Result, func(key, value []byte) error {
+		if string(key) != "requestState" {
+			b = canon.AppendString(append(b, ','), string(key))
+			b = append(append(b, ':'), value...)
+		}
+		return nil
+	})
+	return append(b, '}'), err
+}
+
+// askable are the questions of MCP 2026-07-28 and the capability of a client that each asks for.
+var askable = map[string]string{
+	`"elicitation/create"`: "elicitation", `"sampling/createMessage"`: "sampling", `"roots/list"`: "roots",
+}
+
+func has(object []byte, member string) bool {
+	_, ok := canon.Get(object, member)
+	return ok
 }
 
 // lentPrint tells sessions with a server apart by the credential that the caller lent for them.
@@ -86,9 +148,6 @@ func wellShaped(r *upstream.Reply) error {
 		d := pipeline.Deny(pipeline.UpstreamMalformed, "").WithReason("malformed: the answer is not one object")
 		d.Uncertain = true
 		return d
-	}
-	if kind, ok := canon.Get(r.Result, "resultType"); ok && string(kind) != `"complete"` {
-		return pipeline.Deny(pipeline.UpstreamRefused, "the server asks for input that this gateway does not carry")
 	}
 	return nil
 }

@@ -123,6 +123,40 @@ func TestAResultThatAsksForMoreInputIsRefusedAndOthersPass(t *testing.T) {
 	}
 }
 
+func TestAServersQuestionsReachOnlyAClientThatCanAnswerThem(t *testing.T) {
+	w := newWorld(t)
+	ask := func(can, result string) (*pipeline.Call, error) {
+		c := w.call(w.alice, "read", `{}`, nil)
+		c.Can = []byte(can)
+		if can == "" {
+			c.Can = nil
+		}
+		f := stages.Forward{Client: &client{reply: upstream.Reply{Status: 200, Result: []byte(result)}}, Servers: targets{}, Rounds: &pipeline.Rounds{}}
+		return c, f.Forward(context.Background(), c)
+	}
+	question := `{"resultType":"input_required","requestState":"the server's","inputRequests":{"a":{"method":"elicitation/create","params":{}}}}`
+	c, err := ask(`{"elicitation":{}}`, question)
+	if err != nil || !strings.Contains(string(c.Reply.Result), "elicitation/create") || strings.Contains(string(c.Reply.Result), "the server's") {
+		t.Errorf("%v: %s", err, c.Reply.Result)
+	}
+	if c, err = ask(`{}`, `{"resultType":"input_required","requestState":"s"}`); err != nil {
+		t.Errorf("a state alone: %v", err)
+	}
+	for _, bad := range []struct{ can, result string }{
+		{"", question}, {`{}`, question}, {`{"sampling":{}}`, question},
+		{`{"elicitation":{}}`, `{"resultType":"input_required"}`},
+		{`{"elicitation":{}}`, `{"resultType":"input_required","inputRequests":[]}`},
+		{`{"elicitation":{}}`, `{"resultType":"input_required","requestState":7}`},
+		{`{"elicitation":{}}`, `{"resultType":"input_required","inputRequests":{"a":{"method":"tools/call"}}}`},
+		{`{"elicitation":{}}`, `{"resultType":"input_required","inputRequests":{"a":7}}`},
+		{`{"elicitation":{}}`, `{"resultType":"task"}`},
+	} {
+		if c, err := ask(bad.can, bad.result); err == nil || c.Reply.Result != nil {
+			t.Errorf("%s %s: %s", bad.can, bad.result, c.Reply.Result)
+		}
+	}
+}
+
 func TestWhatGoesOutIsWhatWasJudgedAndNothingOfTheCaller(t *testing.T) {
 	w := newWorld(t)
 	w.offers["files"] = append(w.offers["files"], `{"name":"region","inputSchema":{"type":"object","properties":{"where":{"type":"string","x-mcp-header":"Region"}}}}`)

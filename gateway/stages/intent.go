@@ -142,11 +142,17 @@ func (s Intent) grant(c *pipeline.Call, tok *intent.Token) error {
 		if s.Verifier.Bears(tok, who, c.Started) != nil {
 			return pipeline.Deny("bearer_mismatch", "") // how a plan ended is nobody else's to know
 		}
-		if state != UsedUp || !c.Again() {
+		if state != UsedUp || !c.Again() && c.Round == nil {
 			return inactive(state)
 		}
 	}
 	c.Held = held
+	if c.Round != nil {
+		if c.Grant, ok = c.Round.Grant(tok.PlanRoot()); !ok {
+			return pipeline.Deny(pipeline.IntentInvalid, "the plan is not the one that the call began under: make the call again without its requestState")
+		}
+		return s.kept(c, tok)
+	}
 	switch {
 	case c.Shown.Step != nil:
 		c.Grant, err = s.leaf(tok, who, req, c)

@@ -74,6 +74,9 @@ type Request struct {
 	// Mirror, if set, adds the Mcp-Param-* headers that a tool's schema asks for
 	// (x-mcp-header); only modern servers get them.
 	Mirror func(add func(name, value string))
+	// Capabilities is the raw object of client capabilities that a modern server
+	// is told when there is no Peer: what it asks comes back as a result.
+	Capabilities []byte
 	// Peer, if set, hears what the server says before its answer. Without one
 	// the server is told that the caller can do nothing, its questions are
 	// refused, and the rest is skipped.

@@ -178,7 +178,11 @@ func appendMeta(dst []byte, open int, id uint64, r *Request, meta []byte, modern
 	start := len(dst)
 	if modern {
 		dst = append(dst, clientMeta...)
-		dst = append(dst, r.who().capabilities...)
+		if r.Peer == nil && r.Capabilities != nil {
+			dst = append(dst, r.Capabilities...)
+		} else {
+			dst = append(dst, r.who().capabilities...)
+		}
 	}
 	if meta != nil {
 		err := canon.Each(meta, func(key, value []byte) error {

@@ -41,6 +41,7 @@ type Dialect struct {
 	Version   string                                  // of the gateway, told to clients
 	JSON      canon.Limits                            // bounds of a message
 	Cursors   *Cursors
+	Rounds    *pipeline.Rounds // of calls whose servers ask their clients something; nil: none is continued
 
 	pool sync.Pool
 }

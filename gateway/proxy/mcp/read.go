@@ -54,7 +54,10 @@ func (e *exchange) readMessage(_ context.Context, c *pipeline.Call) error {
 	if err := e.shown(c, meta); err != nil {
 		return err
 	}
-	return e.operation(c)
+	if err := e.operation(c); err != nil || !e.modern || !c.Plan {
+		return err
+	}
+	return e.round(c, meta)
 }
 
 // checkTenant lets X-Organization-Id only repeat what the credential says.
@@ -135,7 +138,7 @@ func validID(id []byte) bool {
 // meta is what params._meta says that concerns the gateway.
 type meta struct {
 	version string // io.modelcontextprotocol/protocolVersion
-	caps    bool   // io.modelcontextprotocol/clientCapabilities is an object
+	caps    []byte // io.modelcontextprotocol/clientCapabilities, an object
 	intent  []byte // gatewright/intent, raw string contents
 }
 
@@ -173,7 +176,9 @@ func (e *exchange) meta() (meta, error) {
 			m.version = s
 			return err
 		case "io.modelcontextprotocol/clientCapabilities":
-			m.caps = canon.KindOf(value) == '{'
+			if canon.KindOf(value) == '{' {
+				m.caps = value
+			}
 		case "gatewright/intent":
 			s, err := stringOf(value, "_meta gatewright/intent")
 			m.intent = []byte(s)
@@ -211,10 +216,10 @@ func (e *exchange) era(m meta) error {
 	case header != modernVersion:
 		return e.unsupported(header)
 	case m.version == "":
-		return mismatch("the body's _meta must carry io.modelcontextprotocol/protocolVersion")
+		return deny(pipeline.Malformed, "the body's _meta must carry io.modelcontextprotocol/protocolVersion")
 	case h.Method == nil:
 		return mismatch("Mcp-Method is missing")
-	case e.id != nil && !m.caps:
+	case e.id != nil && m.caps == nil:
 		return deny(pipeline.Malformed, "the body's _meta must carry io.modelcontextprotocol/clientCapabilities")
 	}
 	return nil

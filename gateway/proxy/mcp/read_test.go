@@ -273,7 +273,7 @@ func TestAHeaderThatContradictsTheBodyIsRefused(t *testing.T) {
 		{"older client, another method", func() *answer { return w.old(callRead, with("Mcp-Method", "ping")) }, contradicts},
 		{"modern version without _meta", func() *answer {
 			return w.old(callRead, with("MCP-Protocol-Version", modern, "Mcp-Method", "tools/call", "Mcp-Name", "read"))
-		}, contradicts},
+		}, -32602},
 		{"params mirrored", func() *answer {
 			return w.new("tools/call", "send", send, with("Mcp-Param-To", "bob", "Mcp-Param-Count", "7"))
 		}, 0},

@@ -22,6 +22,8 @@ const (
 	rpcUpstream       = -32010
 	rpcHeaderMismatch = -32020
 	rpcVersion        = -32022
+
+	rpcCapability = "-32021" // a server's
 )
 
 // write turns the finished call into the HTTP answer.
@@ -45,7 +47,17 @@ func (e *exchange) write() {
 		b = append(b, `,"result":`...)
 		b = e.appendResult(b, e.dressed(c.Reply.Result))
 	}
-	e.out = e.x.JSONSwap(http.StatusOK, append(b, '}'))
+	status := http.StatusOK
+	if e.modern && missesCapability(c.Reply.Error) {
+		status = http.StatusBadRequest // MCP 2026-07-28, transports
+	}
+	e.out = e.x.JSONSwap(status, append(b, '}'))
+}
+
+// missesCapability says whether a server refused because the client lacks a capability.
+func missesCapability(failure []byte) bool {
+	code, ok := canon.Get(failure, "code")
+	return ok && string(code) == rpcCapability
 }
 
 // appendResult writes the result with our one key in its _meta, and, to a modern client, with what that era asks of
@@ -55,14 +67,14 @@ func (e *exchange) appendResult(b, result []byte) []byte {
 	start := len(b)
 	oldMeta, hasMeta := canon.Get(result, "_meta")
 	_, hasType := canon.Get(result, "resultType")
-	if len(e.call.Receipt) > 0 || e.modern || hasMeta {
+	if len(e.call.Receipt) > 0 && e.method != "ping" || e.modern || hasMeta { // the answer to ping is an empty object
 		b = append(b, `"_meta":{`...)
 		b = e.appendMeta(b, oldMeta)
 		b = append(b, '}')
 	}
 	if e.modern {
-		b = comma(b, start)
-		b = append(b, `"resultType":"complete"`...)
+		b = append(comma(b, start), `"resultType":"`...)
+		b = append(append(b, e.resultType(result)...), '"')
 	}
 	private := e.modern && e.call.Op == catalogue.ReadResource // what one caller may read another may not
 	if private {
@@ -76,6 +88,14 @@ func (e *exchange) appendResult(b, result []byte) []byte {
 		b = append(comma(b, start), inner...)
 	}
 	return append(b, '}')
+}
+
+// resultType is that of a result for a modern client.
+func (e *exchange) resultType(result []byte) string {
+	if kind, ok := canon.Get(result, "resultType"); ok && e.call.Can != nil && string(kind) == `"input_required"` {
+		return "input_required"
+	}
+	return "complete"
 }
 
 // appendMeta writes the members of the upstream's _meta, which are left as they are but for the keys that are ours.

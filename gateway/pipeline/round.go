@@ -1,0 +1,171 @@
+package pipeline
+
+import (
+	"container/list"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/gatewright/gatewright/merkle"
+	"github.com/gatewright/gatewright/merkle/intent"
+	"github.com/gatewright/gatewright/merkle/ledger"
+)
+
+// Rounds are calls whose server asked for input before it goes on (MCP 2026-07-28, input_required). Their callers repeat
+// them with the input and with the state that they were given, and are then on the step of the plan that the first round
+// took: a call of several rounds is one use. A state is good once, for the very call that it was given for, as long as it
+// is kept; what the server calls its own state never leaves the gateway, so nobody can change it.
+type Rounds struct {
+	Keep   time.Duration // how long an answer may take; 10 minutes when 0
+	Most   int           // open at a time, of all callers; 10,000 when 0. The oldest is dropped
+	MostOf int           // of one caller; 100 when 0
+
+	mu    sync.Mutex // guards what follows
+	open  map[string]*Round
+	order list.List // of *Round, oldest first
+	of    map[string]int
+}
+
+// Round is what the next round of a call goes on from.
+type Round struct {
+	all         *Rounds
+	id, who, of string // of is what it may continue
+	state       []byte // the server's own requestState, a raw JSON string; nil when it gave none
+	grant       intent.Grant
+	approval    string
+	approvals   int
+	record      string // of the first round
+	expires     time.Time
+	place       *list.Element
+}
+
+// Ask keeps what the next round of a call will need, and returns the state that its caller is to show.
+func (r *Rounds) Ask(c *Call, state []byte) string {
+	var random [24]byte
+	_, _ = rand.Read(random[:]) // never fails (Go 1.24)
+	n := &Round{
+		all: r, id: base64.RawURLEncoding.EncodeToString(random[:]), who: c.Caller.Tenant() + "\n" + c.Caller.Session(), of: continued(c),
+		state: clone(state), grant: c.Grant, approval: c.Approval, approvals: c.Approvals, record: c.first, expires: c.Started.Add(or(r.Keep, 10*time.Minute)),
+	}
+	if c.Round != nil {
+		n.record, n.approval, n.approvals = c.Round.record, c.Round.approval, c.Round.approvals
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.open == nil {
+		r.open, r.of = map[string]*Round{}, map[string]int{}
+	}
+	for e := r.order.Front(); e != nil; e = r.order.Front() {
+		if old := e.Value.(*Round); c.Started.Before(old.expires) && len(r.open) < or(r.Most, 10_000) {
+			break
+		}
+		r.drop(e.Value.(*Round))
+	}
+	for e := r.order.Front(); e != nil && r.of[n.who] >= or(r.MostOf, 100); {
+		old := e.Value.(*Round)
+		if e = e.Next(); old.who == n.who {
+			r.drop(old)
+		}
+	}
+	n.place = r.order.PushBack(n)
+	r.open[n.id] = n
+	r.of[n.who]++
+	return n.id
+}
+
+func or[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}
+
+// continued is what two rounds of one call have in common.
+func continued(c *Call) string {
+	h := sha256.New()
+	for _, part := range []string{c.Route, c.Op, c.Server, c.Name, string(came(c))} {
+		n := sha256.Sum256([]byte(part))
+		h.Write(n[:])
+	}
+	return string(h.Sum(nil))
+}
+
+// came is the arguments as the caller sent them.
+func came(c *Call) []byte {
+	if c.Came != nil {
+		return c.Came
+	}
+	return c.Args
+}
+
+// Continue makes the call the next round of the one that the state was given for; false when there is none such: the state
+// is of another caller or call, was used, or has expired. Its arguments have to be those of the first round, as they came.
+func (r *Rounds) Continue(c *Call, state string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := r.open[state]
+	if n == nil || n.who != c.Caller.Tenant()+"\n"+c.Caller.Session() || n.of != continued(c) || !c.Started.Before(n.expires) {
+		return false
+	}
+	c.Round = n
+	return true
+}
+
+// drop forgets a round. r.mu is held.
+func (r *Rounds) drop(n *Round) {
+	r.order.Remove(n.place)
+	delete(r.open, n.id)
+	if r.of[n.who]--; r.of[n.who] == 0 {
+		delete(r.of, n.who)
+	}
+}
+
+// take uses the state up, once.
+func (n *Round) take() bool {
+	n.all.mu.Lock()
+	defer n.all.mu.Unlock()
+	if n.all.open[n.id] != n {
+		return false
+	}
+	n.all.drop(n)
+	return true
+}
+
+// name tells rounds apart; nil has none.
+func (n *Round) name() []byte {
+	if n == nil {
+		return nil
+	}
+	return []byte(n.id)
+}
+
+// State is the server's own state of the call, a raw JSON string, or nil.
+func (n *Round) State() []byte { return n.state }
+
+// Grant is the step that the first round took, when it was a step of the plan that root names.
+func (n *Round) Grant(root merkle.Hash) (intent.Grant, bool) {
+	return n.grant, n.grant.Valid() && n.grant.PlanRoot() == root
+}
+
+// RoundOver says why a state that a client shows is not taken.
+const RoundOver = "the requestState is not one that this call was given, or it was used or has expired: make the call again without it"
+
+var errRoundOver = errors.New("the round was taken by another call")
+
+// continues makes the record of a further round one that names plan and token, and spends no step. What the client answered
+// stands in it by its salted digest.
+func (c *Call) continues(r *ledger.Record) {
+	if c.Round != nil {
+		r.Plan, r.Step, r.Uses, r.After, r.PlanExpires = merkle.Hash{}, -1, 0, r.After[:0], 0
+		note(r, "continues "+c.Round.record)
+	}
+	if c.Input != nil && r.Kind == ledger.Admitted {
+		digest := saltedDigest(&c.seal, c.Salt, c.Input)
+		note(r, "with input "+hex.EncodeToString(digest[:]))
+	}
+}

@@ -89,6 +89,9 @@ func (c *Catalogue) Find(tenant, op, server, name string) (*Tool, bool) {
 	case "completion/complete": // what it is about was looked at where it was read
 		o := c.offersOf(tenant, server)
 		return &Tool{Server: server, Name: name, schema: completion}, o.prompts != nil || o.readable()
+	case "logging/setLevel":
+		e := (*c.snapshot.Load())[tenant][server]
+		return &Tool{Server: server, Name: name, schema: loggingLevel}, e != nil && e.server.Enabled
 	case ReadResource:
 		if !c.offersOf(tenant, server).readable() || !validURI(name) {
 			return nil, false
@@ -106,6 +109,9 @@ var completion = mustCompile(`{"type":"object","required":["ref","argument"],"ad
 	"ref":{"type":"object"},
 	"argument":{"type":"object","required":["name","value"],"properties":{"name":{"type":"string"},"value":{"type":"string"}}},
 	"context":{"type":"object"}}}`)
+
+// loggingLevel is the schema of what logging/setLevel says.
+var loggingLevel = mustCompile(`{"type":"object","required":["level"],"additionalProperties":false,"properties":{"level":{"type":"string"}}}`)
 
 func mustCompile(text string) *schema {
 	s, err := compileSchema([]byte(text), 8)

@@ -42,7 +42,8 @@ type Call struct {
 	Server string                             // upstream name within the tenant, empty for operations on the gateway itself
 	Name   string                             // tool, prompt or resource
 	Args   []byte                             // checked JSON object; nil when the operation takes none; filters may rewrite it
-	Meta   []byte                             // _meta object to carry upstream, at most a W3C traceparent, for nobody judges it; nil when there is none
+	Meta   []byte                             // _meta object to carry upstream, for nobody judges it: at most a W3C traceparent, a progress token and a level of logging; nil when there is none
+	Peer   upstream.Peer                      // hears what the server says before its answer; nil: nobody does
 	Can    []byte                             // what the client can be asked in an input_required result, as an object of capabilities; nil: nothing
 	Input  []byte                             // its answers to what it was asked, a checked JSON object; nil when it was not
 	Round  *Round                             // the call goes on where an earlier round of it was asked for input; nil: it is a new one
@@ -156,6 +157,12 @@ type Stage interface {
 // reply, and the record says so.
 type Replier interface {
 	CheckReply(ctx context.Context, c *Call) error
+}
+
+// An Interimer also looks at what a server says before its answer, a notification with its params, and returns what may be
+// handed on of it.
+type Interimer interface {
+	CheckInterim(ctx context.Context, c *Call, method string, params []byte) ([]byte, error)
 }
 
 // Reset makes the call ready for reuse, keeping its buffers.

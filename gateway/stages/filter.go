@@ -118,6 +118,24 @@ func (s *Filter) CheckReply(ctx context.Context, c *pipeline.Call) error {
 	return nil
 }
 
+// CheckInterim lets the filters see a notification that comes before the result, as a result under the notification's own
+// method. What they would refuse is not handed on.
+func (s *Filter) CheckInterim(ctx context.Context, c *pipeline.Call, method string, params []byte) ([]byte, error) {
+	set, err := s.set(ctx, c)
+	if set == nil || err != nil {
+		return params, err
+	}
+	w := s.take(c, abi.Response)
+	defer s.put(w)
+	w.shown.Op, w.shown.Body = method, params
+	for i := range slices.Backward(set.Units) {
+		if err := w.meet(ctx, &set.Units[i]); err != nil {
+			return nil, err
+		}
+	}
+	return w.shown.Body, nil
+}
+
 // set is the filters that the call may have to pass, nil when there is none. Its answer passes those that it passed itself,
 // whatever came into force since.
 func (s *Filter) set(ctx context.Context, c *pipeline.Call) (*filters.Set, error) {

@@ -56,11 +56,11 @@ func (s Forward) Forward(ctx context.Context, c *pipeline.Call) error {
 		state = c.Round.State()
 	}
 	*req = upstream.Request{Method: c.Op, Name: c.Name, Arguments: c.Args, Meta: c.Meta, Principal: principal,
-		Capabilities: c.Can, InputResponses: c.Input, RequestState: state}
+		Capabilities: c.Can, InputResponses: c.Input, RequestState: state, Peer: c.Peer}
 	switch c.Op {
 	case catalogue.ReadResource:
 		req.Arguments = nil
-	case "completion/complete": // all that it says was judged as its arguments
+	case "completion/complete", "logging/setLevel": // all that it says was judged as its arguments
 		req.Name, req.Arguments, req.Params = "", nil, c.Args
 	}
 	if c.Tool != nil && c.Tool.Mirrors() {

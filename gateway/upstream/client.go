@@ -75,7 +75,7 @@ type Request struct {
 	// (x-mcp-header); only modern servers get them.
 	Mirror func(add func(name, value string))
 	// Capabilities is the raw object of client capabilities that a modern server
-	// is told when there is no Peer: what it asks comes back as a result.
+	// is told instead of the Peer's: what it asks comes back as a result.
 	Capabilities []byte
 	// Peer, if set, hears what the server says before its answer. Without one
 	// the server is told that the caller can do nothing, its questions are

@@ -178,7 +178,7 @@ func appendMeta(dst []byte, open int, id uint64, r *Request, meta []byte, modern
 	start := len(dst)
 	if modern {
 		dst = append(dst, clientMeta...)
-		if r.Peer == nil && r.Capabilities != nil {
+		if r.Capabilities != nil {
 			dst = append(dst, r.Capabilities...)
 		} else {
 			dst = append(dst, r.who().capabilities...)

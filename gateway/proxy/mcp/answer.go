@@ -83,5 +83,8 @@ func (e *exchange) capabilities(b []byte, c *pipeline.Call) []byte {
 	if prompts || resources {
 		b = append(b, `,"completions":{}`...)
 	}
+	if !e.modern && e.server != "" {
+		b = append(b, `,"logging":{}`...)
+	}
 	return append(b, '}')
 }

@@ -58,6 +58,8 @@ var legacyVersions = []string{latestLegacy, "2025-06-18", "2025-03-26", "2024-11
 type exchange struct {
 	d      *Dialect
 	x      *proxy.Exchange
+	stream *proxy.Stream   // what the answer may become
+	ctx    context.Context //nolint:containedctx // of the one call that the exchange is for
 	call   pipeline.Call
 	server string // from the path; empty on /mcp
 	out    []byte
@@ -100,9 +102,14 @@ func (d *Dialect) put(e *exchange) {
 
 // Serve answers one HTTP request.
 func (d *Dialect) Serve(x *proxy.Exchange) {
+	x.Run(func(ctx context.Context, s *proxy.Stream) { d.serve(ctx, x, s) })
+}
+
+// serve answers in one piece, or by opening the stream.
+func (d *Dialect) serve(ctx context.Context, x *proxy.Exchange, s *proxy.Stream) {
 	e := d.get()
 	defer d.put(e)
-	e.x = x
+	e.x, e.stream, e.ctx = x, s, ctx
 	c := &e.call
 	c.Remote, c.TLS, c.Credential, c.Read = x.Remote, x.IsTLS(), x.Head.Credential(), e.read
 	c.Retry = string(x.Head.Retry)
@@ -110,7 +117,7 @@ func (d *Dialect) Serve(x *proxy.Exchange) {
 	if rest, ok := strings.CutPrefix(x.Path, "/mcp/"); ok && rest != "" {
 		c.Route, e.server = "/mcp/{server}", strings.TrimSuffix(rest, "/")
 	}
-	d.Line.Run(x.Context(), c)
+	d.Line.Run(ctx, c)
 	e.write()
 }
 

@@ -15,12 +15,19 @@ import (
 func (e *exchange) operation(c *pipeline.Call) error {
 	c.Op = e.method
 	switch e.method {
-	case "tools/call":
+	case catalogue.CallTool:
+		e.heard()
 		return e.callTool(c)
 	case catalogue.GetPrompt:
+		e.heard()
 		return e.getPrompt(c)
 	case catalogue.ReadResource:
+		e.heard()
 		return e.readResource(c)
+	case "logging/setLevel":
+		if !e.modern && e.server != "" {
+			return e.setLevel()
+		}
 	case "completion/complete":
 		return e.complete(c)
 	case "tools/list", catalogue.ListPrompts, catalogue.ListResources, catalogue.ListTemplates:
@@ -161,15 +168,38 @@ func headerValue(b []byte) (string, bool) {
 }
 
 // carried is the _meta object that goes upstream; nil when nothing of it does. Only a traceparent in the exact form of
-// W3C Trace Context is carried. Neither filters nor policy nor a plan judge _meta, so tracestate and baggage, which may
-// say anything, are dropped like all the rest, and a traceparent of any other form or version with them: the call goes
-// on without.
+// W3C Trace Context is carried, and of a client that hears what comes before the answer its progress token, which the
+// server is not shown, and the level of logging it asks for. Neither filters nor policy nor a plan judge _meta, so
+// tracestate and baggage, which may say anything, are dropped like all the rest, and a traceparent of any other form or
+// version with them: the call goes on without.
 func (e *exchange) carried() []byte {
-	v, ok := canon.Get(e.metaRaw, "traceparent")
-	if !ok || !isTraceparent(v) {
+	if e.metaRaw == nil {
 		return nil
 	}
-	return slices.Concat([]byte(`{"traceparent":`), v, []byte{'}'})
+	b := []byte{'{'}
+	add := func(key string, is func(raw []byte) bool) {
+		if v, ok := canon.Get(e.metaRaw, key); ok && is(v) {
+			b = append(append(comma(b, 1), `"`+key+`":`...), v...)
+		}
+	}
+	add("traceparent", isTraceparent)
+	if e.x.MayStream() {
+		add("progressToken", validID)
+		add("io.modelcontextprotocol/logLevel", isLogLevel)
+	}
+	if len(b) == 1 {
+		return nil
+	}
+	return append(b, '}')
+}
+
+// isLogLevel says whether raw JSON is one of the levels of RFC 5424.
+func isLogLevel(raw []byte) bool {
+	switch string(raw) {
+	case `"debug"`, `"info"`, `"notice"`, `"warning"`, `"error"`, `"critical"`, `"alert"`, `"emergency"`:
+		return true
+	}
+	return false
 }
 
 // isTraceparent says whether raw JSON is a string "00-TRACE-PARENT-FLAGS" of 32, 16 and 2 digits of lower-case hex,

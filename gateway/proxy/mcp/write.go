@@ -2,6 +2,7 @@ package mcp
 
 import (
 	"bytes"
+	"encoding/base64"
 	"net/http"
 	"strconv"
 
@@ -29,7 +30,9 @@ const (
 // write turns the finished call into the HTTP answer.
 func (e *exchange) write() {
 	c := &e.call
-	e.x.SetRecord(c)
+	if !e.stream.Opened() {
+		e.x.SetRecord(c)
+	}
 	if c.Denial != nil {
 		e.refuse(c.Denial)
 		return
@@ -51,7 +54,8 @@ func (e *exchange) write() {
 	if e.modern && missesCapability(c.Reply.Error) {
 		status = http.StatusBadRequest // MCP 2026-07-28, transports
 	}
-	e.out = e.x.JSONSwap(status, append(b, '}'))
+	e.out = append(b, '}')
+	e.deliver(status, e.out)
 }
 
 // missesCapability says whether a server refused because the client lacks a capability.
@@ -67,7 +71,7 @@ func (e *exchange) appendResult(b, result []byte) []byte {
 	start := len(b)
 	oldMeta, hasMeta := canon.Get(result, "_meta")
 	_, hasType := canon.Get(result, "resultType")
-	if len(e.call.Receipt) > 0 && e.method != "ping" || e.modern || hasMeta { // the answer to ping is an empty object
+	if len(e.call.Receipt) > 0 && !empty(e.method) || e.modern || hasMeta {
 		b = append(b, `"_meta":{`...)
 		b = e.appendMeta(b, oldMeta)
 		b = append(b, '}')
@@ -90,6 +94,9 @@ func (e *exchange) appendResult(b, result []byte) []byte {
 	return append(b, '}')
 }
 
+// empty tells the methods of the older era whose result is an empty object.
+func empty(method string) bool { return method == "ping" || method == "logging/setLevel" }
+
 // resultType is that of a result for a modern client.
 func (e *exchange) resultType(result []byte) string {
 	if kind, ok := canon.Get(result, "resultType"); ok && e.call.Can != nil && string(kind) == `"input_required"` {
@@ -110,6 +117,10 @@ func (e *exchange) appendMeta(b, old []byte) []byte {
 		b = append(comma(b, start), `"gatewright/receipt":"`...)
 		b = append(b, e.call.Receipt...)
 		b = append(b, '"')
+		if e.stream.Opened() { // else a header has it
+			b = append(b, `,"gatewright/salt":"`...)
+			b = append(base64.RawURLEncoding.AppendEncode(b, e.call.Salt[:]), '"')
+		}
 	}
 	if e.modern {
 		b = append(comma(b, start), `"io.modelcontextprotocol/serverInfo":`...)
@@ -142,7 +153,9 @@ func appendMembers(b []byte, start int, object []byte, want func(key string) boo
 // its HTTP status; a judged call that is refused is a JSON-RPC error under 200, which every stock client shows to its
 // user with the message.
 func (e *exchange) refuse(d *pipeline.Denial) {
-	e.x.RefusalHead(d, e.call.Record)
+	if !e.stream.Opened() {
+		e.x.RefusalHead(d, e.call.Record)
+	}
 	status, code := e.rpc(d)
 	id := e.id
 	if id == nil {
@@ -160,7 +173,7 @@ func (e *exchange) refuse(d *pipeline.Denial) {
 	b = append(b, `,"data":`...)
 	b = e.appendData(b, d)
 	e.out = append(b, "}}"...)
-	e.x.JSON(status, e.out)
+	e.deliver(status, e.out)
 }
 
 // message puts the reason and the record id into the text, since many clients show nothing else.

@@ -1,0 +1,86 @@
+package mcp
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/gatewright/gatewright/gateway/upstream"
+	"github.com/gatewright/gatewright/merkle/canon"
+)
+
+// hearer is an exchange as the server behind it speaks to it before its answer: progress and logs, which make the answer a
+// stream. It is told nothing of what the client can do; what modern clients can be asked stands in Call.Can.
+type hearer struct{ e *exchange }
+
+var _ upstream.Peer = hearer{}
+
+// Capabilities is none.
+func (hearer) Capabilities() []byte { return nil }
+
+// Notify hands on what the filters let pass; what they refuse, and what a call has nothing to do with, is dropped.
+func (h hearer) Notify(method string, params []byte) error {
+	if method != "notifications/progress" && method != "notifications/message" || params == nil {
+		return nil
+	}
+	e := h.e
+	token, _ := canon.Get(params, "progressToken") // the client's own, and no filter's to read: it looks like a secret to some
+	params, err := e.d.Line.Interim(e.ctx, &e.call, method, without(params, "progressToken"))
+	if err != nil || canon.KindOf(params) != '{' {
+		return nil //nolint:nilerr // the result is judged for itself
+	}
+	if !e.stream.Opened() {
+		e.x.SetStatusCode(http.StatusOK)
+		if e.stream.Open(e.call.Caller.Session()) != nil {
+			return nil // the answer comes in one piece
+		}
+	}
+	b := append(e.out[:0], `{"jsonrpc":"2.0","method":"`+method+`","params":{`...)
+	start := len(b)
+	if token != nil {
+		b = append(append(b, `"progressToken":`...), token...)
+	}
+	b = appendMembers(b, start, params, func(key string) bool { return key != "progressToken" })
+	e.out = append(b, "}}"...)
+	return e.stream.Event("", e.out)
+}
+
+// without is a checked object without one of its members.
+func without(object []byte, member string) []byte {
+	if _, has := canon.Get(object, member); !has {
+		return object
+	}
+	return append(appendMembers([]byte{'{'}, 1, object, func(key string) bool { return key != member }), '}')
+}
+
+// Answer refuses: nobody was said to be there.
+func (hearer) Answer(context.Context, string, []byte) (result, failure []byte) {
+	return nil, []byte(`{"code":-32601,"message":"Method not found"}`)
+}
+
+// heard has the call hear its server, when its client reads streams.
+func (e *exchange) heard() {
+	if e.x.MayStream() {
+		e.call.Peer = hearer{e}
+	}
+}
+
+// deliver ends the exchange with a JSON-RPC message: as the last event of its stream, or as the whole answer.
+func (e *exchange) deliver(status int, message []byte) {
+	if e.stream.Opened() {
+		_ = e.stream.Event("", message) // a client that has left misses it
+		return
+	}
+	e.out = e.x.JSONSwap(status, message)
+}
+
+// setLevel reads logging/setLevel of older clients, for the one server of a path.
+func (e *exchange) setLevel() error {
+	level, _ := canon.Get(e.params, "level")
+	if !isLogLevel(level) {
+		return deny("malformed", `"params.level" must be a level of RFC 5424, as "info"`)
+	}
+	c := &e.call
+	c.Action, c.Server, c.Name = "set_log_level", e.server, e.server
+	c.Args = append(append([]byte(`{"level":`), level...), '}')
+	return e.knownServer(c)
+}

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -73,7 +72,6 @@ type conn struct {
 	free   func() // gives its place back; nil: it has none
 	watch  uint64 // its number among the departures; 0: it is not watched
 	once   sync.Once
-	silent atomic.Bool // since its stream, which has ended
 	early
 }
 

@@ -18,12 +18,19 @@ type streams struct {
 	open     map[*Stream]struct{}
 	owners   map[string]int
 	addrs    map[netip.Addr]int
-	served   map[*conn]struct{} // connections that are served on after a stream
+	resumed  map[*resumption]struct{}
 	draining bool
 	empty    chan struct{} // closed when it drains and none is open any more
 	beating  bool
 
 	opened, refused, slow, gone atomic.Uint64
+}
+
+// resumption is a connection that is served on after a stream. It ends with the next stream there, so that a connection
+// may have two of them for a moment.
+type resumption struct {
+	link   *conn
+	silent atomic.Bool // nothing was asked since; fasthttp does not know the connection yet
 }
 
 // StreamStats counts streams since the start.
@@ -43,7 +50,7 @@ func (s *Server) Streams() StreamStats {
 
 func (r *streams) start(c Config) {
 	r.config = c
-	r.open, r.owners, r.addrs, r.served = map[*Stream]struct{}{}, map[string]int{}, map[netip.Addr]int{}, map[*conn]struct{}{}
+	r.open, r.owners, r.addrs, r.resumed = map[*Stream]struct{}{}, map[string]int{}, map[netip.Addr]int{}, map[*resumption]struct{}{}
 	r.empty = make(chan struct{})
 }
 
@@ -53,11 +60,11 @@ func (r *streams) count() int {
 	return len(r.open)
 }
 
-// silent is how many connections wait for a request after their stream; fasthttp does not know them.
+// silent is how many connections wait for a request after their stream.
 func (r *streams) silent() (n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for c := range r.served {
+	for c := range r.resumed {
 		if c.silent.Load() {
 			n++
 		}
@@ -146,21 +153,23 @@ func (r *streams) list() []*Stream {
 	return all
 }
 
-// resume lets a connection be served on after its stream, unless the gateway stops.
-func (r *streams) resume(c *conn) bool {
+// resume lets a connection be served on after its stream; nil: the gateway stops.
+func (r *streams) resume(c *conn) *resumption {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.draining {
-		return false
+		return nil
 	}
-	r.served[c] = struct{}{}
-	return true
+	again := &resumption{link: c}
+	again.silent.Store(true)
+	r.resumed[again] = struct{}{}
+	return again
 }
 
-func (r *streams) resumed(c *conn) {
+func (r *streams) forget(again *resumption) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.served, c)
+	delete(r.resumed, again)
 }
 
 // drain opens no more streams, ends those that only wait for events, and closes connections on which nothing was asked
@@ -177,7 +186,7 @@ func (r *streams) drain() {
 		close(r.empty)
 	}
 	r.mu.Unlock()
-	r.closeServed(func(c *conn) bool { return c.silent.Load() })
+	r.closeResumed(func(c *resumption) bool { return c.silent.Load() })
 	for _, s := range all {
 		s.Close()
 	}
@@ -189,7 +198,7 @@ const cutGrace = 2 * time.Second
 // wait waits for the streams to end, and cuts off those that are left when ctx ends.
 func (r *streams) wait(ctx context.Context) error {
 	// Also what fasthttp had not begun to serve on when it counted those that it waits for.
-	defer r.closeServed(func(*conn) bool { return true })
+	defer r.closeResumed(func(*resumption) bool { return true })
 	select {
 	case <-r.empty:
 		return nil
@@ -211,12 +220,12 @@ func (r *streams) wait(ctx context.Context) error {
 	return fmt.Errorf("%d streams were cut off: %w", len(all), ctx.Err())
 }
 
-func (r *streams) closeServed(which func(*conn) bool) {
+func (r *streams) closeResumed(which func(*resumption) bool) {
 	r.mu.Lock()
 	var all []*conn
-	for c := range r.served {
+	for c := range r.resumed {
 		if which(c) {
-			all = append(all, c)
+			all = append(all, c.link)
 		}
 	}
 	r.mu.Unlock()

@@ -305,7 +305,9 @@ func TestStreamTraps6And7TheConnectionIsServedOn(t *testing.T) {
 			if _, body := c.response(t); body != threeEvents {
 				t.Fatalf("stream %d: %q", i, body)
 			}
-			if i%2 == 1 {
+			if i%2 == 0 {
+				settle(t, "one connection, and no stream", func() bool { return h.s.Streams().Open == 0 && h.s.Connections() == 1 })
+			} else {
 				if _, body := c.response(t); body != `{"status":"ok"}` {
 					t.Fatalf("behind stream %d: %q", i, body)
 				}
@@ -314,7 +316,6 @@ func TestStreamTraps6And7TheConnectionIsServedOn(t *testing.T) {
 				}
 			}
 		}
-		settle(t, "one connection, and no stream", func() bool { return h.s.Streams().Open == 0 && h.s.Connections() == 1 })
 		if n := h.s.Streams().Opened; n != 300 {
 			t.Errorf("%d streams were opened", n)
 		}

@@ -234,20 +234,22 @@ func (s *Stream) finish() {
 	if gone {
 		s.server.streams.gone.Add(1)
 	}
-	s.link.silent.Store(true)
-	again := !s.last && !gone && s.server.streams.resume(s.link)
+	var again *resumption
+	if !s.last && !gone {
+		again = s.server.streams.resume(s.link)
+	}
 	s.leave()
-	if !again {
+	if again == nil {
 		_ = s.conn.Close()
 		return
 	}
-	go s.server.serveOn(s.conn, s.link, s.more) // apart from the request, which fasthttp holds for as long as take runs
+	go s.server.serveOn(s.conn, again, s.more) // apart from the request, which fasthttp holds for as long as take runs
 }
 
 // serveOn serves a connection on after its stream. It waits for the next request itself: to fasthttp it would be a new
 // connection, which gets less time and then an answer that nobody asked for.
-func (s *Server) serveOn(c net.Conn, link *conn, more bool) {
-	defer s.streams.resumed(link)
+func (s *Server) serveOn(c net.Conn, again *resumption, more bool) {
+	defer s.streams.forget(again)
 	if !more {
 		var b [512]byte
 		_ = c.SetReadDeadline(time.Now().Add(s.config.IdleTimeout))
@@ -258,7 +260,7 @@ func (s *Server) serveOn(c net.Conn, link *conn, more bool) {
 		}
 		putBack(c, bytes.Clone(b[:n]))
 	}
-	link.silent.Store(false)
+	again.silent.Store(false)
 	_ = c.SetDeadline(time.Time{})
 	_ = s.http.ServeConn(c) // it closes c
 }

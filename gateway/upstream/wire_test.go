@@ -189,6 +189,7 @@ func TestTheEndpointStaysWhereTheServerIs(t *testing.T) {
 		"event: endpoint\ndata: //" + secret.ln.Addr().String() + "/mcp\n\n":          upstream.Malformed,
 		"event: endpoint\ndata: https://HOST/mcp\n\n":                                 upstream.Malformed,
 		"event: endpoint\ndata: http://user:pw@HOST/mcp\n\n":                          upstream.Malformed,
+		"event: endpoint\ndata: http://other.example:PORT/mcp\n\n":                    upstream.Malformed,
 		"event: endpoint\ndata: http://169.254.169.254/latest\n\n":                    upstream.Malformed,
 		"event: endpoint\ndata: http://localhost.:80/\n\n":                            upstream.Malformed,
 		"event: endpoint\ndata: file:///etc/passwd\n\n":                               upstream.Malformed,
@@ -204,7 +205,7 @@ func TestTheEndpointStaysWhereTheServerIs(t *testing.T) {
 		o := &old{call: func(w *stream, id string) { ended(w, id) }}
 		_, target := serve(t, o)
 		base, _, _ := strings.Cut(strings.TrimPrefix(target.URL, "http://"), "/")
-		o.first = strings.NewReplacer("BASE", "http://"+base, "HOST", base).Replace(first)
+		o.first = strings.NewReplacer("BASE", "http://"+base, "HOST", base, "PORT", base[strings.LastIndexByte(base, ':')+1:]).Replace(first)
 		target.Era = "sse"
 		client := newClient(t, nil)
 		err := client.Call(t.Context(), target, toolCall(), new(upstream.Reply))

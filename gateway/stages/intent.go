@@ -11,6 +11,7 @@ import (
 	"github.com/gatewright/gatewright/gateway/identity"
 	"github.com/gatewright/gatewright/gateway/pipeline"
 	"github.com/gatewright/gatewright/merkle"
+	"github.com/gatewright/gatewright/merkle/canon"
 	"github.com/gatewright/gatewright/merkle/intent"
 )
 
@@ -59,9 +60,13 @@ func (s Intent) Check(_ context.Context, c *pipeline.Call) error {
 	return err
 }
 
-// CheckReply holds a tool's result to the tool's own output schema, as the caller would get it: after the filters.
+// CheckReply holds a tool's result to the tool's own output schema, as the caller would get it: after the filters. What asks
+// for input is no result yet.
 func (Intent) CheckReply(_ context.Context, c *pipeline.Call) error {
 	if c.Tool == nil || c.Answer != nil || c.Reply.Result == nil {
+		return nil
+	}
+	if kind, ok := canon.Get(c.Reply.Result, "resultType"); ok && c.Can != nil && string(kind) == `"input_required"` {
 		return nil
 	}
 	if err := c.Tool.CheckResult(c.Reply.Result); err != nil {

@@ -84,6 +84,7 @@ type running struct {
 	end      context.CancelFunc
 	done     chan error
 	env      map[string]string
+	agents   sync.Map // *gatewright.Client by key and address
 }
 
 // run starts a gateway and stops it with the test.
@@ -152,6 +153,10 @@ func (r *running) control(method, path, key, body string, want int, v any) strin
 // agent is a client of the data port.
 func (r *running) agent(key string) *gatewright.Client {
 	r.t.Helper()
+	at := key + " " + r.g.URL()
+	if c, ok := r.agents.Load(at); ok {
+		return c.(*gatewright.Client) // one for each call would leave as many connections, and there is a bound
+	}
 	var roots *x509.CertPool
 	if file := r.options.Config.Proxy.TLSCert; file != "" {
 		roots = x509.NewCertPool()
@@ -163,6 +168,7 @@ func (r *running) agent(key string) *gatewright.Client {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	r.agents.Store(at, c)
 	return c
 }
 

@@ -500,7 +500,7 @@ upstream {
 #   # base64 of the SHA-256 of the SubjectPublicKeyInfo, which this prints of a certificate: openssl x509 -in
 #   # cert.pem -pubkey -noout | openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64
 #   # Danger: a server with a new key is refused; pin that key before.
-#   pins = ["sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]
+#   public_keys = ["sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]
 #
 #   # The name of the secret in the organisation's vault sent with each call; empty: none.
 #   credential = "files-token"

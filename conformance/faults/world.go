@@ -295,7 +295,7 @@ func (w *world) openLedger(ctx context.Context) (err error) {
 type planTools struct{ *catalogue.Catalogue }
 
 func (p planTools) Lookup(tenant, op, server, tool string) (merkle.Hash, func([]byte) error, bool) {
-	t, ok := p.Catalogue.Find(tenant, op, server, tool)
+	t, ok := p.Find(tenant, op, server, tool)
 	if !ok {
 		return merkle.Hash{}, nil, false
 	}

@@ -111,8 +111,8 @@ func TestServersThatAreNotOneAreRefused(t *testing.T) {
 		change(func(s *catalogue.Server) { s.Era = "future" }), change(func(s *catalogue.Server) { s.AllowPrivate = true }),
 		change(func(s *catalogue.Server) { s.Header = "X-Key" }), change(func(s *catalogue.Server) { s.Credential, s.Header = "k", "a b" }),
 		change(func(s *catalogue.Server) { s.Credential, s.Prefix = "k", "a\r\nb" }), change(func(s *catalogue.Server) { s.Labels = []string{""} }),
-		change(func(s *catalogue.Server) { s.Labels = make([]string, 100) }), change(func(s *catalogue.Server) { s.Pins = []string{"sha256/AAAA"} }),
-		change(func(s *catalogue.Server) { s.URL, s.Pins = "http://a.example/", []string{pin} }), change(func(s *catalogue.Server) { s.Pins = slices.Repeat([]string{pin}, 9) }),
+		change(func(s *catalogue.Server) { s.Labels = make([]string, 100) }), change(func(s *catalogue.Server) { s.PublicKeys = []string{"sha256/AAAA"} }),
+		change(func(s *catalogue.Server) { s.URL, s.PublicKeys = "http://a.example/", []string{pin} }), change(func(s *catalogue.Server) { s.PublicKeys = slices.Repeat([]string{pin}, 9) }),
 		change(func(s *catalogue.Server) { s.Process, s.URL = true, "" }), // a command line comes from the configuration alone
 	} {
 		if err := c.AddServer(t.Context(), "acme", s); !errors.Is(err, catalogue.ErrInvalid) {

@@ -62,9 +62,9 @@ type Fixed struct {
 	// AllowPrivate permits loopback and private addresses (default false).
 	// Danger: see the guard of package upstream.
 	AllowPrivate bool `koanf:"allow_private"`
-	// Pins are public keys, sha256/BASE64, one of which its TLS chain must hold
+	// PublicKeys are public keys, sha256/BASE64, one of which its TLS chain must hold
 	// (default none).
-	Pins []string `koanf:"pins"`
+	PublicKeys []string `koanf:"public_keys"`
 	// Labels and Sensitivity are shown to policies (default none and 0).
 	Labels      []string `koanf:"labels"`
 	Sensitivity int64    `koanf:"sensitivity"`
@@ -121,6 +121,6 @@ func (f Fixed) server(pin string) Server {
 	return Server{
 		Pin:    pin,
 		Tenant: f.Tenant, Name: f.Name, URL: f.URL, Era: f.Era, Credential: f.Credential, Header: f.Header, Prefix: f.Prefix,
-		Enabled: true, AllowPrivate: f.AllowPrivate, Pins: f.Pins, Labels: f.Labels, Sensitivity: f.Sensitivity, Fixed: true, Process: f.Process, TakesCallers: f.TakesCallers,
+		Enabled: true, AllowPrivate: f.AllowPrivate, PublicKeys: f.PublicKeys, Labels: f.Labels, Sensitivity: f.Sensitivity, Fixed: true, Process: f.Process, TakesCallers: f.TakesCallers,
 	}.withDefaults()
 }

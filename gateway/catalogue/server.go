@@ -33,7 +33,7 @@ type Server struct {
 	Prefix       string // what stands before it there
 	Enabled      bool
 	AllowPrivate bool
-	Pins         []string // public keys of its TLS chain, sha256/BASE64; one must be there
+	PublicKeys   []string // public keys of its TLS chain, sha256/BASE64; one must be there
 	Labels       []string
 	Sensitivity  int64
 	Fixed        bool   // from the configuration file
@@ -44,15 +44,15 @@ type Server struct {
 
 // Equal says whether two servers are the same in every field.
 func (s Server) Equal(o Server) bool {
-	lists := slices.Equal(s.Labels, o.Labels) && slices.Equal(s.Pins, o.Pins)
-	s.Labels, o.Labels, s.Pins, o.Pins = nil, nil, nil, nil
+	lists := slices.Equal(s.Labels, o.Labels) && slices.Equal(s.PublicKeys, o.PublicKeys)
+	s.Labels, o.Labels, s.PublicKeys, o.PublicKeys = nil, nil, nil, nil
 	return lists && fmt.Sprintf("%#v", s) == fmt.Sprintf("%#v", o)
 }
 
 // sameTools says whether what o offers can stand for what s offers.
 func (s Server) sameTools(o Server) bool {
 	return s.URL == o.URL && s.Era == o.Era && s.Credential == o.Credential && s.Header == o.Header &&
-		slices.Equal(s.Pins, o.Pins)
+		slices.Equal(s.PublicKeys, o.PublicKeys)
 }
 
 // serverRow is a Server as it is stored. Its names are a file format.
@@ -66,17 +66,17 @@ type serverRow struct {
 	AllowPrivate bool     `json:"allow_private,omitempty"`
 	Labels       []string `json:"labels,omitempty"`
 	Sensitivity  int64    `json:"sensitivity,omitempty"`
-	Pins         []string `json:"pins,omitempty"`
+	PublicKeys   []string `json:"public_keys,omitempty"`
 }
 
 func (s Server) row() serverRow {
-	return serverRow{s.URL, s.Era, s.Credential, s.Header, s.Prefix, s.Enabled, s.AllowPrivate, s.Labels, s.Sensitivity, s.Pins}
+	return serverRow{s.URL, s.Era, s.Credential, s.Header, s.Prefix, s.Enabled, s.AllowPrivate, s.Labels, s.Sensitivity, s.PublicKeys}
 }
 
 func (r serverRow) server(tenant, name string) Server {
 	return Server{
 		Tenant: tenant, Name: name, URL: r.URL, Era: r.Era, Credential: r.Credential, Header: r.Header, Prefix: r.Prefix,
-		Enabled: r.Enabled, AllowPrivate: r.AllowPrivate, Labels: r.Labels, Sensitivity: r.Sensitivity, Pins: r.Pins,
+		Enabled: r.Enabled, AllowPrivate: r.AllowPrivate, Labels: r.Labels, Sensitivity: r.Sensitivity, PublicKeys: r.PublicKeys,
 	}
 }
 
@@ -138,7 +138,7 @@ func (s Server) validate(private bool) error {
 		return invalid("the name is reserved for a route")
 	case s.Era != "auto" && s.Era != "legacy" && s.Era != "modern" && s.Era != "sse":
 		return invalid("the era must be auto, legacy, modern or sse")
-	case !pinsFit(s.Pins, s.URL):
+	case !pinsFit(s.PublicKeys, s.URL):
 		return invalid("pins must be at most 8 of sha256/ and the base64 of 32 bytes, for an https URL")
 	case s.AllowPrivate && !private:
 		return invalid("private addresses are not allowed by the configuration (allow_private)")

@@ -125,7 +125,7 @@ func TestTheExamplesInTheShippedFileAreValid(t *testing.T) {
 	}
 	want := config.DefaultServer()
 	want.Tenant, want.URL, want.Credential, want.Labels = "demo", "https://files.example/mcp", "files-token", []string{"internal"}
-	want.Pins = []string{"sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}
+	want.PublicKeys = []string{"sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}
 	if w := c.Ledger.Witnesses["corp"]; w.URL != "https://witness.example/corp" || w.Key == "" || w.Required || len(c.Witness.Logs["peer"].Keys) != 1 {
 		t.Errorf("got %+v %+v", c.Ledger, c.Witness)
 	}

@@ -153,11 +153,11 @@ func TestAServerIsReachedInExactlyOneWay(t *testing.T) {
 	refused(t, in(`command = ["x"]`, `via = "connector"`), `gateway.hcl:4:3: via in server: it says how a url is reached; a command or connector runs in a process of its own anyway`)
 	refused(t, in(`command = ["x"]`, `credential = "c"`), `gateway.hcl:4:3: credential in server: it is sent in a header, which a command or connector has none of; hand it the secret through pass_env`)
 	refused(t, in(`command = ["x"]`, `allow_private = true`), `gateway.hcl:4:3: allow_private in server: a command or connector has no address to allow`)
-	pins := `pins = ["sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]`
+	pins := `public_keys = ["sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]`
 	for _, way := range []string{`command = ["x"]`, `url = "http://x.example"`} {
-		refused(t, in(way, pins), `gateway.hcl:4:3: pins in server: they are of TLS keys, for an https url`)
+		refused(t, in(way, pins), `gateway.hcl:4:3: public_keys in server: they are of TLS keys, for an https url`)
 	}
-	refused(t, in(`url = "https://x.example"`, `pins = ["sha256/AAAA"]`), `gateway.hcl:4:3: pins in server: want at most 8 of sha256/ and the base64 of 32 bytes`)
+	refused(t, in(`url = "https://x.example"`, `public_keys = ["sha256/AAAA"]`), `gateway.hcl:4:3: public_keys in server: want at most 8 of sha256/ and the base64 of 32 bytes`)
 	refused(t, in(`url = "https://x.example"`, `dir = "/"`), `gateway.hcl:1:1: server "a": env, pass_env, dir and sha256 are for a command or connector`)
 	refused(t, in(`command = ["x"]`, `args = ["y"]`), `gateway.hcl:4:3: args in server: they belong to connector; a command carries its own`)
 	refused(t, in(`command = [""]`), `gateway.hcl:3:3: command in server: its first word is the program`)

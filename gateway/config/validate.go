@@ -378,10 +378,10 @@ func (s Server) validateWay(name, at string) error {
 		return problem(at+".credential", "credential in server: it is sent in a header, which a command or connector has none of; hand it the secret through pass_env")
 	case process && s.CallerCredentials:
 		return problem(at+".caller_credentials", "caller_credentials in server: they are sent in a header, which a command or connector has none of")
-	case len(s.Pins) > 0 && (process || u.Scheme != "https"):
-		return problem(at+".pins", "pins in server: they are of TLS keys, for an https url")
-	case !arePins(s.Pins):
-		return problem(at+".pins", "pins in server: want at most 8 of sha256/ and the base64 of 32 bytes")
+	case len(s.PublicKeys) > 0 && (process || u.Scheme != "https"):
+		return problem(at+".public_keys", "public_keys in server: they are of TLS keys, for an https url")
+	case !arePins(s.PublicKeys):
+		return problem(at+".public_keys", "public_keys in server: want at most 8 of sha256/ and the base64 of 32 bytes")
 	case process && s.AllowPrivate:
 		return problem(at+".allow_private", "allow_private in server: a command or connector has no address to allow")
 	case s.OpenAPI != "":

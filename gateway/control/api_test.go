@@ -335,8 +335,8 @@ func TestServersAreBoundedByWhatTheConfigurationAllows(t *testing.T) {
 		"reserved":     `{"name":"tools","url":"https://mcp.example/mcp"}`,
 		"joining name": `{"name":"a__b","url":"https://mcp.example/mcp"}`,
 		"header break": `{"name":"s","url":"https://mcp.example/mcp","credential":"a","header":"X-A\r\nX-B"}`,
-		"pins":         `{"name":"s","url":"https://mcp.example/mcp","pins":["sha256/AAAA"]}`,
-		"pins of http": `{"name":"s","url":"http://mcp.example/mcp","pins":["sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]}`,
+		"pins":         `{"name":"s","url":"https://mcp.example/mcp","public_keys":["sha256/AAAA"]}`,
+		"pins of http": `{"name":"s","url":"http://mcp.example/mcp","public_keys":["sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]}`,
 		"era":          `{"name":"s","url":"https://mcp.example/mcp","era":"future"}`,
 	} {
 		if a := w.call("POST", "/api/v1/servers", w.admin, body); a.status != http.StatusUnprocessableEntity || a.code() != "request_invalid" {

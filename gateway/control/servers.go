@@ -47,7 +47,7 @@ type server struct {
 	Prefix       string   `json:"prefix,omitempty" doc:"what stands before it there"`
 	Enabled      bool     `json:"enabled"`
 	AllowPrivate bool     `json:"allow_private" doc:"may stand on loopback or private addresses"`
-	Pins         []string `json:"pins" nullable:"false" doc:"public keys of which its TLS chain must hold one"`
+	PublicKeys   []string `json:"public_keys" nullable:"false" doc:"public keys of which its TLS chain must hold one"`
 	Labels       []string `json:"labels" nullable:"false"`
 	Sensitivity  int64    `json:"sensitivity"`
 	Fixed        bool     `json:"fixed" doc:"from the configuration file; changed there only"`
@@ -73,7 +73,7 @@ type Settings struct {
 	Header       string   `json:"header,omitempty" maxLength:"128"`
 	Prefix       string   `json:"prefix,omitempty" maxLength:"64"`
 	AllowPrivate bool     `json:"allow_private,omitempty" doc:"refused unless the gateway's configuration allows it"`
-	Pins         []string `json:"pins,omitempty" maxItems:"8" nullable:"false" doc:"public keys of which its TLS chain must hold one: sha256/ and the base64 of the SHA-256 of the SubjectPublicKeyInfo"`
+	PublicKeys   []string `json:"public_keys,omitempty" maxItems:"8" nullable:"false" doc:"public keys of which its TLS chain must hold one: sha256/ and the base64 of the SHA-256 of the SubjectPublicKeyInfo"`
 	Labels       []string `json:"labels,omitempty" maxItems:"32" nullable:"false"`
 	Sensitivity  int64    `json:"sensitivity,omitempty" minimum:"0" maximum:"1000"`
 	Disabled     bool     `json:"disabled,omitempty" doc:"keep it, but forward nothing to it"`
@@ -151,7 +151,7 @@ func (m *mounting) servers() {
 func (w Settings) server(name string) catalogue.Server {
 	return catalogue.Server{
 		Name: name, URL: w.URL, Era: w.Era, Credential: w.Credential, Header: w.Header, Prefix: w.Prefix,
-		Enabled: !w.Disabled, AllowPrivate: w.AllowPrivate, Pins: w.Pins, Labels: w.Labels, Sensitivity: w.Sensitivity,
+		Enabled: !w.Disabled, AllowPrivate: w.AllowPrivate, PublicKeys: w.PublicKeys, Labels: w.Labels, Sensitivity: w.Sensitivity,
 	}
 }
 
@@ -212,7 +212,7 @@ func (a *API) shapeServer(s *catalogue.Server) server {
 	h, _ := a.deps.Catalogue.Health(s.Tenant, s.Name)
 	return server{
 		Name: s.Name, URL: s.URL, Era: s.Era, Credential: s.Credential, Header: s.Header, Prefix: s.Prefix, Enabled: s.Enabled,
-		AllowPrivate: s.AllowPrivate, Pins: strs(s.Pins), Labels: strs(s.Labels), Sensitivity: s.Sensitivity, Fixed: s.Fixed,
+		AllowPrivate: s.AllowPrivate, PublicKeys: strs(s.PublicKeys), Labels: strs(s.Labels), Sensitivity: s.Sensitivity, Fixed: s.Fixed,
 		Health: health{moment(h.LastTry), moment(h.LastGood), h.Failures, clip(h.Err, 300), h.Tools, h.Unusable, h.Quarantined, h.Skipped},
 	}
 }

@@ -42,7 +42,7 @@ func (l lister) List(ctx context.Context, s catalogue.Server, method string) ([]
 
 // target says how to reach a server. Its credential is taken out of the vault for this one request, and wiped after.
 func (g *Gateway) target(ctx context.Context, s catalogue.Server) (*upstream.Target, error) {
-	t := &upstream.Target{Tenant: s.Tenant, Name: s.Name, URL: s.URL, Era: s.Era, AllowPrivate: s.AllowPrivate, Pins: s.Pins, TakesCallers: s.TakesCallers}
+	t := &upstream.Target{Tenant: s.Tenant, Name: s.Name, URL: s.URL, Era: s.Era, AllowPrivate: s.AllowPrivate, Pins: s.PublicKeys, TakesCallers: s.TakesCallers}
 	t.Carrier = g.connectors.carrier(s.Tenant, s.Name)
 	if s.Process && t.Carrier == nil {
 		return nil, catalogue.ErrUnknown
@@ -114,7 +114,7 @@ func (g *Gateway) openCatalogue(ctx context.Context) error {
 		f := catalogue.Fixed{
 			Tenant: s.Tenant, Name: name, URL: s.URL, Era: s.Era, AllowPrivate: s.AllowPrivate || u.AllowPrivate,
 			Labels: s.Labels, Sensitivity: int64(s.Sensitivity), Process: s.Process(),
-			TakesCallers: s.CallerCredentials, Pins: s.Pins,
+			TakesCallers: s.CallerCredentials, PublicKeys: s.PublicKeys,
 		}
 		if s.Pin != "auto" {
 			f.Pin = s.Pin

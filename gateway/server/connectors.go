@@ -140,7 +140,7 @@ func (g *Gateway) command(s config.Server) (plugins.Command, error) {
 	case len(s.Command) > 0:
 		return g.stdioCommand(s, pin)
 	case s.Via == "connector":
-		conf, err := json.Marshal(httpConnector{URL: s.URL, Era: s.Era, Pins: s.Pins, AllowPrivate: s.AllowPrivate || g.o.Config.Upstream.AllowPrivate, Upstream: g.o.Config.Upstream})
+		conf, err := json.Marshal(httpConnector{URL: s.URL, Era: s.Era, PublicKeys: s.PublicKeys, AllowPrivate: s.AllowPrivate || g.o.Config.Upstream.AllowPrivate, Upstream: g.o.Config.Upstream})
 		return g.builtinCommand(builtin.HTTP, conf), err
 	}
 	return env, errors.New("it needs no process")

@@ -21,7 +21,7 @@ type httpConnector struct {
 	URL          string          `json:"url"`
 	Era          string          `json:"era"`
 	AllowPrivate bool            `json:"allow_private"`
-	Pins         []string        `json:"pins"`
+	PublicKeys   []string        `json:"public_keys"`
 	Upstream     config.Upstream `json:"upstream"`
 }
 
@@ -56,7 +56,7 @@ const mirrored = "Mcp-Param-"
 
 // Call carries the request over HTTP.
 func (s *httpServer) Call(ctx context.Context, r *connector.Request) (connector.Reply, error) {
-	t := &upstream.Target{Tenant: "connector", Name: "server", URL: s.conf.URL, Era: s.conf.Era, AllowPrivate: s.conf.AllowPrivate, Pins: s.conf.Pins}
+	t := &upstream.Target{Tenant: "connector", Name: "server", URL: s.conf.URL, Era: s.conf.Era, AllowPrivate: s.conf.AllowPrivate, Pins: s.conf.PublicKeys}
 	t.Headers = func(add func(name, value string)) { addHeaders(r.Headers, false, add) }
 	req := &upstream.Request{
 		Method: r.Method, Name: r.Name, Principal: r.Principal, Params: r.Params, Arguments: r.Arguments, Meta: r.Meta,

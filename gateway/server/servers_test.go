@@ -29,16 +29,16 @@ func TestAServerIsHeldToItsPins(t *testing.T) {
 	wrong := "sha256/" + strings.Repeat("A", 43) + "="
 	o, out, log := options(t, func(c *config.Config) {
 		c.Upstream.RootCAFile = file
-		one := config.Server{Tenant: "demo", URL: url, Era: "auto", AllowPrivate: true, Header: "Authorization", Pins: []string{right}}
+		one := config.Server{Tenant: "demo", URL: url, Era: "auto", AllowPrivate: true, Header: "Authorization", PublicKeys: []string{right}}
 		two := one
-		two.Pins = []string{wrong}
+		two.PublicKeys = []string{wrong}
 		c.Servers = map[string]config.Server{"one": one, "two": two}
 	})
 	r := run(t, o, out, log)
 	admin := r.env["GATEWRIGHT_ADMIN_KEY"]
 	tried := func(name string) (v struct {
-		Pins   []string
-		Health struct {
+		PublicKeys []string `json:"public_keys"`
+		Health     struct {
 			Tools int
 			Error string
 		}
@@ -47,16 +47,18 @@ func TestAServerIsHeldToItsPins(t *testing.T) {
 		r.control("GET", "/api/v1/servers/"+name, admin, "", 200, &v)
 		return v
 	}
-	if v := tried("one"); v.Health.Tools == 0 || len(v.Pins) != 1 || v.Pins[0] != right {
+	if v := tried("one"); v.Health.Tools == 0 || len(v.PublicKeys) != 1 || v.PublicKeys[0] != right {
 		t.Errorf("with its key: %+v", v)
 	}
 	if v := tried("two"); v.Health.Tools != 0 || !strings.Contains(v.Health.Error, "pinned") {
 		t.Errorf("with another: %+v", v)
 	}
-	at := func(pin string) string { return `"url":"` + url + `","allow_private":true,"pins":["` + pin + `"]}` }
+	at := func(pin string) string {
+		return `"url":"` + url + `","allow_private":true,"public_keys":["` + pin + `"]}`
+	}
 	r.control("POST", "/api/v1/servers", admin, `{"name":"three",`+at(right), 201, nil)
 	r.control("POST", "/api/v1/servers/three/refresh", admin, "", 200, nil)
-	if v := tried("three"); v.Health.Tools == 0 || len(v.Pins) != 1 {
+	if v := tried("three"); v.Health.Tools == 0 || len(v.PublicKeys) != 1 {
 		t.Errorf("with its key: %+v", v)
 	}
 	r.control("PUT", "/api/v1/servers/three", admin, `{`+at(wrong), 200, nil)

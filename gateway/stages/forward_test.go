@@ -139,7 +139,7 @@ func TestAServersQuestionsReachOnlyAClientThatCanAnswerThem(t *testing.T) {
 	if err != nil || !strings.Contains(string(c.Reply.Result), "elicitation/create") || strings.Contains(string(c.Reply.Result), "the server's") {
 		t.Errorf("%v: %s", err, c.Reply.Result)
 	}
-	if c, err = ask(`{}`, `{"resultType":"input_required","requestState":"s"}`); err != nil {
+	if _, err = ask(`{}`, `{"resultType":"input_required","requestState":"s"}`); err != nil {
 		t.Errorf("a state alone: %v", err)
 	}
 	for _, bad := range []struct{ can, result string }{

@@ -84,9 +84,9 @@ type Server struct {
 	AllowPrivate bool   `json:"allow_private,omitempty"`
 	Credential   string `json:"credential,omitempty"` // name of the secret in the vault
 	Header       string `json:"header,omitempty"`
-	// Pins are public keys, sha256/BASE64 of their SubjectPublicKeyInfo, one of which its TLS chain must hold.
-	Pins   []string `json:"pins,omitempty"`
-	Prefix string   `json:"prefix,omitempty"` // what stands before the secret in it
+	// PublicKeys are public keys, sha256/BASE64 of their SubjectPublicKeyInfo, one of which its TLS chain must hold.
+	PublicKeys []string `json:"public_keys,omitempty"`
+	Prefix     string   `json:"prefix,omitempty"` // what stands before the secret in it
 }
 
 // ServerTool is a tool as the gateway's catalogue holds it. Its description is the server's and not to be trusted.

@@ -379,6 +379,22 @@ func TestWithoutACompilerUploadsAreRefused(t *testing.T) {
 	}
 }
 
+// TestNobodyUploadsUnderTheNameOfABuiltInFilter, whether it is in force here or not: who reads a list or a record would take one for
+// the other.
+func TestNobodyUploadsUnderTheNameOfABuiltInFilter(t *testing.T) {
+	w := newWorld(t, func(w *world) { w.builtIn = []filters.BuiltIn{{Name: "of-this-gateway", Module: redact(w.t)}} })
+	for _, name := range []string{"redact-secrets", "of-this-gateway"} {
+		_, err := w.Upload(t.Context(), acme, ada, filters.Upload{Name: name, Module: passes()}, nil)
+		if !errors.Is(err, filters.ErrInvalid) || !strings.Contains(err.Error(), `"`+name+`"`) || !strings.Contains(err.Error(), "another name, such as my-"+name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	w.push(acme, "my-redact-secrets", redact(t))
+	if told := w.told(); told != "upload my-redact-secrets 1" {
+		t.Error(told)
+	}
+}
+
 // TestBuiltInFiltersComeFirstAndOrderIsTheManifests: with placements.
 func TestBuiltInFiltersComeFirstAndOrderIsTheManifests(t *testing.T) {
 	w := newWorld(t, func(w *world) { w.builtIn = []filters.BuiltIn{{Name: "redact-secrets", Module: redact(w.t)}} })

@@ -13,6 +13,7 @@ import (
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/store"
 	"github.com/gatewright/gatewright/wasm/build"
+	builtin "github.com/gatewright/gatewright/wasm/filters"
 )
 
 // Upload takes a module in as the next version of its name, if it passes every stage. The same bytes with the same config and
@@ -27,6 +28,9 @@ func (s *Service) Upload(ctx context.Context, tenant string, by Actor, u Upload,
 		return Version{}, err
 	}
 	if err := u.Validate(); err != nil {
+		return Version{}, err
+	}
+	if err := s.ownName(u.Name); err != nil {
 		return Version{}, err
 	}
 	with, err := given(u)
@@ -57,6 +61,19 @@ func (s *Service) Upload(ctx context.Context, tenant string, by Actor, u Upload,
 		s.deps.Bundles.Retool(context.WithoutCancel(ctx), tenant)
 	}
 	return v, err
+}
+
+// ownName refuses the name of a filter that comes with the gateway, in force or not: in lists, logs and records one would be taken
+// for the other.
+func (s *Service) ownName(name string) error {
+	names := builtin.Names()
+	for _, b := range s.deps.BuiltIn {
+		names = append(names, b.Name)
+	}
+	if !slices.Contains(names, name) {
+		return nil
+	}
+	return fmt.Errorf("%w: name %q is that of a filter that comes with the gateway (give yours another name, such as my-%s)", ErrInvalid, name, name)
 }
 
 // intake is an upload on its way.

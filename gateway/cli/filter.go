@@ -149,11 +149,11 @@ type filterPushCmd struct {
 
 // Run uploads the module and tells of each stage.
 func (c *filterPushCmd) Run(sh *shell) error {
-	module, config, vectors, err := c.read()
+	a, err := c.filterAdmin(sh, c.Name)
 	if err != nil {
 		return err
 	}
-	a, err := c.admin(sh)
+	module, config, vectors, err := c.read()
 	if err != nil {
 		return err
 	}
@@ -165,6 +165,9 @@ func (c *filterPushCmd) Run(sh *shell) error {
 	}
 	if errors.Is(err, gatewright.ErrAnswer) {
 		return &hinted{err, "`gatewright filter list` tells whether it was taken"}
+	}
+	if refused, ok := errors.AsType[*gatewright.Error](err); ok && refused.RetryAfter > 0 {
+		return &hinted{err, fmt.Sprintf("try again in %s: %s", plural(uint64(refused.RetryAfter/time.Second), "second"), refused.Hint)}
 	}
 	if err != nil {
 		return err
@@ -207,22 +210,15 @@ type filterListCmd struct {
 
 // Run lists the filters, or the versions of one.
 func (c *filterListCmd) Run(sh *shell) error {
+	if c.Name != "" && !c.Rejected {
+		return c.one(sh)
+	}
 	a, err := c.admin(sh)
 	if err != nil {
 		return err
 	}
 	if c.Rejected {
 		return showRejected(sh, a, c.JSON)
-	}
-	if c.Name != "" {
-		f, err := a.Filter(sh.ctx, c.Name)
-		if err != nil {
-			return noFilter(sh, a, c.Name, err)
-		}
-		if c.JSON {
-			return sh.json(f)
-		}
-		return showFilter(sh.out, f)
 	}
 	all, err := a.Filters(sh.ctx)
 	if err != nil {
@@ -250,10 +246,26 @@ func (c *filterListCmd) Run(sh *shell) error {
 		case f.Shadow != nil:
 			s, state = f.Shadow.Stats, "shadow"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%g\t%s\n", clean(f.Name), versionIn(f.Enforced), versionIn(f.Shadow), len(f.Versions), s.Calls, s.Denied,
-			s.Rewritten, traps(s), s.Microseconds, state)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\t%s\n", clean(f.Name), versionIn(f.Enforced), versionIn(f.Shadow), len(f.Versions), s.Calls, s.Denied,
+			s.Rewritten, traps(s), timed(&s, ""), state)
 	}
 	return w.Flush()
+}
+
+// one lists the versions of a filter.
+func (c *filterListCmd) one(sh *shell) error {
+	a, err := c.filterAdmin(sh, c.Name)
+	if err != nil {
+		return err
+	}
+	f, err := a.Filter(sh.ctx, c.Name)
+	if err != nil {
+		return noFilter(sh, a, c.Name, err)
+	}
+	if c.JSON {
+		return sh.json(f)
+	}
+	return showFilter(sh.out, f)
 }
 
 // section is what a bundle's manifest says of these filters, in the order in which calls pass them.
@@ -287,6 +299,14 @@ func versionIn(f *gatewright.FilterInForce) string {
 	return fmt.Sprint(f.Version)
 }
 
+// timed is how long a call takes: one of sixteen is timed, so that there may be none yet.
+func timed(s *gatewright.FilterStats, unit string) string {
+	if s.Microseconds == 0 {
+		return "-" + unit
+	}
+	return fmt.Sprintf("%g%s", s.Microseconds, unit)
+}
+
 func traps(s gatewright.FilterStats) (n uint64) {
 	for _, k := range s.Traps {
 		n += k
@@ -304,8 +324,8 @@ func showFilter(out io.Writer, f *gatewright.Filter) error {
 		}
 		s := &at.f.Stats
 		fmt.Fprintf(out, "version %d %s: %s\n", at.f.Version, at.how, placed(at.f))
-		fmt.Fprintf(out, "  %s: %d passed, %d denied, %d rewritten, %d trapped; %g us and at most %d units of fuel a call, %s\n",
-			plural(s.Calls, "call"), s.Passed, s.Denied, s.Rewritten, traps(*s), s.Microseconds, s.MostFuel, plural(s.Instances, "instance"))
+		fmt.Fprintf(out, "  %s: %d passed, %d denied, %d rewritten, %d trapped; %s and at most %d units of fuel a call, %s\n",
+			plural(s.Calls, "call"), s.Passed, s.Denied, s.Rewritten, traps(*s), timed(s, " us"), s.MostFuel, plural(s.Instances, "instance"))
 		for _, kind := range slices.Sorted(maps.Keys(s.Traps)) {
 			fmt.Fprintf(out, "  trap %s: %d\n", clean(kind), s.Traps[kind])
 		}

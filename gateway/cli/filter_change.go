@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	gatewright "github.com/gatewright/gatewright/gateway/sdk/go"
+	"github.com/gatewright/gatewright/policies/manifest"
 )
 
 type placing func(a *gatewright.Admin, ctx context.Context, name string, version uint64, where gatewright.FilterPlacement) (*gatewright.FilterChange, error)
@@ -17,7 +18,7 @@ func place(sh *shell, port *controlPort, p *placement, do placing, asJSON bool) 
 	if err != nil {
 		return err
 	}
-	a, err := port.admin(sh)
+	a, err := port.filterAdmin(sh, p.Name)
 	if err != nil {
 		return err
 	}
@@ -65,7 +66,7 @@ type filterRollbackCmd struct {
 
 // Run goes back.
 func (c *filterRollbackCmd) Run(sh *shell) error {
-	a, err := c.admin(sh)
+	a, err := c.filterAdmin(sh, c.Name)
 	if err != nil {
 		return err
 	}
@@ -84,7 +85,7 @@ type filterRemoveCmd struct {
 
 // Run takes a filter out of force.
 func (c *filterRemoveCmd) Run(sh *shell) error {
-	a, err := c.admin(sh)
+	a, err := c.filterAdmin(sh, c.Name)
 	if err != nil {
 		return err
 	}
@@ -104,7 +105,7 @@ type filterDeleteCmd struct {
 
 // Run deletes the version.
 func (c *filterDeleteCmd) Run(sh *shell) error {
-	a, err := c.admin(sh)
+	a, err := c.filterAdmin(sh, c.Name)
 	if err != nil {
 		return err
 	}
@@ -150,7 +151,7 @@ func (c *filterLogsCmd) Run(sh *shell) error {
 	if c.Lines < 1 || c.Lines > 1000 {
 		return usage("write --lines 100", "--lines %d is not between 1 and 1000", c.Lines)
 	}
-	a, err := c.admin(sh)
+	a, err := c.filterAdmin(sh, c.Name)
 	if err != nil {
 		return err
 	}
@@ -172,6 +173,15 @@ func (c *filterLogsCmd) Run(sh *shell) error {
 		fmt.Fprintf(sh.out, "%s %-5s %s %s\n", l.Time.UTC().Format("2006-01-02T15:04:05.000Z"), clean(l.Level), version, clean(oneLine(l.Text)))
 	}
 	return nil
+}
+
+// filterAdmin is admin for a command about one filter. A name that cannot be is refused here, by the gateway's own rule: as part of
+// an address the gateway would only call it misspelt.
+func (c *controlPort) filterAdmin(sh *shell, name string) (*gatewright.Admin, error) {
+	if err := manifest.CheckFilterName(name); err != nil {
+		return nil, usage("write the name in lower case, such as block-sql; `gatewright filter list` lists those that there are", "filter: %v", err)
+	}
+	return c.admin(sh)
 }
 
 // noFilter says which filters there are when the one asked for is none of them; any other error stays as it is.

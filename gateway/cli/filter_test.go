@@ -102,7 +102,7 @@ func TestFiltersAreLookedAfterOverTheControlPort(t *testing.T) {
 		seen = append(seen, strings.TrimSpace(r.Method+" "+r.URL.RequestURI()+" "+string(b)))
 		switch path := strings.TrimPrefix(r.URL.Path, "/api/v1/filters"); {
 		case path == "":
-			answer(w, 200, `{"items":[`+filterRow+`]}`)
+			answer(w, 200, `{"items":[`+filterRow+`,{"name":"g","enforced":{"version":1,"direction":"both","stats":{"calls":1,"passed":1,"microseconds":0},"position":2},"versions":[{"number":1,"digest":"sha256:09"}]}]}`)
 		case path == "/f" && r.Method == "GET":
 			answer(w, 200, filterRow)
 		case strings.HasPrefix(path, "/none"), strings.Contains(path, "/9/"):
@@ -140,7 +140,7 @@ func TestFiltersAreLookedAfterOverTheControlPort(t *testing.T) {
 		{[]string{"delete", "f", "1", "--json"}, "{\n  \"deleted\": true,\n  \"name\": \"f\",\n  \"version\": 1\n}\n", "DELETE /api/v1/filters/f/versions/1", 0},
 		{[]string{"delete", "f", "1"}, "f version 1 deleted\n", "DELETE /api/v1/filters/f/versions/1", 0},
 		{[]string{"logs", "f", "-n", "5"}, "2026-01-01T00:00:00.000Z warn  v2 a[31mb\n", "GET /api/v1/filters/f/logs?lines=5", 0},
-		{[]string{"list"}, "NAME  IN FORCE  SHADOW  VERSIONS  CALLS  DENIED  REWRITTEN  TRAPS  US/CALL  STATE\nf     2         -       2         6      2       0          1      2.5      BROKEN: its calls are refused\n", "GET /api/v1/filters", 0},
+		{[]string{"list"}, "NAME  IN FORCE  SHADOW  VERSIONS  CALLS  DENIED  REWRITTEN  TRAPS  US/CALL  STATE\nf     2         -       2         6      2       0          1      2.5      BROKEN: its calls are refused\ng     1         -       1         1      0       0          0      -        active\n", "GET /api/v1/filters", 0},
 		{[]string{"list", "--manifest"}, `{
   "filters": [
     {
@@ -151,6 +151,12 @@ func TestFiltersAreLookedAfterOverTheControlPort(t *testing.T) {
         "read*"
       ],
       "direction": "response"
+    },
+    {
+      "name": "g",
+      "digest": "sha256:09",
+      "mode": "enforce",
+      "direction": "both"
     }
   ]
 }
@@ -172,14 +178,22 @@ func TestFiltersAreLookedAfterOverTheControlPort(t *testing.T) {
 			t.Errorf("%v sent %q, want %q", c.args, seen, c.sent)
 		}
 	}
+	seen = nil
+	for _, args := range [][]string{{"push", "BAD_!", file}, {"push", "..", file}, {"list", "BAD_!"}, {"shadow", "Guard"}, {"activate", "a/b"}, {"rollback", "BAD_!"}, {"remove", "é"}, {"delete", "a b", "1"}, {"logs", "BAD_!"}} {
+		h.rejects(t, 2, "want 1 to 64 of a-z, 0-9, '.', '_' and '-'", append([]string{"filter"}, args...)...)
+	}
+	if seen != nil {
+		t.Errorf("a name that cannot be was sent: %q", seen)
+	}
 	h.rejects(t, 2, `hint: write --direction request, response or both`, "filter", "activate", "f", "--direction", "sideways")
 	h.rejects(t, 2, `hint: the file holds an object, such as {"tables"`, "filter", "shadow", "f", "--config", textFile(t, "l.json", "[1]"))
 	if o := h.run(t, "filter", "list", "f"); !strings.Contains(o.out, "version 2 in force: answers of read*\n") || !strings.Contains(o.out, "trap fuel: 1\n") || !strings.Contains(o.out, "BROKEN") || strings.Count(o.out, "\n") != 7 {
 		t.Errorf("%s", o.out)
 	}
 	for last, want := range map[string]string{
-		`{"rejection":{"stage":"meter","reason":"SIMD","offset":77,"hint":"leave it out"}}`:         "rejected in stage meter at byte 77 (0x4d): SIMD",
-		`{"refused":{"code":"limit_reached","detail":"32 of 32","hint":"delete one","status":409}}`: "limit_reached: 32 of 32",
+		`{"rejection":{"stage":"meter","reason":"SIMD","offset":77,"hint":"leave it out"}}`:               "rejected in stage meter at byte 77 (0x4d): SIMD",
+		`{"refused":{"code":"limit_reached","detail":"32 of 32","hint":"delete one","status":409}}`:       "limit_reached: 32 of 32",
+		`{"refused":{"code":"busy","detail":"32 modules wait","hint":"h","status":503,"retry_after":10}}`: "busy: 32 modules wait\nhint: try again in 10 seconds: h",
 		"": "broke off",
 	} {
 		code := 1

@@ -16,6 +16,7 @@ import (
 	"github.com/gatewright/gatewright/gateway/filters"
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/policies/manifest"
+	"github.com/gatewright/gatewright/wasm/build"
 )
 
 // tenantFilters are one for each tenant: TENANT-filter with the versions 1 and 2, of which 2 is in force.
@@ -188,6 +189,10 @@ func TestStagesAreToldAsTheyPass(t *testing.T) {
 	if lines = push(); len(lines) != 2 || !strings.Contains(lines[1], `"refused":{`) || !strings.Contains(lines[1], `"limit_reached"`) || !strings.Contains(lines[1], "delete one") {
 		t.Errorf("%q", lines)
 	}
+	w.filters.fail = &build.Error{Bound: build.Busy, Detail: "32 modules wait already"}
+	if lines = push(); len(lines) != 2 || !strings.Contains(lines[1], `"status":503,"code":"busy"`) || !strings.Contains(lines[1], `"retry_after":10`) || !strings.Contains(lines[1], "try again") {
+		t.Errorf("%q", lines)
+	}
 }
 
 func TestFiltersArePlaced(t *testing.T) {
@@ -229,13 +234,15 @@ func TestWhyAFilterIsRefusedIsSaid(t *testing.T) {
 		{filters.ErrState, http.StatusConflict, "conflict"},
 		{filters.ErrDamaged, http.StatusConflict, "conflict"},
 		{filters.ErrUnavailable, http.StatusConflict, "conflict"},
+		{fmt.Errorf("%w: %w", filters.ErrUnavailable, &build.Error{Bound: build.Platform, Hint: "h"}), http.StatusConflict, "conflict"},
+		{fmt.Errorf("%w: %w", filters.ErrUnavailable, &build.Error{Bound: build.Busy, Detail: "32 modules wait already", Hint: "h"}), http.StatusServiceUnavailable, "busy"},
 		{errBroken, http.StatusInternalServerError, "internal"},
 	} {
 		w.filters.fail = c.err
 		a := w.call("POST", oneFilter+"/versions", w.admin, `{"module":"`+module+`"}`)
 		a.refused(t, c.status, c.code)
-		if wait := a.header.Get("Retry-After"); (wait == "90") != (c.status == http.StatusTooManyRequests) {
-			t.Errorf("%v: wait %q", c.err, wait)
+		if wait, want := a.header.Get("Retry-After"), map[int]string{http.StatusTooManyRequests: "90", http.StatusServiceUnavailable: "10"}[c.status]; wait != want {
+			t.Errorf("%v: wait %q, want %q", c.err, wait, want)
 		}
 		if strings.Contains(a.body, errBroken.Error()) {
 			t.Error("an inner error is shown")

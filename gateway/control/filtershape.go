@@ -6,14 +6,23 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"time"
 
 	"github.com/gatewright/gatewright/gateway/filters"
 	"github.com/gatewright/gatewright/policies/manifest"
+	"github.com/gatewright/gatewright/wasm/build"
 )
+
+// roomSoon is when a gateway that had no room for an upload, a bundle or an export has some again, most likely: each takes a few
+// seconds.
+const roomSoon = 10 * time.Second
 
 // filterFault says what callers may know.
 func filterFault(err error) error {
 	const stays = "nothing changed: what was in force stays"
+	if e, ok := errors.AsType[*build.Error](err); ok && e.Bound == build.Busy {
+		return refuse(http.StatusServiceUnavailable, "busy", "too many uploads are being judged: "+clip(e.Detail, clipText), "nothing was kept, and it does not count as an upload: try again later").later(roomSoon)
+	}
 	switch {
 	case err == nil:
 		return nil
@@ -28,7 +37,7 @@ func filterFault(err error) error {
 	case errors.Is(err, filters.ErrRate):
 		p := refuse(http.StatusTooManyRequests, "limit_reached", clip(err.Error(), clipText), stays)
 		if r, ok := errors.AsType[*filters.RateError](err); ok {
-			p.after = r.After
+			p.later(r.After)
 		}
 		return p
 	case errors.Is(err, filters.ErrQuota):

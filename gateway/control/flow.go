@@ -54,7 +54,7 @@ func (f *flows) give(tenant string) {
 func (c *call) flow(ready func() (*flow, error)) error {
 	tenant := c.caller.Tenant()
 	if !c.api.flows.take(tenant) {
-		return refuse(http.StatusServiceUnavailable, "busy", "another export or proof of this organisation is being made, or as many as this gateway makes at a time", "try again when it is done")
+		return refuse(http.StatusServiceUnavailable, "busy", "another export, proof or upload of this organisation is under way, or as many as this gateway makes at a time", "try again when it is done").later(roomSoon)
 	}
 	release := func() { c.api.flows.give(tenant) }
 	f, err := ready()

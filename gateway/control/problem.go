@@ -10,7 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 )
 
-// problem is the one error body of this API: RFC 9457 with three members of ours. It never repeats what was sent, since
+// problem is the one error body of this API: RFC 9457 with members of ours. It never repeats what was sent, since
 // that may be a secret.
 type problem struct {
 	Type   string    `json:"type" doc:"always about:blank; the code tells the kind" example:"about:blank"`
@@ -22,7 +22,13 @@ type problem struct {
 	Record string    `json:"record,omitempty" doc:"id of the ledger record of this call" example:"rec_06f4k3m1v8q2c7x9z5n0b2w4ht"`
 	Fields []invalid `json:"fields,omitempty" doc:"which members were wrong"`
 
-	after time.Duration // when asking again makes sense; 0: nothing is said
+	RetryAfter int64 `json:"retry_after,omitempty" doc:"seconds after which asking again makes sense; the header Retry-After says it too, where the answer has not begun by then"`
+}
+
+// later says when asking again makes sense.
+func (p *problem) later(after time.Duration) *problem {
+	p.RetryAfter = int64((after + time.Second - 1) / time.Second)
+	return p
 }
 
 // invalid names one member of the request that was refused and why, without its value.
@@ -44,8 +50,8 @@ func (p *problem) Error() string { return p.Code + ": " + p.Detail }
 // GetHeaders makes huma say when to ask again.
 func (p *problem) GetHeaders() http.Header {
 	h := http.Header{}
-	if p.after > 0 {
-		h.Set("Retry-After", strconv.FormatInt(int64((p.after+time.Second-1)/time.Second), 10))
+	if p.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.FormatInt(p.RetryAfter, 10))
 	}
 	return h
 }

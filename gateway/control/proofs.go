@@ -111,9 +111,7 @@ func (a *API) proved(ctx context.Context, tenant string, err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, publish.ErrNotYet), errors.Is(err, wal.ErrTenant):
-		p := refuse(http.StatusConflict, "not_yet", "no published checkpoint covers this yet", "ask again after Retry-After seconds")
-		p.after = proofSoon
-		return p
+		return refuse(http.StatusConflict, "not_yet", "no published checkpoint covers this yet", "ask again after Retry-After seconds").later(proofSoon)
 	case errors.Is(err, merkle.ErrSizes):
 		return refuse(http.StatusUnprocessableEntity, "request_invalid", "these sizes prove nothing: from is 1 to to", "compare the request with /openapi.json")
 	}

@@ -17,5 +17,5 @@ func (t turn) take(ctx context.Context) (done func(), err error) {
 		case <-ctx.Done():
 		}
 	}
-	return nil, refuse(http.StatusServiceUnavailable, "busy", "other bundles are being compiled", "nothing was changed: try again later")
+	return nil, refuse(http.StatusServiceUnavailable, "busy", "other bundles are being compiled", "nothing was changed: try again later").later(roomSoon)
 }

@@ -58,8 +58,8 @@ func CheckFilterName(name string) error {
 	ok := len(name) >= 1 && len(name) <= maxFilterName && !strings.ContainsFunc(name, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && !strings.ContainsRune("._-", r)
 	})
-	if !ok {
-		return fmt.Errorf("name %.40q: want 1 to %d of a-z, 0-9, '.', '_' and '-'", name, maxFilterName)
+	if !ok || name == "." || name == ".." {
+		return fmt.Errorf("name %.40q: want 1 to %d of a-z, 0-9, '.', '_' and '-', and not \".\" or \"..\" alone", name, maxFilterName)
 	}
 	return nil
 }

@@ -118,10 +118,15 @@ func (e *endpoint) newError(r *reply, err Error) error {
 	err.Code, err.Record = clean(e.redact(err.Code)), clean(e.redact(err.Record))
 	err.Message, err.Hint = clean(e.redact(err.Message)), clean(e.redact(err.Hint))
 	err.Status = r.status
-	if s, convErr := strconv.Atoi(r.header.Get("Retry-After")); convErr == nil && s > 0 && r.status == http.StatusTooManyRequests {
-		err.RetryAfter = time.Duration(min(s, 86400)) * time.Second
+	if s, convErr := strconv.Atoi(r.header.Get("Retry-After")); convErr == nil && (r.status == http.StatusTooManyRequests || r.status == http.StatusServiceUnavailable) {
+		err.RetryAfter = waits(s)
 	}
 	return &err
+}
+
+// waits is how long a gateway asks to wait, in seconds, within reason.
+func waits(seconds int) time.Duration {
+	return time.Duration(min(max(seconds, 0), 86400)) * time.Second
 }
 
 // clean bounds text that came from outside and takes out what could move a cursor or forge a log line.

@@ -156,7 +156,7 @@ func (a *Admin) PushFilter(ctx context.Context, in NewFilter, step func(FilterSt
 		return nil, lines.out.Rejection
 	case lines.out.Refused != nil:
 		r := lines.out.Refused
-		return nil, &Error{Code: clean(r.Code), Message: clean(r.Detail), Hint: clean(r.Hint), Status: http.StatusOK}
+		return nil, &Error{Code: clean(r.Code), Message: clean(r.Detail), Hint: clean(r.Hint), Status: r.Status, RetryAfter: waits(r.RetryAfter)}
 	case lines.out.Version == nil:
 		return nil, fmt.Errorf("%w: it broke off before it said what became of the upload", ErrAnswer)
 	}
@@ -168,6 +168,9 @@ type filterRefusal struct {
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
 	Hint   string `json:"hint"`
+	// Status is what the answer would have been, had it not begun by then, and RetryAfter the seconds of its header of that name.
+	Status     int `json:"status"`
+	RetryAfter int `json:"retry_after"`
 }
 
 // filterLines reads the stages of an upload as they come.

@@ -23,6 +23,7 @@ import (
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/ledger"
 	"github.com/gatewright/gatewright/policies"
+	"github.com/gatewright/gatewright/policies/manifest"
 	"github.com/gatewright/gatewright/store"
 )
 
@@ -84,6 +85,12 @@ type Revision struct {
 	State    string
 	Percent  int    // of a canary
 	Problem  string // why it cannot be read any more
+
+	// Moves is what it changes of the filters that are in force, in the answer of Push, or what it changed, in those of Activate and
+	// Rollback; Reordered, that it changes their order. Warning, of Push alone, is why Activate will refuse it as things are.
+	Moves     []manifest.Move
+	Reordered bool
+	Warning   string
 }
 
 // Config bounds the revisions.

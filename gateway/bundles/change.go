@@ -197,7 +197,7 @@ func (s *Service) Push(ctx context.Context, tenant string, by Actor, files map[s
 		if err := s.mend(ctx, b, known.Number, bundle); err != nil {
 			return Revision{}, err
 		}
-		return s.Revision(tenant, known.Number)
+		return s.pushed(b, known.Number, bundle)
 	}
 	c := &change{op: opPush, by: by, bundle: bundle, number: rev.Number, row: b.row, rev: rev}
 	c.row.Next, c.row.Version = rev.Number+1, max(c.row.Version, rev.Version)
@@ -205,7 +205,7 @@ func (s *Service) Push(ctx context.Context, tenant string, by Actor, files map[s
 		return Revision{}, err
 	}
 	s.tidy(ctx, b)
-	return s.Revision(tenant, rev.Number)
+	return s.pushed(b, rev.Number, bundle)
 }
 
 // refuse counts a refusal.
@@ -269,7 +269,7 @@ func (s *Service) Activate(ctx context.Context, tenant string, by Actor, number 
 	if r == nil {
 		return Revision{}, fmt.Errorf("revision %d: %w", number, ErrNotFound)
 	}
-	c := &change{op: opActivate, by: by, number: number, engines: true}
+	c, before := &change{op: opActivate, by: by, number: number, engines: true}, b.enforced
 	if c.bundle, err = s.judged(ctx, b, r); err != nil {
 		return Revision{}, s.refuse(err)
 	}
@@ -290,7 +290,7 @@ func (s *Service) Activate(ctx context.Context, tenant string, by Actor, number 
 		return Revision{}, err
 	}
 	s.settled(b)
-	return s.Revision(tenant, number)
+	return s.moved(tenant, number, before, c.bundle)
 }
 
 // judged reads a revision and checks its signature by the keys of today.
@@ -334,47 +334,6 @@ func (s *Service) try(b *book, c *change, e *policies.Engine, m policies.Mode) e
 	c.row.Staged, c.row.Shadow, c.row.Canary = c.number, m.Shadow, m.Canary
 	c.enforced, c.staged, c.engine, c.beside = b.enforced, c.bundle, standing, e
 	return nil
-}
-
-// Rollback undoes the last activation, at once: what is being tried is tried no more; or else the revision that was
-// enforced before is enforced again. Its signature is judged by the keys of today: it may have been in force before one was asked for,
-// or by a key that was stolen.
-func (s *Service) Rollback(ctx context.Context, tenant string, by Actor) (Revision, error) {
-	b, err := s.lock(ctx, tenant)
-	if err != nil {
-		return Revision{}, err
-	}
-	defer b.change.Unlock()
-	c := &change{op: opRollback, by: by, engines: true}
-	switch past := b.row.Past; {
-	case b.row.Staged != 0 && b.enforced != nil && !b.waiting:
-		c.op, c.number, c.bundle = opWithdraw, b.row.Enforced, b.enforced
-		c.row, c.enforced, c.engine = b.row, b.enforced, s.deps.Engines.For(tenant)
-		c.row.Staged, c.row.Shadow, c.row.Canary = 0, false, 0
-	case len(past) == 0:
-		return Revision{}, fmt.Errorf("%w: nothing is left to go back to (`gatewright policy history` lists them, `activate N` enforces one)", ErrState)
-	default:
-		c.number = past[len(past)-1]
-		r := b.find(c.number)
-		if r == nil {
-			return Revision{}, fmt.Errorf("revision %d: %w", c.number, ErrNotFound)
-		}
-		if c.bundle, err = s.judged(ctx, b, r); err != nil {
-			return Revision{}, s.refuse(err)
-		}
-		e, err := s.compile(tenant, c.bundle)
-		if err != nil {
-			return Revision{}, s.refuse(err)
-		}
-		b.enforce(c, e)
-		c.row.Past = slices.Clone(past[:len(past)-1])
-	}
-	c.row.Manual = true
-	if err := s.apply(ctx, b, c); err != nil {
-		return Revision{}, err
-	}
-	s.settled(b)
-	return s.Revision(tenant, c.number)
 }
 
 // settled ends what a person's word has overruled: the alarm, and a bundle that waits for tools.

@@ -1,15 +1,10 @@
 package bundles
 
 import (
-	"bytes"
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"reflect"
-	"slices"
 	"strings"
 
 	"github.com/gatewright/gatewright/policies"
@@ -66,20 +61,38 @@ func drop(ready Ready) {
 
 // sameFilters refuses to try a bundle that has other filters than the one that is enforced.
 func sameFilters(enforced, tried *policies.Bundle) error {
-	if slices.EqualFunc(enforced.Manifest().Filters, tried.Manifest().Filters, func(a, b manifest.Filter) bool { return reflect.DeepEqual(full(a), full(b)) }) {
+	if moves, reordered := manifest.Moves(entries(enforced), entries(tried)); moves == nil && !reordered {
 		return nil
 	}
 	return fmt.Errorf("%w: a bundle that is tried must name the same filters in manifest.json as the one that is enforced (`gatewright filter list --manifest` prints that section, to be copied; `gatewright filter shadow` tries a filter)", ErrRefused)
 }
 
-// full is an entry with what it leaves out.
-func full(f manifest.Filter) manifest.Filter {
-	f.Mode, f.Direction = cmp.Or(f.Mode, manifest.Enforce), cmp.Or(f.Direction, manifest.Both)
-	var b bytes.Buffer
-	if f.Config != nil && json.Compact(&b, f.Config) == nil {
-		f.Config = b.Bytes()
+// moved shows a revision with what it changes of the filters in force.
+func (s *Service) moved(tenant string, number uint64, before, after *policies.Bundle) (Revision, error) {
+	r, err := s.Revision(tenant, number)
+	if err == nil {
+		r.Moves, r.Reordered = manifest.Moves(entries(before), entries(after))
 	}
-	return f
+	return r, err
+}
+
+// pushed shows a revision with what it would change of the filters in force. One that says nothing of them changes nothing: it cannot
+// be enforced while there are some.
+func (s *Service) pushed(b *book, number uint64, bundle *policies.Bundle) (Revision, error) {
+	if err := b.keepsFilters(bundle); err != nil {
+		r, bad := s.Revision(b.tenant, number)
+		r.Warning = "it cannot be enforced as things are: " + strings.TrimPrefix(err.Error(), ErrRefused.Error()+": ")
+		return r, bad
+	}
+	return s.moved(b.tenant, number, b.enforced, bundle)
+}
+
+// entries are what a bundle says of filters; there may be no bundle.
+func entries(b *policies.Bundle) []manifest.Filter {
+	if b == nil {
+		return nil
+	}
+	return b.Manifest().Filters
 }
 
 // keepsFilters refuses to enforce a bundle that says nothing of filters while some are enforced: it was most likely made from files

@@ -60,6 +60,7 @@ type world struct {
 	builtIn []filters.BuiltIn
 	keys    ledger.VerifierKeys
 	log     bytes.Buffer
+	bare    bool // no bundle is offered
 }
 
 // faulty fails the next writes of a table.
@@ -99,6 +100,9 @@ func newWorld(t *testing.T, change ...func(*world)) *world {
 	w.open()
 	t.Cleanup(w.close)
 	for _, tenant := range []string{acme, other} {
+		if w.bare {
+			continue
+		}
 		if err := w.bundles.Offer(t.Context(), tenant, bundles.Actor{}, policies.Default(), bundles.Source{Kind: bundles.BuiltIn}, false); err != nil {
 			t.Fatal(err)
 		}

@@ -31,7 +31,7 @@ const (
 // Names with a meaning of their own inside a bundle. Everything else that is not *.cedar is an opaque section: it counts
 // for the digest and is parsed by whoever owns it.
 const (
-	manifestFile = "manifest.json"
+	ManifestFile = "manifest.json" // what package manifest reads
 	schemaFile   = "schema.cedarschema"
 )
 
@@ -205,7 +205,7 @@ func (b *Bundle) seal() error {
 		folded[low] = name
 	}
 	if err := b.readManifest(); err != nil {
-		return fmt.Errorf("%s: %w", manifestFile, err)
+		return fmt.Errorf("%s: %w", ManifestFile, err)
 	}
 	leaves := make([]merkle.Hash, len(b.names))
 	for i, name := range b.names {
@@ -219,7 +219,7 @@ func (b *Bundle) seal() error {
 
 // readManifest reads the manifest and holds its list of templates against the files.
 func (b *Bundle) readManifest() error {
-	data, ok := b.files[manifestFile]
+	data, ok := b.files[ManifestFile]
 	if !ok {
 		return nil
 	}

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/gatewright/gatewright/policies"
 	"github.com/gatewright/gatewright/policies/manifest"
+	"github.com/gatewright/gatewright/store"
 )
 
 // Filters follow the bundle that is enforced, for everybody: they change in the same act as its engine. A bundle that is tried,
@@ -116,6 +118,46 @@ func enforcedFilters(b *policies.Bundle) (names []string) {
 		}
 	}
 	return names
+}
+
+// Naming lists the revisions of the history, oldest first, whose manifest names a filter by this digest: without the bytes none of them
+// can be put in force. One that cannot be read is not among them.
+func (s *Service) Naming(ctx context.Context, tenant, name, digest string) (revisions []uint64, err error) {
+	err = s.deps.Store.View(ctx, tenant, func(tx store.Txn) error {
+		known := map[string]bool{} // manifests, by digest: most revisions share theirs with another
+		revs, err := scanRevisions(tx)
+		revisions = nil
+		for _, r := range revs {
+			row, _, err := revisionTable.Get(tx, revisionKey(r.Number))
+			if err != nil {
+				continue
+			}
+			file := row.Files[policies.ManifestFile]
+			names, seen := known[file]
+			if !seen {
+				names = namesFilter(tx, file, name, digest)
+				known[file] = names
+			}
+			if names {
+				revisions = append(revisions, r.Number)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for revisions that name a filter: %w", err)
+	}
+	return revisions, nil
+}
+
+// namesFilter tells whether the manifest with a digest names a filter.
+func namesFilter(tx store.Txn, file, name, digest string) bool {
+	v, err := tx.Get(fileTable, file)
+	if err != nil {
+		return false
+	}
+	m, err := manifest.Parse(v.Data)
+	return err == nil && slices.ContainsFunc(m.Filters, func(f manifest.Filter) bool { return f.Name == name && f.Digest == digest })
 }
 
 // Signed tells whether the tenant's bundles have to be signed.

@@ -3,6 +3,7 @@ package filters_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -74,6 +75,12 @@ func TestARollbackThatADeletedFilterStopsSaysWhichAndWhereItCanGo(t *testing.T) 
 	before := w.bundles.History(acme)[0].Number
 	gone := w.activate("guard", 1, filters.Placement{}).Revision
 	now := w.activate("guard", 2, filters.Placement{}).Revision
+	if list, err := w.bundles.Naming(t.Context(), acme, "guard", digestOf(one)); err != nil || !slices.Equal(list, []uint64{gone}) {
+		t.Errorf("revisions that name it: %v %v", list, err)
+	}
+	if list, err := w.bundles.Naming(t.Context(), other, "guard", digestOf(one)); err != nil || list != nil {
+		t.Errorf("another tenant's: %v %v", list, err)
+	}
 	if err := w.Delete(t.Context(), acme, ada, "guard", 1); err != nil {
 		t.Fatal(err)
 	}
@@ -119,5 +126,49 @@ func TestARollbackWithNoWayLeftSaysSo(t *testing.T) {
 	}
 	if _, err := w.bundles.Rollback(t.Context(), acme, bundles.Actor{}); !errors.Is(err, bundles.ErrRefused) || !strings.Contains(err.Error(), "none that was enforced before it can be") || !strings.Contains(err.Error(), "upload the module") {
 		t.Error(err)
+	}
+}
+
+// TestAChangeSaysWhatThereWasAndWhatThereIs, and what a rollback would bring.
+func TestAChangeSaysWhatThereWasAndWhatThereIs(t *testing.T) {
+	w := newWorld(t)
+	for _, reason := range []string{"one", "two", "three"} {
+		w.push(acme, "guard", denies(reason))
+	}
+	change := func(c filters.Change, err error) string {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprint(c.Was, ">", c.Now, " back ", c.Back)
+	}
+	for i, step := range []struct {
+		do   func() (filters.Change, error)
+		want string
+	}{
+		{func() (filters.Change, error) {
+			return w.Shadow(t.Context(), acme, ada, "guard", 1, filters.Placement{})
+		}, "{0 0}>{0 1} back 0"},
+		{func() (filters.Change, error) {
+			return w.Activate(t.Context(), acme, ada, "guard", 1, filters.Placement{})
+		}, "{0 1}>{1 0} back 0"},
+		{func() (filters.Change, error) {
+			return w.Activate(t.Context(), acme, ada, "guard", 2, filters.Placement{})
+		}, "{1 0}>{2 0} back 1"},
+		{func() (filters.Change, error) {
+			return w.Activate(t.Context(), acme, ada, "guard", 2, filters.Placement{Direction: "request"})
+		}, "{2 0}>{2 0} back 2"},
+		{func() (filters.Change, error) {
+			return w.Shadow(t.Context(), acme, ada, "guard", 3, filters.Placement{})
+		}, "{2 0}>{2 3} back 2"},
+		{func() (filters.Change, error) { return w.Rollback(t.Context(), acme, ada, "guard") }, "{2 3}>{2 0} back 2"},
+		{func() (filters.Change, error) { return w.Remove(t.Context(), acme, ada, "guard") }, "{2 0}>{0 0} back 2"},
+		{func() (filters.Change, error) { return w.Rollback(t.Context(), acme, ada, "guard") }, "{0 0}>{2 0} back 2"},
+		{func() (filters.Change, error) { return w.Rollback(t.Context(), acme, ada, "guard") }, "{2 0}>{2 0} back 1"},
+		{func() (filters.Change, error) { return w.Rollback(t.Context(), acme, ada, "guard") }, "{2 0}>{1 0} back 0"},
+	} {
+		if got := change(step.do()); got != step.want {
+			t.Errorf("step %d: %s, want %s", i, got, step.want)
+		}
 	}
 }

@@ -51,7 +51,7 @@ func (s *Service) enforce(ctx context.Context, tenant string, by Actor, name str
 	}
 	m := &move{Service: s, tenant: tenant, by: by, book: b, op: op, name: name, number: row.Number, entry: entry, before: now, next: next}
 	if old := place.Find(now, name, false); old != nil && mode == manifest.Enforce {
-		if moved := p.Position > 0 && standing(next, entry) != standing(now, *old); moved || !reflect.DeepEqual(*old, entry) {
+		if moved := p.Position > 0 && placeOf(next, entry) != placeOf(now, *old); moved || !reflect.DeepEqual(*old, entry) {
 			if err := m.remember(ctx, *old, moved); err != nil {
 				return Change{}, err
 			}
@@ -74,31 +74,53 @@ func (s *Service) Rollback(ctx context.Context, tenant string, by Actor, name st
 	if _, err := b.find(name, 0); err != nil {
 		return Change{}, err
 	}
-	enforced, back := place.Find(now, name, false), slices.Clone(b.names[name].Past)
-	for len(back) > 0 {
-		last := back[len(back)-1]
-		back = back[:len(back)-1]
-		row, err := b.named(last.Filter)
-		if err != nil || enforced != nil && reflect.DeepEqual(*enforced, last.Filter) && (!last.Moved || standing(now, *enforced) == last.Position) {
-			continue // deleted since, or an activation that did not come to pass
-		}
+	if row, last, back, ok := b.wayBack(name, now, b.names[name].Past); ok {
 		m := &move{
 			Service: s, tenant: tenant, by: by, book: b, op: opRollback, name: name, number: row.Number, entry: last.Filter,
 			before: now, next: place.With(now, last.Filter, 0),
 		}
-		if enforced == nil || last.Moved { // back to where it stood
+		if place.Find(now, name, false) == nil || last.Moved { // back to where it stood
 			m.next = place.With(now, last.Filter, last.Position)
 		}
 		change, err := m.make(ctx)
 		if err != nil {
 			return Change{}, err
 		}
+		next, _, _, _ := b.wayBack(name, m.next, back)
+		change.Back = next.Number
 		if err := m.keepPast(ctx, back); err != nil { // the change stands; the next rollback passes over what is in force
 			s.deps.Log.Warn("a filter's way back is not shortened", "tenant", tenant, "filter", name, "error", err)
 		}
 		return change, nil
 	}
 	return Change{}, fmt.Errorf("%w: nothing is left of %s to go back to (`gatewright filter activate %s N` enforces a version, `gatewright filter remove %s` takes it out of force)", ErrState, name, name, name)
+}
+
+// wayBack finds the newest of what was enforced before that can be again, and what was before that. It passes over what was deleted
+// since, and an activation that did not come to pass: it stands there and in force.
+func (b *book) wayBack(name string, now []manifest.Filter, all []past) (row versionRow, last past, before []past, ok bool) {
+	enforced := place.Find(now, name, false)
+	for i, last := range slices.Backward(all) {
+		row, err := b.named(last.Filter)
+		if err != nil || enforced != nil && reflect.DeepEqual(*enforced, last.Filter) && (!last.Moved || placeOf(now, *enforced) == last.Position) {
+			continue // deleted since, or an activation that did not come to pass
+		}
+		return row, last, slices.Clone(all[:i]), true
+	}
+	return versionRow{}, past{}, nil, false
+}
+
+// standing is which versions of a name entries mean.
+func (b *book) standing(name string, entries []manifest.Filter) (s Standing) {
+	if e := place.Find(entries, name, false); e != nil {
+		row, _ := b.named(*e) // 0 of what cannot be told
+		s.Enforced = row.Number
+	}
+	if e := place.Find(entries, name, true); e != nil {
+		row, _ := b.named(*e)
+		s.Tried = row.Number
+	}
+	return s
 }
 
 // withdraw ends the trial of what is in shadow.
@@ -231,7 +253,7 @@ func unlessAll(names []string) []string {
 }
 
 // standing is the position of an entry among others, from 1.
-func standing(all []manifest.Filter, e manifest.Filter) int {
+func placeOf(all []manifest.Filter, e manifest.Filter) int {
 	return 1 + slices.IndexFunc(all, func(f manifest.Filter) bool { return reflect.DeepEqual(f, e) })
 }
 
@@ -250,7 +272,7 @@ type move struct {
 // remember puts what was in force on the way back. It is kept before the change: if that does not come to pass, what is in
 // force stands there too, and Rollback passes it over.
 func (m *move) remember(ctx context.Context, old manifest.Filter, moved bool) error {
-	all := append(slices.Clone(m.book.names[m.name].Past), past{old, standing(m.before, old), moved})
+	all := append(slices.Clone(m.book.names[m.name].Past), past{old, placeOf(m.before, old), moved})
 	return m.keepPast(ctx, all[max(0, len(all)-maxPast):])
 }
 
@@ -291,7 +313,7 @@ func (m *move) make(ctx context.Context) (Change, error) {
 			return "", nil, fmt.Errorf("%w: another bundle was put in force meanwhile (look at it, and say it again)", ErrState)
 		}
 		data, err := place.Rewrite(b, m.next)
-		return place.File, data, err
+		return policies.ManifestFile, data, err
 	})
 	if err != nil {
 		if !errors.Is(err, ErrState) {
@@ -303,5 +325,9 @@ func (m *move) make(ctx context.Context) (Change, error) {
 	if mode == "" {
 		mode = manifest.Enforce
 	}
-	return Change{Name: m.name, Version: m.number, Mode: mode, Revision: revision}, nil
+	back, _, _, _ := m.book.wayBack(m.name, m.next, m.book.names[m.name].Past)
+	return Change{
+		Name: m.name, Version: m.number, Mode: mode, Revision: revision,
+		Was: m.book.standing(m.name, m.before), Now: m.book.standing(m.name, m.next), Back: back.Number,
+	}, nil
 }

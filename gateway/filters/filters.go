@@ -133,4 +133,11 @@ type Change struct {
 	Version  uint64 // now in force or tried; 0: none any more
 	Mode     string // enforce or shadow; "" when it was removed
 	Revision uint64 // of the bundle that says so
+	// Was and Now are what there was of the name before and what there is after. Back is the version that Rollback would enforce
+	// next, once nothing is tried; 0: none.
+	Was, Now Standing
+	Back     uint64
 }
+
+// Standing is which versions of a name are enforced and tried; 0: none.
+type Standing struct{ Enforced, Tried uint64 }

@@ -10,9 +10,6 @@ import (
 	"github.com/gatewright/gatewright/policies/manifest"
 )
 
-// File is the file of a bundle that says which filters are in force.
-const File = "manifest.json"
-
 // Entries are a bundle's entries, their configs without blanks: how a manifest is laid out makes no difference.
 func Entries(b *policies.Bundle) []manifest.Filter {
 	list := slices.Clone(b.Manifest().Filters)
@@ -67,16 +64,16 @@ func With(now []manifest.Filter, e manifest.Filter, position int) []manifest.Fil
 // Rewrite is a bundle's manifest with another section filters, and nothing else changed.
 func Rewrite(b *policies.Bundle, next []manifest.Filter) ([]byte, error) {
 	sections := map[string]json.RawMessage{"format": json.RawMessage("1")}
-	if data, ok := b.File(File); ok {
+	if data, ok := b.File(policies.ManifestFile); ok {
 		if err := json.Unmarshal(data, &sections); err != nil {
-			return nil, fmt.Errorf("read %s: %w", File, err)
+			return nil, fmt.Errorf("read %s: %w", policies.ManifestFile, err)
 		}
 	}
 	delete(sections, "filters")
 	if len(next) > 0 {
 		data, err := json.Marshal(next)
 		if err != nil {
-			return nil, fmt.Errorf("write %s: %w", File, err)
+			return nil, fmt.Errorf("write %s: %w", policies.ManifestFile, err)
 		}
 		sections["filters"] = data
 	}
@@ -85,7 +82,7 @@ func Rewrite(b *policies.Bundle, next []manifest.Filter) ([]byte, error) {
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	if err := enc.Encode(sections); err != nil {
-		return nil, fmt.Errorf("write %s: %w", File, err)
+		return nil, fmt.Errorf("write %s: %w", policies.ManifestFile, err)
 	}
 	return out.Bytes(), nil
 }

@@ -33,28 +33,19 @@ func place(sh *shell, port *controlPort, p *placement, do placing, asJSON bool) 
 	return showChange(sh, change, asJSON)
 }
 
-// showChange says what is in force now, and what may come next.
+// showChange says what was in force, what is, and what may come next.
 func showChange(sh *shell, c *gatewright.FilterChange, asJSON bool) error {
 	if asJSON {
 		return sh.json(c)
 	}
-	name := clean(c.Name)
 	for _, w := range c.Warnings {
 		fmt.Fprintf(sh.err, "warning: %s\n", clean(w))
 	}
 	if c.Direction != "" {
 		fmt.Fprintf(sh.err, "it looks at %s\n", placed(&gatewright.FilterInForce{Servers: c.Servers, Tools: c.Tools, Direction: c.Direction}))
 	}
-	switch c.Mode {
-	case "enforce":
-		fmt.Fprintf(sh.out, "%s version %d in force, revision %d of the policies\n", name, c.Version, c.Revision)
-		fmt.Fprintf(sh.err, "`gatewright filter list %s` counts what it does, `gatewright filter rollback %s` goes back\n", name, name)
-	case "shadow":
-		fmt.Fprintf(sh.out, "%s version %d in shadow, revision %d of the policies\n", name, c.Version, c.Revision)
-		fmt.Fprintf(sh.err, "`gatewright filter list %s` counts what it would do, `gatewright filter activate %s %d` puts it in force\n", name, name, c.Version)
-	default:
-		fmt.Fprintf(sh.out, "%s not in force, revision %d of the policies\n", name, c.Revision)
-	}
+	fmt.Fprintf(sh.out, "%s, revision %d of the policies\n", changed(c), c.Revision)
+	fmt.Fprintln(sh.err, next(c))
 	return nil
 }
 
@@ -109,11 +100,15 @@ func (c *filterDeleteCmd) Run(sh *shell) error {
 	if err != nil {
 		return err
 	}
-	if err := a.DeleteFilterVersion(sh.ctx, c.Name, c.Version); err != nil {
+	gone, err := a.DeleteFilterVersion(sh.ctx, c.Name, c.Version)
+	if err != nil {
 		return noFilter(sh, a, c.Name, err)
 	}
+	for _, w := range gone.Warnings {
+		fmt.Fprintf(sh.err, "warning: %s\n", clean(w))
+	}
 	if c.JSON {
-		return sh.json(map[string]any{"name": c.Name, "version": c.Version, "deleted": true})
+		return sh.json(gone)
 	}
 	fmt.Fprintf(sh.out, "%s version %d deleted\n", clean(c.Name), c.Version)
 	return nil

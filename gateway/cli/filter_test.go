@@ -114,13 +114,13 @@ func TestFiltersAreLookedAfterOverTheControlPort(t *testing.T) {
 		case strings.HasSuffix(r.URL.Path, "filter-rejections"):
 			answer(w, 200, `{"items":[{"name":"bad","number":0,"state":"rejected","size":15,"digest":"sha256:05","created":"2026-01-01T00:00:00Z","rejection":{"stage":"scan","reason":"no","offset":10,"hint":"change it"}}]}`)
 		case r.Method == "DELETE":
-			w.WriteHeader(204)
+			answer(w, 200, `{"name":"f","version":1,"deleted":true,"digest":"sha256:01","revisions":[4],"warnings":["revision 4 cannot"]}`)
 		case strings.HasSuffix(path, "/shadow"):
-			answer(w, 200, `{"name":"f","version":1,"mode":"shadow","revision":8}`)
+			answer(w, 200, `{"name":"f","version":1,"mode":"shadow","revision":8,"before":{"enforced":2},"after":{"enforced":2,"shadow":1}}`)
 		case strings.HasSuffix(path, "/remove"):
-			answer(w, 200, `{"name":"f","revision":9}`)
+			answer(w, 200, `{"name":"f","revision":9,"before":{"enforced":2},"after":{},"rollback":2}`)
 		default:
-			answer(w, 200, `{"name":"f","version":2,"mode":"enforce","revision":7}`)
+			answer(w, 200, `{"name":"f","version":2,"mode":"enforce","revision":7,"before":{"enforced":1},"after":{"enforced":2},"rollback":1}`)
 		}
 	})
 	file := textFile(t, "m.wasm", "\x00asm")
@@ -132,12 +132,12 @@ func TestFiltersAreLookedAfterOverTheControlPort(t *testing.T) {
 		code      int
 	}{
 		{[]string{"push", "f", file, "--config", config, "--vectors", vectors}, "f version 3 idle, digest sha256:03\n", `POST /api/v1/filters/f/push {"module":"` + base64.StdEncoding.EncodeToString([]byte("\x00asm")) + `","config":{"a":1},"vectors":[{"name":"v"}]}`, 0},
-		{[]string{"activate", "f"}, "f version 2 in force, revision 7 of the policies\n", `POST /api/v1/filters/f/versions/2/activate {}`, 0},
+		{[]string{"activate", "f"}, "in force: f@v1 -> f@v2, revision 7 of the policies\n", `POST /api/v1/filters/f/versions/2/activate {}`, 0},
 		{[]string{"activate", "f", "1", "--server", "a", "--server", "b*", "--tool", "t", "--direction", "request", "--position", "2", "--config", config}, "", `POST /api/v1/filters/f/versions/1/activate {"servers":["a","b*"],"tools":["t"],"direction":"request","config":{"a":1},"position":2}`, 0},
-		{[]string{"shadow", "f", "1"}, "f version 1 in shadow, revision 8 of the policies\n", `POST /api/v1/filters/f/versions/1/shadow {}`, 0},
-		{[]string{"rollback", "f"}, "f version 2 in force, revision 7 of the policies\n", "POST /api/v1/filters/f/rollback", 0},
-		{[]string{"remove", "f"}, "f not in force, revision 9 of the policies\n", "POST /api/v1/filters/f/remove", 0},
-		{[]string{"delete", "f", "1", "--json"}, "{\n  \"deleted\": true,\n  \"name\": \"f\",\n  \"version\": 1\n}\n", "DELETE /api/v1/filters/f/versions/1", 0},
+		{[]string{"shadow", "f", "1"}, "in force: f@v2 as before; in shadow: f@v1, revision 8 of the policies\n", `POST /api/v1/filters/f/versions/1/shadow {}`, 0},
+		{[]string{"rollback", "f"}, "in force: f@v1 -> f@v2, revision 7 of the policies\n", "POST /api/v1/filters/f/rollback", 0},
+		{[]string{"remove", "f"}, "taken out of force: f (it was version 2), revision 9 of the policies\n", "POST /api/v1/filters/f/remove", 0},
+		{[]string{"delete", "f", "1", "--json"}, "{\n  \"name\": \"f\",\n  \"version\": 1,\n  \"deleted\": true,\n  \"digest\": \"sha256:01\",\n  \"revisions\": [\n    4\n  ],\n  \"warnings\": [\n    \"revision 4 cannot\"\n  ]\n}\n", "DELETE /api/v1/filters/f/versions/1", 0},
 		{[]string{"delete", "f", "1"}, "f version 1 deleted\n", "DELETE /api/v1/filters/f/versions/1", 0},
 		{[]string{"logs", "f", "-n", "5"}, "2026-01-01T00:00:00.000Z warn  v2 a[31mb\n", "GET /api/v1/filters/f/logs?lines=5", 0},
 		{[]string{"list"}, "NAME  IN FORCE  SHADOW  VERSIONS  CALLS  DENIED  REWRITTEN  TRAPS  US/CALL  STATE\nf     2         -       2         6      2       0          1      2.5      BROKEN: its calls are refused\ng     1         -       1         1      0       0          0      -        active\n", "GET /api/v1/filters", 0},
@@ -184,6 +184,9 @@ func TestFiltersAreLookedAfterOverTheControlPort(t *testing.T) {
 	}
 	if seen != nil {
 		t.Errorf("a name that cannot be was sent: %q", seen)
+	}
+	if o := h.run(t, "filter", "delete", "f", "1"); o.errOut != "warning: revision 4 cannot\n" {
+		t.Errorf("%+v", o)
 	}
 	h.rejects(t, 2, `hint: write --direction request, response or both`, "filter", "activate", "f", "--direction", "sideways")
 	h.rejects(t, 2, `hint: the file holds an object, such as {"tables"`, "filter", "shadow", "f", "--config", textFile(t, "l.json", "[1]"))

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/pem"
@@ -45,6 +46,7 @@ func (c *policyPushCmd) Run(sh *shell) error {
 		return sh.json(r)
 	}
 	fmt.Fprintf(sh.out, "revision %d %s\n", r.Number, clean(r.State))
+	showMoves(sh, r)
 	if r.State == "idle" {
 		fmt.Fprintf(sh.err, "it is not in force: `gatewright policy activate %d --shadow` tries it, `gatewright policy activate %d` enforces it\n", r.Number, r.Number)
 	}
@@ -103,7 +105,8 @@ func (c *policyActivateCmd) Run(sh *shell) error {
 
 type policyRollbackCmd struct {
 	controlPort
-	JSON bool `help:"Print JSON." name:"json"`
+	Number uint64 `arg:"" optional:"" help:"A revision that was enforced before (default: end what is tried, or go one back)." placeholder:"N"`
+	JSON   bool   `help:"Print JSON." name:"json"`
 }
 
 // Run undoes the last activation.
@@ -112,7 +115,11 @@ func (c *policyRollbackCmd) Run(sh *shell) error {
 	if err != nil {
 		return err
 	}
-	r, err := a.RollBackPolicies(sh.ctx)
+	back := a.RollBackPolicies
+	if c.Number > 0 {
+		back = func(ctx context.Context) (*gatewright.Revision, error) { return a.RollBackPoliciesTo(ctx, c.Number) }
+	}
+	r, err := back(sh.ctx)
 	if err != nil {
 		return err
 	}
@@ -120,6 +127,7 @@ func (c *policyRollbackCmd) Run(sh *shell) error {
 		return sh.json(r)
 	}
 	fmt.Fprintf(sh.out, "revision %d %s, digest %s\n", r.Number, clean(r.State), clean(r.Digest))
+	showMoves(sh, r)
 	fmt.Fprintln(sh.err, "`gatewright policy history` lists the others, and `gatewright policy activate N` enforces one")
 	return nil
 }
@@ -134,6 +142,7 @@ func standing(sh *shell, r *gatewright.Revision, asJSON bool) error {
 		state += fmt.Sprintf(" for %d %% of the principals", r.Percent)
 	}
 	fmt.Fprintf(sh.out, "revision %d %s, digest %s\n", r.Number, state, clean(r.Digest))
+	showMoves(sh, r)
 	if r.State == "enforced" {
 		fmt.Fprintln(sh.err, "`gatewright policy rollback` goes back to the one before")
 	} else {

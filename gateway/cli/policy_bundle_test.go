@@ -28,7 +28,7 @@ func TestPoliciesArePushedActivatedAndRolledBackOverTheControlPort(t *testing.T)
 		case r.URL.Path == "/api/v1/policies/revisions" && r.Method == "GET":
 			answer(w, 200, `{"items":[`+strings.Replace(row, "STATE", "enforced", 1)+`]}`)
 		case r.URL.Path == "/api/v1/policies/revisions":
-			answer(w, 201, strings.Replace(row, "STATE", "idle", 1))
+			answer(w, 201, strings.Replace(row, `STATE"`, `idle","filters":[{"name":"a","mode":"enforce","before":{"version":1,"digest":"d"}},{"name":"b","mode":"enforce","before":{"version":1,"digest":"d"}}],"warnings":["as things are"]`, 1))
 		case strings.HasSuffix(r.URL.Path, "/9/activate"):
 			answer(w, 404, `{"code":"not_found","detail":"there is no such revision","hint":"GET /api/v1/policies/revisions lists them","record":"rec_1"}`)
 		case strings.Contains(string(b), "canary"):
@@ -42,11 +42,12 @@ func TestPoliciesArePushedActivatedAndRolledBackOverTheControlPort(t *testing.T)
 		out, sent string
 		code      int
 	}{
-		{"policy push " + dir, "revision 3 idle\n", `POST /api/v1/policies/revisions {"files":{"bundle.sig":"sig","p.cedar":"permit (principal, action, resource);"}}`, 0},
+		{"policy push " + dir, "revision 3 idle\ntakes out of force: a, b\n", `POST /api/v1/policies/revisions {"files":{"bundle.sig":"sig","p.cedar":"permit (principal, action, resource);"}}`, 0},
 		{"policy activate 3", "revision 3 enforced, digest ab12cd34\n", `POST /api/v1/policies/revisions/3/activate {"mode":"enforce"}`, 0},
 		{"policy activate 3 --shadow", "", `POST /api/v1/policies/revisions/3/activate {"mode":"shadow"}`, 0},
 		{"policy activate 3 --canary 10", "revision 3 canary for 10 % of the principals, digest ab12cd34\n", `POST /api/v1/policies/revisions/3/activate {"mode":"canary","percent":10}`, 0},
 		{"policy rollback", "revision 3 enforced, digest ab12cd34\n", "POST /api/v1/policies/rollback", 0},
+		{"policy rollback 2", "revision 3 enforced, digest ab12cd34\n", `POST /api/v1/policies/rollback {"to":2}`, 0},
 		{"policy history", "N  STATE     CREATED               FROM  BY     SIGNED BY  NAME  DIGEST\n3  enforced  2026-01-01T00:00:00Z  api   usr_1  -          -     ab12cd34\n", "GET /api/v1/policies/revisions", 0},
 		{"policy activate 9", "", "", 1},
 		{"policy activate 3 --canary 100", "", "", 2},

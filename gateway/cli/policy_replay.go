@@ -16,6 +16,7 @@ import (
 	gatewright "github.com/gatewright/gatewright/gateway/sdk/go"
 	"github.com/gatewright/gatewright/policies"
 	"github.com/gatewright/gatewright/policies/compare"
+	"github.com/gatewright/gatewright/policies/manifest"
 	"github.com/gatewright/gatewright/policies/suite"
 )
 
@@ -54,11 +55,11 @@ type policyDiffCmd struct {
 // Run says which answers differ between two bundles.
 func (c *policyDiffCmd) Run(sh *shell) error {
 	if c.Generated > 0 && isFolder(c.Old) && isFolder(c.New) {
-		r, err := c.offline(sh)
+		r, m, err := c.offline(sh)
 		if err != nil {
 			return err
 		}
-		return c.show(sh, r)
+		return c.show(sh, r, m)
 	}
 	old, err := bundleNamed(c.Old)
 	if err != nil {
@@ -72,17 +73,17 @@ func (c *policyDiffCmd) Run(sh *shell) error {
 }
 
 // offline compares made-up requests here, about the tools that the tests of both bundles describe.
-func (c *policyDiffCmd) offline(sh *shell) (*compare.Report, error) {
+func (c *policyDiffCmd) offline(sh *shell) (*compare.Report, *gatewright.FilterMoves, error) {
 	var bundles [2]*policies.Bundle
 	var tools []policies.ToolDef
 	for i, name := range []string{c.Old, c.New} {
 		b, err := (&bundleFolder{name}).load()
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		compiled, err := suite.Compile(b)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return nil, nil, fmt.Errorf("%s: %w", name, err)
 		}
 		bundles[i] = b
 		for _, t := range compiled.Defs() {
@@ -95,12 +96,30 @@ func (c *policyDiffCmd) offline(sh *shell) (*compare.Report, error) {
 	for i, b := range bundles {
 		var err error
 		if engines[i], err = policies.Compile(b, tools); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	p := &progress{w: sh.err}
 	defer p.end()
-	return compare.Generate(sh.ctx, engines[0], engines[1], compare.Requests{N: c.Generated, Seed: c.Seed, Tenant: "made-up", Tools: tools}, compare.Options{Examples: c.Examples, Progress: func(read uint64) { p.tell(read, uint64(c.Generated)) }})
+	r, err := compare.Generate(sh.ctx, engines[0], engines[1], compare.Requests{N: c.Generated, Seed: c.Seed, Tenant: "made-up", Tools: tools}, compare.Options{Examples: c.Examples, Progress: func(read uint64) { p.tell(read, uint64(c.Generated)) }})
+	return r, movesOf(bundles[0], bundles[1]), err
+}
+
+// movesOf is what one bundle changes of another's filters, by their digests: without a gateway nobody knows numbers.
+func movesOf(old, next *policies.Bundle) *gatewright.FilterMoves {
+	out := &gatewright.FilterMoves{}
+	side := func(f *manifest.Filter) *gatewright.MovedFilter {
+		if f == nil {
+			return nil
+		}
+		return &gatewright.MovedFilter{Digest: f.Digest}
+	}
+	moves, reordered := manifest.Moves(old.Manifest().Filters, next.Manifest().Filters)
+	for _, m := range moves {
+		out.Filters = append(out.Filters, gatewright.FilterMove{Name: m.Name, Mode: m.Mode, Before: side(m.Before), After: side(m.After)})
+	}
+	out.Reordered = reordered
+	return out
 }
 
 type policyReplayCmd struct {
@@ -139,17 +158,23 @@ func (w *whichDecisions) online(sh *shell, port *controlPort, in gatewright.Poli
 	if err := json.Unmarshal(got.Report, &r); err != nil {
 		return fmt.Errorf("read the report: %w", err)
 	}
-	return w.show(sh, &r)
+	return w.show(sh, &r, &got.FilterMoves)
 }
 
 // show prints a report and says by the exit code whether too much differs.
-func (w *whichDecisions) show(sh *shell, r *compare.Report) error {
+func (w *whichDecisions) show(sh *shell, r *compare.Report, m *gatewright.FilterMoves) error {
 	if w.JSON {
-		if err := sh.json(r); err != nil {
+		if err := sh.json(struct {
+			*compare.Report
+			*gatewright.FilterMoves
+		}{r, m}); err != nil {
 			return err
 		}
 	} else {
 		showReport(sh.out, r)
+		for _, line := range moved(m) {
+			fmt.Fprintln(sh.out, line)
+		}
 	}
 	if w.MaxFlips >= 0 && r.Replayed == 0 {
 		return &hinted{fmt.Errorf("%d decisions were read and none was compared, which shows nothing", r.Read), "look at what is selected (--tool, --agent, --since), or leave --max-flips out"}

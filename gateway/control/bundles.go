@@ -27,7 +27,8 @@ type Revisions interface {
 	History
 	Push(ctx context.Context, tenant string, by bundles.Actor, files map[string][]byte) (bundles.Revision, error)
 	Activate(ctx context.Context, tenant string, by bundles.Actor, number uint64, m policies.Mode) (bundles.Revision, error)
-	Rollback(ctx context.Context, tenant string, by bundles.Actor) (bundles.Revision, error)
+	// RollbackTo goes back to a revision that was enforced before, or by one step for 0.
+	RollbackTo(ctx context.Context, tenant string, by bundles.Actor, number uint64) (bundles.Revision, error)
 }
 
 // History is what the revisions of policies are, and why the organisation does not have those it is meant to have.
@@ -36,6 +37,8 @@ type History interface {
 	Revision(tenant string, number uint64) (bundles.Revision, error)
 	Bundle(ctx context.Context, tenant string, number uint64) (*policies.Bundle, error)
 	Alarm(tenant string) string
+	// Naming lists the revisions that name a filter by this digest.
+	Naming(ctx context.Context, tenant, name, digest string) ([]uint64, error)
 }
 
 var _ Revisions = (*bundles.Service)(nil)
@@ -65,6 +68,8 @@ type revision struct {
 	By       string    `json:"by,omitempty" doc:"the user who pushed it; absent for what a source brought"`
 	Created  time.Time `json:"created"`
 	Problem  string    `json:"problem,omitempty" doc:"why it cannot be read any more"`
+	filterMoves
+	Warnings []string `json:"warnings,omitempty" doc:"for people, of a push: why it cannot be enforced as things are"`
 }
 
 type revisionOut struct{ Body revision }
@@ -103,6 +108,12 @@ type activateIn struct {
 	}
 }
 
+type rollbackIn struct {
+	Body *struct {
+		To uint64 `json:"to,omitempty" minimum:"1" maximum:"9007199254740991" doc:"a revision that was enforced before, over those between; absent: end what is tried, or go one back"`
+	}
+}
+
 func (m *mounting) bundles() {
 	deps := m.api.deps
 	handle(m, "current-bundle", func(_ context.Context, c *call, _ *none) (*bundleOut, error) {
@@ -128,9 +139,13 @@ func (m *mounting) bundles() {
 	handle(m, "get-revision", m.api.getRevision)
 	handle(m, "push-revision", m.api.pushRevision)
 	handle(m, "activate-revision", m.api.activateRevision)
-	handle(m, "rollback-policies", func(ctx context.Context, c *call, _ *none) (*revisionOut, error) {
-		r, err := deps.Revisions.Rollback(ctx, c.caller.Tenant(), actor(c))
-		return m.api.changed(c, r, err)
+	handle(m, "rollback-policies", func(ctx context.Context, c *call, in *rollbackIn) (*revisionOut, error) {
+		var to uint64
+		if in.Body != nil {
+			to = in.Body.To
+		}
+		r, err := deps.Revisions.RollbackTo(ctx, c.caller.Tenant(), actor(c), to)
+		return m.api.changed(ctx, c, r, err)
 	})
 }
 
@@ -204,7 +219,7 @@ func (a *API) pushRevision(ctx context.Context, c *call, in *pushIn) (*revisionO
 	}
 	defer done()
 	r, err := a.deps.Revisions.Push(ctx, c.caller.Tenant(), actor(c), files)
-	return a.changed(c, r, err)
+	return a.changed(ctx, c, r, err)
 }
 
 func (a *API) activateRevision(ctx context.Context, c *call, in *activateIn) (*revisionOut, error) {
@@ -220,18 +235,23 @@ func (a *API) activateRevision(ctx context.Context, c *call, in *activateIn) (*r
 	}
 	c.note("mode", in.Body.Mode)
 	r, err := a.deps.Revisions.Activate(ctx, c.caller.Tenant(), actor(c), in.Number, m)
-	return a.changed(c, r, err)
+	return a.changed(ctx, c, r, err)
 }
 
 // changed answers a change and says in the call's record which revision it was about.
-func (a *API) changed(c *call, r bundles.Revision, err error) (*revisionOut, error) {
+func (a *API) changed(ctx context.Context, c *call, r bundles.Revision, err error) (*revisionOut, error) {
 	if err != nil {
 		a.log.Warn("policies not changed", "record", c.id, "tenant", c.caller.Tenant(), "error", err)
 		return nil, revisionFault(err)
 	}
 	c.note("revision", strconv.FormatUint(r.Number, 10))
 	c.note("digest", r.Digest.String())
-	return &revisionOut{Body: shapeRevision(&r)}, nil
+	out := &revisionOut{Body: shapeRevision(&r)}
+	out.Body.filterMoves = a.filterMoves(ctx, c.caller.Tenant(), r.Moves, r.Reordered)
+	if r.Warning != "" {
+		out.Body.Warnings = []string{clip(r.Warning, 1000)}
+	}
+	return out, nil
 }
 
 // revisionFault says what callers may know: a policy author needs the place of a mistake in full.
@@ -289,7 +309,9 @@ func (noRevisions) Activate(context.Context, string, bundles.Actor, uint64, poli
 	return bundles.Revision{}, bundles.ErrNotFound
 }
 
-func (noRevisions) Rollback(context.Context, string, bundles.Actor) (bundles.Revision, error) {
+func (noRevisions) RollbackTo(context.Context, string, bundles.Actor, uint64) (bundles.Revision, error) {
 	return bundles.Revision{}, errNoRevisions
 }
-func (noRevisions) Alarm(string) string { return "" }
+
+func (noRevisions) Naming(context.Context, string, string, string) ([]uint64, error) { return nil, nil }
+func (noRevisions) Alarm(string) string                                              { return "" }

@@ -113,6 +113,16 @@ type filterChange struct {
 	Tools     []string `json:"tools,omitempty" doc:"likewise"`
 	Direction string   `json:"direction,omitempty" enum:"request,response,both"`
 	Warnings  []string `json:"warnings,omitempty" doc:"for people: why it may see no call"`
+	// What there was of the name, what there is, and what a rollback would bring.
+	Before   filterStanding `json:"before"`
+	After    filterStanding `json:"after"`
+	Rollback uint64         `json:"rollback,omitempty" doc:"the version that a rollback puts in force, once nothing is tried; absent: there is none to go back to"`
+}
+
+// filterStanding is which versions of a name are in force and tried.
+type filterStanding struct {
+	Enforced uint64 `json:"enforced,omitempty" doc:"absent: none is in force"`
+	Shadow   uint64 `json:"shadow,omitempty" doc:"absent: none is tried"`
 }
 
 type filterChangeOut struct{ Body filterChange }
@@ -218,9 +228,7 @@ func (m *mounting) filters() {
 		change, err := all.Remove(ctx, c.caller.Tenant(), filters.Actor(actor(c)), in.Name)
 		return a.filterChanged(ctx, c, in.Name, change, err)
 	})
-	handle(m, "delete-filter-version", func(ctx context.Context, c *call, in *filterVersionPath) (*none, error) {
-		return &none{}, filterFault(all.Delete(ctx, c.caller.Tenant(), filters.Actor(actor(c)), in.Name, in.Number))
-	})
+	handle(m, "delete-filter-version", a.deleteFilter)
 	handle(m, "list-filter-rejections", func(ctx context.Context, c *call, _ *none) (*filterRejectionsOut, error) {
 		rows, err := all.Rejections(ctx, c.caller.Tenant())
 		if err != nil {
@@ -271,7 +279,10 @@ func (a *API) filterChanged(ctx context.Context, c *call, name string, change fi
 		return nil, filterFault(err)
 	}
 	c.note("revision", strconv.FormatUint(change.Revision, 10))
-	out := &filterChangeOut{Body: filterChange{Name: change.Name, Version: change.Version, Mode: change.Mode, Revision: change.Revision}}
+	out := &filterChangeOut{Body: filterChange{
+		Name: change.Name, Version: change.Version, Mode: change.Mode, Revision: change.Revision,
+		Before: filterStanding{change.Was.Enforced, change.Was.Tried}, After: filterStanding{change.Now.Enforced, change.Now.Tried}, Rollback: change.Back,
+	}}
 	if e := a.placed(ctx, c, change); e != nil {
 		out.Body.Servers, out.Body.Tools, out.Body.Direction = e.Servers, e.Tools, cmp.Or(e.Direction, manifest.Both)
 		out.Body.Warnings = a.unseen(c.caller.Tenant(), &e.Filter)

@@ -12,6 +12,7 @@ import (
 	"github.com/gatewright/gatewright/gateway/stages"
 	"github.com/gatewright/gatewright/policies"
 	"github.com/gatewright/gatewright/policies/compare"
+	"github.com/gatewright/gatewright/policies/manifest"
 )
 
 // Policies is what changes of policy are judged with. Each function takes the caller's organisation; members that are nil
@@ -68,6 +69,7 @@ type diffLine struct {
 	Old    string          `json:"old,omitempty"` // digests
 	New    string          `json:"new,omitempty"`
 	Report *compare.Report `json:"report,omitempty"`
+	filterMoves
 }
 
 func (m *mounting) policies() {
@@ -89,11 +91,11 @@ func (p *Policies) missing() error {
 // diff gets a comparison ready. Its answer is lines of JSON: what was read so far, and at last the report.
 func (a *API) diff(ctx context.Context, c *call, in *diffIn) (*flow, error) {
 	b, tenant := &in.Body, c.caller.Tenant()
-	old, err := a.engineOf(ctx, c, b.Old)
+	old, was, err := a.bundleAndEngine(ctx, c, b.Old)
 	if err != nil {
 		return nil, err
 	}
-	next, err := a.engineOf(ctx, c, b.New)
+	next, is, err := a.bundleAndEngine(ctx, c, b.New)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +109,8 @@ func (a *API) diff(ctx context.Context, c *call, in *diffIn) (*flow, error) {
 		return nil, err
 	}
 	o := compare.Options{Examples: b.Examples, Resolve: func(r *compare.RecordedAsk) *policies.Principal { return a.resolve(ctx, tenant, r) }}
-	job := comparison{old: old, next: next, options: o, of: func(ctx context.Context) uint64 { return a.countDecisions(ctx, tenant, f, b.Limit) }}
+	moves, reordered := manifest.Moves(was, is)
+	job := comparison{old: old, next: next, moves: a.filterMoves(ctx, tenant, moves, reordered), options: o, of: func(ctx context.Context) uint64 { return a.countDecisions(ctx, tenant, f, b.Limit) }}
 	job.run = func(ctx context.Context, o compare.Options) (*compare.Report, error) {
 		return compare.Diff(ctx, old, next, a.decisions(ctx, tenant, f, b.Limit), o)
 	}
@@ -131,6 +134,7 @@ func (a *API) diff(ctx context.Context, c *call, in *diffIn) (*flow, error) {
 // comparison is one that is ready to run.
 type comparison struct {
 	old, next *policies.Engine
+	moves     filterMoves // what next changes of old's filters
 	options   compare.Options
 	of        func(ctx context.Context) uint64 // how much there is to compare; 0 when nobody knows
 	run       func(ctx context.Context, o compare.Options) (*compare.Report, error)
@@ -151,7 +155,7 @@ func (j *comparison) write(ctx context.Context, w io.Writer, commit func([32]byt
 		return err
 	}
 	var last bytes.Buffer
-	if err := writeLine(&last, diffLine{Old: j.old.Digest().String(), New: j.next.Digest().String(), Report: report}); err != nil {
+	if err := writeLine(&last, diffLine{Old: j.old.Digest().String(), New: j.next.Digest().String(), Report: report, filterMoves: j.moves}); err != nil {
 		return err
 	}
 	if err := commit(sum(last.Bytes())); err != nil {
@@ -177,41 +181,51 @@ func writeLine(w io.Writer, v any) error {
 
 // engineOf finds or compiles the bundle that a request names.
 func (a *API) engineOf(ctx context.Context, c *call, ref *bundleRef) (*policies.Engine, error) {
+	e, _, err := a.bundleAndEngine(ctx, c, ref)
+	return e, err
+}
+
+// bundleAndEngine is engineOf with what the bundle says of filters. What is tried says the same of them as what is in force.
+func (a *API) bundleAndEngine(ctx context.Context, c *call, ref *bundleRef) (*policies.Engine, []manifest.Filter, error) {
 	p, tenant := &a.deps.Policies, c.caller.Tenant()
 	if err := p.missing(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if ref == nil {
 		ref = &bundleRef{}
 	}
+	var enforced []manifest.Filter
+	if b, ok := a.deps.Bundles.Current(tenant); ok {
+		enforced = b.Manifest().Filters
+	}
 	switch named := bools(ref.Revision > 0, ref.Staged, len(ref.Files) > 0); {
 	case named > 1:
-		return nil, refuse(http.StatusUnprocessableEntity, "request_invalid", "a bundle is named in two ways", "give a revision, or staged, or files; none of them means what is in force")
+		return nil, nil, refuse(http.StatusUnprocessableEntity, "request_invalid", "a bundle is named in two ways", "give a revision, or staged, or files; none of them means what is in force")
 	case named == 0:
 		if e := p.Set.For(tenant); e != nil {
-			return e, nil
+			return e, enforced, nil
 		}
-		return nil, refuse(http.StatusConflict, "not_yet", "no bundle is in force", "name a revision, or give the files of one")
+		return nil, nil, refuse(http.StatusConflict, "not_yet", "no bundle is in force", "name a revision, or give the files of one")
 	case ref.Staged:
 		if e, _ := p.Set.Staged(tenant); e != nil {
-			return e, nil
+			return e, enforced, nil
 		}
-		return nil, refuse(http.StatusConflict, "not_yet", "no bundle is staged", "activate a revision in shadow or as a canary first, or name another")
+		return nil, nil, refuse(http.StatusConflict, "not_yet", "no bundle is staged", "activate a revision in shadow or as a canary first, or name another")
 	}
 	b, err := a.bundleOf(ctx, tenant, ref)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	done, err := a.compile.take(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer done()
 	e, err := p.Compile(tenant, b)
 	if err != nil {
-		return nil, refuse(http.StatusUnprocessableEntity, "bundle_refused", clip(err.Error(), 2000), "nothing was changed")
+		return nil, nil, refuse(http.StatusUnprocessableEntity, "bundle_refused", clip(err.Error(), 2000), "nothing was changed")
 	}
-	return e, nil
+	return e, b.Manifest().Filters, nil
 }
 
 func bools(all ...bool) (n int) {

@@ -137,7 +137,7 @@ var routes = []Route{
 	{Op: "get-revision", Method: "GET", Path: "/api/v1/policies/revisions/{number}", Roles: managers, Kinds: managementKeys, About: "one revision with its files"},
 	{Op: "push-revision", Method: "POST", Path: "/api/v1/policies/revisions", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, Bundle: true, Status: 201, About: "hand in a bundle of policies; it is judged and kept, and nothing else changes"},
 	{Op: "activate-revision", Method: "POST", Path: "/api/v1/policies/revisions/{number}/activate", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, About: "enforce a revision, or try it beside the enforced one: in shadow, or for a share of the principals"},
-	{Op: "rollback-policies", Method: "POST", Path: "/api/v1/policies/rollback", Roles: admins, Kinds: managementKeys, Writes: true, About: "undo the last activation at once: end what is tried, or enforce the revision before"},
+	{Op: "rollback-policies", Method: "POST", Path: "/api/v1/policies/rollback", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, Bare: true, About: "undo the last activation at once: end what is tried, or enforce the revision before, or one that was enforced earlier"},
 
 	{Op: "diff-policies", Method: "POST", Path: "/api/v1/policies/diff", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, Bundle: true, Sensitive: true, Media: "application/jsonl", About: "which recorded decisions two bundles answer differently; for Admins, since policies can read what is sealed beside records"},
 	{Op: "explain-record", Method: "POST", Path: "/api/v1/policies/explain", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, About: "why a recorded call is allowed or denied, condition by condition"},
@@ -151,7 +151,7 @@ var routes = []Route{
 	{Op: "activate-filter", Method: "POST", Path: "/api/v1/filters/{name}/versions/{number}/activate", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, Bare: true, About: "put a version in force, for servers, tools and a direction; makes a revision of the policies"},
 	{Op: "rollback-filter", Method: "POST", Path: "/api/v1/filters/{name}/rollback", Roles: admins, Kinds: managementKeys, Writes: true, About: "end what is tried, or put the version before in force again"},
 	{Op: "remove-filter", Method: "POST", Path: "/api/v1/filters/{name}/remove", Roles: admins, Kinds: managementKeys, Writes: true, About: "take a filter out of force; its versions stay"},
-	{Op: "delete-filter-version", Method: "DELETE", Path: "/api/v1/filters/{name}/versions/{number}", Roles: admins, Kinds: managementKeys, Writes: true, Status: 204, About: "delete a version that is neither in force nor tried"},
+	{Op: "delete-filter-version", Method: "DELETE", Path: "/api/v1/filters/{name}/versions/{number}", Roles: admins, Kinds: managementKeys, Writes: true, About: "delete a version that is neither in force nor tried, and say which revisions of the policies cannot be put in force without it"},
 	{Op: "list-filter-rejections", Method: "GET", Path: "/api/v1/filter-rejections", Roles: managers, Kinds: managementKeys, About: "uploads that did not pass, with the stage, the reason, the byte and what to change"},
 	{Op: "list-filter-logs", Method: "GET", Path: "/api/v1/filters/{name}/logs", Roles: managers, Kinds: managementKeys, About: "the newest lines that a filter logged, and what was noted about it"},
 

@@ -252,7 +252,7 @@ func unlessAll(names []string) []string {
 	return names
 }
 
-// standing is the position of an entry among others, from 1.
+// placeOf is the position of an entry among others, from 1.
 func placeOf(all []manifest.Filter, e manifest.Filter) int {
 	return 1 + slices.IndexFunc(all, func(f manifest.Filter) bool { return reflect.DeepEqual(f, e) })
 }

@@ -118,6 +118,46 @@ type FilterChange struct {
 	Tools     []string `json:"tools,omitempty"`
 	Direction string   `json:"direction,omitempty"`
 	Warnings  []string `json:"warnings,omitempty"` // for people: why it may see no call
+	// What there was of the name and what there is, and the version that a rollback puts in force, once nothing is tried; 0: none.
+	Before   FilterStanding `json:"before"`
+	After    FilterStanding `json:"after"`
+	Rollback uint64         `json:"rollback,omitempty"`
+}
+
+// FilterStanding is which versions of a name are in force and tried; 0: none.
+type FilterStanding struct {
+	Enforced uint64 `json:"enforced,omitempty"`
+	Shadow   uint64 `json:"shadow,omitempty"`
+}
+
+// FilterMoves is what a revision of the policies changes of the filters in force.
+type FilterMoves struct {
+	Filters   []FilterMove `json:"filters,omitempty"`
+	Reordered bool         `json:"reordered,omitempty"` // calls pass them in another order
+}
+
+// FilterMove is what becomes of one filter.
+type FilterMove struct {
+	Name   string       `json:"name"`
+	Mode   string       `json:"mode"`             // enforce or shadow
+	Before *MovedFilter `json:"before,omitempty"` // nil: it was not in force, or tried
+	After  *MovedFilter `json:"after,omitempty"`  // nil: it is not any more; the same version: its config, or where it looks, is another
+}
+
+// MovedFilter is a version of a filter.
+type MovedFilter struct {
+	Version uint64 `json:"version,omitempty"` // 0: deleted since
+	Digest  string `json:"digest"`
+}
+
+// FilterDeleted is a version that is no more.
+type FilterDeleted struct {
+	Name      string   `json:"name"`
+	Version   uint64   `json:"version"`
+	Deleted   bool     `json:"deleted"`
+	Digest    string   `json:"digest"`
+	Revisions []uint64 `json:"revisions,omitempty"` // of the policies that name it, and cannot be put in force without it
+	Warnings  []string `json:"warnings,omitempty"`  // the same, for people
 }
 
 // FilterLine is what a filter logged, or what the gateway noted about it.
@@ -238,9 +278,11 @@ func (a *Admin) RemoveFilter(ctx context.Context, name string) (*FilterChange, e
 	return out, a.change(ctx, http.MethodPost, filterPath(name, "/remove"), nil, out)
 }
 
-// DeleteFilterVersion deletes a version that is neither in force nor tried.
-func (a *Admin) DeleteFilterVersion(ctx context.Context, name string, version uint64) error {
-	return a.change(ctx, http.MethodDelete, filterPath(name, "/versions/"+strconv.FormatUint(version, 10)), nil, nil)
+// DeleteFilterVersion deletes a version that is neither in force nor tried, and tells which revisions of the policies cannot be put in
+// force without it.
+func (a *Admin) DeleteFilterVersion(ctx context.Context, name string, version uint64) (*FilterDeleted, error) {
+	out := &FilterDeleted{}
+	return out, a.change(ctx, http.MethodDelete, filterPath(name, "/versions/"+strconv.FormatUint(version, 10)), nil, out)
 }
 
 // RejectedFilter is an upload that did not pass.

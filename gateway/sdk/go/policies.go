@@ -40,9 +40,10 @@ type PolicyDiff struct {
 
 // PolicyDiffed is the outcome of a comparison.
 type PolicyDiffed struct {
-	Old, New string          // digests of the bundles
-	Report   json.RawMessage // as policies/compare.Report
-	Record   string          // the ledger record of the request
+	Old, New    string          // digests of the bundles
+	Report      json.RawMessage // as policies/compare.Report
+	Record      string          // the ledger record of the request
+	FilterMoves                 // what the new one changes of the old one's filters
 }
 
 // DiffPolicies has the gateway put recorded decisions to two bundles, and says now and then how many of how many it has
@@ -96,6 +97,7 @@ func (d *diffLines) line(line []byte) error {
 		Old    string          `json:"old"`
 		New    string          `json:"new"`
 		Report json.RawMessage `json:"report"`
+		FilterMoves
 	}
 	if err := json.Unmarshal(line, &in); err != nil {
 		return fmt.Errorf("read the comparison: %w", err)
@@ -104,7 +106,7 @@ func (d *diffLines) line(line []byte) error {
 		d.progress(*in.Read, in.Of)
 	}
 	if in.Report != nil {
-		d.out.Old, d.out.New, d.out.Report = in.Old, in.New, in.Report
+		d.out.Old, d.out.New, d.out.Report, d.out.FilterMoves = in.Old, in.New, in.Report, in.FilterMoves
 	}
 	return nil
 }

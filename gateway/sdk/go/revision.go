@@ -23,6 +23,10 @@ type Revision struct {
 	By       string    `json:"by,omitempty"` // who pushed it
 	Created  time.Time `json:"created"`
 	Problem  string    `json:"problem,omitempty"` // why it cannot be read any more
+	// What it changes of the filters in force: in the answer of PushPolicies, once it is enforced. Warnings are why it cannot be as
+	// things are.
+	FilterMoves
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // Revisions lists the history of the organisation's policies, newest first.
@@ -51,6 +55,12 @@ func (a *Admin) ActivatePolicies(ctx context.Context, number uint64, mode string
 func (a *Admin) RollBackPolicies(ctx context.Context) (*Revision, error) {
 	out := &Revision{}
 	return out, a.change(ctx, http.MethodPost, "/api/v1/policies/rollback", nil, out)
+}
+
+// RollBackPoliciesTo goes back to a revision that was enforced before, over those between: they are on the way back no more.
+func (a *Admin) RollBackPoliciesTo(ctx context.Context, number uint64) (*Revision, error) {
+	out := &Revision{}
+	return out, a.change(ctx, http.MethodPost, "/api/v1/policies/rollback", map[string]any{"to": number}, out)
 }
 
 // PolicyTrial is what policies that are tried would have answered: a revision in shadow or canary, and single policies

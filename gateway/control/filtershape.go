@@ -35,11 +35,11 @@ func filterFault(err error) error {
 	case errors.Is(err, filters.ErrExists):
 		return refuse(http.StatusConflict, "exists", clip(err.Error(), clipText), stays)
 	case errors.Is(err, filters.ErrRate):
-		p := refuse(http.StatusTooManyRequests, "limit_reached", clip(err.Error(), clipText), stays)
+		var after time.Duration
 		if r, ok := errors.AsType[*filters.RateError](err); ok {
-			p.later(r.After)
+			after = r.After
 		}
-		return p
+		return refuse(http.StatusTooManyRequests, "limit_reached", clip(err.Error(), clipText), stays).later(after)
 	case errors.Is(err, filters.ErrQuota):
 		return refuse(http.StatusConflict, "limit_reached", clip(err.Error(), clipText), stays)
 	case errors.Is(err, filters.ErrBundle), errors.Is(err, filters.ErrSigned):

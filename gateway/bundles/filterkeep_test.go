@@ -31,6 +31,10 @@ func TestABundleThatSaysNothingOfFiltersTakesNoneOutOfForce(t *testing.T) {
 	}
 	none := allow("send")
 	none["manifest.json"] = []byte(`{"format":1,"filters":[]}`)
+	if err := w.offer(none, bundles.Folder, true); err != nil || !strings.Contains(w.log.String(), `msg="a bundle took filters out of force" tenant=acme`) || !strings.Contains(w.log.String(), "filters=a") {
+		t.Errorf("%v: %s", err, &w.log)
+	}
+	w.activate(w.push(filtered("read")).Number, enforce)
 	w.activate(w.push(none).Number, enforce)
 	if o.inForce != "0" {
 		t.Errorf("in force %q after an empty section", o.inForce)

@@ -78,6 +78,17 @@ func (s *Service) moved(tenant string, number uint64, before, after *policies.Bu
 	return r, err
 }
 
+// withdrawn names the filters that a bundle takes out of force.
+func withdrawn(before, after *policies.Bundle) (names []string) {
+	moves, _ := manifest.Moves(entries(before), entries(after))
+	for _, m := range moves {
+		if m.After == nil && m.Mode == manifest.Enforce {
+			names = append(names, m.Name)
+		}
+	}
+	return names
+}
+
 // pushed shows a revision with what it would change of the filters in force. One that says nothing of them changes nothing: it cannot
 // be enforced while there are some.
 func (s *Service) pushed(b *book, number uint64, bundle *policies.Bundle) (Revision, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/gatewright/gatewright/policies"
 )
@@ -62,6 +63,7 @@ func (s *Service) offered(ctx context.Context, b *book, by Actor, o *offer, anew
 		}
 		c.number, c.rev = known.Number, nil
 	}
+	before := b.enforced
 	b.enforce(c, e)
 	c.row.Next, c.row.Version = max(b.row.Next, c.number+1), max(b.row.Version, rev.Version)
 	c.row.Offered, c.row.Manual = digest, false
@@ -70,6 +72,9 @@ func (s *Service) offered(ctx context.Context, b *book, by Actor, o *offer, anew
 			s.await(b, o, anew)
 		}
 		return err
+	}
+	if gone := withdrawn(before, o.bundle); len(gone) > 0 { // nobody reads an answer of a folder's or a repository's
+		s.deps.Log.Warn("a bundle took filters out of force", "tenant", b.tenant, "revision", c.number, "filters", strings.Join(gone, ", "))
 	}
 	s.settled(b)
 	s.tidy(ctx, b)

@@ -47,7 +47,11 @@ func (c *policyPushCmd) Run(sh *shell) error {
 	}
 	fmt.Fprintf(sh.out, "revision %d %s\n", r.Number, clean(r.State))
 	showMoves(sh, r)
-	if r.State == "idle" {
+	switch {
+	case r.State != "idle":
+	case len(r.Filters) > 0 || r.Reordered:
+		fmt.Fprintf(sh.err, "it is not in force: `gatewright policy activate %d` enforces it; one that changes filters cannot be tried in shadow or canary\n", r.Number)
+	case len(r.Warnings) == 0:
 		fmt.Fprintf(sh.err, "it is not in force: `gatewright policy activate %d --shadow` tries it, `gatewright policy activate %d` enforces it\n", r.Number, r.Number)
 	}
 	return nil

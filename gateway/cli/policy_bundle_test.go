@@ -37,6 +37,9 @@ func TestPoliciesArePushedActivatedAndRolledBackOverTheControlPort(t *testing.T)
 			answer(w, 200, strings.Replace(row, "STATE", "enforced", 1))
 		}
 	})
+	if o := h.run(t, "policy", "push", dir); !strings.Contains(o.errOut, "warning: as things are\n") || !strings.Contains(o.errOut, "`gatewright policy activate 3` enforces it; one that changes filters cannot be tried") {
+		t.Errorf("%+v", o)
+	}
 	for _, c := range []struct {
 		args      string
 		out, sent string

@@ -1,6 +1,7 @@
 package lint
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
@@ -69,6 +70,25 @@ func (c *checker) unguarded(p *policy) {
 				if !names && path(v) == "context.undeclared.text" {
 					c.at(p, Unguarded, "warning", t.Line, t.Column, "the text of all undeclared arguments is read, and none is named", `context.undeclared.names.contains("...") && ...`)
 				}
+			}
+			return true
+		})
+	}
+}
+
+// unknownScore finds scores that are asked for and that the schema does not name. `has` of any name compiles, and nothing behind it is
+// checked; filters do not say which scores they give, so that the schema is all that there is to hold a name against.
+func (c *checker) unknownScore(p *policy) {
+	for _, t := range p.terms {
+		ast.Inspect(ast.NewNode(t.node), func(n ast.IsNode) bool {
+			v, ok := n.(ast.NodeTypeHas)
+			if ok && path(v.Arg) == "context.filters.scores" && !slices.Contains(c.scores, string(v.Value)) {
+				known := "none"
+				if len(c.scores) > 0 {
+					known = strings.Join(c.scores, ", ")
+				}
+				c.at(p, UnknownScore, "warning", t.Line, t.Column, "it asks for the score "+string(v.Value)+", which schema.cedarschema does not name, and nothing that is said of it is checked",
+					"mind the spelling (it names: "+known+"), or add it to type Scores there")
 			}
 			return true
 		})

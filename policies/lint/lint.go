@@ -28,6 +28,7 @@ const (
 	Unindexable   = "unindexable"
 	Broad         = "broad"
 	Unguarded     = "unguarded"
+	UnknownScore  = "unknown-score"
 	MissingID     = "missing-id"
 	MissingReason = "missing-reason"
 	LocalOnly     = "local-only"
@@ -40,6 +41,7 @@ var rules = map[string]string{
 	Unindexable:   "A policy that every call has to evaluate, because its scope names nothing",
 	Broad:         "A permit for everybody to do work without any condition",
 	Unguarded:     "A value read without asking whether it is there",
+	UnknownScore:  "A score that is asked for by a name which the schema does not have",
 	MissingID:     "A policy without @id, which records and tests name by its place in the file",
 	MissingReason: "A policy without @reason, which cannot tell callers why",
 	LocalOnly:     "A policy about tools that callers run themselves, which reads as if it were about all tools",
@@ -77,7 +79,7 @@ func (p *policy) shadow() bool { return p.notes["mode"] == "shadow" }
 // Check looks at the policies of a bundle; e is the bundle compiled. The findings are in the order of the bundle.
 func Check(b *policies.Bundle, e *policies.Engine) []Finding {
 	all := read(b, e)
-	c := checker{shadows: newShadows(all)}
+	c := checker{shadows: newShadows(all), scores: b.ScoreNames()}
 	for _, p := range all {
 		c.check(p)
 	}
@@ -186,6 +188,7 @@ func allowances(text string) map[allowance][]string {
 
 type checker struct {
 	shadows *shadows
+	scores  []string // that the schema names
 	found   []Finding
 }
 
@@ -209,6 +212,7 @@ func (c *checker) check(p *policy) {
 		c.pointless(p)
 	}
 	c.unguarded(p)
+	c.unknownScore(p)
 	slices.SortStableFunc(c.found[began:], func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})

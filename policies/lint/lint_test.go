@@ -239,3 +239,32 @@ func TestTemplatesAreLookedAt(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
+
+// TestAScoreThatTheSchemaDoesNotName is asked for in vain: `has` of a name that nobody knows compiles, and is never so.
+func TestAScoreThatTheSchemaDoesNotName(t *testing.T) {
+	check := func(name, rest string) (out []string) {
+		t.Helper()
+		b, err := policies.LoadBundle(fstest.MapFS{
+			"p.cedar":            {Data: []byte("@id(\"a\") @reason(\"b\") forbid (principal, action in Action::\"work\", resource)\nwhen { context.plan.inPlan && context.filters.scores has " + name + rest + " };")},
+			"schema.cedarschema": {Data: []byte("type Scores = { injection?: Long };")},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := policies.Compile(b, defs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range lint.Check(b, e) {
+			out = append(out, fmt.Sprintf("%d %s %s: %s (%s)", f.Line, f.Rule, f.Level, f.Msg, f.Hint))
+		}
+		return out
+	}
+	if got := check("injection", " && context.filters.scores.injection > 500"); got != nil {
+		t.Errorf("%q", got)
+	}
+	got := check("injektion", " && context.filters.scores.injektion > 500")
+	if len(got) != 1 || !strings.HasPrefix(got[0], "2 unknown-score warning: policy a: it asks for the score injektion") || !strings.Contains(got[0], "it names: injection") {
+		t.Errorf("%q", got)
+	}
+}

@@ -83,7 +83,7 @@ func (s *Service) believed(ctx context.Context, b *book, number uint64) (*polici
 
 // stuck says of a revision on the way back that cannot be put in force why, and which is the newest before it that can.
 func (s *Service) stuck(ctx context.Context, b *book, at int, why error) error {
-	if !errors.Is(why, ErrRefused) && !errors.Is(why, ErrDamaged) && !errors.Is(why, ErrUnsigned) {
+	if !errors.Is(why, ErrRefused) && !errors.Is(why, ErrDamaged) && !errors.Is(why, ErrUnsigned) && !errors.Is(why, ErrNotFound) {
 		return why
 	}
 	past, what := b.row.Past, ""

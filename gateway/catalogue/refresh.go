@@ -68,17 +68,17 @@ func (c *Catalogue) Refresh(ctx context.Context, tenant, server string) error {
 		e.health.note(c.now(), skipped, err)
 		return fmt.Errorf("refresh %s: %w", server, err)
 	}
-	offers, more, err := c.offered(ctx, &e.server) // with an error nil, and the last good ones stay
-	e.health.note(c.now(), skipped+more, err)
-	changed, event, shown := c.show(ctx, tenant, e, list, offers)
+	offers, more, missed := c.offered(ctx, &e.server) // when missed nil, and the last good ones stay
+	e.health.note(c.now(), skipped+more, nil)
+	if missed != nil {
+		e.health.miss(missed)
+	}
+	changed, event, err := c.show(ctx, tenant, e, list, offers)
 	if changed {
 		c.notify(tenant)
 	}
 	c.tell(event)
-	if err != nil {
-		err = fmt.Errorf("refresh %s: %w", server, err)
-	}
-	return errors.Join(err, shown)
+	return err
 }
 
 // offered is listOffers within the time of one listing.
@@ -98,6 +98,14 @@ func (b *healthBox) note(now time.Time, skipped int, err error) {
 		return
 	}
 	b.h = Health{LastTry: now, LastGood: now, Skipped: skipped}
+}
+
+// miss tells of a listing whose tools are good that the rest is not: a server that has only tools may answer anything else in
+// its own way.
+func (b *healthBox) miss(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.h.Err = err.Error()
 }
 
 // list asks the server and reads every definition, sorted by name.

@@ -159,12 +159,6 @@ type Replier interface {
 	CheckReply(ctx context.Context, c *Call) error
 }
 
-// An Interimer also looks at what a server says before its answer, a notification with its params, and returns what may be
-// handed on of it.
-type Interimer interface {
-	CheckInterim(ctx context.Context, c *Call, method string, params []byte) ([]byte, error)
-}
-
 // Reset makes the call ready for reuse, keeping its buffers.
 func (c *Call) Reset() {
 	counted := c.Counted[:0]

@@ -243,22 +243,6 @@ type withheld struct{ denial *Denial }
 func (w *withheld) Error() string { return w.denial.Error() }
 func (w *withheld) Unwrap() error { return w.denial }
 
-// Interim has what a server says before its answer pass the stages that look at replies, last stage first. It returns what
-// may be handed on; an error says that this may not. It is for a Forwarder's use, while it forwards the call.
-func (l *Line) Interim(ctx context.Context, c *Call, method string, params []byte) ([]byte, error) {
-	for _, v := range slices.Backward(l.Stages) {
-		r, ok := v.(Interimer)
-		if !ok {
-			continue
-		}
-		err := l.guard(v.Name(), func() (err error) { params, err = r.CheckInterim(ctx, c, method, params); return err })
-		if err != nil {
-			return nil, err
-		}
-	}
-	return params, nil
-}
-
 // guard turns a panic into a fault, which is counted where it becomes a refusal. The stack goes to the log alone.
 func (l *Line) guard(name string, f func() error) (err error) {
 	defer func() {

@@ -20,7 +20,6 @@ import (
 type Catalogue interface {
 	Servers(tenant string) []catalogue.Server
 	Tools(tenant, server string) []*catalogue.Tool
-	Lookup(tenant, server, tool string) (*catalogue.Tool, bool)
 	Owns(tenant, server, tool string) bool
 	Find(tenant, op, server, name string) (*catalogue.Tool, bool)
 	Prompts(tenant, server string) (list []*catalogue.Tool, has bool)

@@ -84,7 +84,7 @@ func (w *world) events(accept, body, token string) ([]map[string]json.RawMessage
 	lines := []string{string(b)}
 	if strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") {
 		lines = nil
-		for _, event := range strings.SplitSeq(strings.TrimSpace(string(b)), "\n\n") {
+		for event := range strings.SplitSeq(strings.TrimSpace(string(b)), "\n\n") {
 			if data, ok := strings.CutPrefix(event, "data: "); ok {
 				lines = append(lines, data)
 			}

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/gatewright/gatewright/gateway/catalogue"
 	"github.com/gatewright/gatewright/gateway/pipeline"
 )
 
@@ -12,7 +13,7 @@ import (
 // mirrors what the body does not have, is refused. Of a tool that the caller may not see nothing is told here: the line
 // refuses the call as it refuses an unknown one.
 func (e *exchange) mirroredParams(c *pipeline.Call) error {
-	t, ok := e.d.Catalogue.Lookup(c.Caller.Tenant(), c.Server, c.Name)
+	t, ok := e.d.Catalogue.Find(c.Caller.Tenant(), catalogue.CallTool, c.Server, c.Name)
 	if !ok || !t.Mirrors() && len(e.x.Head.Params) == 0 {
 		return nil
 	}

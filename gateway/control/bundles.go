@@ -263,7 +263,7 @@ func revisionFault(err error) error {
 	case errors.Is(err, bundles.ErrRefused), errors.Is(err, bundles.ErrUnsigned), errors.Is(err, bundles.ErrOld):
 		return refuse(http.StatusUnprocessableEntity, "bundle_refused", clip(err.Error(), 1000), stays)
 	case errors.Is(err, bundles.ErrState), errors.Is(err, bundles.ErrDamaged):
-		return refuse(http.StatusConflict, "conflict", clip(err.Error(), 300), stays)
+		return refuse(http.StatusConflict, "conflict", clip(err.Error(), 1000), stays)
 	}
 	return err
 }

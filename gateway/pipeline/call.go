@@ -91,19 +91,21 @@ type Call struct {
 	Denial  *Denial  // nil when the reply stands
 	Kept    bool     // the reply is the kept answer of an earlier call with the same Idempotency-Key
 
-	first    string   // id of the admitted record
-	admitted bool     // the call went out, or may have
-	claimed  *Answers // set by Claim: where the answer is to be kept
-	entry    *answer  // set by Claim: the place for it, this call's own until it ends
-	again    *answer  // set by Claim: what the same request was answered before
-	outcome  string   // of the settled record, once that is on record
-	code     string   // of the settled record
-	stages   []ledger.StageTime
-	rec      ledger.Record
-	addr     string
-	ask      []byte // the whole Ask as JSON
-	bound    []byte // associated data of the seal
-	seal     []byte // plaintext and then sealed bytes of the record's side
+	first     string // id of the admitted record
+	said      string // what the client answered to the server's questions, for the record
+	questions int
+	admitted  bool     // the call went out, or may have
+	claimed   *Answers // set by Claim: where the answer is to be kept
+	entry     *answer  // set by Claim: the place for it, this call's own until it ends
+	again     *answer  // set by Claim: what the same request was answered before
+	outcome   string   // of the settled record, once that is on record
+	code      string   // of the settled record
+	stages    []ledger.StageTime
+	rec       ledger.Record
+	addr      string
+	ask       []byte // the whole Ask as JSON
+	bound     []byte // associated data of the seal
+	seal      []byte // plaintext and then sealed bytes of the record's side
 }
 
 // Counted is a place that a call took in a counter before it was judged. Keep makes it durable, before the call goes out,

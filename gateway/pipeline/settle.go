@@ -17,6 +17,7 @@ func (l *Line) settle(ctx context.Context, c *Call, admitted string, took time.D
 			return err
 		}
 		l.outcome(c, r, cause)
+		note(r, c.said)
 		r.Of, r.Status, r.Micros = admitted, c.Reply.Status, uint64(took.Microseconds())
 		if body := c.Reply.body(); body != nil {
 			r.Reply = saltedDigest(&c.seal, c.Salt, body)

@@ -81,7 +81,7 @@ func (g *Gateway) buildProxy() error {
 	routes := map[string]proxy.Route{
 		"mcp": &mcp.Dialect{
 			Line: g.line, Catalogue: g.tools, Policies: g.force, Overlays: g.overlays, Version: g.o.Version, JSON: limits, Cursors: cursors,
-			Rounds: &g.rounds,
+			Rounds: &g.rounds, Sessions: new(mcp.Sessions),
 		},
 		"api":         &native.Dialect{Line: g.line, Plans: g.plans, JSON: limits, Ledger: book},
 		"ledger":      book,

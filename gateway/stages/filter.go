@@ -63,20 +63,24 @@ func (s *Filter) Check(ctx context.Context, c *pipeline.Call) error {
 	if w.rewrote != "" {
 		c.Came, c.Args, c.Filtered = c.Args, w.shown.Body, "arguments rewritten by "+w.rewrote
 	}
-	return s.checkInput(ctx, set, c)
+	if c.Input == nil {
+		return nil
+	}
+	return s.CheckInput(ctx, c, c.Input)
 }
 
 // opInput is the operation that filters are told when they see what a client answers to a server's questions.
 const opInput = "input_responses"
 
-// checkInput has the client's answers to what the server asked pass the filters too. They may refuse them, and not rewrite them.
-func (s *Filter) checkInput(ctx context.Context, set *filters.Set, c *pipeline.Call) error {
-	if c.Input == nil {
-		return nil
+// CheckInput has the client's answers to what the server asked pass the filters too. They may refuse them, and not rewrite them.
+func (s *Filter) CheckInput(ctx context.Context, c *pipeline.Call, input []byte) error {
+	set, err := s.set(ctx, c)
+	if set == nil || err != nil {
+		return err
 	}
 	w := s.take(c, abi.Request)
 	defer s.put(w)
-	w.shown.Op, w.shown.Body = opInput, c.Input
+	w.shown.Op, w.shown.Body = opInput, input
 	for i := range set.Units {
 		if err := w.meet(ctx, &set.Units[i]); err != nil {
 			return err

@@ -1,11 +1,13 @@
 package stages
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/gatewright/gatewright/gateway/catalogue"
 	"github.com/gatewright/gatewright/gateway/pipeline"
@@ -66,14 +68,14 @@ func (s Forward) Forward(ctx context.Context, c *pipeline.Call) error {
 	if c.Tool != nil && c.Tool.Mirrors() {
 		req.Mirror = func(add func(name, value string)) { c.Tool.Mirror(c.Args, add) }
 	}
-	if err := s.Client.Call(ctx, t, req, reply); err != nil {
+	if err := s.call(ctx, c, t); err != nil {
 		if e, ok := errors.AsType[*upstream.Error](err); ok && e.Kind == upstream.Invalid && c.Input != nil {
 			return pipeline.Deny(pipeline.Malformed, "this server asked for no input that could be answered this way").Because(err)
 		}
+		if _, ok := errors.AsType[*pipeline.Denial](err); ok {
+			return err
+		}
 		return upstreamDenial(err)
-	}
-	if err := wellShaped(reply); err != nil {
-		return err
 	}
 	result := reply.Result
 	if kind, ok := canon.Get(result, "resultType"); ok && string(kind) != `"complete"` {
@@ -85,6 +87,65 @@ func (s Forward) Forward(ctx context.Context, c *pipeline.Call) error {
 	c.Reply = pipeline.Reply{Status: reply.Status, Result: result, Error: reply.Error}
 	return nil
 }
+
+// rounds bounds how often a server may ask in one call of an older client.
+const rounds = 8
+
+// call makes the call, and with a client of the older era the rounds that a modern server wants: the client is asked at once,
+// and the call made again with its answers.
+func (s Forward) call(ctx context.Context, c *pipeline.Call, t *upstream.Target) error {
+	req, reply := c.Sent, c.Carried
+	for range rounds {
+		if err := s.Client.Call(ctx, t, req, reply); err != nil {
+			return err
+		}
+		if err := wellShaped(reply); err != nil {
+			return err
+		}
+		if !reply.InputRequired() || c.Can != nil || c.Peer == nil || c.Peer.Capabilities() == nil {
+			return nil
+		}
+		answers, err := ask(ctx, c.Peer, reply.Result)
+		if err != nil {
+			return err
+		}
+		state, _ := canon.Get(reply.Result, "requestState")
+		req.InputResponses, req.RequestState = answers, bytes.Clone(state)
+	}
+	return pipeline.Deny(pipeline.UpstreamRefused, "the server asks without an end")
+}
+
+// ask puts the questions of a result to a client, one after the other, and returns its answers under their names.
+func ask(ctx context.Context, client upstream.Peer, result []byte) ([]byte, error) {
+	questions, _ := canon.Get(result, "inputRequests")
+	b := []byte{'{'}
+	if questions == nil {
+		return append(b, '}'), nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	err := canon.Each(questions, func(key, question []byte) error {
+		method, _ := canon.Get(question, "method")
+		capability, known := askable[string(method)]
+		if !known || !has(client.Capabilities(), capability) {
+			return pipeline.Deny(pipeline.UpstreamMalformed, "the server asks what this client cannot answer").WithReason("malformed: it asks beyond the client's capabilities")
+		}
+		params, _ := canon.Get(question, "params")
+		answer, _ := client.Answer(ctx, string(method[1:len(method)-1]), params)
+		if answer == nil {
+			return pipeline.Deny(pipeline.UpstreamRefused, "the server asks for input, and the client gave none")
+		}
+		if len(b) > 1 {
+			b = append(b, ',')
+		}
+		b = append(append(canon.AppendString(b, string(key)), ':'), answer...)
+		return nil
+	})
+	return append(b, '}'), err
+}
+
+// answerTime is how long the questions of one round may take: as long as upstream.answer_timeout is by default.
+const answerTime = 5 * time.Minute
 
 // asked is a result that hands a server's questions on to a client that can be asked them, under a state of ours instead of
 // the server's.

@@ -18,6 +18,14 @@ const (
 func (e *exchange) answerHere(_ context.Context, c *pipeline.Call) error {
 	var b []byte
 	switch e.method {
+	case "DELETE":
+		e.d.Sessions.end(e.session)
+		b = append(b, `{}`...)
+	case "response":
+		if err := e.answered(); err != nil {
+			return err
+		}
+		b = append(b, `{}`...)
 	case "initialize":
 		b = e.initialize(c)
 	case "server/discover":
@@ -40,8 +48,13 @@ func (e *exchange) answerHere(_ context.Context, c *pipeline.Call) error {
 	return nil
 }
 
-// initialize answers the handshake of the older protocols. There is no session: nothing is kept between requests.
+// initialize answers the handshake of the older protocols. A client that reads streams gets a session; of others nothing is
+// kept between requests.
 func (e *exchange) initialize(c *pipeline.Call) []byte {
+	if e.x.MayStream() {
+		client, _ := canon.Get(e.params, "capabilities")
+		e.session = e.d.Sessions.begin(c, e.x.Path, capabilitiesOf(client))
+	}
 	version := latestLegacy
 	if raw, ok := canon.Get(e.params, "protocolVersion"); e.params != nil && ok && canon.KindOf(raw) == '"' {
 		if v, err := canon.Unquote(raw); err == nil && slices.Contains(legacyVersions, v) {

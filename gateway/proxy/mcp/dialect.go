@@ -40,6 +40,7 @@ type Dialect struct {
 	Version   string                                  // of the gateway, told to clients
 	JSON      canon.Limits                            // bounds of a message
 	Cursors   *Cursors
+	Sessions  *Sessions
 	Rounds    *pipeline.Rounds // of calls whose servers ask their clients something; nil: none is continued
 
 	pool sync.Pool
@@ -71,7 +72,13 @@ type exchange struct {
 	args    []byte // params.arguments, raw
 	metaRaw []byte // params._meta, raw
 	modern  bool
-	body    bool // the message was read far enough to be answered as JSON-RPC
+
+	session    *session // of an older client; nil when it has none
+	responseTo []byte   // raw id of the question that the message answers; nil when it answers none
+	result     []byte   // of such an answer, raw, or
+	failure    []byte
+	talk       sync.Mutex // held by whoever speaks to the client before the answer
+	body       bool       // the message was read far enough to be answered as JSON-RPC
 
 	read   func(context.Context, *pipeline.Call) error
 	answer func(context.Context, *pipeline.Call) error
@@ -95,7 +102,7 @@ func (d *Dialect) put(e *exchange) {
 	if cap(e.out) > keepBuffer {
 		e.out = nil
 	}
-	*e = exchange{d: d, call: e.call, out: e.out[:0], proof: e.proof[:0], read: e.read, answer: e.answer}
+	*e = exchange{d: d, call: e.call, out: e.out[:0], proof: e.proof[:0], read: e.read, answer: e.answer} // nobody holds talk any more
 	d.pool.Put(e)
 }
 

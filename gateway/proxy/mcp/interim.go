@@ -1,7 +1,6 @@
 package mcp
 
 import (
-	"context"
 	"net/http"
 
 	"github.com/gatewright/gatewright/gateway/upstream"
@@ -9,13 +8,18 @@ import (
 )
 
 // hearer is an exchange as the server behind it speaks to it before its answer: progress and logs, which make the answer a
-// stream. It is told nothing of what the client can do; what modern clients can be asked stands in Call.Can.
+// stream, and the questions of servers to clients of the older era. What modern clients can be asked stands in Call.Can.
 type hearer struct{ e *exchange }
 
 var _ upstream.Peer = hearer{}
 
-// Capabilities is none.
-func (hearer) Capabilities() []byte { return nil }
+// Capabilities is what an older client said that it can be asked; nothing of one without a session.
+func (h hearer) Capabilities() []byte {
+	if h.e.session == nil {
+		return nil
+	}
+	return h.e.session.can
+}
 
 // Notify hands on what the filters let pass; what they refuse, and what a call has nothing to do with, is dropped.
 func (h hearer) Notify(method string, params []byte) error {
@@ -23,16 +27,15 @@ func (h hearer) Notify(method string, params []byte) error {
 		return nil
 	}
 	e := h.e
+	e.talk.Lock()
+	defer e.talk.Unlock()
 	token, _ := canon.Get(params, "progressToken") // the client's own, and no filter's to read: it looks like a secret to some
 	params, err := e.d.Line.Interim(e.ctx, &e.call, method, without(params, "progressToken"))
 	if err != nil || canon.KindOf(params) != '{' {
 		return nil //nolint:nilerr // the result is judged for itself
 	}
-	if !e.stream.Opened() {
-		e.x.SetStatusCode(http.StatusOK)
-		if e.stream.Open(e.call.Caller.Session()) != nil {
-			return nil // the answer comes in one piece
-		}
+	if e.openStream() != nil {
+		return nil // the answer comes in one piece
 	}
 	b := append(e.out[:0], `{"jsonrpc":"2.0","method":"`+method+`","params":{`...)
 	start := len(b)
@@ -52,9 +55,13 @@ func without(object []byte, member string) []byte {
 	return append(appendMembers([]byte{'{'}, 1, object, func(key string) bool { return key != member }), '}')
 }
 
-// Answer refuses: nobody was said to be there.
-func (hearer) Answer(context.Context, string, []byte) (result, failure []byte) {
-	return nil, []byte(`{"code":-32601,"message":"Method not found"}`)
+// openStream makes the answer a stream, once.
+func (e *exchange) openStream() error {
+	if e.stream.Opened() {
+		return nil
+	}
+	e.x.SetStatusCode(http.StatusOK)
+	return e.stream.Open(e.call.Caller.Session())
 }
 
 // heard has the call hear its server, when its client reads streams.
@@ -79,6 +86,7 @@ func (e *exchange) setLevel() error {
 	if !isLogLevel(level) {
 		return deny("malformed", `"params.level" must be a level of RFC 5424, as "info"`)
 	}
+	e.heard() // in the session that calls are made in
 	c := &e.call
 	c.Action, c.Server, c.Name = "set_log_level", e.server, e.server
 	c.Args = append(append([]byte(`{"level":`), level...), '}')

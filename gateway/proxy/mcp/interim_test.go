@@ -32,6 +32,14 @@ func (g *gossip) CheckInterim(_ context.Context, _ *pipeline.Call, method string
 	return []byte(strings.ReplaceAll(string(params), "name", "****")), nil
 }
 
+func (g *gossip) CheckInput(_ context.Context, _ *pipeline.Call, input []byte) error {
+	g.saw = append(g.saw, "input "+string(input))
+	if strings.Contains(string(input), "secret") {
+		return errors.New("no")
+	}
+	return nil
+}
+
 // streaming is a world whose data port opens streams, and whose server says this before its answer.
 func streaming(t *testing.T, says ...string) (*world, *gossip) {
 	w, g := newWorld(t), &gossip{}

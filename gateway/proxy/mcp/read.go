@@ -23,12 +23,15 @@ const (
 // readMessage parses the body, once, into the call. It is called by the line when it is known who calls.
 func (e *exchange) readMessage(_ context.Context, c *pipeline.Call) error {
 	x := e.x
-	if !x.IsPost() {
-		x.Response.Header.Set("Allow", "POST")
-		return deny(pipeline.MethodNotAllowed, "MCP messages are sent with POST; this gateway opens no streams yet")
+	if !x.IsPost() && !x.IsDelete() {
+		x.Response.Header.Set("Allow", "DELETE, POST")
+		return deny(pipeline.MethodNotAllowed, "MCP messages are sent with POST; this gateway opens no streams with GET yet")
 	}
 	if err := e.checkTenant(c); err != nil {
 		return err
+	}
+	if x.IsDelete() {
+		return e.leave(c)
 	}
 	if t, _, _ := bytes.Cut(x.Head.ContentType, []byte(";")); !strings.EqualFold(string(bytes.TrimSpace(t)), "application/json") {
 		return deny(pipeline.Unsupported, "Content-Type must be application/json")
@@ -54,6 +57,14 @@ func (e *exchange) readMessage(_ context.Context, c *pipeline.Call) error {
 	if err := e.shown(c, meta); err != nil {
 		return err
 	}
+	if !e.modern {
+		if err := e.inSession(c); err != nil {
+			return err
+		}
+	}
+	if e.responseTo != nil {
+		return e.respond(c)
+	}
 	if err := e.operation(c); err != nil || !e.modern || !c.Plan {
 		return err
 	}
@@ -75,7 +86,6 @@ func (e *exchange) envelope(body []byte) error {
 	}
 	var version, method []byte
 	id := []byte(nil)
-	var fault error
 	err := canon.Each(body, func(key, value []byte) error {
 		switch string(key) {
 		case "jsonrpc":
@@ -86,8 +96,10 @@ func (e *exchange) envelope(body []byte) error {
 			method = value
 		case "params":
 			e.params = value
-		case "result", "error":
-			fault = deny(pipeline.Malformed, "this gateway asked nothing, so there is nothing to answer")
+		case "result":
+			e.result = value
+		case "error":
+			e.failure = value
 		}
 		return nil
 	})
@@ -97,9 +109,15 @@ func (e *exchange) envelope(body []byte) error {
 	if validID(id) {
 		e.id = id // also a refusal of what follows is answered under it
 	}
+	if method == nil && (e.result != nil || e.failure != nil) && string(version) == `"2.0"` && validID(id) {
+		if e.responseTo, e.id = id, nil; e.result != nil && e.failure != nil {
+			return deny(pipeline.Malformed, "a response has a result or an error")
+		}
+		return nil
+	}
 	switch {
-	case fault != nil:
-		return fault
+	case e.result != nil, e.failure != nil:
+		return deny(pipeline.Malformed, "a request has neither a result nor an error")
 	case string(version) != `"2.0"`:
 		return deny(pipeline.Malformed, `"jsonrpc" must be "2.0"`)
 	case id != nil && !validID(id):

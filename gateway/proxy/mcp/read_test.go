@@ -82,8 +82,8 @@ func TestBodiesThatAreNoMessageAreRefused(t *testing.T) {
 		{"duplicate id", `{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}`, 400, parse, "null"},
 		{"request without id", `{"jsonrpc":"2.0","method":"tools/call","params":{"name":"read"}}`, 400, invalid, "null"},
 		{"notification with id", `{"jsonrpc":"2.0","id":1,"method":"notifications/initialized"}`, 400, invalid, "1"},
-		{"response", `{"jsonrpc":"2.0","id":1,"result":{}}`, 400, invalid, "1"},
-		{"error response", `{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"x"}}`, 400, invalid, "1"},
+		{"response", `{"jsonrpc":"2.0","id":1,"result":{}}`, 400, badParams, "null"},
+		{"error response", `{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"x"}}`, 400, badParams, "null"},
 		{"request that is a response too", `{"jsonrpc":"2.0","id":1,"method":"ping","result":{}}`, 400, invalid, "1"},
 		{"params as array", `{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}`, 400, invalid, "1"},
 		{"params as string", `{"jsonrpc":"2.0","id":1,"method":"ping","params":"x"}`, 400, invalid, "1"},
@@ -120,9 +120,9 @@ func TestBodiesThatAreNoMessageAreRefused(t *testing.T) {
 
 func TestOnlyPostOfJSONIsTaken(t *testing.T) {
 	w := newWorld(t)
-	for _, method := range []string{"GET", "DELETE", "PUT", "PATCH", "OPTIONS"} {
+	for _, method := range []string{"GET", "PUT", "PATCH", "OPTIONS"} {
 		a := w.send(method, "/mcp", "", nil)
-		if a.status != http.StatusMethodNotAllowed || a.header.Get("Allow") != "POST" {
+		if a.status != http.StatusMethodNotAllowed || a.header.Get("Allow") != "DELETE, POST" {
 			t.Errorf("%s: %d, Allow %q", method, a.status, a.header.Get("Allow"))
 		}
 	}

@@ -37,6 +37,9 @@ func (e *exchange) write() {
 		e.refuse(c.Denial)
 		return
 	}
+	if e.method == "initialize" && e.session != nil {
+		e.x.Response.Header.Set("Mcp-Session-Id", e.session.id)
+	}
 	if e.id == nil {
 		e.x.SetStatusCode(http.StatusAccepted)
 		return
@@ -207,6 +210,9 @@ func (e *exchange) appendData(b []byte, d *pipeline.Denial) []byte {
 
 // rpc gives the HTTP status and the JSON-RPC code of a refusal.
 func (e *exchange) rpc(d *pipeline.Denial) (status, code int) {
+	if d.Reason == noSession {
+		return http.StatusNotFound, rpcInvalidRequest // MCP 2025-11-25, transports: the client initializes anew
+	}
 	switch d.Code {
 	case pipeline.Unauthenticated, pipeline.WrongKeyKind, pipeline.RateLimited, pipeline.TooLarge, pipeline.MethodNotAllowed,
 		pipeline.AuditUnavailable, pipeline.Timeout:

@@ -147,7 +147,7 @@ func TestOtherMethodsAndContentTypesAreRefused(t *testing.T) {
 	t.Parallel()
 	g := shared(t)
 	a := g.newAgent(t)
-	for _, method := range []string{"GET", "DELETE", "PUT", "PATCH", "OPTIONS"} {
+	for _, method := range []string{"GET", "PUT", "PATCH", "OPTIONS"} {
 		if ans := send(t, method, g.URL+"/mcp/demo", bearer(a.key, ""), ""); ans.Status != http.StatusMethodNotAllowed || ans.Header.Get("Allow") == "" || ans.Record == "" {
 			t.Errorf("%s: %s", method, ans)
 		}
@@ -161,7 +161,7 @@ func TestOtherMethodsAndContentTypesAreRefused(t *testing.T) {
 	if ans := send(t, "POST", g.URL+"/mcp/demo", bearer(a.key, "").with(head{"Content-Encoding": "gzip"}), rpc("tools/list", "{}")); ans.Code != "unsupported" {
 		t.Errorf("a compressed body: %s", ans)
 	}
-	for _, method := range []string{"resources/read", "sampling/createMessage", "tools/Call", "x", "tools/call "} {
+	for _, method := range []string{"resources/write", "sampling/createMessage", "tools/Call", "x", "tools/call "} {
 		if ans := send(t, "POST", g.URL+"/mcp/demo", bearer(a.key, ""), rpc(method, "{}")); ans.RPC != -32601 || ans.Record == "" {
 			t.Errorf("method %q: %s", method, ans)
 		}
@@ -286,7 +286,7 @@ func TestHeadersThatContradictTheBodyAreRefused(t *testing.T) {
 		}
 	}
 	noMeta := message("calculate", args)
-	if ans := post(base, noMeta); ans.Code != "header_mismatch" || ans.Status != http.StatusBadRequest {
+	if ans := post(base, noMeta); ans.RPC != -32602 || ans.Status != http.StatusBadRequest {
 		t.Errorf("modern headers and a body without _meta: %s", ans)
 	}
 	for _, v := range []string{"2026-07-29", "2027-01-01", "1999-01-01", "x"} {

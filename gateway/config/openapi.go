@@ -48,7 +48,7 @@ func (s Server) validateDocument(u *url.URL, at string) error {
 }
 
 func (c Config) validateOpenAPI() error {
-	if c.OpenAPI.MaxAnswer > c.Upstream.MaxReply {
+	if c.OpenAPI.MaxAnswer > c.Upstream.MaxReply && c.OpenAPI.MaxAnswer != Default().OpenAPI.MaxAnswer { // else max_reply bounds it too
 		return problem("openapi.max_answer", "max_answer in openapi: %s is more than max_reply in upstream, %s", c.OpenAPI.MaxAnswer, c.Upstream.MaxReply)
 	}
 	if c.OpenAPI.MaxBinary > c.OpenAPI.MaxAnswer {

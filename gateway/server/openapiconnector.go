@@ -91,7 +91,7 @@ func (g *Gateway) openapiCommand(s config.Server) (plugins.Command, error) {
 			Document: document, SHA256: pin, URL: s.URL, Credential: s.Credential != "", Scheme: s.Scheme, Header: s.Header, Prefix: prefix,
 			Limits: openapi.Limits{
 				Document: int(o.MaxDocument), Values: o.MaxValues, Depth: o.MaxDepth, Operations: o.MaxOperations, Refs: o.MaxRefs, Schema: int(c.MaxSchema),
-				Answer: int(o.MaxAnswer), Binary: int(o.MaxBinary), Result: int(u.MaxReply), JSONDepth: u.JSONDepth, JSONValues: u.JSONValues,
+				Answer: int(min(o.MaxAnswer, u.MaxReply)), Binary: int(o.MaxBinary), Result: int(u.MaxReply), JSONDepth: u.JSONDepth, JSONValues: u.JSONValues,
 			},
 		},
 		AllowPrivate: s.AllowPrivate || u.AllowPrivate, Upstream: u,

@@ -64,14 +64,17 @@ func (a *aside) ask(m *message, name string) error {
 	a.mu.Lock()
 	a.open[key] = withdraw
 	a.mu.Unlock()
-	id, params := bytes.Clone(m.id), bytes.Clone(m.params)
+	question := message{id: bytes.Clone(m.id), method: bytes.Clone(m.method), params: bytes.Clone(m.params)}
 	a.asked.Go(func() {
 		defer a.finish(key)
 		defer withdraw(nil)
 		timed, stop := context.WithTimeout(ctx, left)
 		defer stop()
-		result, failure := a.consult(timed, name, params)
+		result, failure := a.consult(timed, name, question.params)
 		switch {
+		case a.ctx.Err() != nil && a.s.wire != nil && !errors.Is(context.Cause(ctx), errWithdrawn):
+			a.s.wire.pass(a, &question)
+			return
 		case a.ctx.Err() != nil || errors.Is(context.Cause(ctx), errWithdrawn):
 			return
 		case !a.fit(result, failure) && timed.Err() != nil:
@@ -79,7 +82,7 @@ func (a *aside) ask(m *message, name string) error {
 		case !a.fit(result, failure):
 			result, failure = nil, rpcError(rpcInternal, "the client has no answer")
 		}
-		_ = a.respond(id, result, failure)
+		_ = a.respond(question.id, result, failure)
 	})
 	return nil
 }
@@ -156,7 +159,11 @@ func (a *aside) respond(id, result, failure []byte) error {
 	if left, limited := a.left(); limited {
 		within = min(within, left)
 	}
-	ctx, stop := context.WithTimeout(a.ctx, within)
+	base := a.ctx
+	if a.s.wire != nil { // it may be about another call of the session
+		base = context.WithoutCancel(base)
+	}
+	ctx, stop := context.WithTimeout(base, within)
 	defer stop()
 	_ = a.c.tell(ctx, a.p, a.t, a.s, appendResponse(nil, id, result, failure))
 	return nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net/url"
+	"runtime"
 	"strconv"
 	"sync"
 	"time"
@@ -185,9 +186,33 @@ func (w *wire) take(m *message, data []byte) {
 		}
 		return
 	}
-	if to := w.listener(m); to != nil {
-		to.hear(m, len(data))
+	w.hand(m, len(data))
+}
+
+// hand has whom a message is for hear it; false when nobody is there. Who leaves at that moment hears nothing more.
+func (w *wire) hand(m *message, size int) bool {
+	for range 8 {
+		to := w.listener(m)
+		if to == nil {
+			return false
+		}
+		if to.hear(m, size) {
+			return true
+		}
+		runtime.Gosched() // it is about to be removed
 	}
+	return false
+}
+
+// pass hands on a question that the call which heard it did not answer before its end: in one session nobody can say which
+// call a question belongs to.
+func (w *wire) pass(a *aside, m *message) {
+	if w.hand(m, 0) {
+		return
+	}
+	ctx, stop := context.WithTimeout(context.WithoutCancel(a.ctx), respondWithin)
+	defer stop()
+	_ = a.c.tell(ctx, a.p, a.t, a.s, appendResponse(nil, m.id, nil, rpcError(rpcInternal, "the call has ended")))
 }
 
 // listener finds whom the server speaks to: a call by its progress token; who listens for what belongs to no call; and
@@ -227,16 +252,18 @@ func (to *waiter) get(h heard) {
 	}
 }
 
-func (to *waiter) hear(m *message, size int) {
+// hear has the waiter's side hear a message; false when it is gone.
+func (to *waiter) hear(m *message, size int) bool {
 	to.mu.Lock()
 	defer to.mu.Unlock()
 	if to.gone {
-		return
+		return false
 	}
 	if err := to.aside.hear(m, size); err != nil {
 		to.gone = true
 		to.get(heard{err: err})
 	}
+	return true
 }
 
 // leave ends what is heard for a waiter: nothing is after it.

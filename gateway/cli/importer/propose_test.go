@@ -87,7 +87,7 @@ func TestWhatSomebodyShouldKnowIsSaid(t *testing.T) {
 			t.Errorf("%s: warned %q, want %q", c.server, warned, c.warned)
 		}
 	}
-	if s := only(t, "/home/ada/.cursor/mcp.json", `{"mcpServers":{"a":{"command":"./x","cwd":"y"}}}`); len(s.Held) != 2 {
+	if s := only(t, "/srv/ada/.cursor/mcp.json", `{"mcpServers":{"a":{"command":"./x","cwd":"y"}}}`); len(s.Held) != 2 {
 		t.Errorf("relative paths of nowhere: %q", s.Held)
 	}
 	if s := only(t, "/p/.cursor/mcp.json", `{"mcpServers":{"a":{"command":"./x","cwd":"y"}}}`); s.Command[0] != "/p/x" || s.Dir != "/p/y" {
@@ -107,7 +107,7 @@ func TestNoSecretIsShown(t *testing.T) {
 		"args":{"command":"x","args":["--password","hunter2-j","--secret=hunter2-k","DB_PASSWORD=hunter2-l","pg://u:hunter2-m@h","X-Api-Key: hunter2-n"]},
 		"type":{"type":"ws","url":"https://me:hunter2-o@x.example"}
 	}}`
-	p := proposed(t, "/home/ada/.cursor/mcp.json", doc, importer.Options{})
+	p := proposed(t, "/srv/ada/.cursor/mcp.json", doc, importer.Options{})
 	all, err := json.Marshal(p)
 	if err != nil {
 		t.Fatal(err)
@@ -182,7 +182,7 @@ func TestTheVariablesReadBackInAShell(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := proposed(t, "/home/ada/.cursor/mcp.json", string(doc), importer.Options{})
+	p := proposed(t, "/srv/ada/.cursor/mcp.json", string(doc), importer.Options{})
 	script := string(p.Variables()) + "\nfor n in A B C D E F FROM ASK MIX; do eval \"printf '%s=%s;' \\\"$n\\\" \\\"\\${$n-unset}\\\"\"; done"
 	cmd := exec.Command("sh", "-euc", script)
 	cmd.Env = []string{"THERE=here", "HOME=/h", "PATH=/usr/bin:/bin"}

@@ -22,7 +22,7 @@ import (
 // proposed reads a text as a file of that name and proposes it.
 func proposed(t testing.TB, name, doc string, o importer.Options) *importer.Proposal {
 	t.Helper()
-	entries, err := importer.Parse(importer.File{Name: name, Home: "/home/ada"}, []byte(doc))
+	entries, err := importer.Parse(importer.File{Name: name, Home: "/srv/ada"}, []byte(doc))
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
@@ -43,11 +43,11 @@ func only(t testing.TB, name, doc string) *importer.Server {
 // TestEachClientsFileIsRead: the shapes that the clients' own documents show.
 func TestEachClientsFileIsRead(t *testing.T) {
 	for _, c := range []struct{ name, doc, client, want string }{
-		{"/home/ada/.config/Claude/claude_desktop_config.json", `{"globalShortcut":"","mcpServers":{"Files":{"command":"npx","args":["-y","@modelcontextprotocol/server-filesystem@2026.1.14","/srv/my docs"],"env":{"TOKEN":"x"}}}}`,
+		{"/srv/ada/.config/Claude/claude_desktop_config.json", `{"globalShortcut":"","mcpServers":{"Files":{"command":"npx","args":["-y","@modelcontextprotocol/server-filesystem@2026.1.14","/srv/my docs"],"env":{"TOKEN":"x"}}}}`,
 			importer.Claude, `files new stdio ["npx" "-y" "@modelcontextprotocol/server-filesystem@2026.1.14" "/srv/my docs"] ["TOKEN"]`},
 		{"/p/.cursor/mcp.json", `{"mcpServers":{"a":{"type":"stdio","command":"node","args":["${workspaceFolder}/s.js","${userHome}","${workspaceFolderBasename}"]}}}`,
-			importer.Cursor, `a new stdio ["node" "/p/s.js" "/home/ada" "p"] [] dir=/p`},
-		{"/home/ada/.cursor/mcp.json", `{"mcpServers":{"a":{"command":"node","args":["s"],"env":{"KEY":"${env:KEY}"}}}}`, importer.Cursor, `a new stdio ["node" "s"] ["KEY"]`},
+			importer.Cursor, `a new stdio ["node" "/p/s.js" "/srv/ada" "p"] [] dir=/p`},
+		{"/srv/ada/.cursor/mcp.json", `{"mcpServers":{"a":{"command":"node","args":["s"],"env":{"KEY":"${env:KEY}"}}}}`, importer.Cursor, `a new stdio ["node" "s"] ["KEY"]`},
 		{"/p/.cursor/mcp.json", `{"mcpServers":{"r":{"url":"https://x.example/mcp","headers":{"Authorization":"Bearer ${env:T}"}}}}`, importer.Cursor, `r new http https://x.example/mcp Authorization "" r-authorization`},
 		{"/p/.vscode/mcp.json", "// mine\n{\"inputs\":[{\"type\":\"promptString\",\"id\":\"k\",\"description\":\"d\",\"password\":true},],\n/* two */ \"servers\":{\"g\":{\"type\":\"http\",\"url\":\"https://x.example/mcp\",\"headers\":{\"X-Key\":\"${input:k}\"},},},}",
 			importer.VSCode, `g new http https://x.example/mcp X-Key "" g-x-key`},

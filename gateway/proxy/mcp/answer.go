@@ -96,7 +96,7 @@ func (e *exchange) capabilities(b []byte, c *pipeline.Call) []byte {
 	if prompts || resources {
 		b = append(b, `,"completions":{}`...)
 	}
-	if !e.modern && e.server != "" {
+	if !e.modern && e.server != "" && e.x.MayStream() {
 		b = append(b, `,"logging":{}`...)
 	}
 	return append(b, '}')

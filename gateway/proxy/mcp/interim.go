@@ -80,7 +80,8 @@ func (e *exchange) deliver(status int, message []byte) {
 	e.out = e.x.JSONSwap(status, message)
 }
 
-// setLevel reads logging/setLevel of older clients, for the one server of a path.
+// setLevel reads logging/setLevel of older clients, for the one server of a path. A server of 2026-07-28 has no such method and
+// is told the level with each call of the session.
 func (e *exchange) setLevel() error {
 	level, _ := canon.Get(e.params, "level")
 	if !isLogLevel(level) {
@@ -90,5 +91,6 @@ func (e *exchange) setLevel() error {
 	c := &e.call
 	c.Action, c.Server, c.Name = "set_log_level", e.server, e.server
 	c.Args = append(append([]byte(`{"level":`), level...), '}')
+	e.session.setLevel(string(level))
 	return e.knownServer(c)
 }

@@ -173,7 +173,8 @@ func headerValue(b []byte) (string, bool) {
 // tracestate and baggage, which may say anything, are dropped like all the rest, and a traceparent of any other form or
 // version with them: the call goes on without.
 func (e *exchange) carried() []byte {
-	if e.metaRaw == nil {
+	level := e.session.logLevel()
+	if e.metaRaw == nil && level == "" {
 		return nil
 	}
 	b := []byte{'{'}
@@ -185,7 +186,11 @@ func (e *exchange) carried() []byte {
 	add("traceparent", isTraceparent)
 	if e.x.MayStream() {
 		add("progressToken", validID)
-		add("io.modelcontextprotocol/logLevel", isLogLevel)
+		if e.modern {
+			add("io.modelcontextprotocol/logLevel", isLogLevel)
+		} else if level != "" {
+			b = append(append(comma(b, 1), `"io.modelcontextprotocol/logLevel":`...), level...)
+		}
 	}
 	if len(b) == 1 {
 		return nil

@@ -38,6 +38,24 @@ type session struct {
 	mu    sync.Mutex // guards what follows
 	asked map[string]chan reply
 	last  uint64
+	level string // of logging, raw JSON; "" when the client did not say
+}
+
+func (s *session) setLevel(level string) {
+	if s != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.level = level
+	}
+}
+
+func (s *session) logLevel() string {
+	if s == nil {
+		return ""
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.level
 }
 
 // reply is what a client answers to a question: one of them is set.

@@ -46,12 +46,12 @@ func (e *exchange) write() {
 	}
 	b := append(e.out[:0], `{"jsonrpc":"2.0","id":`...)
 	b = append(b, e.id...)
-	if c.Reply.Error != nil {
+	if c.Reply.Error != nil && !e.levelKept() {
 		b = append(b, `,"error":`...)
 		b = append(b, c.Reply.Error...)
 	} else {
 		b = append(b, `,"result":`...)
-		b = e.appendResult(b, e.dressed(c.Reply.Result))
+		b = e.appendResult(b, e.dressed(resultOf(c.Reply)))
 	}
 	status := http.StatusOK
 	if e.modern && missesCapability(c.Reply.Error) {
@@ -59,6 +59,20 @@ func (e *exchange) write() {
 	}
 	e.out = append(b, '}')
 	e.deliver(status, e.out)
+}
+
+// resultOf is the result of a reply; an empty object in the place of an error that the client need not know of.
+func resultOf(r pipeline.Reply) []byte {
+	if r.Result == nil {
+		return []byte("{}")
+	}
+	return r.Result
+}
+
+// levelKept says whether the level of logging is kept here, for a server that has no method for it.
+func (e *exchange) levelKept() bool {
+	code, _ := canon.Get(e.call.Reply.Error, "code")
+	return e.method == "logging/setLevel" && e.session != nil && string(code) == "-32601"
 }
 
 // missesCapability says whether a server refused because the client lacks a capability.

@@ -3,7 +3,6 @@ package mcp_test
 import (
 	"bufio"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -191,7 +190,7 @@ func TestAClientWithoutAStreamIsAskedNothing(t *testing.T) {
 		t.Errorf("%s", a.raw)
 	}
 	got, _ := w.events(both, callMore, w.anything("files"))
-	if len(got) != 1 || !strings.Contains(fmt.Sprintf("%s", got[0]["result"]), "-32601") {
+	if len(got) != 1 || !strings.Contains(string(got[0]["result"]), "-32601") {
 		t.Errorf("without a session: %s", got)
 	}
 }

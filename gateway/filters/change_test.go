@@ -1,6 +1,7 @@
 package filters_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -27,6 +28,59 @@ func TestTheSameBytesMendADamagedModule(t *testing.T) {
 	}
 	w.restart()
 	w.inForce("guard deny one")
+}
+
+// TestAFilterOfABuiltInNameThatWasThereGoesOn, as one does whose name a later gateway takes: it can be mended, or its tenant would be
+// refused everything for good, and no version is added to it.
+func TestAFilterOfABuiltInNameThatWasThereGoesOn(t *testing.T) {
+	for _, broken := range []string{"", "module", "row"} {
+		w := newWorld(t)
+		w.push(acme, "guard", denies("old"))
+		v := w.push(acme, "guard", denies("one"))
+		w.activate("guard", 1, filters.Placement{})
+		w.activate("guard", 2, filters.Placement{})
+		w.builtIn = []filters.BuiltIn{{Name: "guard", Module: passes()}}
+		switch broken {
+		case "module":
+			w.flip(acme, v)
+		case "row":
+			if err := w.db.Update(t.Context(), acme, func(tx store.Txn) error {
+				key := ""
+				if err := tx.Scan("filter_versions", "guard", func(k string, _ store.Value) error { key = k; return nil }); err != nil {
+					return err
+				}
+				_, err := tx.Put("filter_versions", key, []byte("x"), store.AnyVersion)
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.restart()
+		if _, ok := w.bundles.Current(acme); ok != (broken == "") {
+			t.Errorf("%q: in force %v: %s", broken, ok, w.bundles.Alarm(acme))
+		}
+		if again := w.push(acme, "guard", denies("one")); broken != "row" && again.Number != 2 {
+			t.Errorf("%q: %+v", broken, again)
+		}
+		if _, ok := w.bundles.Current(acme); !ok {
+			t.Errorf("%q: nothing is in force: %s", broken, w.bundles.Alarm(acme))
+		}
+		if _, err := w.Upload(t.Context(), acme, ada, filters.Upload{Name: "guard", Module: denies("two")}, nil); broken != "row" && !errors.Is(err, filters.ErrInvalid) {
+			t.Errorf("%q: a new version: %v", broken, err)
+		}
+		if _, err := w.Upload(t.Context(), other, ada, filters.Upload{Name: "guard", Module: denies("one")}, nil); !errors.Is(err, filters.ErrInvalid) {
+			t.Errorf("%q: another organisation's: %v", broken, err)
+		}
+		if _, err := w.Rollback(t.Context(), acme, ada, "guard"); err != nil {
+			t.Errorf("%q: %v", broken, err)
+		}
+		if _, err := w.Remove(t.Context(), acme, ada, "guard"); err != nil {
+			t.Errorf("%q: %v", broken, err)
+		}
+		if err := w.Delete(t.Context(), acme, ada, "guard", 1); err != nil {
+			t.Errorf("%q: %v", broken, err)
+		}
+	}
 }
 
 // TestWhatWasTriedIsWhatIsActivated: with the config that it was tried with.

@@ -30,9 +30,6 @@ func (s *Service) Upload(ctx context.Context, tenant string, by Actor, u Upload,
 	if err := u.Validate(); err != nil {
 		return Version{}, err
 	}
-	if err := s.ownName(u.Name); err != nil {
-		return Version{}, err
-	}
 	with, err := given(u)
 	if err != nil {
 		return Version{}, err
@@ -64,7 +61,8 @@ func (s *Service) Upload(ctx context.Context, tenant string, by Actor, u Upload,
 }
 
 // ownName refuses the name of a filter that comes with the gateway, in force or not: in lists, logs and records one would be taken
-// for the other.
+// for the other. One that had its name before goes on without new versions. What mends it is not asked: while it is damaged,
+// everything of its tenant is refused.
 func (s *Service) ownName(name string) error {
 	names := builtin.Names()
 	for _, b := range s.deps.BuiltIn {
@@ -193,6 +191,11 @@ func (s *Service) rate(tenant string) (uncount func(), err error) {
 
 // room refuses what would be over a bound.
 func (s *Service) room(b *book, u Upload) error {
+	if _, kept := b.names[u.Name]; !kept || !b.torn { // else these may be the bytes of a row that cannot be read
+		if err := s.ownName(u.Name); err != nil {
+			return err
+		}
+	}
 	_, has := b.versions[u.Name]
 	switch {
 	case !has && len(b.versions) >= s.cfg.Filters:

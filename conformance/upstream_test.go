@@ -347,7 +347,7 @@ func TestNoSecretGoesWhereItDoesNotBelong(t *testing.T) {
 	tok := a.token(t, p.ID, 0)
 	extra := head{
 		"X-Canary": headerCanary, "Cookie": "c=" + headerCanary, "X-Forwarded-For": "10.9.8.7", "Forwarded": "for=10.9.8.7", "User-Agent": headerCanary, "X-API-Key": a.key,
-		"Referer": "http://" + headerCanary, "Mcp-Session-Id": headerCanary, "Idempotency-Key": headerCanary, "X-Upstream-Key": headerCanary, "Gatewright-Extra": headerCanary,
+		"Referer": "http://" + headerCanary, "Idempotency-Key": headerCanary, "X-Upstream-Key": headerCanary, "Gatewright-Extra": headerCanary,
 	}
 	var answers strings.Builder
 	for _, server := range []string{"good", "bad"} {

@@ -1,7 +1,6 @@
 package control
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -283,23 +282,23 @@ func (a *API) filterChanged(ctx context.Context, c *call, name string, change fi
 		Name: change.Name, Version: change.Version, Mode: change.Mode, Revision: change.Revision,
 		Before: filterStanding{change.Was.Enforced, change.Was.Tried}, After: filterStanding{change.Now.Enforced, change.Now.Tried}, Rollback: change.Back,
 	}}
-	if e := a.placed(ctx, c, change); e != nil {
-		out.Body.Servers, out.Body.Tools, out.Body.Direction = e.Servers, e.Tools, cmp.Or(e.Direction, manifest.Both)
+	if e, versions := a.placed(ctx, c, change); e != nil {
+		out.Body.Servers, out.Body.Tools, out.Body.Direction = e.Servers, e.Tools, direction(e, versions)
 		out.Body.Warnings = a.unseen(c.caller.Tenant(), &e.Filter)
 	}
 	return out, nil
 }
 
-// placed is what is in force after a change, or tried; nil when nothing is, or somebody else was faster.
-func (a *API) placed(ctx context.Context, c *call, change filters.Change) *filters.Entry {
+// placed is what is in force after a change, or tried, and the filter's versions; nil when nothing is, or somebody else was faster.
+func (a *API) placed(ctx context.Context, c *call, change filters.Change) (*filters.Entry, []filters.Version) {
 	f, err := a.deps.Filters.Filter(ctx, c.caller.Tenant(), change.Name)
 	switch {
 	case err != nil || change.Mode == "":
-		return nil
+		return nil, nil
 	case change.Mode == manifest.Shadow:
-		return f.Tried
+		return f.Tried, f.Versions
 	}
-	return f.Enforced
+	return f.Enforced, f.Versions
 }
 
 // unseen says why a filter that looks there may see no call: nothing that is known now fits. A server or a tool may come later, so
@@ -322,7 +321,7 @@ func (a *API) unseen(tenant string, e *manifest.Filter) (warnings []string) {
 		return []string{fmt.Sprintf("no server fits %q (there are: %s); the filter sees no call until one does", e.Servers, some(names))}
 	}
 	if e.Tools != nil && len(tools) > 0 && !slices.ContainsFunc(tools, func(t string) bool { return (&manifest.Filter{Tools: e.Tools}).Covers("", t) }) {
-		return []string{fmt.Sprintf("no tool fits %q (there are: %s); the filter sees no call until one does", e.Tools, some(tools))}
+		return []string{fmt.Sprintf("no tool fits %q (there are: %s); the filter sees no call of a tool until one does (a prompt's name or a resource's URI may fit)", e.Tools, some(tools))}
 	}
 	return nil
 }

@@ -51,19 +51,29 @@ func filterFault(err error) error {
 }
 
 func shapeFilter(f *filters.Filter) filter {
-	out := filter{Name: f.Name, Enforced: shapeInForce(f.Enforced), Shadow: shapeInForce(f.Tried), Versions: []filterVersion{}}
+	out := filter{Name: f.Name, Enforced: shapeInForce(f.Enforced, f.Versions), Shadow: shapeInForce(f.Tried, f.Versions), Versions: []filterVersion{}}
 	for i := range f.Versions {
 		out.Versions = append(out.Versions, shapeFilterVersion(&f.Versions[i]))
 	}
 	return out
 }
 
-func shapeInForce(e *filters.Entry) *filterInForce {
+// direction is what a filter that is placed there looks at: one that has nothing for answers looks at requests.
+func direction(e *filters.Entry, versions []filters.Version) string {
+	for i := range versions {
+		if versions[i].Number == e.Version && !versions[i].Response {
+			return manifest.Request
+		}
+	}
+	return cmp.Or(e.Direction, manifest.Both)
+}
+
+func shapeInForce(e *filters.Entry, versions []filters.Version) *filterInForce {
 	if e == nil {
 		return nil
 	}
 	s := &e.Stats
-	out := &filterInForce{Version: e.Version, Servers: e.Servers, Tools: e.Tools, Direction: cmp.Or(e.Direction, manifest.Both), Position: e.Position, Config: e.Config}
+	out := &filterInForce{Version: e.Version, Servers: e.Servers, Tools: e.Tools, Direction: direction(e, versions), Position: e.Position, Config: e.Config}
 	out.Stats = filterStats{
 		Calls: s.Calls(), Passed: s.Passed, Denied: s.Denied, Rewritten: s.Rewritten, Labelled: s.Labelled, Skipped: s.Skipped, Traps: s.Traps,
 		Fuel: s.Fuel, MostFuel: s.MostFuel, Instances: s.Instances, Broken: s.Broken, LastTrap: clip(s.LastTrap, clipText), LastTrapAt: moment(s.LastTrapAt),

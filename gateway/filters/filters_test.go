@@ -395,6 +395,22 @@ func TestNobodyUploadsUnderTheNameOfABuiltInFilter(t *testing.T) {
 	}
 }
 
+func TestAFilterThatCannotLookAtAnswersIsNotPutWhereItWouldSeeThemAlone(t *testing.T) {
+	w := newWorld(t)
+	w.push(acme, "guard", passes())
+	_, err := w.Activate(t.Context(), acme, ada, "guard", 1, filters.Placement{Direction: "response"})
+	if err == nil || !strings.Contains(err.Error(), "gw_on_response") || !strings.Contains(err.Error(), "say request or both") {
+		t.Errorf("activated: %v", err)
+	}
+	if f, err := w.Filter(t.Context(), acme, "guard"); err != nil || f.Enforced != nil {
+		t.Errorf("in force: %+v, %v", f.Enforced, err)
+	}
+	if _, err := w.Shadow(t.Context(), acme, ada, "guard", 1, filters.Placement{Direction: "response"}); err == nil {
+		t.Error("tried where it sees nothing")
+	}
+	w.activate("guard", 1, filters.Placement{Direction: "both"})
+}
+
 // TestBuiltInFiltersComeFirstAndOrderIsTheManifests: with placements.
 func TestBuiltInFiltersComeFirstAndOrderIsTheManifests(t *testing.T) {
 	w := newWorld(t, func(w *world) { w.builtIn = []filters.BuiltIn{{Name: "redact-secrets", Module: redact(w.t)}} })

@@ -98,6 +98,9 @@ func (s *Service) Prepare(ctx context.Context, tenant string, bundle *policies.B
 			return nil, fmt.Errorf("manifest.json: filters: %w", err)
 		}
 		got = append(got, u)
+		if entries[i].Direction == manifest.Response && !u.HasResponse() {
+			return nil, fmt.Errorf("manifest.json: filters: %q looks at answers alone by its direction, and its module has nothing that does (gw_on_response): it would never be asked (say request or both, or upload a version that has it)", entries[i].Name)
+		}
 		placed = append(placed, place.Trying(u, &entries[i], u.tries))
 	}
 	set, err := s.assemble(ctx, l, placed)

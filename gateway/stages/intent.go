@@ -101,7 +101,11 @@ func (s Intent) check(c *pipeline.Call) error {
 		c.Tool = tool
 	}
 	if tok != nil && c.Plan {
-		if err := s.grant(c, tok); err != nil {
+		err := s.grant(c, tok)
+		if d, is := errors.AsType[*pipeline.Denial](err); is && !ok && d.Code == "schema_changed" { // there is no schema at all
+			return pipeline.Deny(pipeline.NotFound, "").WithReason("unknown_tool").Because(err)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package judge
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/gatewright/gatewright/wasm"
 )
@@ -102,6 +103,9 @@ func (t *trial) afterLine(kind, hint string) string {
 	case wasm.TrapUnreachable, wasm.TrapFault, wasm.TrapInit:
 		if t.last == "" {
 			return hint
+		}
+		if strings.Contains(t.last, "_start first") { // what Go's runtime says
+			return "it is built as a program, not as a library: build a Go filter with -buildmode=c-shared"
 		}
 		if hint == logHint {
 			hint = "look for what it did next"

@@ -73,7 +73,7 @@ type Upload struct {
 
 // Vector is a call and the verdict that it has to get.
 type Vector struct {
-	Name      string          `json:"name"`
+	Name      string          `json:"name,omitempty"`
 	Phase     string          `json:"phase,omitempty"` // "request", also when left out, or "response"
 	Agent     string          `json:"agent,omitempty"`
 	User      string          `json:"user,omitempty"`

@@ -334,7 +334,7 @@ func TestAFilterThatNoCallCanReachSaysSo(t *testing.T) {
 			Warnings  []string
 		}
 		r.control("POST", "/api/v1/filters/guard/versions/1/activate", r.env["GATEWRIGHT_ADMIN_KEY"], where, 200, &got)
-		if text := strings.Join(got.Warnings, ""); got.Direction != "both" || !strings.HasPrefix(text, want) || want == "" && text != "" {
+		if text := strings.Join(got.Warnings, ""); got.Direction != "request" || !strings.HasPrefix(text, want) || want == "" && text != "" {
 			t.Errorf("%s: %+v", where, got)
 		}
 	}

@@ -65,7 +65,7 @@ func (m *module) Instruction(in *scan.Instruction) {
 	if keep {
 		s.edits = append(s.edits, e)
 	}
-	if in.Open == 0 {
+	if in.Open == 0 && in.End == s.body.End { // else the body does not end where its size says, and the walk fails next
 		m.function()
 	}
 }

@@ -68,9 +68,12 @@ type exchange struct {
 	id      []byte // raw JSON: a string or an integer; nil on a notification
 	method  string
 	params  []byte
-	name    []byte // params.name, raw
-	args    []byte // params.arguments, raw
-	metaRaw []byte // params._meta, raw
+	name    []byte                                  // params.name, raw
+	args    []byte                                  // params.arguments, raw
+	input   []byte                                  // params.inputResponses, raw
+	state   []byte                                  // params.requestState, raw
+	metaRaw []byte                                  // params._meta, raw
+	carries struct{ trace, progress, level []byte } // of params._meta, raw: what the server may be told
 	modern  bool
 
 	session    *session // of an older client; nil when it has none

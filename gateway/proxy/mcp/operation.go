@@ -178,18 +178,18 @@ func (e *exchange) carried() []byte {
 		return nil
 	}
 	b := []byte{'{'}
-	add := func(key string, is func(raw []byte) bool) {
-		if v, ok := canon.Get(e.metaRaw, key); ok && is(v) {
-			b = append(append(comma(b, 1), `"`+key+`":`...), v...)
-		}
+	add := func(key string, value []byte) { b = append(append(comma(b, 1), `"`+key+`":`...), value...) }
+	if isTraceparent(e.carries.trace) {
+		add("traceparent", e.carries.trace)
 	}
-	add("traceparent", isTraceparent)
 	if e.x.MayStream() {
-		add("progressToken", validID)
-		if e.modern {
-			add("io.modelcontextprotocol/logLevel", isLogLevel)
-		} else if level != "" {
-			b = append(append(comma(b, 1), `"io.modelcontextprotocol/logLevel":`...), level...)
+		if e.carries.progress != nil && validID(e.carries.progress) {
+			add("progressToken", e.carries.progress)
+		}
+		if e.modern && isLogLevel(e.carries.level) {
+			add("io.modelcontextprotocol/logLevel", e.carries.level)
+		} else if !e.modern && level != "" {
+			add("io.modelcontextprotocol/logLevel", []byte(level))
 		}
 	}
 	if len(b) == 1 {

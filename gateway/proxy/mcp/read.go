@@ -173,6 +173,10 @@ func (e *exchange) meta() (meta, error) {
 			e.args = value
 		case "_meta":
 			e.metaRaw = value
+		case "inputResponses":
+			e.input = value
+		case "requestState":
+			e.state = value
 		}
 		return nil
 	})
@@ -201,6 +205,12 @@ func (e *exchange) meta() (meta, error) {
 			s, err := stringOf(value, "_meta gatewright/intent")
 			m.intent = []byte(s)
 			return err
+		case "traceparent":
+			e.carries.trace = value
+		case "progressToken":
+			e.carries.progress = value
+		case "io.modelcontextprotocol/logLevel":
+			e.carries.level = value
 		}
 		return nil
 	})

@@ -16,17 +16,14 @@ var carriedCapabilities = []struct {
 // server did. Answers that come without a state are those of a new call.
 func (e *exchange) round(c *pipeline.Call, m meta) error {
 	c.Can = capabilitiesOf(m.caps)
-	if input, ok := canon.Get(e.params, "inputResponses"); ok {
-		if canon.KindOf(input) != '{' {
-			return deny(pipeline.Malformed, `"params.inputResponses" must be an object`)
-		}
-		c.Input = input
+	if e.input != nil && canon.KindOf(e.input) != '{' {
+		return deny(pipeline.Malformed, `"params.inputResponses" must be an object`)
 	}
-	raw, ok := canon.Get(e.params, "requestState")
-	if !ok {
+	c.Input = e.input
+	if e.state == nil {
 		return nil
 	}
-	state, err := stringOf(raw, `"params.requestState"`)
+	state, err := stringOf(e.state, `"params.requestState"`)
 	if err != nil {
 		return err
 	}

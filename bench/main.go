@@ -4,6 +4,7 @@
 //	go run ./bench mcp        what a tool call costs, to a server over HTTP and through a connector, and the connector alone
 //	go run ./bench ledger     what a durable, sealed record costs beside one in a plain file and in Badger
 //	go run ./bench neighbour  what a tenant notices of another one whose filters take all they can get
+//	go run ./bench streams    what answers that stay open cost, and what others notice of thousands of them
 //	go run ./bench policy     what a decision costs beside plain cedar-go and Open Policy Agent, with 10 to 10,000 policies
 //	go run ./bench wasm       what a filter costs, its loop over native Go, its metering, and putting its memory back
 package main
@@ -27,6 +28,7 @@ import (
 	"github.com/gatewright/gatewright/bench/neighbour"
 	"github.com/gatewright/gatewright/bench/policy"
 	"github.com/gatewright/gatewright/bench/rig"
+	"github.com/gatewright/gatewright/bench/streams"
 	"github.com/gatewright/gatewright/bench/wasm"
 	"github.com/gatewright/gatewright/wasm/build"
 )
@@ -36,9 +38,9 @@ const usage = `Usage: go run ./bench COMMAND [flags]
   ladder    CPU per call of the gateway over a bare fasthttp reverse proxy, part by part; ends with
             ladder ratio_full=... ratio_receipts=... ratio_reverseproxy=... allocs=... ratio_filter=...
     --parts=false    only the proxies and the whole gateway
-  mcp       CPU per enforced tool call over a bare fasthttp reverse proxy, natively and through a connector, and of
-            the connector alone over a bare gRPC stream; ends with
-            mcp ratio_bare=... connector_us=... connector_vs_grpc=... sha256_us=...
+  mcp       CPU per enforced tool call over a bare fasthttp reverse proxy, natively and through a connector, by clients
+            of either era, and of the connector alone over a bare gRPC stream; memory of an idle stream; ends with
+            mcp ratio_bare=... connector_us=... connector_vs_grpc=... stream_kb_idle=... sha256_us=...
   ledger    durable records a second, with 256, 16 and 1 writers: sealed by the ledger, in a plain file with a group
             commit, in Badger; what sealing, a receipt and verifying cost; ends with
             ledger vs_unsealed=... vs_badger_batch=... vs_badger_txn=... seal_us=... seal_allocs=... receipt_us=...
@@ -53,12 +55,18 @@ const usage = `Usage: go run ./bench COMMAND [flags]
             can stop; a loop over native Go; metering; putting memory back; a module from the sealed cache; ends with
             wasm noop_us=... noop_vs_close=... loop_vs_native=... reset_us_256k=... reset_us_4m=... meter_loop=...
             meter_calls=... cached_ms=... sha256_us=... (in one line)
+  streams   memory for each idle stream of events and for each that nobody reads, what is left when they have gone, and
+            the p99 of others' calls beside all of them over that without; ends with
+            streams kb_idle=... kb_slow=... goroutines_left=... descriptors_left=... ratio=... low=... high=...
+            control=... control_low=... control_high=... sha256_us=... (in one line)
+    --idle N         streams on which nothing is said (default 8000)
+    --slow N         streams with events that nobody reads (default 1000)
 
   all
-    --rounds N       rounds that count (default 5)
+    --rounds N       rounds that count (default 5; neighbour and streams 15)
     --time D         of one rung in a round (default 2s; ledger 1s; policy 300ms, wasm 100ms)
     --json FILE      write everything that was measured
-  ladder, mcp, neighbour
+  ladder, mcp, neighbour, streams
     --conns N        connections, each with one call in flight (default 64)
 `
 
@@ -141,6 +149,11 @@ var commands = map[string]func(context.Context, options) (report, error){
 	"policy": func(ctx context.Context, o options) (report, error) {
 		return policy.Run(ctx, policy.Options{Rounds: o.Rounds, Time: o.Time, Log: o.Log})
 	},
+	"streams": func(ctx context.Context, o options) (report, error) {
+		return streams.Run(ctx, streams.Options{
+			Self: o.Self, Rounds: o.Rounds, Time: o.Time, Conns: o.Conns, Idle: o.idle, Slow: o.slow, Log: o.Log,
+		})
+	},
 	"wasm": func(ctx context.Context, o options) (report, error) {
 		return wasm.Run(ctx, wasm.Options{Self: o.Self, Rounds: o.Rounds, Time: o.Time, Log: o.Log})
 	},
@@ -151,6 +164,8 @@ type options struct {
 	ladder.Options
 	file string
 	dir  string
+	idle int
+	slow int
 }
 
 var errUsage = errors.New("wrong usage")
@@ -162,7 +177,7 @@ func parse(command string, self, args []string, log io.Writer) (options, error) 
 	flags.SetOutput(log)
 	flags.Usage = func() { fmt.Fprint(log, usage) }
 	rounds := 5
-	if command == "neighbour" {
+	if command == "neighbour" || command == "streams" {
 		rounds = 15 // a p99 varies more than a mean
 	}
 	flags.IntVar(&o.Rounds, "rounds", rounds, "")
@@ -179,6 +194,10 @@ func parse(command string, self, args []string, log io.Writer) (options, error) 
 	default:
 		flags.IntVar(&o.Conns, "conns", 64, "")
 		flags.StringVar(&o.Profile, "profile", "", "") // for those who work on the gateway: CPU and allocation profiles into a folder
+	}
+	if command == "streams" {
+		flags.IntVar(&o.idle, "idle", 8000, "")
+		flags.IntVar(&o.slow, "slow", 1000, "")
 	}
 	flags.DurationVar(&o.Time, "time", each, "")
 	if command == "ladder" {

@@ -14,6 +14,7 @@ import (
 	"github.com/gatewright/gatewright/bench/mcp"
 	"github.com/gatewright/gatewright/bench/neighbour"
 	"github.com/gatewright/gatewright/bench/rig"
+	"github.com/gatewright/gatewright/bench/streams"
 )
 
 // TestMain lets the test binary be its own children.
@@ -25,7 +26,7 @@ func TestMain(m *testing.M) {
 }
 
 // finishes runs a command for a moment, holds its last line to what is promised and reads what it measured.
-func finishes(t *testing.T, command, lastLine string, r any) {
+func finishes(t *testing.T, command, lastLine string, r any, flags ...string) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("starts many processes")
@@ -40,7 +41,7 @@ func finishes(t *testing.T, command, lastLine string, r any) {
 	if command != "ledger" {
 		args = append(args, "--conns", "8")
 	}
-	code := run(t.Context(), []string{self}, args, &out, &log)
+	code := run(t.Context(), []string{self}, append(args, flags...), &out, &log)
 	if code != exitDone {
 		t.Fatalf("exit %d: %s", code, log.String())
 	}
@@ -78,11 +79,22 @@ func TestTheLadderStandsAndEndsWithItsLine(t *testing.T) {
 
 func TestToolCallsAreMeasuredAndEndWithTheirLine(t *testing.T) {
 	var r mcp.Report
-	finishes(t, "mcp", `^mcp ratio_bare=\d+\.\d\d connector_us=\d+\.\d connector_vs_grpc=\d+\.\d\d sha256_us=\d+\.\d\d$`, &r)
-	checkRows(t, &r.Report, 5)
+	finishes(t, "mcp", `^mcp ratio_bare=\d+\.\d\d connector_us=\d+\.\d connector_vs_grpc=\d+\.\d\d stream_kb_idle=\d+\.\d sha256_us=\d+\.\d\d$`, &r)
+	checkRows(t, &r.Report, 7)
 	hop := r.Find("hop")
-	if r.RatioBare != r.Find("native").Ratio || r.ConnectorVsGRPC != hop.Ratio || r.ConnectorUS != r.Scaled(hop.CPU) {
+	if r.RatioBare != max(r.Find("native").Ratio, r.Find("older").Ratio) || r.ConnectorVsGRPC != hop.Ratio || r.ConnectorUS != r.Scaled(hop.CPU) {
 		t.Errorf("the line is not made of the rows: %+v", r)
+	}
+}
+
+func TestStreamsAreMeasuredAndEndWithTheirLine(t *testing.T) {
+	var r streams.Report
+	finishes(t, "streams", `^streams kb_idle=\d+\.\d kb_slow=\d+\.\d goroutines_left=-?\d+ descriptors_left=-?\d+ ratio=\d+\.\d\d low=\d+\.\d\d high=\d+\.\d\d control=\d+\.\d\d control_low=\d+\.\d\d control_high=\d+\.\d\d sha256_us=\d+\.\d\d$`, &r, "--idle", "40", "--slow", "10")
+	if len(r.Rounds) != 1 || r.WithIdle.Descriptors-r.Before.Descriptors < 40 || r.WithAll.Descriptors-r.WithIdle.Descriptors < 10 {
+		t.Errorf("%+v", r)
+	}
+	if p := r.Rounds[0].Beside; p.Open != 50 || p.Calls < 1 || p.P99 <= 0 || r.Rounds[0].Without.Open != 0 {
+		t.Errorf("%+v", r.Rounds[0])
 	}
 }
 

@@ -7,20 +7,24 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 
 	"github.com/gatewright/gatewright/bench/rig"
+	"github.com/gatewright/gatewright/bench/streams"
 	"github.com/gatewright/gatewright/bench/task"
 )
 
 // Names of the rows.
 const (
-	bare      = "bare"
-	native    = "native"
-	connected = "connector"
-	hop       = "hop"
-	stream    = "grpc"
+	bare           = "bare"
+	native         = "native"
+	connected      = "connector"
+	olderNative    = "older"
+	olderConnected = "older-connector"
+	hop            = "hop"
+	stream         = "grpc"
 )
 
 // Roles that are not the names of rows.
@@ -31,13 +35,20 @@ const (
 
 // Roles are the children that the rows are made of.
 func Roles() map[string]rig.Role {
-	return map[string]rig.Role{
+	roles := map[string]rig.Role{
 		rig.StubRole: rig.ServeStub, bare: task.ServeBare, gatewayRole: task.ServeGateway, hop: serveHop, stream: serveStream, peerRole: servePeer,
 	}
+	maps.Copy(roles, streams.Roles())
+	return roles
 }
 
 // order is that of an even round: what is compared stands together.
-func order() []string { return []string{connected, bare, native, hop, stream} }
+func order() []string {
+	return []string{olderConnected, connected, bare, native, olderNative, hop, stream}
+}
+
+// idleStreams is how many are opened for each of the load's connections, to find what one costs.
+const idleStreams = 32
 
 // stand is all rows with what is behind them.
 type stand struct {
@@ -71,7 +82,9 @@ func Run(ctx context.Context, o rig.Options) (_ *Report, err error) {
 	if err := s.bench.Profiles(ctx, order()...); err != nil {
 		return nil, err
 	}
-	return report(s.bench.Report(rounds)), nil
+	r := report(s.bench.Report(rounds))
+	r.StreamKBIdle, err = streams.IdleKB(ctx, o.Self, idleStreams*o.Conns)
+	return r, err
 }
 
 func (s *stand) build(ctx context.Context) (err error) {
@@ -93,13 +106,29 @@ func (s *stand) buildCalls(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", native, err)
 	}
-	s.add(over.Row(rig.Row{Name: native, Label: "enforced call, server over HTTP", Against: bare, Processes: 1}, o.Conns))
 	plain.Borrow(over)
+	if err := s.addEras(ctx, over, native, olderNative, rig.Row{Label: "server over HTTP", Processes: 1}); err != nil {
+		return err
+	}
 	through, err := task.Start(ctx, o.Self, gatewayRole, task.Gateway{Connector: connectorCommand(o.Self), Dir: filepath.Join(s.dir, connected), Receipts: true}, task.Receipt)
 	if err != nil {
 		return fmt.Errorf("%s: %w", connected, err)
 	}
-	s.add(through.Row(rig.Row{Name: connected, Label: "enforced call, server as a connector", Against: bare, Processes: 2}, o.Conns))
+	return s.addEras(ctx, through, connected, olderConnected, rig.Row{Label: "server as a connector", Processes: 2})
+}
+
+// addEras adds a gateway's row for clients of the stateless era, and one for those with sessions.
+func (s *stand) addEras(ctx context.Context, g *task.Subject, name, older string, r rig.Row) error {
+	conns, what := s.bench.Options.Conns, r.Label
+	r.Against = bare
+	r.Name, r.Label = name, "enforced call, "+what
+	s.add(g.Row(r, conns))
+	o, err := g.Older(ctx)
+	if err != nil {
+		return fmt.Errorf("%s: %w", older, err)
+	}
+	r.Name, r.Label = older, "  by a client with a session"
+	s.add(o.Row(r, conns))
 	return nil
 }
 

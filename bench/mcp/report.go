@@ -10,14 +10,15 @@ import (
 // Report is everything a run found.
 type Report struct {
 	rig.Report
-	RatioBare       float64 `json:"ratio_bare"`        // CPU of an enforced call to a server over HTTP, with receipts, over the bare proxy's
+	RatioBare       float64 `json:"ratio_bare"`        // CPU of an enforced call to a server over HTTP, with receipts, by clients of the era that costs more, over the bare proxy's
 	ConnectorUS     float64 `json:"connector_us"`      // CPU of a connector at both ends, as the reference machine would take it
 	ConnectorVsGRPC float64 `json:"connector_vs_grpc"` // over a bare stream's
+	StreamKBIdle    float64 `json:"stream_kb_idle"`    // KiB of the gateway's memory for each idle stream of events
 }
 
 func report(r rig.Report) *Report {
 	return &Report{
-		Report: r, RatioBare: r.Find(native).Ratio, ConnectorUS: r.Scaled(r.Find(hop).CPU), ConnectorVsGRPC: r.Find(hop).Ratio,
+		Report: r, RatioBare: max(r.Find(native).Ratio, r.Find(olderNative).Ratio), ConnectorUS: r.Scaled(r.Find(hop).CPU), ConnectorVsGRPC: r.Find(hop).Ratio,
 	}
 }
 
@@ -27,8 +28,8 @@ func (r *Report) Write(w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	b = fmt.Appendf(b, "mcp ratio_bare=%.2f connector_us=%.1f connector_vs_grpc=%.2f sha256_us=%.2f\n",
-		r.RatioBare, r.ConnectorUS, r.ConnectorVsGRPC, r.SHA256)
+	b = fmt.Appendf(b, "mcp ratio_bare=%.2f connector_us=%.1f connector_vs_grpc=%.2f stream_kb_idle=%.1f sha256_us=%.2f\n",
+		r.RatioBare, r.ConnectorUS, r.ConnectorVsGRPC, r.StreamKBIdle, r.SHA256)
 	_, err = w.Write(b)
 	return err
 }

@@ -3,28 +3,19 @@ package neighbour
 import (
 	"fmt"
 	"io"
-	"math"
-	"slices"
 
 	"github.com/gatewright/gatewright/bench/rig"
 )
 
 // Report is everything a run found.
 type Report struct {
-	Saturation float64  `json:"saturation"` // calls a second
-	Conns      int      `json:"conns"`
-	Time       string   `json:"time"`
-	SHA256     float64  `json:"sha256_us"` // CPU of SHA-256 over 1 KiB, the yardstick between machines
-	Ratio      Interval `json:"ratio"`     // of the p99 beside the hostile tenant to that beside the harmless one
-	Control    Interval `json:"control"`   // of the p99 beside the harmless one to itself
-	Rounds     []Round  `json:"rounds"`
-}
-
-// Interval is a median with the bounds between which it lies in 95 of 100 runs.
-type Interval struct {
-	Median float64 `json:"median"`
-	Low    float64 `json:"low"`
-	High   float64 `json:"high"`
+	Saturation float64      `json:"saturation"` // calls a second
+	Conns      int          `json:"conns"`
+	Time       string       `json:"time"`
+	SHA256     float64      `json:"sha256_us"` // CPU of SHA-256 over 1 KiB, the yardstick between machines
+	Ratio      rig.Interval `json:"ratio"`     // of the p99 beside the hostile tenant to that beside the harmless one
+	Control    rig.Interval `json:"control"`   // of the p99 beside the harmless one to itself
+	Rounds     []Round      `json:"rounds"`
 }
 
 // Round is every measurement once.
@@ -67,30 +58,14 @@ func (r *Report) column(f func(Round) float64) []float64 {
 }
 
 func (r *Report) summarize() {
-	r.Ratio = interval(r.column(func(x Round) float64 { return x.Hostile.P99 / x.Harmless.P99 }))
-	r.Control = interval(r.column(func(x Round) float64 { return x.Control.P99 / x.Harmless.P99 }))
-	r.SHA256 = interval(r.column(func(x Round) float64 { return x.Before.SHA256 })).Median
-}
-
-// interval is the median of a list that is not empty. Its bounds are the values between which the median of what the list
-// is drawn from lies with a probability of 95 %, whatever its distribution: their ranks are those of the sign test. Of
-// fewer than six values they are the least and the largest, and say less.
-func interval(list []float64) Interval {
-	s := slices.Sorted(slices.Values(list))
-	n := len(s)
-	rank, tail, term := 0, 0.0, math.Pow(0.5, float64(n))
-	for k := 0; k < n/2; k++ { // tail: how probable it is that at most k values lie below the median
-		if tail += term; tail > 0.025 {
-			break
-		}
-		rank, term = k, term*float64(n-k)/float64(k+1)
-	}
-	return Interval{Median: (s[(n-1)/2] + s[n/2]) / 2, Low: s[rank], High: s[n-1-rank]}
+	r.Ratio = rig.IntervalOf(r.column(func(x Round) float64 { return x.Hostile.P99 / x.Harmless.P99 }))
+	r.Control = rig.IntervalOf(r.column(func(x Round) float64 { return x.Control.P99 / x.Harmless.P99 }))
+	r.SHA256 = rig.IntervalOf(r.column(func(x Round) float64 { return x.Before.SHA256 })).Median
 }
 
 // Write prints the figures; its last line is for machines.
 func (r *Report) Write(w io.Writer) error {
-	of := func(f func(Round) float64) float64 { return interval(r.column(f)).Median }
+	of := func(f func(Round) float64) float64 { return rig.IntervalOf(r.column(f)).Median }
 	fmt.Fprintf(w, "The gateway takes %.0f calls a second at most. The neighbour makes %.0f a second over %d connections.\n\n", r.Saturation, r.Saturation*ownShare, r.Conns)
 	fmt.Fprintf(w, "%-28s %10s %10s\n", "beside", "p50 us", "p99 us")
 	for _, row := range []struct {

@@ -133,10 +133,15 @@ func (b *Bench) Profiles(ctx context.Context, names ...string) error {
 	return nil
 }
 
-// Close stops the children.
+// Close stops the children, each once: rows may share one.
 func (b *Bench) Close() error {
 	var errs []error
+	stopped := map[*Child]bool{}
 	for _, r := range b.Rows {
+		if stopped[r.Child] {
+			continue
+		}
+		stopped[r.Child] = true
 		if err := r.Child.Stop(); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", r.Name, err))
 		}

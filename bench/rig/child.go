@@ -39,7 +39,7 @@ type Child struct {
 
 // order is what the parent asks of a child.
 type order struct {
-	Do    string        `json:"do"` // usage, probe, load, result, profile, stop-profile
+	Do    string        `json:"do"` // usage, rest, probe, load, result, profile, stop-profile
 	Path  string        `json:"path,omitempty"`
 	Time  time.Duration `json:"time,omitempty"`
 	Calls int           `json:"calls,omitempty"` // in flight
@@ -50,6 +50,7 @@ type reply struct {
 	Addr   string          `json:"addr,omitempty"`
 	Detail json.RawMessage `json:"detail,omitempty"`
 	Usage  Usage           `json:"usage"`
+	Rest   Rest            `json:"rest"`
 	Result Result          `json:"result"`
 	Error  string          `json:"error,omitempty"`
 }
@@ -60,6 +61,13 @@ type Usage struct {
 	Family  []int         `json:"family,omitempty"` // the processes that it started, by id
 	Mallocs uint64        `json:"mallocs"`          // heap objects of its own
 	Bytes   uint64        `json:"bytes"`            // of heap objects
+}
+
+// Rest is what a process holds when nothing is to be done, its garbage given back.
+type Rest struct {
+	Resident    int64 `json:"resident"` // bytes of memory
+	Goroutines  int   `json:"goroutines"`
+	Descriptors int   `json:"descriptors"`
 }
 
 // Since is what was used after the earlier look. It is an error when a process came or went in between, for its time is
@@ -182,6 +190,12 @@ func (ownLoad) Close() error { return nil }
 func (c *Child) Profile(path string) error {
 	_, err := c.ask(order{Do: "profile", Path: path})
 	return err
+}
+
+// Rest says what the child holds, once it has given its garbage back.
+func (c *Child) Rest() (Rest, error) {
+	a, err := c.ask(order{Do: "rest"})
+	return a.Rest, err
 }
 
 // StopProfile ends the CPU profile and writes where memory was allocated since the child started.

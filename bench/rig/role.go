@@ -97,6 +97,9 @@ func (k *desk) execute(ctx context.Context, o order, a *reply) (err error) {
 	case "usage":
 		a.Usage, err = usage()
 		return err
+	case "rest":
+		a.Rest, err = rest()
+		return err
 	case "probe":
 		return k.probe(ctx)
 	case "load":

@@ -27,6 +27,7 @@ type Gateway struct {
 	Dir       string   `json:"dir"`                 // its own, for data and bundle
 	Receipts  bool     `json:"receipts"`
 	Filters   []string `json:"filters,omitempty"`
+	Streams   int      `json:"streams,omitempty"` // as many as are held open at once, by one agent from one address
 }
 
 // Detail is what a child that judges calls says of itself.
@@ -54,6 +55,11 @@ func (s *Gateway) config() (config.Config, error) {
 	c.Policies.Bundle = filepath.Join(s.Dir, "bundle")
 	c.Upstream.AllowPrivate = true
 	c.Filters.Enabled = s.Filters
+	if s.Streams > 0 {
+		c.Proxy.MaxStreams, c.Proxy.MaxStreamsPerAgent, c.Proxy.MaxStreamsPerIP = s.Streams, s.Streams, s.Streams
+		c.Proxy.MaxConnections, c.Proxy.MaxConnectionsPerIP = 2*s.Streams, 2*s.Streams
+		c.Upstream.MaxConnections = s.Streams
+	}
 	if len(s.Connector) > 0 {
 		way := config.DefaultServer()
 		way.Tenant, way.Connector, way.Args = demoTenant, s.Connector[0], s.Connector[1:]

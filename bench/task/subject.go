@@ -64,6 +64,23 @@ func (s *Subject) Borrow(other *Subject) {
 	}
 }
 
+// Older is the same subject as clients of the older era call it, in a session.
+func (s *Subject) Older(ctx context.Context) (*Subject, error) {
+	p := *s.pass
+	hello := `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"` + older +
+		`","capabilities":{"elicitation":{}},"clientInfo":{"name":"bench","version":"1"}}}`
+	a, err := ask(ctx, s.Child.Addr, rig.Request{Wire: wire(s.Child.Addr, []byte(hello), [][2]string{{"Authorization", "Bearer " + p.Key}})})
+	if err != nil {
+		return nil, err
+	}
+	if p.Session = a.head.Get("Mcp-Session-Id"); p.Session == "" {
+		return nil, fmt.Errorf("no session was opened: %s", a)
+	}
+	o := *s
+	o.pass = &p
+	return &o, nil
+}
+
 // Row makes a row of the subject, to which rig adds what compares it.
 func (s *Subject) Row(r rig.Row, conns int) *rig.Row {
 	r.Child, r.Probe = s.Child, s.Probe

@@ -55,6 +55,7 @@ func Draft() []byte {
 type Change struct {
 	Amount int    // breaks the plan
 	Note   string // begins an argument that the plan leaves open
+	Hears  bool   // the caller hears what the server has to say before the answer
 }
 
 // arguments are those of a call of a step.
@@ -73,9 +74,10 @@ func arguments(step int, c Change) string {
 
 // Pass is what an agent shows with its calls.
 type Pass struct {
-	Key   string  `json:"key"`
-	Token string  `json:"token"`
-	Steps []Shown `json:"steps"`
+	Key     string  `json:"key"`
+	Token   string  `json:"token"`
+	Steps   []Shown `json:"steps"`
+	Session string  `json:"session,omitempty"` // of a client of the older era (MCP 2025-11-25); the newer one has none
 }
 
 // Shown is an explicit step with its proof.
@@ -84,30 +86,63 @@ type Shown struct {
 	Proof string `json:"proof"`
 }
 
-// message is the JSON-RPC body of a call: about 1.5 KB.
-func message(step int, c Change) []byte {
+// Protocol versions of the two eras.
+const (
+	newer = "2026-07-28"
+	older = "2025-11-25"
+)
+
+// message is the JSON-RPC body of a call: about 1.5 KB in either era.
+func message(version string, step int, c Change) []byte {
+	meta := `"bench/pad":"` + strings.Repeat("0", 150) + `"`
+	if version == newer {
+		meta = `"io.modelcontextprotocol/protocolVersion":"` + newer + `",` +
+			`"io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}`
+	}
+	if c.Hears {
+		meta += `,"io.modelcontextprotocol/logLevel":"info"`
+	}
 	return []byte(`{"jsonrpc":"2.0","id":` + strconv.Itoa(step+1) + `,"method":"tools/call","params":{"name":"` + Tool + `","arguments":` +
-		arguments(step, c) + `,"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28",` +
-		`"io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}}}`)
+		arguments(step, c) + `,"_meta":{` + meta + `}}}`)
 }
 
 // Request is a whole call of a step over HTTP, with what a good answer begins with.
 func (p *Pass) Request(host string, step int, c Change) rig.Request {
-	body := message(step, c)
-	var b strings.Builder
-	for _, h := range [][2]string{
-		{"Host", host}, {"Authorization", "Bearer " + p.Key}, {"Content-Type", "application/json"},
-		{"Accept", "application/json, text/event-stream"}, {"User-Agent", "bench/1"},
-		{"Mcp-Protocol-Version", "2026-07-28"}, {"Mcp-Method", "tools/call"}, {"Mcp-Name", Tool},
-		{"Gatewright-Intent", p.Token}, {"Gatewright-Step", p.Steps[step].Step}, {"Gatewright-Proof", p.Steps[step].Proof},
-		{"Content-Length", strconv.Itoa(len(body))},
-	} {
-		b.WriteString(h[0] + ": " + h[1] + "\r\n")
+	era := [][2]string{{"Mcp-Protocol-Version", newer}, {"Mcp-Method", "tools/call"}, {"Mcp-Name", Tool}}
+	if p.Session != "" {
+		era = [][2]string{{"Mcp-Protocol-Version", older}, {"Mcp-Session-Id", p.Session}}
 	}
+	body := message(era[0][1], step, c)
 	return rig.Request{
-		Wire: []byte("POST /mcp/" + Server + " HTTP/1.1\r\n" + b.String() + "\r\n" + string(body)),
+		Wire: wire(host, body, append(era, [][2]string{
+			{"Authorization", "Bearer " + p.Key}, {"Gatewright-Intent", p.Token},
+			{"Gatewright-Step", p.Steps[step].Step}, {"Gatewright-Proof", p.Steps[step].Proof},
+		}...)),
 		Want: []byte(`{"jsonrpc":"2.0","id":` + strconv.Itoa(step+1) + `,"result":{`),
 	}
+}
+
+// Listen is a request of the stateless era to be told of changes (subscriptions/listen): a stream that says next to nothing.
+func (p *Pass) Listen(host string) []byte {
+	body := `{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{"notifications":{"toolsListChanged":true},` +
+		`"_meta":{"io.modelcontextprotocol/protocolVersion":"` + newer + `","io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"},` +
+		`"io.modelcontextprotocol/clientCapabilities":{}}}}`
+	return wire(host, []byte(body), [][2]string{
+		{"Mcp-Protocol-Version", newer}, {"Mcp-Method", "subscriptions/listen"}, {"Authorization", "Bearer " + p.Key},
+	})
+}
+
+// wire is a POST to the server's route.
+func wire(host string, body []byte, header [][2]string) []byte {
+	var b strings.Builder
+	b.WriteString("POST /mcp/" + Server + " HTTP/1.1\r\n")
+	for _, h := range append([][2]string{
+		{"Host", host}, {"Content-Type", "application/json"}, {"Accept", "application/json, text/event-stream"},
+		{"User-Agent", "bench/1"}, {"Content-Length", strconv.Itoa(len(body))},
+	}, header...) {
+		b.WriteString(h[0] + ": " + h[1] + "\r\n")
+	}
+	return append([]byte(b.String()+"\r\n"), body...)
 }
 
 // Requests are the 64 calls in rotation.
@@ -121,13 +156,15 @@ func (p *Pass) Requests(host string) []rig.Request {
 
 // Check holds the task to what it claims to be.
 func Check() error {
-	for _, b := range [][]byte{[]byte(Schema), Draft(), message(0, Change{})} {
+	for _, b := range [][]byte{[]byte(Schema), Draft(), message(newer, 0, Change{}), message(older, 0, Change{})} {
 		if err := canon.Check(b, canon.DefaultLimits()); err != nil {
 			return fmt.Errorf("task is not strict JSON: %w", err)
 		}
 	}
-	if n := len(message(0, Change{})); n < 1400 || n > 1600 {
-		return fmt.Errorf("a request has %d bytes, want about 1500", n)
+	for _, version := range []string{newer, older} {
+		if n := len(message(version, 0, Change{})); n < 1400 || n > 1600 {
+			return fmt.Errorf("a request of %s has %d bytes, want about 1500", version, n)
+		}
 	}
 	return nil
 }

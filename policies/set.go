@@ -20,6 +20,10 @@ type Mode struct {
 // Set holds the engine in force for each tenant, and one that is staged beside it. The zero value is ready and refuses
 // every tenant. It is safe for concurrent use.
 type Set struct {
+	// Changed is called when something of a tenant was changed, and must not block or come back to the Set. It is set before
+	// the Set is used; nil: nobody is told.
+	Changed func(tenant string)
+
 	// mu serializes writers; readers only load the pointer, whose map is never changed in place.
 	mu      sync.Mutex
 	engines atomic.Pointer[map[string]standing]
@@ -79,6 +83,9 @@ func (s *Set) change(tenant string, edit func(*standing)) (before standing) {
 		next[tenant] = after
 	}
 	s.engines.Store(&next)
+	if s.Changed != nil {
+		s.Changed(tenant)
+	}
 	return before
 }
 

@@ -74,6 +74,23 @@ func (s servers) Target(ctx context.Context, tenant, name string) (*upstream.Tar
 	return s.g.target(ctx, server)
 }
 
+// listened is what the hub needs of servers.
+type listened struct{ g *Gateway }
+
+// Listen hears a server that is enabled.
+func (l listened) Listen(ctx context.Context, tenant, name string, s *upstream.Subscription) error {
+	t, err := servers(l).Target(ctx, tenant, name)
+	if err != nil {
+		return err
+	}
+	return l.g.client.Listen(ctx, t, s)
+}
+
+// Refresh lists what a server offers anew.
+func (l listened) Refresh(ctx context.Context, tenant, name string) error {
+	return l.g.tools.Refresh(ctx, tenant, name)
+}
+
 // planTools tells the register of plans about tools.
 type planTools struct{ g *Gateway }
 
@@ -137,7 +154,10 @@ func (g *Gateway) openCatalogue(ctx context.Context) error {
 		return err
 	}
 	g.tools.OnPins(g.recordPins)
-	g.tools.OnChange(func(tenant string) { g.bundles.Retool(context.Background(), tenant) })
+	g.tools.OnChange(func(tenant string) {
+		g.bundles.Retool(context.Background(), tenant)
+		g.hub.Changed(tenant)
+	})
 	return nil
 }
 

@@ -64,6 +64,7 @@ func (g *Gateway) openPolicies(context.Context) error {
 			keys[name] = append(keys[name], k)
 		}
 	}
+	r.engines.Changed = g.hub.Changed
 	var err error
 	r.Service, err = bundles.New(bundles.Config{History: p.History}, bundles.Deps{
 		Store: g.store, Record: g.write, Tools: g.tools.Defs, Engines: &r.engines, Filters: namedByBundles{g}, Now: g.o.Now, Log: g.o.Log,

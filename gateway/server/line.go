@@ -78,11 +78,13 @@ func (g *Gateway) buildProxy() error {
 	if err != nil {
 		return err
 	}
+	g.hub.Servers = listened{g}
+	g.hub.Dialect = &mcp.Dialect{
+		Line: g.line, Catalogue: g.tools, Policies: g.force, Overlays: g.overlays, Version: g.o.Version, JSON: limits, Cursors: cursors,
+		Rounds: &g.rounds, Sessions: &mcp.Sessions{Hub: g.hub}, Hub: g.hub,
+	}
 	routes := map[string]proxy.Route{
-		"mcp": &mcp.Dialect{
-			Line: g.line, Catalogue: g.tools, Policies: g.force, Overlays: g.overlays, Version: g.o.Version, JSON: limits, Cursors: cursors,
-			Rounds: &g.rounds, Sessions: new(mcp.Sessions),
-		},
+		"mcp":         g.hub.Dialect,
 		"api":         &native.Dialect{Line: g.line, Plans: g.plans, JSON: limits, Ledger: book},
 		"ledger":      book,
 		".well-known": &native.Keys{Version: g.o.Version, LedgerKeys: g.ledgerKeys(), JWKS: g.jwks},

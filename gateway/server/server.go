@@ -30,6 +30,7 @@ import (
 	"github.com/gatewright/gatewright/gateway/pipeline"
 	"github.com/gatewright/gatewright/gateway/plans"
 	"github.com/gatewright/gatewright/gateway/proxy"
+	"github.com/gatewright/gatewright/gateway/proxy/mcp"
 	"github.com/gatewright/gatewright/gateway/retention"
 	"github.com/gatewright/gatewright/gateway/sinks"
 	"github.com/gatewright/gatewright/gateway/stages"
@@ -75,6 +76,7 @@ type Gateway struct {
 	witness   *witnessing
 	line      *pipeline.Line
 	rounds    pipeline.Rounds
+	hub       *mcp.Hub // of clients that listen; its fields are set before the data port opens
 	flips     *stages.Flips
 	proxy     *proxy.Server
 	control   *control.API
@@ -117,7 +119,7 @@ func Run(ctx context.Context, o Options) error {
 // Start builds a gateway up to its open ports without serving them yet. Whatever fails, what was opened before is
 // closed again.
 func Start(ctx context.Context, o Options) (*Gateway, error) {
-	g := &Gateway{o: o, pulse: pulse{since: o.Now(), said: map[string]uint64{}}, hangup: make(chan os.Signal, 1)}
+	g := &Gateway{o: o, hub: new(mcp.Hub), pulse: pulse{since: o.Now(), said: map[string]uint64{}}, hangup: make(chan os.Signal, 1)}
 	signal.Notify(g.hangup, syscall.SIGHUP) // before anybody hears that it is there: by default it ends the process
 	steps := []struct {
 		what string

@@ -21,6 +21,10 @@ type Subscription struct {
 	// subscriptions/listen); what it agreed to is the first notification, notifications/subscriptions/acknowledged.
 	// Older servers send what they have.
 	Filter []byte
+	// Resources are URIs to watch in the principal's session: a modern server is asked for them and nothing else, an older one
+	// subscribes the session to them, and lets go of those that it was subscribed to before. What is agreed is told to Peer as
+	// by a modern server.
+	Resources []string
 }
 
 // Bounds of reconnecting. A server that drops every stream at once is asked maxBarren times, about two minutes, and then
@@ -154,6 +158,9 @@ func (e *ear) once(ctx context.Context) error {
 		e.of, e.last = s, nil
 	}
 	if s.wire != nil {
+		if err := e.subscribe(ctx, s); err != nil {
+			return err
+		}
 		return e.hearWired(ctx, s)
 	}
 	err := e.stream(ctx, s)
@@ -203,6 +210,11 @@ func (e *ear) stream(ctx context.Context, s *session) error {
 	if ctx.Err() != nil { // it ended between the deadlines
 		return canceled(ctx)
 	}
+	if !s.modern {
+		if err := e.subscribe(ctx, s); err != nil {
+			return err
+		}
+	}
 	return e.hear(ctx, cn, s, id)
 }
 
@@ -213,6 +225,9 @@ func (e *ear) ask(cn *conn, s *session) (id uint64, _ *Error) {
 		filter := e.sub.Filter
 		if filter == nil {
 			filter = []byte("{}")
+		}
+		if e.sub.Resources != nil {
+			filter = agreement(e.sub.Resources)
 		}
 		params := append(append([]byte(`{"notifications":`), filter...), '}')
 		cn.job = job{id: id, p: e.p, t: e.t, s: s, r: &Request{Method: "subscriptions/listen", Params: params, Principal: e.sub.Principal, Peer: e.sub.Peer}}

@@ -27,6 +27,9 @@ type session struct {
 	used    time.Time // guarded by sessions.mu
 	// busy counts the exchanges and streams that run in it: it is not ended under them for want of use.
 	busy atomic.Int32
+
+	watching sync.Mutex      // held while resources are subscribed to, and guards
+	watched  map[string]bool // those that are
 }
 
 var modernSession = session{modern: true}

@@ -3,6 +3,7 @@ package mcp
 import (
 	"context"
 	"slices"
+	"strconv"
 
 	"github.com/gatewright/gatewright/gateway/catalogue"
 	"github.com/gatewright/gatewright/gateway/pipeline"
@@ -15,7 +16,7 @@ const (
 )
 
 // answerHere answers the operations that are the gateway's own.
-func (e *exchange) answerHere(_ context.Context, c *pipeline.Call) error {
+func (e *exchange) answerHere(ctx context.Context, c *pipeline.Call) error {
 	var b []byte
 	switch e.method {
 	case "DELETE":
@@ -23,6 +24,16 @@ func (e *exchange) answerHere(_ context.Context, c *pipeline.Call) error {
 		b = append(b, `{}`...)
 	case "response":
 		if err := e.answered(); err != nil {
+			return err
+		}
+		b = append(b, `{}`...)
+	case "subscriptions/listen", "GET":
+		if err := e.beginListening(ctx, c); err != nil {
+			return err
+		}
+		b = append(b, `{}`...)
+	case "resources/subscribe", "resources/unsubscribe":
+		if err := e.subscribed(ctx, c); err != nil {
 			return err
 		}
 		b = append(b, `{}`...)
@@ -86,12 +97,13 @@ func (e *exchange) capabilities(b []byte, c *pipeline.Call) []byte {
 		_, has = e.d.Catalogue.Resources(s.Tenant, s.Name, false)
 		resources = resources || has
 	}
-	b = append(b, `{"tools":{"listChanged":false}`...)
+	told := `{"listChanged":` + strconv.FormatBool(e.d.Hub != nil && e.x.MayStream())
+	b = append(b, `{"tools":`+told+`}`...)
 	if prompts {
-		b = append(b, `,"prompts":{"listChanged":false}`...)
+		b = append(b, `,"prompts":`+told+`}`...)
 	}
 	if resources {
-		b = append(b, `,"resources":{"listChanged":false,"subscribe":false}`...)
+		b = append(b, `,"resources":`+told+`,"subscribe":`+strconv.FormatBool(e.d.Hub.canWatch() && e.x.MayStream())+`}`...)
 	}
 	if prompts || resources {
 		b = append(b, `,"completions":{}`...)

@@ -41,6 +41,7 @@ type Dialect struct {
 	JSON      canon.Limits                            // bounds of a message
 	Cursors   *Cursors
 	Sessions  *Sessions
+	Hub       *Hub             // nil: nobody listens for changes
 	Rounds    *pipeline.Rounds // of calls whose servers ask their clients something; nil: none is continued
 
 	pool sync.Pool
@@ -75,6 +76,10 @@ type exchange struct {
 	metaRaw []byte                                  // params._meta, raw
 	carries struct{ trace, progress, level []byte } // of params._meta, raw: what the server may be told
 	modern  bool
+
+	listener *listener // that the message asks to become
+	watching []uri     // resources that the message is about
+	shownNow digests   // of a listener's lists when it began
 
 	session    *session // of an older client; nil when it has none
 	responseTo []byte   // raw id of the question that the message answers; nil when it answers none

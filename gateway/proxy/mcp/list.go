@@ -67,7 +67,7 @@ func (e *exchange) list(c *pipeline.Call) ([]byte, error) {
 		if e.server != "" && s.Name != e.server || strings.Compare(s.Name, after.server) < 0 {
 			continue
 		}
-		for _, item := range e.items(c, s.Name) {
+		for _, item := range e.items(c, c.Op, s.Name) {
 			if !after.before(&item) || !shown(item.server, item.name) {
 				continue
 			}
@@ -88,18 +88,18 @@ func (e *exchange) list(c *pipeline.Call) ([]byte, error) {
 }
 
 // items are what a server has for this list.
-func (e *exchange) items(c *pipeline.Call, server string) (out []listed) {
+func (e *exchange) items(c *pipeline.Call, op, server string) (out []listed) {
 	tenant := c.Caller.Tenant()
 	var tools []*catalogue.Tool
-	switch c.Op {
+	switch op {
 	case catalogue.ListPrompts:
 		tools, _ = e.d.Catalogue.Prompts(tenant, server)
 	case catalogue.ListResources, catalogue.ListTemplates:
 		key := "uri"
-		if c.Op == catalogue.ListTemplates {
+		if op == catalogue.ListTemplates {
 			key = "uriTemplate"
 		}
-		resources, _ := e.d.Catalogue.Resources(tenant, server, c.Op == catalogue.ListTemplates)
+		resources, _ := e.d.Catalogue.Resources(tenant, server, op == catalogue.ListTemplates)
 		for _, r := range resources {
 			out = append(out, listed{server, r.URI, key, r.Raw})
 		}

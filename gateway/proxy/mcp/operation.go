@@ -30,6 +30,14 @@ func (e *exchange) operation(c *pipeline.Call) error {
 		}
 	case "completion/complete":
 		return e.complete(c)
+	case "subscriptions/listen":
+		if e.modern {
+			return e.readListen(c)
+		}
+	case "resources/subscribe", "resources/unsubscribe":
+		if !e.modern {
+			return e.readSubscribe(c)
+		}
 	case "tools/list", catalogue.ListPrompts, catalogue.ListResources, catalogue.ListTemplates:
 		c.Action, c.Server, c.Answer = lists[e.method].action, e.server, e.answer
 		return e.knownServer(c)

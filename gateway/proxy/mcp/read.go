@@ -23,15 +23,18 @@ const (
 // readMessage parses the body, once, into the call. It is called by the line when it is known who calls.
 func (e *exchange) readMessage(_ context.Context, c *pipeline.Call) error {
 	x := e.x
-	if !x.IsPost() && !x.IsDelete() {
-		x.Response.Header.Set("Allow", "DELETE, POST")
-		return deny(pipeline.MethodNotAllowed, "MCP messages are sent with POST; this gateway opens no streams with GET yet")
+	if !x.IsPost() && !x.IsDelete() && !x.IsGet() {
+		x.Response.Header.Set("Allow", "DELETE, GET, POST")
+		return deny(pipeline.MethodNotAllowed, "MCP messages are sent with POST")
 	}
 	if err := e.checkTenant(c); err != nil {
 		return err
 	}
-	if x.IsDelete() {
+	switch {
+	case x.IsDelete():
 		return e.leave(c)
+	case x.IsGet():
+		return e.readStream(c)
 	}
 	if t, _, _ := bytes.Cut(x.Head.ContentType, []byte(";")); !strings.EqualFold(string(bytes.TrimSpace(t)), "application/json") {
 		return deny(pipeline.Unsupported, "Content-Type must be application/json")

@@ -122,7 +122,7 @@ func TestOnlyPostOfJSONIsTaken(t *testing.T) {
 	w := newWorld(t)
 	for _, method := range []string{"GET", "PUT", "PATCH", "OPTIONS"} {
 		a := w.send(method, "/mcp", "", nil)
-		if a.status != http.StatusMethodNotAllowed || a.header.Get("Allow") != "DELETE, POST" {
+		if a.status != http.StatusMethodNotAllowed || a.header.Get("Allow") != "DELETE, GET, POST" {
 			t.Errorf("%s: %d, Allow %q", method, a.status, a.header.Get("Allow"))
 		}
 	}

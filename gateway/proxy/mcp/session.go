@@ -22,6 +22,7 @@ type Sessions struct {
 	Idle   time.Duration // unused for so long a session ends; 30 minutes when 0
 	Most   int           // open at a time; 10,000 when 0. The one that was not used for longest makes room
 	MostOf int           // of one caller; 100 when 0
+	Hub    *Hub          // told of sessions that have ended; nil: nobody is
 
 	mu    sync.Mutex // guards what follows
 	open  map[string]*session
@@ -35,10 +36,38 @@ type session struct {
 	used           time.Time
 	place          *list.Element
 
-	mu    sync.Mutex // guards what follows
-	asked map[string]chan reply
-	last  uint64
-	level string // of logging, raw JSON; "" when the client did not say
+	mu     sync.Mutex // guards what follows
+	asked  map[string]chan reply
+	last   uint64
+	level  string    // of logging, raw JSON; "" when the client did not say
+	hearer *listener // its GET stream; nil when there is none
+}
+
+// listens makes l the session's stream. One that it had before ends: a client that comes again may have lost it.
+func (s *session) listens(l *listener) {
+	s.mu.Lock()
+	before := s.hearer
+	s.hearer = l
+	s.mu.Unlock()
+	if before != nil {
+		before.end()
+	}
+}
+
+// deaf forgets a stream that has ended.
+func (s *session) deaf(l *listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.hearer == l {
+		s.hearer = nil
+	}
+}
+
+// stream is the session's; nil when it has none.
+func (s *session) stream() *listener {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.hearer
 }
 
 func (s *session) setLevel(level string) {
@@ -88,10 +117,17 @@ func (k *Sessions) begin(c *pipeline.Call, path string, can []byte) *session {
 	}
 	for e := k.order.Front(); e != nil; e = k.order.Front() {
 		old := e.Value.(*session)
-		if c.Started.Sub(old.used) <= or(k.Idle, 30*time.Minute) && len(k.open) < or(k.Most, 10_000) {
-			break
+		full := len(k.open) >= or(k.Most, 10_000)
+		switch idle := k.idle(old, c.Started); {
+		case idle && !full && old.stream() != nil:
+			old.used = c.Started // whoever listens uses it
+			k.order.MoveToBack(e)
+			continue
+		case idle, full:
+			k.drop(old)
+			continue
 		}
-		k.drop(old)
+		break
 	}
 	for e := k.order.Front(); e != nil && k.of[s.who] >= or(k.MostOf, 100); {
 		old := e.Value.(*session)
@@ -116,13 +152,18 @@ func (k *Sessions) find(c *pipeline.Call, path, id string) *session {
 	if s == nil || s.who != whose(c) || s.route != path {
 		return nil
 	}
-	if c.Started.Sub(s.used) > or(k.Idle, 30*time.Minute) {
+	if k.idle(s, c.Started) && s.stream() == nil {
 		k.drop(s)
 		return nil
 	}
 	s.used = c.Started
 	k.order.MoveToBack(s.place)
 	return s
+}
+
+// idle tells a session that was not used for long.
+func (k *Sessions) idle(s *session, now time.Time) bool {
+	return now.Sub(s.used) > or(k.Idle, 30*time.Minute)
 }
 
 // end forgets a session.
@@ -141,6 +182,7 @@ func (k *Sessions) drop(s *session) {
 	if k.of[s.who]--; k.of[s.who] == 0 {
 		delete(k.of, s.who)
 	}
+	k.Hub.ended(s)
 }
 
 // ask takes an id for a question. What is answered comes on the channel, once.

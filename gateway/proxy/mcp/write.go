@@ -34,7 +34,12 @@ func (e *exchange) write() {
 		e.x.SetRecord(c)
 	}
 	if c.Denial != nil {
+		e.stopListening()
 		e.refuse(c.Denial)
+		return
+	}
+	if e.listener != nil {
+		e.listening()
 		return
 	}
 	if e.method == "initialize" && e.session != nil {

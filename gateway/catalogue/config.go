@@ -57,6 +57,8 @@ type Fixed struct {
 	// (default "Bearer " for Authorization, else nothing).
 	Header string `koanf:"header"`
 	Prefix string `koanf:"prefix"`
+	// Auth says how the gateway comes to tokens for it (default: it needs none).
+	Auth Auth `koanf:"auth"`
 	// TakesCallers lets a caller show a credential of its own instead (default false).
 	TakesCallers bool `koanf:"takes_callers"`
 	// AllowPrivate permits loopback and private addresses (default false).
@@ -120,7 +122,7 @@ func (f Fixed) server(pin string) Server {
 	}
 	return Server{
 		Pin:    pin,
-		Tenant: f.Tenant, Name: f.Name, URL: f.URL, Era: f.Era, Credential: f.Credential, Header: f.Header, Prefix: f.Prefix,
+		Tenant: f.Tenant, Name: f.Name, URL: f.URL, Era: f.Era, Credential: f.Credential, Header: f.Header, Prefix: f.Prefix, Auth: f.Auth,
 		Enabled: true, AllowPrivate: f.AllowPrivate, PublicKeys: f.PublicKeys, Labels: f.Labels, Sensitivity: f.Sensitivity, Fixed: true, Process: f.Process, TakesCallers: f.TakesCallers,
 	}.withDefaults()
 }

@@ -31,6 +31,7 @@ type Server struct {
 	Credential   string // the name of a secret in the tenant's vault; "" for none
 	Header       string // the header that carries it
 	Prefix       string // what stands before it there
+	Auth         Auth   // how the gateway comes to tokens for it; zero: it needs none
 	Enabled      bool
 	AllowPrivate bool
 	PublicKeys   []string // public keys of its TLS chain, sha256/BASE64; one must be there
@@ -51,7 +52,7 @@ func (s Server) Equal(o Server) bool {
 
 // sameTools says whether what o offers can stand for what s offers.
 func (s Server) sameTools(o Server) bool {
-	return s.URL == o.URL && s.Era == o.Era && s.Credential == o.Credential && s.Header == o.Header &&
+	return s.URL == o.URL && s.Era == o.Era && s.Credential == o.Credential && s.Header == o.Header && s.Auth == o.Auth &&
 		slices.Equal(s.PublicKeys, o.PublicKeys)
 }
 
@@ -67,16 +68,17 @@ type serverRow struct {
 	Labels       []string `json:"labels,omitempty"`
 	Sensitivity  int64    `json:"sensitivity,omitempty"`
 	PublicKeys   []string `json:"public_keys,omitempty"`
+	Auth         Auth     `json:"auth,omitzero"`
 }
 
 func (s Server) row() serverRow {
-	return serverRow{s.URL, s.Era, s.Credential, s.Header, s.Prefix, s.Enabled, s.AllowPrivate, s.Labels, s.Sensitivity, s.PublicKeys}
+	return serverRow{s.URL, s.Era, s.Credential, s.Header, s.Prefix, s.Enabled, s.AllowPrivate, s.Labels, s.Sensitivity, s.PublicKeys, s.Auth}
 }
 
 func (r serverRow) server(tenant, name string) Server {
 	return Server{
 		Tenant: tenant, Name: name, URL: r.URL, Era: r.Era, Credential: r.Credential, Header: r.Header, Prefix: r.Prefix,
-		Enabled: r.Enabled, AllowPrivate: r.AllowPrivate, Labels: r.Labels, Sensitivity: r.Sensitivity, PublicKeys: r.PublicKeys,
+		Enabled: r.Enabled, AllowPrivate: r.AllowPrivate, Labels: r.Labels, Sensitivity: r.Sensitivity, PublicKeys: r.PublicKeys, Auth: r.Auth,
 	}
 }
 
@@ -157,6 +159,9 @@ func (s Server) validate(private bool) error {
 		if l == "" || len(l) > maxField || !printable(l) {
 			return invalid("a label must be short printable text")
 		}
+	}
+	if err := s.Auth.validate(s); err != nil {
+		return invalid(err.Error())
 	}
 	if s.Process {
 		return nil

@@ -88,7 +88,7 @@ func unsettled() Config {
 // DefaultServer is what a server block leaves out.
 func DefaultServer() Server {
 	return Server{
-		Era: "auto", Via: "native", Pin: "auto", Header: "Authorization",
+		Era: "auto", Via: "native", Pin: "auto", Header: "Authorization", Auth: "static", AuthScopes: []string{},
 		Command: []string{}, Args: []string{}, Env: []string{}, PassEnv: []string{}, Labels: []string{},
 	}
 }

@@ -25,6 +25,7 @@ type Config struct {
 	Catalogue  Catalogue         `koanf:"catalogue"`
 	Upstream   Upstream          `koanf:"upstream"`
 	Servers    map[string]Server `koanf:"server"`
+	OAuth      OAuth             `koanf:"oauth"`
 	OpenAPI    OpenAPI           `koanf:"openapi"`
 	Connectors Connectors        `koanf:"connectors"`
 	Filters    Filters           `koanf:"filters"`

@@ -40,6 +40,24 @@ type Server struct {
 	Header string `koanf:"header"`
 	// Prefix stands before the secret. Default "", which in Authorization means "Bearer ".
 	Prefix string `koanf:"prefix"`
+	// Auth says how the gateway proves itself: "static" by Credential, if one is named; "client_credentials" as itself;
+	// "authorization_code" as the user for whom an agent calls, who consents once; "token_exchange" as the agent, by a token of
+	// the gateway's own about it. Default static.
+	Auth string `koanf:"auth" oneof:"static,client_credentials,authorization_code,token_exchange"`
+	// AuthIssuer is the only authorization server that is asked. Default "": the one that the server's metadata names.
+	AuthIssuer string `koanf:"auth_issuer"`
+	// ClientID is the gateway as it is registered there. Default "": with authorization_code the address of its metadata
+	// document (oauth.client_document), or a registration made by itself.
+	ClientID string `koanf:"client_id"`
+	// ClientSecret and ClientKey name secrets of the tenant's vault: the client's password, or its private key in PEM. Default
+	// none: a public client.
+	ClientSecret string `koanf:"client_secret"`
+	ClientKey    string `koanf:"client_key"`
+	// AuthScopes are the most that is asked for. Default none: what the server asks for. Danger: without it a server decides how
+	// much it may do with the tokens it gets.
+	AuthScopes []string `koanf:"auth_scopes"`
+	// AuthAudience goes with a token_exchange. Default none: the server's address says it.
+	AuthAudience string `koanf:"auth_audience"`
 	// CallerCredentials lets a caller show this server a credential of its own instead (X-Armoriq-MCP-Auth). Default
 	// false: such a call is refused. Danger: the server then acts for whoever that credential names, and no policy here
 	// sees whom.

@@ -28,6 +28,7 @@ type Deps struct {
 	Directory  Directory
 	Catalogue  Catalogue
 	Connectors Connectors
+	Logins     UpstreamLogins // nil: no server takes tokens
 	Plans      Plans
 	Approvals  Approvals
 	Devices    Devices
@@ -90,6 +91,9 @@ func New(cfg Config, deps Deps) (*API, error) {
 	}
 	if deps.Connectors == nil {
 		deps.Connectors = noConnectors{}
+	}
+	if deps.Logins == nil {
+		deps.Logins = noUpstreamLogins{}
 	}
 	if deps.Exports == nil || deps.Subjects == nil {
 		deps.Exports = noExports{}
@@ -170,6 +174,10 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) {
 		// No route takes a chunked body, and net/http hides a Content-Length beside it (RFC 9112, 6.3): whatever else
 		// is on this connection, two readers may cut it differently.
 		w.Header().Set("Connection", "close")
+	}
+	if strings.HasPrefix(r.URL.Path, oauthPrefix) {
+		a.serveOAuth(w, r)
+		return
 	}
 	if p := a.guard.check(r); p != nil {
 		a.metrics.refused(p.Code)

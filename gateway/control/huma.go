@@ -42,6 +42,7 @@ func (a *API) mount() error {
 	m.keys()
 	m.devices()
 	m.servers()
+	m.upstreamLogins()
 	m.pins()
 	m.connectors()
 	m.secrets()

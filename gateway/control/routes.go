@@ -88,6 +88,9 @@ var routes = []Route{
 	{Op: "update-server", Method: "PUT", Path: "/api/v1/servers/{name}", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, About: "replace a server's settings"},
 	{Op: "remove-server", Method: "DELETE", Path: "/api/v1/servers/{name}", Roles: admins, Kinds: managementKeys, Writes: true, Status: 204, About: "remove a server and its tools"},
 	{Op: "refresh-server", Method: "POST", Path: "/api/v1/servers/{name}/refresh", Roles: managers, Kinds: managementKeys, Writes: true, About: "fetch a server's tool list now"},
+	{Op: "begin-server-login", Method: "POST", Path: "/api/v1/servers/{name}/login", Roles: members, Kinds: managementKeys, Writes: true, Sensitive: true, About: "begin one's own consent that the gateway uses a server for one; answers the address to open"},
+	{Op: "finish-server-login", Method: "POST", Path: "/api/v1/servers/{name}/login/finish", Roles: members, Kinds: managementKeys, Writes: true, Body: true, Sensitive: true, About: "finish it with the word that the browser shows"},
+	{Op: "end-server-login", Method: "DELETE", Path: "/api/v1/servers/{name}/login", Roles: members, Kinds: managementKeys, Writes: true, Status: 204, About: "forget one's own consent, and have it revoked"},
 	{Op: "list-tools", Method: "GET", Path: "/api/v1/servers/{name}/tools", Roles: anyRole, Kinds: managementKeys, About: "a server's tools with their quarantine state"},
 
 	{Op: "list-pins", Method: "GET", Path: "/api/v1/servers/{name}/pins", Roles: anyRole, Kinds: managementKeys, About: "what is decided about a server's tool definitions, and which wait for a decision"},

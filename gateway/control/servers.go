@@ -45,6 +45,7 @@ type server struct {
 	Credential   string   `json:"credential,omitempty" doc:"name of the secret in the vault that goes with each call"`
 	Header       string   `json:"header,omitempty" doc:"header that carries it"`
 	Prefix       string   `json:"prefix,omitempty" doc:"what stands before it there"`
+	Auth         *Auth    `json:"auth,omitempty" doc:"how the gateway comes to tokens for it"`
 	Enabled      bool     `json:"enabled"`
 	AllowPrivate bool     `json:"allow_private" doc:"may stand on loopback or private addresses"`
 	PublicKeys   []string `json:"public_keys" nullable:"false" doc:"public keys of which its TLS chain must hold one"`
@@ -72,6 +73,7 @@ type Settings struct {
 	Credential   string   `json:"credential,omitempty" maxLength:"63"`
 	Header       string   `json:"header,omitempty" maxLength:"128"`
 	Prefix       string   `json:"prefix,omitempty" maxLength:"64"`
+	Auth         *Auth    `json:"auth,omitempty" doc:"how the gateway comes to tokens for it, instead of a credential"`
 	AllowPrivate bool     `json:"allow_private,omitempty" doc:"refused unless the gateway's configuration allows it"`
 	PublicKeys   []string `json:"public_keys,omitempty" maxItems:"8" nullable:"false" doc:"public keys of which its TLS chain must hold one: sha256/ and the base64 of the SHA-256 of the SubjectPublicKeyInfo"`
 	Labels       []string `json:"labels,omitempty" maxItems:"32" nullable:"false"`
@@ -150,7 +152,7 @@ func (m *mounting) servers() {
 
 func (w Settings) server(name string) catalogue.Server {
 	return catalogue.Server{
-		Name: name, URL: w.URL, Era: w.Era, Credential: w.Credential, Header: w.Header, Prefix: w.Prefix,
+		Name: name, URL: w.URL, Era: w.Era, Credential: w.Credential, Header: w.Header, Prefix: w.Prefix, Auth: w.Auth.auth(),
 		Enabled: !w.Disabled, AllowPrivate: w.AllowPrivate, PublicKeys: w.PublicKeys, Labels: w.Labels, Sensitivity: w.Sensitivity,
 	}
 }
@@ -211,7 +213,7 @@ func shapeTool(p **catalogue.Tool) tool {
 func (a *API) shapeServer(s *catalogue.Server) server {
 	h, _ := a.deps.Catalogue.Health(s.Tenant, s.Name)
 	return server{
-		Name: s.Name, URL: s.URL, Era: s.Era, Credential: s.Credential, Header: s.Header, Prefix: s.Prefix, Enabled: s.Enabled,
+		Name: s.Name, URL: s.URL, Era: s.Era, Credential: s.Credential, Header: s.Header, Prefix: s.Prefix, Enabled: s.Enabled, Auth: shapeAuth(s.Auth),
 		AllowPrivate: s.AllowPrivate, PublicKeys: strs(s.PublicKeys), Labels: strs(s.Labels), Sensitivity: s.Sensitivity, Fixed: s.Fixed,
 		Health: health{moment(h.LastTry), moment(h.LastGood), h.Failures, clip(h.Err, 300), h.Tools, h.Unusable, h.Quarantined, h.Skipped},
 	}

@@ -38,6 +38,7 @@ const (
 	PolicyDenied      Code = "policy_denied"
 	ApprovalRequired  Code = "approval_required"
 	CredentialRefused Code = "credential_refused"
+	LoginRequired     Code = "login_required"
 	FilterDenied      Code = "filter_denied"
 	FilterFailed      Code = "filter_failed"
 	InProgress        Code = "in_progress"
@@ -90,6 +91,7 @@ var codes = map[Code]meaning{
 	StepLocal:         {http.StatusConflict, "the plan marks this step as local: it is judged here and never forwarded", "run the tool where it is, or have the operator add its server and capture a new plan"},
 	ApprovalRequired:  {http.StatusForbidden, "policy holds this call for approval", "have it approved, then make the very same call again"},
 	CredentialRefused: {http.StatusForbidden, "this server takes no credential from callers", "leave the credential out, or have the operator set caller_credentials for the server"},
+	LoginRequired:     {http.StatusForbidden, "the gateway has no credential that this server takes", "have the user or the operator do what the message says, then call again"},
 	PolicyDenied:      {http.StatusForbidden, "policy does not permit this call", "ask the security team, naming the record id"},
 	FilterDenied:      {http.StatusForbidden, "a filter refuses this call", "leave out what the reason names, or ask the security team, naming the record id"},
 	FilterFailed:      {http.StatusServiceUnavailable, "a filter could not judge this call", "try again; if it stays so tell the operator, naming the record id"},

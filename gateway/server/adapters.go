@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/gatewright/gatewright/gateway/catalogue"
 	"github.com/gatewright/gatewright/gateway/config"
@@ -20,7 +21,7 @@ type lister struct{ g *Gateway }
 
 // ListTools asks the server itself.
 func (l lister) ListTools(ctx context.Context, s catalogue.Server) ([]json.RawMessage, error) {
-	t, err := l.g.target(ctx, s)
+	t, err := l.target(ctx, s)
 	if err != nil {
 		return nil, err
 	}
@@ -29,7 +30,7 @@ func (l lister) ListTools(ctx context.Context, s catalogue.Server) ([]json.RawMe
 
 // List asks the server itself.
 func (l lister) List(ctx context.Context, s catalogue.Server, method string) ([]json.RawMessage, error) {
-	t, err := l.g.target(ctx, s)
+	t, err := l.target(ctx, s)
 	if err != nil {
 		return nil, err
 	}
@@ -40,12 +41,24 @@ func (l lister) List(ctx context.Context, s catalogue.Server, method string) ([]
 	return list, err
 }
 
+// target is the server as the gateway itself reaches it.
+func (l lister) target(ctx context.Context, s catalogue.Server) (*upstream.Target, error) {
+	t, err := l.g.target(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	return l.g.asLister(ctx, s, t)
+}
+
 // target says how to reach a server. Its credential is taken out of the vault for this one request, and wiped after.
 func (g *Gateway) target(ctx context.Context, s catalogue.Server) (*upstream.Target, error) {
 	t := &upstream.Target{Tenant: s.Tenant, Name: s.Name, URL: s.URL, Era: s.Era, AllowPrivate: s.AllowPrivate, Pins: s.PublicKeys, TakesCallers: s.TakesCallers}
 	t.Carrier = g.connectors.carrier(s.Tenant, s.Name)
 	if s.Process && t.Carrier == nil {
 		return nil, catalogue.ErrUnknown
+	}
+	if s.Auth != (catalogue.Auth{}) {
+		return g.tokens(ctx, s, t)
 	}
 	if s.Credential == "" {
 		return t, nil
@@ -135,6 +148,12 @@ func (g *Gateway) openCatalogue(ctx context.Context) error {
 		}
 		if s.Pin != "auto" {
 			f.Pin = s.Pin
+		}
+		if s.OAuthTokens() {
+			f.Auth = catalogue.Auth{
+				Kind: s.Auth, Issuer: s.AuthIssuer, ClientID: s.ClientID, ClientSecret: s.ClientSecret, ClientKey: s.ClientKey,
+				Scopes: strings.Join(s.AuthScopes, " "), Audience: s.AuthAudience,
+			}
 		}
 		if s.Credential != "" {
 			f.Credential, f.Header, f.Prefix = s.Credential, s.Header, s.Prefix

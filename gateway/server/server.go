@@ -4,6 +4,7 @@ package server
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -36,6 +37,7 @@ import (
 	"github.com/gatewright/gatewright/gateway/stages"
 	"github.com/gatewright/gatewright/gateway/terms"
 	"github.com/gatewright/gatewright/gateway/upstream"
+	"github.com/gatewright/gatewright/gateway/upstream/oauth"
 	"github.com/gatewright/gatewright/gateway/usage"
 	"github.com/gatewright/gatewright/merkle/intent"
 	"github.com/gatewright/gatewright/merkle/ledger"
@@ -71,15 +73,18 @@ type Gateway struct {
 	keeper    *retention.Keeper
 	pulse     pulse
 	client    *upstream.Client
-	bundles   *revisions
-	keys      *keys
-	witness   *witnessing
-	line      *pipeline.Line
-	rounds    pipeline.Rounds
-	hub       *mcp.Hub // of clients that listen; its fields are set before the data port opens
-	flips     *stages.Flips
-	proxy     *proxy.Server
-	control   *control.API
+	oauth     *oauth.Broker
+
+	identityKey *ecdsa.PrivateKey // signs what is said about agents to authorization servers
+	bundles     *revisions
+	keys        *keys
+	witness     *witnessing
+	line        *pipeline.Line
+	rounds      pipeline.Rounds
+	flips       *stages.Flips
+	proxy       *proxy.Server
+	control     *control.API
+	hub         *mcp.Hub // of clients that listen; its fields are set before the data port opens
 
 	verifier   *intent.Verifier
 	issuers    *intent.Keys
@@ -127,7 +132,7 @@ func Start(ctx context.Context, o Options) (*Gateway, error) {
 	}{
 		{"data folder", g.openData}, {"keys", g.openKeys}, {"certificates", g.loadCertificates},
 		{"store", g.openStore}, {"ports", g.openPorts},
-		{"identity", g.openIdentity}, {"logins", g.openLogins}, {"witness", g.openWitness}, {"ledger and plans", g.openLedger}, {"retention", g.openRetention}, {"sinks", g.openSinks}, {"approvals and terms", g.openApprovals}, {"connectors", g.openConnectors}, {"catalogue", g.openCatalogue},
+		{"identity", g.openIdentity}, {"logins", g.openLogins}, {"witness", g.openWitness}, {"ledger and plans", g.openLedger}, {"retention", g.openRetention}, {"sinks", g.openSinks}, {"approvals and terms", g.openApprovals}, {"connectors", g.openConnectors}, {"oauth", g.openOAuth}, {"catalogue", g.openCatalogue},
 		{"policies", g.openPolicies}, {"filters", g.openFilters}, {"line", g.buildLine}, {"control", g.buildControl}, {"first tenant", g.firstTenant}, {"sinks", g.warnOfSinks},
 	}
 	for _, s := range steps {

@@ -10,6 +10,7 @@ import (
 	"github.com/gatewright/gatewright/gateway/catalogue"
 	"github.com/gatewright/gatewright/gateway/identity"
 	"github.com/gatewright/gatewright/gateway/upstream"
+	"github.com/gatewright/gatewright/gateway/upstream/oauth"
 	"github.com/gatewright/gatewright/policies"
 	"github.com/gatewright/gatewright/store"
 )
@@ -112,6 +113,7 @@ func (d directory) CreateOrg(ctx context.Context, tenant, name string) (identity
 type serverList struct {
 	*catalogue.Catalogue
 	client *upstream.Client
+	tokens *oauth.Broker
 	look   func(ctx context.Context, tenant, name string)
 }
 
@@ -126,8 +128,14 @@ func (l serverList) AddServer(ctx context.Context, tenant string, s catalogue.Se
 
 // UpdateServer changes the server and looks at it.
 func (l serverList) UpdateServer(ctx context.Context, tenant string, s catalogue.Server) error {
+	before, _ := l.Server(tenant, s.Name)
 	if err := l.Catalogue.UpdateServer(ctx, tenant, s); err != nil {
 		return err
+	}
+	if now, ok := l.Server(tenant, s.Name); ok && settings(now) != settings(before) && before.Auth != (catalogue.Auth{}) {
+		if err := l.tokens.Forget(ctx, tenant, s.Name); err != nil {
+			return err
+		}
 	}
 	l.look(ctx, tenant, s.Name)
 	return nil
@@ -170,7 +178,7 @@ func (l serverList) RemoveServer(ctx context.Context, tenant, name string) error
 		return err
 	}
 	l.client.Forget(tenant, name)
-	return nil
+	return l.tokens.Forget(ctx, tenant, name)
 }
 
 // configuredServers warns of configured servers and logins whose tenant does not exist yet: nobody can reach them until it

@@ -36,6 +36,12 @@ type Forward struct {
 // Forward fills c.Reply.
 func (s Forward) Forward(ctx context.Context, c *pipeline.Call) error {
 	t, err := s.Servers.Target(ctx, c.Caller.Tenant(), c.Server)
+	if err == nil && t.As != nil {
+		t, err = t.As(ctx, upstream.Subject{User: c.Caller.User(), Agent: c.Caller.Agent()})
+	}
+	if _, ok := errors.AsType[*upstream.Error](err); ok {
+		return upstreamDenial(err)
+	}
 	if err != nil {
 		return pipeline.Deny(pipeline.UpstreamDown, "the server is not there any more, or its credential is not in the vault").Because(err)
 	}
@@ -48,7 +54,7 @@ func (s Forward) Forward(ctx context.Context, c *pipeline.Call) error {
 			return pipeline.Deny(pipeline.CredentialRefused, "")
 		}
 		own := *t
-		own.Headers = func(add func(name, value string)) { add(c.Lent.Header, c.Lent.Value) }
+		own.Headers, own.Refused = func(add func(name, value string)) { add(c.Lent.Header, c.Lent.Value) }, nil
 		t = &own
 		principal += "+" + lentPrint(c.Lent)
 	}
@@ -218,6 +224,7 @@ var upstreamCodes = map[upstream.Kind]pipeline.Code{
 	upstream.Unreachable: pipeline.UpstreamDown, upstream.Timeout: pipeline.UpstreamTimeout, upstream.TooLarge: pipeline.UpstreamTooLarge,
 	upstream.Malformed: pipeline.UpstreamMalformed, upstream.Redirect: pipeline.UpstreamRefused, upstream.BlockedAddress: pipeline.UpstreamDown,
 	upstream.Status: pipeline.UpstreamRefused, upstream.Canceled: pipeline.UpstreamTimeout, upstream.CircuitOpen: pipeline.UpstreamDown, upstream.Busy: pipeline.UpstreamBusy,
+	upstream.Unproved: pipeline.LoginRequired,
 }
 
 func upstreamDenial(err error) error {
@@ -229,7 +236,11 @@ func upstreamDenial(err error) error {
 	if !ok {
 		return fmt.Errorf("call upstream: %w", err)
 	}
-	d := pipeline.Deny(code, "").WithReason(string(e.Kind) + ": " + e.Detail).Because(err)
+	said := ""
+	if e.Kind == upstream.Unproved {
+		said = e.Detail // the gateway's own words, and what to do
+	}
+	d := pipeline.Deny(code, said).WithReason(string(e.Kind) + ": " + e.Detail).Because(err)
 	d.Uncertain = e.Sent
 	return d
 }

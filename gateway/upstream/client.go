@@ -50,6 +50,13 @@ type Target struct {
 	Headers func(add func(name, value string))
 	// TakesCallers lets a caller's own credential stand in the place of Headers.
 	TakesCallers bool
+	// Refused, if set, is told when the server refused a request with HTTP 401 or
+	// 403, and says whether Headers now adds another credential, so that the
+	// request is to be sent again. Its error takes the refusal's place.
+	Refused func(ctx context.Context, r Refusal) (again bool, err error)
+	// As, if set, returns the target as it is for one subject: its credentials are
+	// of users or agents, and this Target shows none.
+	As func(ctx context.Context, s Subject) (*Target, error)
 	// Carrier, if set, reaches the server instead of HTTP; URL may then be empty.
 	Carrier Carrier
 }

@@ -22,6 +22,7 @@ const (
 	CircuitOpen    Kind = "circuit_open"    // too many failures lately; not tried
 	Busy           Kind = "busy"            // no connection was free in time
 	Invalid        Kind = "invalid"         // the request cannot be sent as it is; not tried
+	Unproved       Kind = "no_credential"   // the gateway has no credential that the server takes
 )
 
 // Error is the one error type of this package's exchanges. Its text never
@@ -38,6 +39,8 @@ type Error struct {
 	err  error // the caller's context error, for errors.Is
 	// gaveUp tells that we ended an exchange the upstream still works on.
 	gaveUp bool
+	// challenges are the WWW-Authenticate headers of a 401 or 403.
+	challenges []string
 	// brokeOff tells that a stream of events ended in its middle.
 	brokeOff bool
 }

@@ -22,9 +22,8 @@ type job struct {
 	retry time.Duration
 }
 
-// exchange sends one message in a session and reads its answer into reply; a
-// nil reply makes the message a notification. It never sends twice.
-func (c *Client) exchange(ctx context.Context, p *peer, t *Target, r *Request, s *session, reply *Reply) *Error {
+// exchangeOnce is exchange without another credential. It never sends twice.
+func (c *Client) exchangeOnce(ctx context.Context, p *peer, t *Target, r *Request, s *session, reply *Reply) *Error {
 	if s.wire != nil {
 		return c.exchangeWired(ctx, p, t, r, s, reply)
 	}
@@ -184,7 +183,7 @@ func (h *responseHead) fit() *Error {
 // servers differ on which.
 func (c *Client) acknowledged(h *responseHead, body *bodyReader) *Error {
 	if h.status >= 300 {
-		return statusFault(h.status)
+		return h.refused()
 	}
 	if h.media != eventMedia {
 		body.drain(4 << 10)
@@ -198,11 +197,13 @@ func (c *Client) readAnswer(cn *conn) *Error {
 	j, h := &cn.job, &cn.answer
 	j.reply.Status = h.status
 	if h.status >= 400 {
-		if h.media == jsonMedia && c.readJSON(cn) == nil && j.reply.Error != nil {
+		// Whoever can show another credential looks at the refusal itself, whatever stands in its body.
+		proving := j.t.Refused != nil && h.refused().unproved()
+		if !proving && h.media == jsonMedia && c.readJSON(cn) == nil && j.reply.Error != nil {
 			return nil
 		}
 		j.reply.Result, j.reply.Error = nil, nil
-		return statusFault(h.status)
+		return h.refused()
 	}
 	var err error
 	switch {

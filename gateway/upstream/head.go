@@ -179,6 +179,8 @@ type responseHead struct {
 	session  []byte // Mcp-Session-Id; aliases the read buffer
 	hasBody  bool
 	sawMedia bool
+
+	challenges []string // WWW-Authenticate of a 401 or 403
 }
 
 const (
@@ -305,6 +307,10 @@ func (h *responseHead) take(name, value []byte, old bool) *Error {
 			return malformed("the session id is given twice")
 		}
 		h.session = value
+	case is(name, "www-authenticate"):
+		if (h.status == 401 || h.status == 403) && len(h.challenges) < maxChallenges && len(value) <= maxChallenge {
+			h.challenges = append(h.challenges, string(value))
+		}
 	}
 	return nil
 }

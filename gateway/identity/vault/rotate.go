@@ -85,7 +85,7 @@ func (v *Vault) move(ctx context.Context, from, to kek) error {
 		return err
 	}
 	for _, tenant := range tenants {
-		for _, table := range []string{secretTable, subjectTable} {
+		for _, table := range []string{secretTable, subjectTable, grantTable} {
 			if err := v.moveTable(ctx, from, to, tenant, table); err != nil {
 				return fmt.Errorf("%s of %s: %w", table, tenant, err)
 			}

@@ -104,7 +104,7 @@ func checkSecret(secret []byte) error {
 func (v *Vault) replace(tx store.Txn, at place, secret []byte) error {
 	old, version, err := envelopes(at.table).Get(tx, at.name)
 	if errors.Is(err, store.ErrNotFound) {
-		err = checkRoom(tx)
+		err = checkRoom(tx, at.table)
 	}
 	if err != nil {
 		return err
@@ -117,11 +117,14 @@ func (v *Vault) replace(tx store.Txn, at place, secret []byte) error {
 	return err
 }
 
-func checkRoom(tx store.Txn) error {
-	n := 0
-	err := tx.Scan(secretTable, "", func(string, store.Value) error { n++; return nil })
-	if err == nil && n >= MaxSecrets {
-		return fmt.Errorf("%d secrets: %w", n, ErrLimit)
+func checkRoom(tx store.Txn, table string) error {
+	n, most := 0, MaxSecrets
+	if table == grantTable {
+		most = MaxGrants
+	}
+	err := tx.Scan(table, "", func(string, store.Value) error { n++; return nil })
+	if err == nil && n >= most {
+		return fmt.Errorf("%d of %s: %w", n, table, ErrLimit)
 	}
 	return err
 }

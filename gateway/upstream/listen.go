@@ -125,6 +125,7 @@ type ear struct {
 	last  []byte        // the id of the last event of an older server's stream
 	of    *session      // whose events they were
 	retry time.Duration // what the server asked for; 0 when it did not
+	open  func()        // if set, is told when the stream is open
 }
 
 // pause doubles from firstPause, or from what the server asked for, and is spread so that many do not come at once.
@@ -153,6 +154,9 @@ func (e *ear) once(ctx context.Context) error {
 		}
 		s.busy.Add(1)
 		defer s.busy.Add(-1)
+		s.listened.Add(1)
+		defer s.listened.Add(-1)
+		s.beside.yield()
 	}
 	if s != e.of {
 		e.of, e.last = s, nil
@@ -209,6 +213,9 @@ func (e *ear) stream(ctx context.Context, s *session) error {
 	_ = cn.net.SetDeadline(time.Time{})
 	if ctx.Err() != nil { // it ended between the deadlines
 		return canceled(ctx)
+	}
+	if e.open != nil {
+		e.open()
 	}
 	if !s.modern {
 		if err := e.subscribe(ctx, s); err != nil {

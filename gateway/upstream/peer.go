@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/gatewright/gatewright/merkle/canon"
 )
 
 type peerKey struct{ tenant, name string }
@@ -252,7 +254,11 @@ func (c *Client) era(ctx context.Context, p *peer, t *Target, w who) (era, *Erro
 
 func (c *Client) findEra(ctx context.Context, p *peer, t *Target, w who) (era, *Error) {
 	var reply Reply
-	fail := c.exchange(ctx, p, t, &Request{Method: "server/discover", Principal: w.principal}, &modernSession, &reply)
+	discover := &Request{Method: "server/discover", Principal: w.principal}
+	fail := c.exchange(ctx, p, t, discover, &modernSession, &reply)
+	if fail == nil && errorCode(reply.Error) == codeUnsupportedVersion && offersModern(reply.Error) {
+		fail = c.exchange(ctx, p, t, discover, &modernSession, &reply) // it refuses the version, and names the very same
+	}
 	if fail == nil && reply.Result != nil && offers(reply.Result, "supportedVersions", modernVersion) {
 		return modernEra, nil
 	}
@@ -270,6 +276,12 @@ func (c *Client) findEra(ctx context.Context, p *peer, t *Target, w who) (era, *
 		}
 	}
 	return unknownEra, fail
+}
+
+// offersModern tells whether the refusal of a version names ours among those that are spoken.
+func offersModern(failure []byte) bool {
+	data, _ := canon.Get(failure, "data")
+	return offers(data, "supported", modernVersion)
 }
 
 // allowsLegacy says whether a failed server/discover may come from a server of

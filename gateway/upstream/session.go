@@ -27,6 +27,9 @@ type session struct {
 	used    time.Time // guarded by sessions.mu
 	// busy counts the exchanges and streams that run in it: it is not ended under them for want of use.
 	busy atomic.Int32
+	// listened counts who listens to it for good; beside is its stream while only calls do.
+	listened atomic.Int32
+	beside   beside
 
 	watching sync.Mutex      // held while resources are subscribed to, and guards
 	watched  map[string]bool // those that are

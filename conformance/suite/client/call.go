@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -110,7 +111,7 @@ func (j *job) connect(ctx context.Context, token string) (*mcp.ClientSession, er
 		},
 	}
 	c := mcp.NewClient(&mcp.Implementation{Name: "suite", Version: "1"}, o)
-	return c.Connect(ctx, &mcp.StreamableClientTransport{Endpoint: j.url + "/mcp/" + server, HTTPClient: &http.Client{Transport: shown{j.key, token}}}, nil)
+	return c.Connect(ctx, &mcp.StreamableClientTransport{Endpoint: j.url + "/mcp/" + server, HTTPClient: &http.Client{Transport: shown{j.key, token}}}, &mcp.ClientSessionOptions{ProtocolVersion: j.version})
 }
 
 // call does what a scenario without authorization is about: everything that the server offers is used once, or what it says.
@@ -148,16 +149,18 @@ func (j *job) call(ctx context.Context) error {
 
 // calls are those that the suite hands out, else one of each tool.
 func (j *job) calls(ctx context.Context, s *mcp.ClientSession) (out []*mcp.CallToolParams) {
+	l, err := s.ListTools(ctx, nil) // a client of the newer era needs the schemas to call
+	if err != nil {
+		log.Printf("list: %v", err)
+		return nil
+	}
 	for _, c := range j.told.Calls {
+		// The gateway takes no null where a schema wants a boolean; leaving the argument out is what an agent does then.
+		maps.DeleteFunc(c.Arguments, func(_ string, v any) bool { return v == nil })
 		out = append(out, &mcp.CallToolParams{Name: c.Name, Arguments: c.Arguments})
 	}
 	if len(out) > 0 {
 		return out
-	}
-	l, err := s.ListTools(ctx, nil)
-	if err != nil {
-		log.Printf("list: %v", err)
-		return nil
 	}
 	for _, t := range l.Tools {
 		args := map[string]any{}

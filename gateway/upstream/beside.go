@@ -1,0 +1,127 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+)
+
+// An older server may put a question that belongs to a call on the stream of its session instead of the call's own (MCP
+// 2025-11-25, transports: "listening for messages from the server"). Whoever can be asked hears that stream while a call runs.
+
+// besideWithin is how long a call waits for the stream to be open: what the server asks before is lost to it.
+const besideWithin = 2 * time.Second
+
+// beside is the stream that the calls of one session hear together. Its questions go to the call that came last.
+type beside struct {
+	mu    sync.Mutex
+	calls []*Request // those that run
+	ready chan struct{}
+	stop  context.CancelFunc
+	over  chan struct{}
+	none  bool // the server has no such stream
+}
+
+// Capabilities are those of all the session's calls: a session is of one set of them.
+func (b *beside) Capabilities() []byte {
+	if p := b.last(); p != nil {
+		return p.Capabilities()
+	}
+	return nil
+}
+
+// Notify drops what the server says: nobody listens for it here.
+func (b *beside) Notify(string, []byte) error { return nil }
+
+// Answer has the last call's peer answer.
+func (b *beside) Answer(ctx context.Context, method string, params []byte) (result, failure []byte) {
+	if p := b.last(); p != nil {
+		return p.Answer(ctx, method, params)
+	}
+	return nil, nil
+}
+
+func (b *beside) last() Peer {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.calls) == 0 {
+		return nil
+	}
+	return b.calls[len(b.calls)-1].Peer
+}
+
+// hearBeside opens the session's stream for the time of a call whose caller can be asked, and returns what ends that. Where
+// somebody listens to the session anyway, questions go there.
+func (c *Client) hearBeside(ctx context.Context, p *peer, t *Target, r *Request, s *session) (leave func()) {
+	nothing := func() {}
+	if s.modern || s.wire != nil || s.id == "" || r.Peer == nil || r.Peer.Capabilities() == nil || s.listened.Load() > 0 {
+		return nothing
+	}
+	b := &s.beside
+	b.mu.Lock()
+	if b.none {
+		b.mu.Unlock()
+		return nothing
+	}
+	b.calls = append(b.calls, r)
+	if b.stop == nil {
+		c.openBeside(p, t, r, s)
+	}
+	ready, over := b.ready, b.over
+	b.mu.Unlock()
+	timer := time.NewTimer(besideWithin)
+	defer timer.Stop()
+	select {
+	case <-ready:
+	case <-over:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return func() { b.leave(r) }
+}
+
+// openBeside starts the stream. b.mu is held.
+func (c *Client) openBeside(p *peer, t *Target, r *Request, s *session) {
+	b := &s.beside
+	ctx, stop := context.WithCancel(p.life)
+	ready, over := make(chan struct{}), make(chan struct{})
+	b.ready, b.over, b.stop = ready, over, stop
+	own := *t
+	e := &ear{c: c, p: p, t: &own, sub: &Subscription{Principal: r.Principal, Peer: b}, open: func() { close(ready) }}
+	go func() {
+		defer close(over)
+		err := e.stream(ctx, s)
+		stop()
+		fail, ok := errors.AsType[*Error](err)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.none = b.none || ok && fail.Kind == Status && fail.Code >= 400 && fail.Code < 500
+		if b.over == over {
+			b.stop = nil
+		}
+	}()
+}
+
+// leave ends the stream with the last call.
+func (b *beside) leave(r *Request) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.calls = slices.DeleteFunc(b.calls, func(have *Request) bool { return have == r })
+	if len(b.calls) == 0 && b.stop != nil {
+		b.stop()
+		b.stop = nil
+	}
+}
+
+// yield ends the stream for somebody who listens to the session for good: servers have one such stream for each session.
+func (b *beside) yield() {
+	b.mu.Lock()
+	stop, over := b.stop, b.over
+	b.mu.Unlock()
+	if stop != nil {
+		stop()
+		<-over
+	}
+}

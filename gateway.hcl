@@ -523,6 +523,48 @@ upstream {
 #   sensitivity = 0
 # }
 
+# server "crm" {
+#   # The organisation it belongs to; required.
+#   tenant = "demo"
+#
+#   # Its MCP endpoint, http or https.
+#   url = "https://crm.example/mcp"
+#
+#   # How the gateway proves itself: "static" by the credential, if one is named; else by tokens (OAuth 2.1):
+#   # "client_credentials" as itself; "authorization_code" as the user for whom an agent calls, who consents once
+#   # (gatewright connector login crm); "token_exchange" as the agent, by a token of the gateway's own about it.
+#   auth = "token_exchange"
+#
+#   # The only authorization server that is asked; empty: the one that the server's metadata names.
+#   auth_issuer = "https://login.example"
+#
+#   # The gateway as it is registered there; empty, with authorization_code alone: by oauth.client_document, or by a
+#   # registration that it makes itself.
+#   client_id = "gatewright"
+#   # The name of the secret in the organisation's vault that is the client's password; empty: it has none.
+#   client_secret = "crm-client"
+#   # The name of one that is its private key instead, in PEM: Ed25519, P-256 or RSA; empty: it has none.
+#   client_key = ""
+#
+#   # The most that is asked for; empty: what the server asks for. Danger: the server then decides how much it may do
+#   # with the tokens that it gets.
+#   auth_scopes = ["contacts.read"]
+#
+#   # Goes with a token_exchange; empty: the server's address says it.
+#   auth_audience = ""
+# }
+
+# The gateway as a client of authorization servers.
+oauth {
+  # Where people's browsers reach the control port; they come back from their consent to ADDRESS/oauth/callback. Empty:
+  # the control port's own address. A name in it has to stand in control.hosts.
+  address = ""
+
+  # The https address of the gateway's client metadata, by which authorization servers know it. The control port serves
+  # the document at /oauth/client.json; it may as well lie elsewhere. Empty: none.
+  client_document = ""
+}
+
 # server "docs" {
 #   # The organisation it belongs to; it runs for this one alone.
 #   tenant = "demo"

@@ -18,6 +18,8 @@ type connectorCmd struct {
 	Restart connectorRestartCmd `cmd:"" help:"Start a connector anew; the old process works on until the new one serves."`
 	Logs    connectorLogsCmd    `cmd:"" help:"Print the last lines a connector wrote to its standard error."`
 	Check   connectorCheckCmd   `cmd:"" help:"Try a connector's program, without a gateway."`
+	Login   connectorLoginCmd   `cmd:"" help:"Let the gateway use a server in your name: open an address, agree, type a word."`
+	Logout  connectorLogoutCmd  `cmd:"" help:"Take that back."`
 	Import  connectorImportCmd  `cmd:"" help:"Propose servers and policies from the MCP configurations of Claude Desktop, Cursor and VS Code."`
 
 	Pins     connectorPinsCmd     `cmd:"" help:"List tools in quarantine: their definition is new, changed or rejected."`

@@ -210,7 +210,7 @@ func (a *API) serveCallback(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		w.WriteHeader(http.StatusBadRequest)
-		_, _ = w.Write([]byte("Not logged in. " + loginText(err) + "\n"))
+		_, _ = w.Write([]byte("There is no login. " + loginText(err) + "\n"))
 		return
 	}
 	_, _ = w.Write([]byte("Almost done: the gateway may use the server " + server + " for you once you finish where you began.\n\n" +

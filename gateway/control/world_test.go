@@ -141,7 +141,7 @@ func (w *world) rebuild(log control.Ledger) {
 	var err error
 	w.api, err = control.New(cfg, control.Deps{
 		Filters:   own,
-		Directory: w.directory, Catalogue: w.catalogue, Connectors: w.processes, Plans: w.plans, Approvals: w.approvals, Devices: w.desk, Terms: w.terms, Usage: w.usage, Ledger: log, Exports: w.exports, Proofs: w.proofs, LogFiles: files, Subjects: w.vault, Witness: w.witness, Retention: w.keeper, Sinks: w.sinks, Bundles: w.bundles, Revisions: w.revisions, Vault: w.vault, Families: w.families, Policies: w.policies,
+		Directory: w.directory, Catalogue: w.catalogue, Connectors: w.processes, Logins: signIns{w.catalogue}, Plans: w.plans, Approvals: w.approvals, Devices: w.desk, Terms: w.terms, Usage: w.usage, Ledger: log, Exports: w.exports, Proofs: w.proofs, LogFiles: files, Subjects: w.vault, Witness: w.witness, Retention: w.keeper, Sinks: w.sinks, Bundles: w.bundles, Revisions: w.revisions, Vault: w.vault, Families: w.families, Policies: w.policies,
 		Strangers: w.strangers, Ready: ready, Now: w.clock.now, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(&locked{w: w.slog}, nil)),
 	})
 	w.must(err)

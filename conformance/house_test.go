@@ -45,7 +45,7 @@ var doors = map[string][]string{
 	"github.com/hashicorp/go-plugin":        {"plugins"},
 	"github.com/hashicorp/go-hclog":         {"plugins"},
 	"google.golang.org/grpc":                {"plugins"},
-	"github.com/modelcontextprotocol/":      {"plugins/demo/demotest", "gateway/upstream/oauth"},
+	"github.com/modelcontextprotocol/":      {"plugins/demo/demotest"},
 	"golang.org/x/oauth2":                   {"gateway/upstream/oauth"},
 	"github.com/go-jose/":                   {"gateway/identity"},
 	"github.com/santhosh-tekuri/jsonschema": {"gateway/catalogue"},

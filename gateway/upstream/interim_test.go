@@ -189,7 +189,7 @@ func TestAServersQuestionsAreAnsweredByTheCaller(t *testing.T) {
 	}
 	answers := 0
 	for i, b := range rec.bodies {
-		if !strings.Contains(b, `"method"`) {
+		if b != "" && !strings.Contains(b, `"method"`) { // the session's stream is asked for without a body
 			answers++
 			if rec.heads[i].Get("Mcp-Session-Id") == "" || rec.heads[i].Get("Mcp-Protocol-Version") != "2025-11-25" {
 				t.Errorf("an answer went out as %v", rec.heads[i])

@@ -7,59 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-
-	"github.com/modelcontextprotocol/go-sdk/oauthex"
 )
-
-// challenge is what a server asked for when it refused a request.
-type challenge struct {
-	metadata string   // where its metadata is; "" when it did not say
-	scopes   []string // that the request needs
-	lacking  bool     // it names insufficient_scope
-}
-
-// hear reads the challenges of a refusal. What cannot be read asks for nothing.
-func hear(headers []string) (c challenge) {
-	all, err := oauthex.ParseWWWAuthenticate(headers)
-	if err != nil {
-		return c
-	}
-	for _, one := range all {
-		if one.Scheme != "bearer" && one.Scheme != "dpop" {
-			continue
-		}
-		if c.metadata == "" {
-			c.metadata = one.Params["resource_metadata"]
-		}
-		if one.Scheme == "bearer" {
-			if len(c.scopes) == 0 {
-				c.scopes = cleanScopes(strings.Fields(one.Params["scope"]))
-			}
-			c.lacking = c.lacking || one.Params["error"] == "insufficient_scope"
-		}
-	}
-	return c
-}
-
-// maxScopes and maxScope bound what is asked for: it goes into an address.
-const (
-	maxScopes = 64
-	maxScope  = 128
-)
-
-// cleanScopes keeps what may be a scope (RFC 6749, 3.3), each once.
-func cleanScopes(all []string) (out []string) {
-	for _, scope := range all {
-		fit := scope != "" && len(scope) <= maxScope && len(out) < maxScopes
-		for i := range len(scope) {
-			fit = fit && scope[i] > ' ' && scope[i] < 0x7f && scope[i] != '"' && scope[i] != '\\'
-		}
-		if fit && !slices.Contains(out, scope) {
-			out = append(out, scope)
-		}
-	}
-	return out
-}
 
 // found is where a server's tokens come from.
 type found struct {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/gatewright/gatewright/merkle/canon"
 )
 
 // An older server may put a question that belongs to a call on the stream of its session instead of the call's own (MCP
@@ -56,7 +58,7 @@ func (b *beside) last() Peer {
 // somebody listens to the session anyway, questions go there.
 func (c *Client) hearBeside(ctx context.Context, p *peer, t *Target, r *Request, s *session) (leave func()) {
 	nothing := func() {}
-	if s.modern || s.wire != nil || s.id == "" || r.Peer == nil || r.Peer.Capabilities() == nil || s.listened.Load() > 0 {
+	if s.modern || s.wire != nil || s.id == "" || !askable(r.Peer) || s.listened.Load() > 0 {
 		return nothing
 	}
 	b := &s.beside
@@ -80,6 +82,19 @@ func (c *Client) hearBeside(ctx context.Context, p *peer, t *Target, r *Request,
 	case <-ctx.Done():
 	}
 	return func() { b.leave(r) }
+}
+
+// askable tells whether a caller can be asked anything.
+func askable(p Peer) bool {
+	if p == nil {
+		return false
+	}
+	for _, capability := range capabilityFor {
+		if _, ok := canon.Get(p.Capabilities(), capability); ok {
+			return true
+		}
+	}
+	return false
 }
 
 // openBeside starts the stream. b.mu is held.

@@ -197,12 +197,12 @@ func visible(text string) bool {
 // prove adds what proves the client.
 func (b *Broker) prove(ctx context.Context, s Settings, g *grant, c *clientcredentials.Config) error {
 	configured := s.ClientID != ""
-	switch {
-	case g.Client.Method == methodKey:
+	switch g.Client.Method {
+	case methodKey:
 		return b.assert(ctx, s, g, c)
-	case g.Client.Method == methodNone:
+	case methodNone:
 		return nil
-	case g.Client.Method == methodBasic:
+	case methodBasic:
 		c.AuthStyle = oauth2.AuthStyleInHeader
 	}
 	c.ClientSecret = g.Client.Secret

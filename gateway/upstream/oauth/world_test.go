@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -78,9 +79,7 @@ func (p *place) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			"revocation_endpoint": p.URL + "/revoke", "code_challenge_methods_supported": []string{"S256"}, "authorization_response_iss_parameter_supported": true,
 			"token_endpoint_auth_methods_supported": []string{"client_secret_basic", "client_secret_post", "private_key_jwt", "none"},
 		}
-		for k, v := range p.meta {
-			m[k] = v
-		}
+		maps.Copy(m, p.meta)
 		reply(200, m)
 	case "/register":
 		p.registers++
@@ -108,9 +107,7 @@ func (p *place) token(reply func(int, any), r *http.Request) {
 	if g := r.PostForm.Get("grant_type"); g == "authorization_code" || g == "refresh_token" {
 		m["refresh_token"] = fmt.Sprint("sekret-refresh-", p.tokens)
 	}
-	for k, v := range p.answer {
-		m[k] = v
-	}
+	maps.Copy(m, p.answer)
 	reply(200, m)
 }
 

@@ -53,9 +53,9 @@ func (s Server) validateAuth(at string) error {
 	case s.ClientSecret != "" && s.ClientKey != "":
 		return problem(at+".client_key", "client_key in server: there is a client_secret already; a client proves itself by one of them")
 	case s.ClientID == "" && (s.Auth != "authorization_code" || s.ClientSecret != "" || s.ClientKey != ""):
-		return problem(at+".client_id", "client_id in server: it is required: the gateway as it is registered at the authorization server")
+		return problem(at, "client_id in server: it is required: the gateway as it is registered at the authorization server")
 	case s.Auth == "client_credentials" && s.ClientSecret == "" && s.ClientKey == "":
-		return problem(at+".client_secret", "client_secret in server: client_credentials need one, or a client_key")
+		return problem(at, "client_secret in server: client_credentials need one, or a client_key")
 	case s.AuthAudience != "" && s.Auth != "token_exchange":
 		return problem(at+".auth_audience", "auth_audience in server: it goes with auth = \"token_exchange\"")
 	}

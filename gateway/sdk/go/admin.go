@@ -87,6 +87,8 @@ type Server struct {
 	// PublicKeys are public keys, sha256/BASE64 of their SubjectPublicKeyInfo, one of which its TLS chain must hold.
 	PublicKeys []string `json:"public_keys,omitempty"`
 	Prefix     string   `json:"prefix,omitempty"` // what stands before the secret in it
+	// Auth says how the gateway gets tokens for it, instead of a credential.
+	Auth *ServerAuth `json:"auth,omitempty"`
 }
 
 // ServerTool is a tool as the gateway's catalogue holds it. Its description is the server's and not to be trusted.

@@ -7,6 +7,17 @@ import (
 	"time"
 )
 
+// ServerAuth is how the gateway comes to tokens for a server (OAuth 2.1). ClientSecret and ClientKey name secrets in the vault.
+type ServerAuth struct {
+	Kind         string   `json:"kind"` // client_credentials, authorization_code or token_exchange
+	Issuer       string   `json:"issuer,omitempty"`
+	ClientID     string   `json:"client_id,omitempty"`
+	ClientSecret string   `json:"client_secret,omitempty"`
+	ClientKey    string   `json:"client_key,omitempty"`
+	Scopes       []string `json:"scopes,omitempty"` // the most that is asked for
+	Audience     string   `json:"audience,omitempty"`
+}
+
 // ServerLogin is a consent that has begun: whoever opens URL and agrees lets the gateway use the server in the name of the user
 // whose key began it.
 type ServerLogin struct {

@@ -15,6 +15,7 @@ import (
 	"github.com/gatewright/gatewright/gateway/identity/vault"
 	"github.com/gatewright/gatewright/gateway/upstream"
 	"github.com/gatewright/gatewright/gateway/upstream/oauth"
+	"github.com/gatewright/gatewright/store"
 )
 
 // openOAuth builds what gets tokens for the servers that want them.
@@ -81,6 +82,9 @@ const identityType = "gatewright-identity+jwt"
 // identityToken says who an agent is and for whom it acts, to one authorization server. It opens nothing here: no port takes its
 // type or its key.
 func (g *Gateway) identityToken(tenant string, s upstream.Subject, audience string) (string, error) {
+	if !g.serving.Load() {
+		return "", errKeysNotServed
+	}
 	id, err := g.randomID()
 	if err != nil {
 		return "", err
@@ -94,6 +98,24 @@ func (g *Gateway) identityToken(tenant string, s upstream.Subject, audience stri
 		claims["user"] = s.User
 	}
 	return jws.Sign(g.identityKey, identityType, claims)
+}
+
+// errKeysNotServed keeps an authorization server from looking for keys at a port that does not answer yet.
+var errKeysNotServed = upstream.NoCredential("the gateway does not serve its keys yet; its tools are read when it does")
+
+// listExchanged reads the tools that could not be read before the gateway served its keys.
+func (g *Gateway) listExchanged(ctx context.Context) {
+	orgs, err := g.people.Orgs(ctx, store.Instance)
+	if err != nil {
+		g.o.Log.Warn("which servers wait for the gateway's keys is not known; the next refresh reads them", "error", err)
+	}
+	for _, o := range orgs {
+		for _, s := range g.tools.Servers(o.Tenant) {
+			if h, _ := g.tools.Health(s.Tenant, s.Name); s.Auth.Kind == oauth.TokenExchange && s.Enabled && h.Err != "" {
+				g.look(ctx, s.Tenant, s.Name)
+			}
+		}
+	}
 }
 
 func (g *Gateway) randomID() (string, error) {

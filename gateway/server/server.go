@@ -106,6 +106,7 @@ type Gateway struct {
 	admin      net.Listener
 	draining   atomic.Bool
 	closing    atomic.Bool
+	serving    atomic.Bool
 	hangup     chan os.Signal
 }
 
@@ -199,6 +200,7 @@ func (g *Gateway) Serve(ctx context.Context) error {
 		}
 		failed <- err
 	}()
+	g.serving.Store(true)
 	go g.housekeeping(ctx)
 	go g.refreshing(ctx)
 	behind.Go(func() { g.beating(ctx) })
@@ -245,6 +247,7 @@ func (g *Gateway) housekeeping(ctx context.Context) {
 func (g *Gateway) refreshing(ctx context.Context) {
 	every := time.NewTicker(g.o.Config.Catalogue.RefreshEvery)
 	defer every.Stop()
+	g.listExchanged(ctx)
 	for {
 		select {
 		case <-ctx.Done():

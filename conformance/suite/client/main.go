@@ -15,7 +15,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	gatewright "github.com/gatewright/gatewright/gateway/sdk/go"
@@ -125,7 +124,7 @@ func (j *job) boot(ctx context.Context, address string) (stop func(), err error)
 	}
 	cmd := exec.CommandContext(ctx, os.Getenv("GATEWRIGHT_BINARY"), "--data", filepath.Join(dir, "data"), "--config", file, "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0") //nolint:gosec // the test names it
 	cmd.Dir, cmd.Stderr, cmd.Env = dir, os.Stderr, append(os.Environ(), "GATEWRIGHT_CFG_LEDGER__DEADLINE=1m")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // the suite kills this program
+	dieTogether(cmd) // the suite kills this program
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -97,9 +98,16 @@ func (p *guarded) grant(form url.Values) (string, error) {
 	whose := "a user"
 	claims := map[string]any{}
 	if subject := form.Get("subject_token"); subject != "" {
-		p.mu.Lock()
-		keysAt := p.keys
-		p.mu.Unlock()
+		keysAt := ""
+		for range 500 { // the test is told where the gateway is once it serves
+			if p.mu.Lock(); p.keys != "" {
+				keysAt = p.keys
+			}
+			if p.mu.Unlock(); keysAt != "" {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
 		resp, err := http.Get(keysAt) //nolint:noctx // an authorization server's own
 		if err != nil {
 			return "", err
@@ -145,7 +153,12 @@ func TestAnAgentsCallGoesOnWithATokenThatWasExchangedForItAlone(t *testing.T) {
 	p.mu.Lock()
 	p.keys = g.Control + "/oauth/jwks.json"
 	p.mu.Unlock()
-	g.refresh(t, "crm")
+	for range 500 { // the gateway reads the tools by itself, once the other side can look up its keys
+		if g.run(t, "", nil, "plan", "--quiet", "--tool", "crm/whose").code == 0 {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 	if o := g.call(t); o.code != 0 || !strings.Contains(o.out, "called by agt_") {
 		t.Fatalf("%+v", o)
 	}

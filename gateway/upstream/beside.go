@@ -24,6 +24,7 @@ type beside struct {
 	stop  context.CancelFunc
 	over  chan struct{}
 	none  bool // the server has no such stream
+	slow  bool // it does not say in time that it has: calls do not wait for it again
 }
 
 // Capabilities are those of all the session's calls: a session is of one set of them.
@@ -71,14 +72,20 @@ func (c *Client) hearBeside(ctx context.Context, p *peer, t *Target, r *Request,
 	if b.stop == nil {
 		c.openBeside(p, t, r, s)
 	}
-	ready, over := b.ready, b.over
+	ready, over, slow := b.ready, b.over, b.slow
 	b.mu.Unlock()
+	if slow {
+		return func() { b.leave(r) }
+	}
 	timer := time.NewTimer(besideWithin)
 	defer timer.Stop()
 	select {
 	case <-ready:
 	case <-over:
 	case <-timer.C:
+		b.mu.Lock()
+		b.slow = true
+		b.mu.Unlock()
 	case <-ctx.Done():
 	}
 	return func() { b.leave(r) }

@@ -175,6 +175,29 @@ func TestAQuestionOnTheSessionsStreamReachesTheCallItBelongsTo(t *testing.T) {
 	_ = stop()
 }
 
+// A server that says nothing on its stream until there is something to say holds up one call of a session, and no other.
+func TestAStreamThatDoesNotOpenIsWaitedForOnce(t *testing.T) {
+	h := streamable(talkative(nil), &mcp.StreamableHTTPOptions{})
+	_, target := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			<-r.Context().Done()
+			return
+		}
+		h.ServeHTTP(w, r)
+	}))
+	target.Era = "legacy"
+	client := newClient(t, nil)
+	began := time.Now()
+	for range 4 {
+		if err := client.Call(t.Context(), target, callTool("steps", hearing()), new(upstream.Reply)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if took := time.Since(began); took > 4*time.Second {
+		t.Errorf("four calls took %s", took)
+	}
+}
+
 func TestOnlyWhoCanBeAskedHearsASessionsStream(t *testing.T) {
 	var n atomic.Int64
 	_, target := serve(t, gets(streamable(talkative(nil), &mcp.StreamableHTTPOptions{}), &n, true))

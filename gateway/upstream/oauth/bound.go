@@ -46,11 +46,11 @@ func (p *Bound) Ready(ctx context.Context) error {
 	if p.nobody() {
 		return nil
 	}
-	e := p.b.entry(p.at)
-	if err := e.take(ctx); err != nil {
+	e, err := p.b.take(ctx, p.at)
+	if err != nil {
 		return err
 	}
-	defer e.give()
+	defer p.b.give(e)
 	if err := p.b.load(ctx, p.s, p.at, e); err != nil {
 		return err
 	}
@@ -135,11 +135,11 @@ func (p *Bound) refused(ctx context.Context, r upstream.Refusal) (again bool, er
 	if r.Status == 403 && !c.lacking {
 		return false, nil
 	}
-	e := p.b.entry(p.at)
-	if err := e.take(ctx); err != nil {
+	e, err := p.b.take(ctx, p.at)
+	if err != nil {
 		return false, err
 	}
-	defer e.give()
+	defer p.b.give(e)
 	if err := p.b.load(ctx, p.s, p.at, e); err != nil {
 		return false, err
 	}

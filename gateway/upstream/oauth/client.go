@@ -89,11 +89,11 @@ func (o Options) metadata(method string) map[string]any {
 // registration is the one that was made at the issuer before, or a new one.
 func (b *Broker) registration(ctx context.Context, s Settings, f *found) (client, error) {
 	at := place{s.Tenant, s.Server, "client/" + short(f.id+"\n"+b.o.Callback)}
-	e := b.entry(at)
-	if err := e.take(ctx); err != nil {
+	e, err := b.take(ctx, at)
+	if err != nil {
 		return client{}, err
 	}
-	defer e.give()
+	defer b.give(e)
 	if err := b.load(ctx, s, at, e); err != nil {
 		return client{}, err
 	}

@@ -93,12 +93,11 @@ func (b *Broker) Login(ctx context.Context, s Settings, user string) (*Begun, er
 
 // before is what is known when a login begins: what the server asked for last, and what the user granted already.
 func (b *Broker) before(ctx context.Context, s Settings, at place) (c challenge, granted []string, issuer string) {
-	e := b.entry(at)
-	if e.take(ctx) == nil {
+	if e, err := b.take(ctx, at); err == nil {
 		if b.load(ctx, s, at, e) == nil && e.grant != nil {
 			granted, issuer = e.grant.Scopes, e.grant.Issuer
 		}
-		e.give()
+		b.give(e)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -227,11 +226,11 @@ func (b *Broker) Finish(ctx context.Context, s Settings, user, word string) (*Do
 	if err != nil {
 		return nil, err
 	}
-	e := b.entry(l.at)
-	if err := e.take(ctx); err != nil {
+	e, err := b.take(ctx, l.at)
+	if err != nil {
 		return nil, err
 	}
-	defer e.give()
+	defer b.give(e)
 	if err := b.save(ctx, l.at, e, g); err != nil {
 		return nil, err
 	}
@@ -275,11 +274,11 @@ func (b *Broker) close(s Settings, user, word string) (*login, error) {
 func (b *Broker) Logout(ctx context.Context, s Settings, user string) error {
 	by := upstream.Subject{User: user}
 	at := place{s.Tenant, s.Server, s.key(by)}
-	e := b.entry(at)
-	if err := e.take(ctx); err != nil {
+	e, err := b.take(ctx, at)
+	if err != nil {
 		return err
 	}
-	defer e.give()
+	defer b.give(e)
 	if err := b.load(ctx, s, at, e); err != nil {
 		return err
 	}

@@ -145,39 +145,49 @@ type entry struct {
 	turn   chan struct{}
 	loaded bool
 	grant  *grant // nil: there is none
+
+	// What follows is guarded by Broker.mu.
+	gone  bool // forgotten meanwhile: nothing is kept any more
+	users int  // who holds the turn, or waits for it
 }
 
-// entry finds the place of a grant. Beyond the bound all that is not in use is read again when it is needed.
-func (b *Broker) entry(at place) *entry {
+// take finds the place of a grant and waits for its turn: of many calls that need a new token one gets it, for all. Beyond the
+// bound what nobody uses is left to be read again.
+func (b *Broker) take(ctx context.Context, at place) (*entry, error) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	e := b.entries[at]
 	if e == nil {
 		for other, have := range b.entries {
 			if len(b.entries) < maxEntries {
 				break
 			}
-			if len(have.turn) == 0 {
+			if have.users == 0 {
 				delete(b.entries, other)
 			}
 		}
 		e = &entry{turn: make(chan struct{}, 1)}
 		b.entries[at] = e
 	}
-	return e
-}
-
-// take waits for the entry's turn: of many calls that need a new token one gets it, for all.
-func (e *entry) take(ctx context.Context) error {
+	e.users++
+	b.mu.Unlock()
 	select {
 	case e.turn <- struct{}{}:
-		return nil
+		return e, nil
 	case <-ctx.Done():
-		return ctx.Err()
+		b.mu.Lock()
+		e.users--
+		b.mu.Unlock()
+		return nil, ctx.Err()
 	}
 }
 
-func (e *entry) give() { <-e.turn }
+// give ends the turn.
+func (b *Broker) give(e *entry) {
+	<-e.turn
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e.users--
+}
 
 // grant is what was granted to one subject at one server. Its names are a file format.
 type grant struct {
@@ -236,6 +246,12 @@ func (b *Broker) save(ctx context.Context, at place, e *entry, g *grant) error {
 	if err := b.o.Keep.PutGrant(ctx, at.tenant, at.server, at.key, text); err != nil {
 		return fmt.Errorf("keep the grant of server %s: %w", at.server, err)
 	}
+	b.mu.Lock()
+	gone := e.gone
+	b.mu.Unlock()
+	if gone { // looked at last: Forget drops what it finds, and this might have come after
+		return errors.Join(fault("%s was changed or removed meanwhile; try again", at.server), b.drop(ctx, at, e))
+	}
 	e.grant, e.loaded = g, true
 	return nil
 }
@@ -253,8 +269,9 @@ func (b *Broker) drop(ctx context.Context, at place, e *entry) error {
 // Forget drops all that is known of a server: grants, registrations and logins that have begun.
 func (b *Broker) Forget(ctx context.Context, tenant, server string) error {
 	b.mu.Lock()
-	for at := range b.entries {
+	for at, e := range b.entries {
 		if at.tenant == tenant && at.server == server {
+			e.gone = true
 			delete(b.entries, at)
 		}
 	}

@@ -133,6 +133,29 @@ func TestWhatWasGotUnderOtherSettingsIsForgotten(t *testing.T) {
 	}
 }
 
+// What is forgotten while its token is on the way does not come back with it.
+func TestATokenThatComesTooLateIsNotKept(t *testing.T) {
+	p, w := newPlace(t), newWorld(t)
+	s := p.settings(oauth.ClientCredentials)
+	p.bend(func() { p.slow = 200 * time.Millisecond })
+	done := make(chan error, 1)
+	go func() {
+		_, err := w.use(t.Context(), s, ada, no)
+		done <- err
+	}()
+	time.Sleep(100 * time.Millisecond)
+	if err := w.Forget(t.Context(), "acme", "docs"); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; !said(err, "changed or removed") {
+		t.Error(err)
+	}
+	w.again(t)
+	if shown, err := w.use(t.Context(), s, ada); shown != "" || err != nil {
+		t.Errorf("%q %v", shown, err)
+	}
+}
+
 func TestAClientProvesItselfAsItIsConfigured(t *testing.T) {
 	for what, c := range map[string]struct {
 		set   func(*oauth.Settings)

@@ -114,16 +114,28 @@ func (c *Client) openBeside(p *peer, t *Target, r *Request, s *session) {
 	e := &ear{c: c, p: p, t: &own, sub: &Subscription{Principal: r.Principal, Peer: b}, open: func() { close(ready) }}
 	go func() {
 		defer close(over)
-		err := e.stream(ctx, s)
+		fail := e.besides(ctx, s)
 		stop()
-		fail, ok := errors.AsType[*Error](err)
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		b.none = b.none || ok && fail.Kind == Status && fail.Code >= 400 && fail.Code < 500
+		b.none = b.none || fail != nil && fail.Kind == Status && fail.Code != conflict && fail.Code >= 400 && fail.Code < 500
 		if b.over == over {
 			b.stop = nil
 		}
 	}()
+}
+
+// conflict is the answer of a server that has not noticed yet that the stream before is closed.
+const conflict = 409
+
+// besides hears one stream, and asks for it again while the server thinks that there is one.
+func (e *ear) besides(ctx context.Context, s *session) *Error {
+	for pause := 10 * time.Millisecond; ; pause *= 2 {
+		fail, _ := errors.AsType[*Error](e.stream(ctx, s))
+		if fail == nil || fail.Code != conflict || pause > besideWithin/2 || !sleep(ctx, pause) {
+			return fail
+		}
+	}
 }
 
 // leave ends the stream with the last call.

@@ -98,7 +98,7 @@ func (e *Error) passing() bool {
 	case Unreachable, Timeout, CircuitOpen, Busy:
 		return true
 	case Status:
-		return e.Code >= 500 || e.Code == 429
+		return e.Code >= 500 || e.Code == 429 || e.Code == conflict
 	}
 	return false
 }

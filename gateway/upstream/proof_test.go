@@ -209,6 +209,30 @@ func TestAQuestionOnTheSessionsStreamReachesTheCallItBelongsTo(t *testing.T) {
 	_ = stop()
 }
 
+func TestAStreamThatTheServerThinksIsOpenIsAskedForAgain(t *testing.T) {
+	h := streamable(asideServer(), &mcp.StreamableHTTPOptions{})
+	var n atomic.Int64
+	_, target := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			if i := n.Add(1); i == 2 || i == 3 {
+				w.WriteHeader(http.StatusConflict)
+				return
+			}
+		}
+		h.ServeHTTP(w, r)
+	}))
+	target.Era = "legacy"
+	client := newClient(t, nil)
+	for range 2 {
+		ctx, stop := context.WithTimeout(t.Context(), 5*time.Second)
+		var reply upstream.Reply
+		if err := client.Call(ctx, target, callTool("ask", hearing()), &reply); err != nil || !strings.Contains(string(reply.Result), "Oslo") {
+			t.Errorf("%v %s", err, reply.Result)
+		}
+		stop()
+	}
+}
+
 // A server that says nothing on its stream until there is something to say holds up one call of a session, and no other.
 func TestAStreamThatDoesNotOpenIsWaitedForOnce(t *testing.T) {
 	h := streamable(talkative(nil), &mcp.StreamableHTTPOptions{})

@@ -95,6 +95,22 @@ proxy {
   # common proxies close.
   stream_keepalive = "15s"
 
+  # How long a task may be followed, 1s to 720h, whatever caller or server ask for: as long as a plan.
+  task_ttl = "24h"
+
+  # Longest pause between two looks at a task that callers are told to make, 100ms to 1h: a server cannot have
+  # them sleep for good.
+  task_poll = "1m"
+
+  # How long tasks/result waits for a task's end, 100ms to 10m. Below the 60s after which common clients give up.
+  task_wait = "50s"
+
+  # Tasks of one agent's key that have not ended. Danger: a restart begins to count anew.
+  max_tasks_per_agent = 100
+
+  # Those of all, ended ones included while they are listed; up to 15 KiB each.
+  max_tasks = 10000
+
   # Deepest nesting of a request's JSON, 4 to 256: deeper is an attack on parsers.
   json_depth = 32
 

@@ -46,6 +46,7 @@ type offers struct {
 	resources, templates []*Resource // by URI
 	prompts              []*Tool     // by name
 	prompt               map[string]*Tool
+	tasks                Tasks
 }
 
 var noOffers = &offers{}
@@ -146,6 +147,9 @@ func (c *Catalogue) listOffers(ctx context.Context, s *Server) (o *offers, skipp
 		} else {
 			o.resources = list
 		}
+	}
+	if o.tasks, err = c.listTasks(ctx, s); err != nil {
+		return nil, 0, fmt.Errorf("what it has of tasks: %w", err)
 	}
 	return o, skipped, nil
 }

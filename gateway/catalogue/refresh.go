@@ -190,7 +190,7 @@ func (o *offers) same(p *offers) bool {
 	equal := func(a, b []*Resource) bool {
 		return (a == nil) == (b == nil) && slices.EqualFunc(a, b, func(a, b *Resource) bool { return bytes.Equal(a.Raw, b.Raw) })
 	}
-	return equal(o.resources, p.resources) && equal(o.templates, p.templates) &&
+	return o.tasks == p.tasks && equal(o.resources, p.resources) && equal(o.templates, p.templates) &&
 		(o.prompts == nil) == (p.prompts == nil) && sameTools(o.prompts, p.prompts)
 }
 

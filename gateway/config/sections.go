@@ -105,6 +105,17 @@ type Proxy struct {
 	// StreamKeepAlive is how long a stream may be silent before a comment is sent on it. Default 15s, below
 	// the 60s after which common proxies close.
 	StreamKeepAlive time.Duration `koanf:"stream_keepalive" min:"1s" max:"10m"`
+	// TaskTTL bounds how long a task may be followed, whatever caller or server ask for. Default 24h, as long as
+	// a plan. TaskPoll bounds the pause between two looks that callers are told to make. Default 1m.
+	TaskTTL  time.Duration `koanf:"task_ttl" min:"1s" max:"720h"`
+	TaskPoll time.Duration `koanf:"task_poll" min:"100ms" max:"1h"`
+	// TaskWait is how long tasks/result waits for a task's end. Default 50s, below the 60s after which common
+	// clients give up.
+	TaskWait time.Duration `koanf:"task_wait" min:"100ms" max:"10m"`
+	// MaxTasksPerAgent bounds the tasks of one agent's key that have not ended, MaxTasks those of all. Default 100
+	// and 10000, up to 15 KiB each while listed. Danger: a restart begins to count anew.
+	MaxTasksPerAgent int `koanf:"max_tasks_per_agent" min:"1" max:"10000"`
+	MaxTasks         int `koanf:"max_tasks" min:"1" max:"1000000"`
 	// JSONDepth bounds nesting of a request's JSON. Default 32: deeper arguments are attacks on parsers.
 	JSONDepth int `koanf:"json_depth" min:"4" max:"256"`
 	// JSONValues bounds the number of values in it. Default 100000, about a body of max_body in numbers.

@@ -103,7 +103,7 @@ func (s *Answers) settle(c *Call, now time.Time) {
 		a.schema = c.Tool.SchemaHash
 	}
 	a.outcome, a.code = c.settled()
-	a.reply = Reply{Status: c.Reply.Status, Result: clone(c.Reply.Result), Error: clone(c.Reply.Error)}
+	a.reply = Reply{Status: c.Reply.Status, Result: clone(c.Reply.Result), Error: clone(c.Reply.Error), Task: c.Reply.Task}
 	a.receipt = clone(c.Receipt)
 	a.size = len(a.reply.Result) + len(a.reply.Error) + len(a.receipt) + 256
 	a.approval, a.approvals, a.session = c.Approval, c.Approvals, c.Session
@@ -159,7 +159,7 @@ func (s *Answers) remove(a *answer) {
 func requestDigest(c *Call) [32]byte {
 	h := sha256.New()
 	for _, part := range [][]byte{
-		[]byte(c.Route), []byte(c.Op), []byte(c.Server), []byte(c.Name), c.Args, c.Shown.Token, c.Shown.Step, []byte(c.Lent.Header), []byte(c.Lent.Value), c.Input, c.Round.name(),
+		[]byte(c.Route), []byte(c.Op), []byte(c.Server), []byte(c.Name), c.Args, c.Shown.Token, c.Shown.Step, []byte(c.Lent.Header), []byte(c.Lent.Value), c.Input, c.Round.name(), c.Task.name(),
 	} {
 		n := sha256.Sum256(part)
 		h.Write(n[:])

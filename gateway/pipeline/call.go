@@ -47,6 +47,7 @@ type Call struct {
 	Can    []byte                             // what the client can be asked in an input_required result, as an object of capabilities; nil: nothing
 	Input  []byte                             // its answers to what it was asked, a checked JSON object; nil when it was not
 	Round  *Round                             // the call goes on where an earlier round of it was asked for input; nil: it is a new one
+	Task   *Task                              // the call may become a task, or is about one; nil: neither
 	Shown  Shown                              // the plan as the client shows it
 	Plan   bool                               // the operation needs a Grant
 	Trial  bool                               // judged as a call of the tool, and answered by Answer: nothing is forwarded; what it takes, Takes says
@@ -133,9 +134,10 @@ type Credential struct{ Header, Value string }
 
 // Reply is what came back: exactly one of Result and Error is set.
 type Reply struct {
-	Status int    // the upstream's HTTP status, 0 when the gateway answered itself
-	Result []byte // raw JSON
-	Error  []byte // raw JSON of a JSON-RPC error object
+	Status int        // the upstream's HTTP status, 0 when the gateway answered itself
+	Result []byte     // raw JSON
+	Error  []byte     // raw JSON of a JSON-RPC error object
+	Task   *TaskReply // the call is a task, or about one; nil: neither
 }
 
 // Flip is an answer that would have been another under policies that are tried and not enforced.

@@ -439,6 +439,7 @@ func (l *Line) spend(ctx context.Context, c *Call, r *ledger.Record) error {
 		tried(r)
 	}
 	c.continues(r)
+	c.tasked(r)
 	if c.Round != nil {
 		if !c.Round.take() {
 			return errRoundOver

@@ -18,6 +18,7 @@ func (l *Line) settle(ctx context.Context, c *Call, admitted string, took time.D
 		}
 		l.outcome(c, r, cause)
 		note(r, c.said)
+		c.tasked(r)
 		r.Of, r.Status, r.Micros = admitted, c.Reply.Status, uint64(took.Microseconds())
 		if body := c.Reply.body(); body != nil {
 			r.Reply = saltedDigest(&c.seal, c.Salt, body)
@@ -113,6 +114,9 @@ func toolFailed(result []byte) bool {
 }
 
 func (r Reply) body() []byte {
+	if r.Bare() {
+		return r.Task.body()
+	}
 	if r.Result != nil {
 		return r.Result
 	}

@@ -34,6 +34,13 @@ func (l lister) List(ctx context.Context, s catalogue.Server, method string) ([]
 	if err != nil {
 		return nil, err
 	}
+	if method == catalogue.TaskSupport {
+		support, err := l.g.client.TaskSupport(ctx, t)
+		if errors.Is(err, upstream.ErrNoMethod) {
+			return nil, catalogue.ErrNotOffered
+		}
+		return []json.RawMessage{support}, err
+	}
 	list, err := l.g.client.List(ctx, t, &upstream.Request{Method: method})
 	if errors.Is(err, upstream.ErrNoMethod) {
 		return nil, catalogue.ErrNotOffered

@@ -2,6 +2,9 @@ package server
 
 import (
 	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"fmt"
 	"net/netip"
 
 	"github.com/gatewright/gatewright/gateway/config"
@@ -78,10 +81,14 @@ func (g *Gateway) buildProxy() error {
 	if err != nil {
 		return err
 	}
+	tasks, err := g.tasks()
+	if err != nil {
+		return err
+	}
 	g.hub.Servers = listened{g}
 	g.hub.Dialect = &mcp.Dialect{
 		Line: g.line, Catalogue: g.tools, Policies: g.force, Overlays: g.overlays, Version: g.o.Version, JSON: limits, Cursors: cursors,
-		Rounds: &g.rounds, Sessions: &mcp.Sessions{Hub: g.hub}, Hub: g.hub,
+		Rounds: &g.rounds, Sessions: &mcp.Sessions{Hub: g.hub}, Hub: g.hub, Tasks: tasks,
 	}
 	routes := map[string]proxy.Route{
 		"mcp":         g.hub.Dialect,
@@ -105,6 +112,21 @@ func (g *Gateway) buildProxy() error {
 		StreamQueue: int(c.StreamQueue), StreamKeepAlive: c.StreamKeepAlive,
 	}, g.line, routes, g.ready, g.o.Log)
 	return nil
+}
+
+// tasks are calls that are answered later. The key of their ids is made of the store's, so that they outlive the process.
+func (g *Gateway) tasks() (*pipeline.Tasks, error) {
+	key, err := hkdf.Key(sha256.New, g.keys.store, nil, "gatewright/task-ids/v1", 32)
+	if err != nil {
+		return nil, fmt.Errorf("make the key of task ids: %w", err)
+	}
+	t, err := pipeline.NewTasks(key)
+	if err != nil {
+		return nil, err
+	}
+	c := g.o.Config.Proxy
+	t.TTL, t.Poll, t.Wait, t.MostOf, t.Most = c.TaskTTL, c.TaskPoll, c.TaskWait, c.MaxTasksPerAgent, c.MaxTasks
+	return t, nil
 }
 
 // requestLimits bound a request's JSON, and replyLimits that of an answer.

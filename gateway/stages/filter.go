@@ -49,6 +49,9 @@ func (s *Filter) Check(ctx context.Context, c *pipeline.Call) error {
 	if c.Answer != nil && !c.Trial {
 		return nil
 	}
+	if ofTask(c) {
+		return s.checkTask(ctx, c)
+	}
 	set, err := s.set(ctx, c)
 	if set == nil || err != nil {
 		return err
@@ -96,7 +99,7 @@ func (s *Filter) CheckInput(ctx context.Context, c *pipeline.Call, input []byte)
 // they find adds to c.Labels; where one rewrote it, c.Reply and c.Filtered change.
 func (s *Filter) CheckReply(ctx context.Context, c *pipeline.Call) error {
 	c.Filtered = "" // what was said of the arguments stands in the admitted record
-	if c.Answer != nil {
+	if c.Answer != nil || c.Reply.Bare() {
 		return nil
 	}
 	set, err := s.set(ctx, c)
@@ -236,6 +239,9 @@ func (w *walk) show(p abi.Phase) {
 	}
 	if p != abi.Request {
 		to.Arguments = c.Args
+	}
+	if ofTask(c) {
+		showOrigin(c, to)
 	}
 }
 

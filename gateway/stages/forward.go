@@ -58,6 +58,9 @@ func (s Forward) Forward(ctx context.Context, c *pipeline.Call) error {
 		t = &own
 		principal += "+" + lentPrint(c.Lent)
 	}
+	if ofTask(c) {
+		return s.follow(ctx, c, t, principal)
+	}
 	req, reply := c.Sent, c.Carried
 	var state []byte
 	if c.Round != nil {
@@ -71,6 +74,9 @@ func (s Forward) Forward(ctx context.Context, c *pipeline.Call) error {
 	case "completion/complete", "logging/setLevel": // all that it says was judged as its arguments
 		req.Name, req.Arguments, req.Params = "", nil, c.Args
 	}
+	if err := asTask(c, req); err != nil {
+		return err
+	}
 	if c.Tool != nil && c.Tool.Mirrors() {
 		req.Mirror = func(add func(name, value string)) { c.Tool.Mirror(c.Args, add) }
 	}
@@ -82,6 +88,10 @@ func (s Forward) Forward(ctx context.Context, c *pipeline.Call) error {
 			return err
 		}
 		return upstreamDenial(err)
+	}
+	if began, ok, err := begun(c, reply); ok {
+		c.Reply = began
+		return err
 	}
 	result := reply.Result
 	if kind, ok := canon.Get(result, "resultType"); ok && string(kind) != `"complete"` {
@@ -167,14 +177,7 @@ func (s Forward) asked(c *pipeline.Call, reply *upstream.Reply) ([]byte, error) 
 		return nil, pipeline.Deny(pipeline.UpstreamMalformed, "").WithReason("malformed: input_required without questions or state")
 	}
 	if questions != nil {
-		err := canon.Each(questions, func(_, question []byte) error {
-			method, _ := canon.Get(question, "method")
-			if capability, known := askable[string(method)]; !known || !has(c.Can, capability) {
-				return pipeline.Deny(pipeline.UpstreamMalformed, "the server asks what this client cannot answer").WithReason("malformed: it asks beyond the client's capabilities")
-			}
-			return nil
-		})
-		if err != nil {
+		if err := s.askable(c, questions); err != nil {
 			return nil, err
 		}
 	}
@@ -187,6 +190,17 @@ func (s Forward) asked(c *pipeline.Call, reply *upstream.Reply) ([]byte, error) 
 		return nil
 	})
 	return append(b, '}'), err
+}
+
+// askable refuses questions that a client did not say it can be asked.
+func (s Forward) askable(c *pipeline.Call, questions []byte) error {
+	return canon.Each(questions, func(_, question []byte) error {
+		method, _ := canon.Get(question, "method")
+		if capability, known := askable[string(method)]; !known || !has(c.Can, capability) {
+			return pipeline.Deny(pipeline.UpstreamMalformed, "the server asks what this client cannot answer").WithReason("malformed: it asks beyond the client's capabilities")
+		}
+		return nil
+	})
 }
 
 // askable are the questions of MCP 2026-07-28 and the capability of a client that each asks for.

@@ -63,7 +63,7 @@ func (s Intent) Check(_ context.Context, c *pipeline.Call) error {
 // CheckReply holds a tool's result to the tool's own output schema, as the caller would get it: after the filters. What asks
 // for input is no result yet.
 func (Intent) CheckReply(_ context.Context, c *pipeline.Call) error {
-	if c.Tool == nil || c.Answer != nil || c.Reply.Result == nil {
+	if c.Tool == nil || c.Answer != nil || c.Reply.Result == nil || c.Reply.Bare() {
 		return nil
 	}
 	if kind, ok := canon.Get(c.Reply.Result, "resultType"); ok && c.Can != nil && string(kind) == `"input_required"` {
@@ -100,6 +100,9 @@ func (s Intent) check(c *pipeline.Call) error {
 	if ok {
 		c.Tool = tool
 	}
+	if err := s.revoked(c); err != nil {
+		return err
+	}
 	if tok != nil && c.Plan {
 		err := s.grant(c, tok)
 		if d, is := errors.AsType[*pipeline.Denial](err); is && !ok && d.Code == "schema_changed" { // there is no schema at all
@@ -117,6 +120,9 @@ func (s Intent) check(c *pipeline.Call) error {
 	case !ok:
 		return pipeline.Deny(pipeline.NotFound, "").WithReason("unknown_tool")
 	}
+	if ofTask(c) {
+		return nil // its arguments were judged when it was begun
+	}
 	if err := tool.CheckArgs(c.Args); err != nil {
 		return pipeline.Deny(pipeline.InvalidArguments, "the arguments break the tool's schema: "+err.Error())
 	}
@@ -125,7 +131,7 @@ func (s Intent) check(c *pipeline.Call) error {
 
 // target is the operation that the call is, or on trial stands for.
 func target(c *pipeline.Call) string {
-	if c.Trial {
+	if c.Trial || ofTask(c) {
 		return catalogue.CallTool
 	}
 	return c.Op

@@ -51,6 +51,10 @@ func (s Session) Check(ctx context.Context, c *pipeline.Call) error {
 	if err != nil {
 		return uncounted(err)
 	}
+	if ofTask(c) {
+		c.Counted, c.Session = append(c.Counted, pipeline.Uncounted(place)), facts(seen)
+		return nil
+	}
 	c.Counted = append(c.Counted, place)
 	c.Session = facts(seen)
 	return nil
@@ -65,6 +69,13 @@ func (s Session) read(c *pipeline.Call) bool {
 // of is the session the call belongs to.
 func (s Session) of(c *pipeline.Call) quota.Session {
 	of := quota.Session{Tenant: c.Caller.Tenant(), Agent: c.Caller.Principal().ID}
+	if ofTask(c) && c.Task.From.PlanID != "" {
+		of.Plan, of.Ends = c.Task.From.PlanID, time.Unix(c.Task.From.PlanEnds, 0)
+		if s.Origin != nil {
+			of.Plan = s.Origin(of.Tenant, of.Plan)
+		}
+		return of
+	}
 	if p := c.Planned(); p.InPlan {
 		of.Plan = p.ID
 		if s.Origin != nil {

@@ -23,6 +23,7 @@ type session struct {
 	version string
 	ready   chan struct{} // closed when fail, id and version are final
 	fail    *Error
+	tasks   []byte    // what the server declares of tasks, raw; nil: nothing. Final with the others
 	wire    *wire     // of a session over HTTP+SSE, else nil; final with the others
 	used    time.Time // guarded by sessions.mu
 	// busy counts the exchanges and streams that run in it: it is not ended under them for want of use.
@@ -200,6 +201,7 @@ func (c *Client) initialize(ctx context.Context, p *peer, t *Target, s *session)
 			s.version = v
 		}
 	}
+	s.tasks = taskCapability(reply.Result)
 	if s.version == "" {
 		return malformed("the upstream speaks no protocol version known here")
 	}

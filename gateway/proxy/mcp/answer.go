@@ -52,6 +52,8 @@ func (e *exchange) answerHere(ctx context.Context, c *pipeline.Call) error {
 		if b, err = e.list(c); err != nil {
 			return err
 		}
+	case "tasks/list":
+		b = e.listTasks(c)
 	default:
 		b = append(b, `{}`...)
 	}
@@ -111,5 +113,5 @@ func (e *exchange) capabilities(b []byte, c *pipeline.Call) []byte {
 	if !e.modern && e.server != "" && e.x.MayStream() {
 		b = append(b, `,"logging":{}`...)
 	}
-	return append(b, '}')
+	return append(e.taskCapabilities(b, c), '}')
 }

@@ -22,8 +22,14 @@ type Catalogue interface {
 	Tools(tenant, server string) []*catalogue.Tool
 	Owns(tenant, server, tool string) bool
 	Find(tenant, op, server, name string) (*catalogue.Tool, bool)
+	Offers
+}
+
+// Offers is what the dialect reads of what servers have beside tools.
+type Offers interface {
 	Prompts(tenant, server string) (list []*catalogue.Tool, has bool)
 	Resources(tenant, server string, templates bool) (list []*catalogue.Resource, has bool)
+	Tasks(tenant, server string) catalogue.Tasks
 }
 
 // Engines gives the policy engine whose answer counts for a principal.
@@ -43,6 +49,8 @@ type Dialect struct {
 	Sessions  *Sessions
 	Hub       *Hub             // nil: nobody listens for changes
 	Rounds    *pipeline.Rounds // of calls whose servers ask their clients something; nil: none is continued
+
+	Tasks *pipeline.Tasks // of calls that are answered later; nil: there are none
 
 	pool sync.Pool
 }

@@ -23,6 +23,9 @@ func (h hearer) Capabilities() []byte {
 
 // Notify hands on what the filters let pass; what they refuse, and what a call has nothing to do with, is dropped.
 func (h hearer) Notify(method string, params []byte) error {
+	if method == "notifications/tasks/status" {
+		return h.taskStatus(params)
+	}
 	if method != "notifications/progress" && method != "notifications/message" || params == nil {
 		return nil
 	}

@@ -141,7 +141,7 @@ func (e *exchange) appendItem(b []byte, item *listed, shown map[string]bool, pre
 	if err != nil {
 		return nil, fmt.Errorf("show %s of %s: %w", item.name, item.server, err)
 	}
-	return append(b, '}'), nil
+	return append(e.execution(b, item), '}'), nil
 }
 
 // page ends a page. last is its last item when there are more.

@@ -28,6 +28,8 @@ func (e *exchange) operation(c *pipeline.Call) error {
 		if !e.modern && e.server != "" {
 			return e.setLevel()
 		}
+	case "tasks/get", "tasks/result", "tasks/list", "tasks/cancel", "tasks/update":
+		return e.task(c)
 	case "completion/complete":
 		return e.complete(c)
 	case "subscriptions/listen":
@@ -86,7 +88,10 @@ func (e *exchange) callTool(c *pipeline.Call) error {
 	if err := e.mirrored(name); err != nil {
 		return err
 	}
-	return e.mirroredParams(c)
+	if err := e.mirroredParams(c); err != nil {
+		return err
+	}
+	return e.mayBeTask(c)
 }
 
 // arguments are params.arguments, an object; {} when the client sends none.

@@ -131,12 +131,15 @@ func (e *exchange) complete(c *pipeline.Call) error {
 
 // dressed is a result as a client of /mcp reads it: where several servers stand behind that address, the URIs of the
 // resources in it carry their server. The record's digest is of the result as the server gave it.
-func (e *exchange) dressed(result []byte) []byte {
+func (e *exchange) dressed(result []byte) []byte { return e.dress(e.call.Op, result) }
+
+// dress is dressed for the result of an operation.
+func (e *exchange) dress(op string, result []byte) []byte {
 	c := &e.call
 	if c.Answer != nil || e.server != "" || !bytes.Contains(result, []byte(`"uri"`)) || len(e.d.Catalogue.Servers(c.Caller.Tenant())) < 2 {
 		return result
 	}
-	switch c.Op {
+	switch op {
 	case catalogue.ReadResource:
 		return e.each(result, "contents", e.mapURI)
 	case catalogue.CallTool:

@@ -16,6 +16,9 @@ var carriedCapabilities = []struct {
 // server did. Answers that come without a state are those of a new call.
 func (e *exchange) round(c *pipeline.Call, m meta) error {
 	c.Can = capabilitiesOf(m.caps)
+	if c.Task != nil && c.Task.Modern {
+		c.Can = withTasks(c.Can)
+	}
 	if e.input != nil && canon.KindOf(e.input) != '{' {
 		return deny(pipeline.Malformed, `"params.inputResponses" must be an object`)
 	}

@@ -307,7 +307,7 @@ func (h hearer) question(method string, params []byte) (id string, answer <-chan
 	}
 	id, answer = e.session.ask()
 	b := append(e.out[:0], `{"jsonrpc":"2.0","id":"`+id+`","method":"`+method+`"`...)
-	if params != nil {
+	if params = e.relatedTo(params); params != nil {
 		b = append(append(b, `,"params":`...), params...)
 	}
 	e.out = append(b, '}')

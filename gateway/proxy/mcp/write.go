@@ -22,6 +22,7 @@ const (
 	rpcRefused        = -32003
 	rpcUpstream       = -32010
 	rpcHeaderMismatch = -32020
+	rpcNoCapability   = -32021
 	rpcVersion        = -32022
 
 	rpcCapability = "-32021" // a server's
@@ -48,6 +49,9 @@ func (e *exchange) write() {
 	if e.id == nil {
 		e.x.SetStatusCode(http.StatusAccepted)
 		return
+	}
+	if c.Reply.Task != nil {
+		e.showTask()
 	}
 	b := append(e.out[:0], `{"jsonrpc":"2.0","id":`...)
 	b = append(b, e.id...)
@@ -121,6 +125,9 @@ func empty(method string) bool { return method == "ping" || method == "logging/s
 
 // resultType is that of a result for a modern client.
 func (e *exchange) resultType(result []byte) string {
+	if e.call.Reply.Task != nil && e.call.Op == catalogue.CallTool {
+		return "task"
+	}
 	if kind, ok := canon.Get(result, "resultType"); ok && e.call.Can != nil && string(kind) == `"input_required"` {
 		return "input_required"
 	}
@@ -231,6 +238,9 @@ func (e *exchange) appendData(b []byte, d *pipeline.Denial) []byte {
 func (e *exchange) rpc(d *pipeline.Denial) (status, code int) {
 	if d.Reason == noSession {
 		return http.StatusNotFound, rpcInvalidRequest // MCP 2025-11-25, transports: the client initializes anew
+	}
+	if d.Reason == missingCapability {
+		return d.Status(), rpcNoCapability
 	}
 	switch d.Code {
 	case pipeline.Unauthenticated, pipeline.WrongKeyKind, pipeline.RateLimited, pipeline.TooLarge, pipeline.MethodNotAllowed,

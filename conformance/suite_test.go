@@ -159,7 +159,13 @@ func (g *Gateway) fixturePlan(t testing.TB) string {
 	for _, uri := range []string{"test://template/123/data", "test://nonexistent-resource-for-conformance-testing"} {
 		steps = append(steps, step{Op: "resources/read", Server: "fixture", Tool: uri})
 	}
-	draft, err := json.Marshal(map[string]any{"goal": "pass the suite", "steps": steps})
+	return g.planned(t, map[string]any{"goal": "pass the suite", "steps": steps})
+}
+
+// planned captures a plan and returns a token for it.
+func (g *Gateway) planned(t testing.TB, plan any) string {
+	t.Helper()
+	draft, err := json.Marshal(plan)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,11 +173,11 @@ func (g *Gateway) fixturePlan(t testing.TB) string {
 	if err := os.WriteFile(file, draft, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var plan struct{ ID string }
-	if err := json.Unmarshal([]byte(g.run(t, "", nil, "plan", "--json", file).out), &plan); err != nil || plan.ID == "" {
+	var captured struct{ ID string }
+	if err := json.Unmarshal([]byte(g.run(t, "", nil, "plan", "--json", file).out), &captured); err != nil || captured.ID == "" {
 		t.Fatalf("capture the plan: %v", err)
 	}
-	return strings.TrimSpace(g.run(t, "", nil, "token", plan.ID).out)
+	return strings.TrimSpace(g.run(t, "", nil, "token", captured.ID).out)
 }
 
 // mcp posts one message with the agent's key and returns the members of its result.

@@ -55,6 +55,13 @@ func streaming(t *testing.T, says ...string) (*world, *gossip) {
 		}
 		return pipeline.Reply{Status: 200, Result: []byte(`{"content":[]}`)}, nil
 	}
+	w.listenWithStreams()
+	return w, g
+}
+
+// listenWithStreams serves the dialect on a data port that opens streams.
+func (w *world) listenWithStreams() {
+	t := w.t
 	s := proxy.New(proxy.Config{
 		MaxBody: 1 << 20, MaxHeader: 16384, ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxConns: 100,
 		MaxStreams: 10, MaxStreamsPerIP: 10, MaxStreamsPerAgent: 10, StreamQueue: 1 << 20, StreamKeepAlive: time.Minute,
@@ -72,7 +79,6 @@ func streaming(t *testing.T, says ...string) (*world, *gossip) {
 		}
 	})
 	w.base = "http://" + ln.Addr().String()
-	return w, g
 }
 
 // events posts a call and returns the messages of its answer, and its head.

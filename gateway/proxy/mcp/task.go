@@ -92,7 +92,7 @@ func (e *exchange) mayBeTask(c *pipeline.Call) error {
 	t := &pipeline.Task{All: k, Older: !e.modern, Modern: has.Modern, Hear: e.hear}
 	if e.modern {
 		bridged := has.Older && found && tool.TaskSupport() == "required"
-		if e.declaresTasks() && (has.Modern || bridged) && len(c.Args) <= pipeline.MaxTaskArgs && k.Room(c) {
+		if e.declaresTasks() && !c.Alone && (has.Modern || bridged) && len(c.Args) <= pipeline.MaxTaskArgs && k.Room(c) {
 			t.Asked, t.TTL, c.Task = bridged, k.Life(0), t
 		}
 		return nil // without room the server answers at once, or refuses
@@ -105,6 +105,8 @@ func (e *exchange) mayBeTask(c *pipeline.Call) error {
 	switch {
 	case err != nil:
 		return err
+	case c.Alone:
+		return deny(pipeline.WrongKeyKind, "a token shown alone cannot follow a task; use an API key, or call the tool without a task")
 	case !has.Older || tool.TaskSupport() == "forbidden":
 		return deny(pipeline.MethodNotFound, "this tool cannot be called as a task").WithReason("no_task")
 	case len(c.Args) > pipeline.MaxTaskArgs:

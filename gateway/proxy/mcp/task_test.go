@@ -2,6 +2,7 @@ package mcp_test
 
 import (
 	"bytes"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -97,9 +98,7 @@ func TestATaskIsItsCallersAlone(t *testing.T) {
 		follow := func(id, path string, headers map[string]string) *answer {
 			if modernClient {
 				h := map[string]string{"MCP-Protocol-Version": modern, "Mcp-Method": "tasks/get", "Mcp-Name": id}
-				for k, v := range headers {
-					h[k] = v
-				}
+				maps.Copy(h, headers)
 				return w.send("POST", path, `{"jsonrpc":"2.0","id":7,"method":"tasks/get","params":{"taskId":"`+id+`","_meta":{"io.modelcontextprotocol/protocolVersion":"`+modern+
 					`","io.modelcontextprotocol/clientCapabilities":{"extensions":{"io.modelcontextprotocol/tasks":{}}}}}}`, h)
 			}
@@ -343,4 +342,25 @@ type ended struct{ stages.Plans }
 func (e ended) Held(tenant string, root merkle.Hash) (*intent.Held, string, bool) {
 	_, _, ok := e.Plans.Held(tenant, root)
 	return nil, "revoked", ok
+}
+
+func TestNewsOfATaskComeOnItsStream(t *testing.T) {
+	w, s, _ := tasking(t, false)
+	w.listenWithStreams()
+	id := w.begin(false)
+	s.says["tasks/get"], s.says["tasks/result"] = s.state("completed", ""), goodWork
+	for news, want := range map[string]int{
+		s.state("working", `,"statusMessage":"secret","x":"secret"`):          2,
+		strings.Replace(s.state("working", ""), "up-1", "up-2", 1):            1,
+		strings.Replace(s.state("working", ""), `"working"`, `"anything"`, 1): 1,
+	} {
+		s.news["tasks/result"] = `{"jsonrpc":"2.0","method":"notifications/tasks/status","params":` + news + `}`
+		got, _ := w.events(both, `{"jsonrpc":"2.0","id":1,"method":"tasks/result","params":{"taskId":"`+id+`"}}`, "")
+		if len(got) != want || got[len(got)-1]["result"] == nil {
+			t.Fatalf("%s: %s", news, got)
+		}
+		if params := string(got[0]["params"]); want == 2 && (!strings.Contains(params, id) || strings.Contains(params, "secret") || !strings.Contains(params, `"pollInterval":60000`)) {
+			t.Errorf("%s", params)
+		}
+	}
 }

@@ -7,8 +7,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +39,7 @@ type tasker struct {
 	t      *testing.T
 	modern bool
 	says   map[string]string // result, or "!" and an error
+	news   map[string]string // what it says before that
 	heard  []string          // method and params
 }
 
@@ -55,9 +58,14 @@ func (s *tasker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	says, ok := s.says[m.Method]
 	switch {
 	case m.Method == "initialize":
-		says, ok = `{"protocolVersion":"2025-11-25","capabilities":{"tools":{},"tasks":{"requests":{"tools":{"call":{}}}}},"serverInfo":{"name":"x","version":"1"}}`, true
+		says = `{"protocolVersion":"2025-11-25","capabilities":{"tools":{},"tasks":{"requests":{"tools":{"call":{}}}}},"serverInfo":{"name":"x","version":"1"}}`
 	case !ok:
 		says = `!{"code":-32601,"message":"no such method"}`
+	}
+	if news := s.news[m.Method]; news != "" {
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = fmt.Fprintf(w, "data: %s\n\ndata: {\"jsonrpc\":\"2.0\",\"id\":%s,\"result\":%s}\n\n", news, m.ID, says)
+		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	if fail, is := strings.CutPrefix(says, "!"); is {
@@ -68,8 +76,8 @@ func (s *tasker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *tasker) last(method string) string {
-	for i := len(s.heard) - 1; i >= 0; i-- {
-		if rest, ok := strings.CutPrefix(s.heard[i], method+" "); ok {
+	for _, heard := range slices.Backward(s.heard) {
+		if rest, ok := strings.CutPrefix(heard, method+" "); ok {
 			return rest
 		}
 	}
@@ -118,7 +126,7 @@ func (o oneTarget) Target(context.Context, string, string) (*upstream.Target, er
 // tasking is a world in front of a server with tasks, with a filter on the way back.
 func tasking(t *testing.T, modernServer bool) (*world, *tasker, *watch) {
 	t.Helper()
-	s, u := &tasker{t: t, modern: modernServer, says: map[string]string{}}, &watch{}
+	s, u := &tasker{t: t, modern: modernServer, says: map[string]string{}, news: map[string]string{}}, &watch{}
 	web := httptest.NewServer(s)
 	t.Cleanup(web.Close)
 	w := newWorld(t)
@@ -149,9 +157,7 @@ const jobsPlan = `{"steps":[{"server":"jobs","tool":"work","args":{"on":"x"}},{"
 func (w *world) ext(method, name, params string, headers map[string]string) *answer {
 	w.t.Helper()
 	h := map[string]string{"MCP-Protocol-Version": modern, "Mcp-Method": method, "Mcp-Name": name}
-	for k, v := range headers {
-		h[k] = v
-	}
+	maps.Copy(h, headers)
 	return w.send("POST", "/mcp", `{"jsonrpc":"2.0","id":7,"method":"`+method+`","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"`+modern+
 		`","io.modelcontextprotocol/clientCapabilities":{"elicitation":{},"extensions":{"io.modelcontextprotocol/tasks":{}}}},`+params+`}}`, h)
 }

@@ -172,6 +172,11 @@ func (e *exchange) task(c *pipeline.Call) error {
 		d.Hint = "use the taskId that the call was answered with, with the same key and on the same path"
 		return d.WithReason("unknown_task")
 	}
+	if !e.permitted(c, "call_tool", c.Server, c.Name) {
+		d := deny(pipeline.NotAvailable, "the tool that the task is of is not there, or not for this caller any more")
+		d.Hint = "try again in a moment if the gateway or the server was started anew; else ask the security team, naming the record id"
+		return d.WithReason("task_out_of_reach")
+	}
 	c.Args = append(canon.AppendString([]byte(`{"taskId":`), id), '}')
 	c.Task.Older, c.Task.Hear = !e.modern, e.hear
 	if e.modern {
@@ -189,11 +194,11 @@ func (e *exchange) task(c *pipeline.Call) error {
 	return nil
 }
 
-// own says whether the id is one of a task of this caller's that it may follow here. A task of a server of the other era that
+// own says whether the id is one of a task of this caller's on this path. A task of a server of the other era that
 // this client's era cannot follow is not its own either.
 func (e *exchange) own(c *pipeline.Call, id string) bool {
 	t := e.d.Tasks.Open(c, id)
-	return t != nil && (e.server == "" || e.server == c.Server) && (e.modern || !t.Modern) && e.permitted(c, "call_tool", c.Server, c.Name)
+	return t != nil && (e.server == "" || e.server == c.Server) && (e.modern || !t.Modern)
 }
 
 // tasksList reads tasks/list, which the gateway answers itself: only it knows whose a task is.

@@ -326,6 +326,13 @@ func TestATaskOutlivesTheGatewayAndNotItsPlan(t *testing.T) {
 		t.Errorf("of a plan that was revoked: %s", a.raw)
 	}
 	s.says["tasks/cancel"] = `{}`
+	w.offers["acme/jobs"] = []string{mustTool}
+	w.refresh("acme", "jobs")
+	if a := w.newTask("tasks/get", id); a.data["reason"] != "not_available" {
+		t.Errorf("of a tool that is gone: %s", a.raw)
+	}
+	w.offers["acme/jobs"] = []string{workTool, mustTool}
+	w.refresh("acme", "jobs")
 	if a := w.newTask("tasks/cancel", id); a.code != 0 {
 		t.Errorf("ending it: %s", a.raw)
 	}

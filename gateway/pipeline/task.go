@@ -41,6 +41,7 @@ type Tasks struct {
 type listedTask struct {
 	id, server string
 	state      []byte
+	older      bool // it is told in the words of the older era, which alone has lists of tasks
 	ended      bool
 	expires    time.Time
 }
@@ -205,7 +206,7 @@ func (k *Tasks) Note(c *Call, state []byte, ended bool) {
 	defer k.mu.Unlock()
 	who := string(bearer(c))
 	list := k.fresh(c)
-	n := listedTask{c.Task.ID, c.Server, clone(state), ended, c.Task.expires}
+	n := listedTask{c.Task.ID, c.Server, clone(state), c.Task.Older, ended, c.Task.expires}
 	for i := range list {
 		if list[i].id == n.id {
 			list[i] = n
@@ -230,7 +231,7 @@ func (k *Tasks) List(c *Call, server string, f func(state []byte)) {
 	defer k.mu.Unlock()
 	list := k.fresh(c)
 	for i := range list {
-		if server == "" || list[i].server == server {
+		if list[i].older && (server == "" || list[i].server == server) {
 			f(list[i].state)
 		}
 	}

@@ -40,6 +40,9 @@ func (c *Client) TaskSupport(ctx context.Context, t *Target) ([]byte, error) {
 	}
 	var reply Reply
 	if fail := c.exchange(ctx, p, t, &Request{Method: "server/discover", Principal: lister}, &modernSession, &reply); fail != nil {
+		if fail.allowsLegacy() { // it lists tools and has no such method
+			return nil, ErrNoMethod
+		}
 		return nil, fail.named(t.Name, false)
 	}
 	capabilities, _ := canon.Get(reply.Result, "capabilities")

@@ -241,6 +241,13 @@ func TestAModernClientFollowsATaskOfAnOlderServer(t *testing.T) {
 
 func TestTasksAreOfferedAsServersHaveThem(t *testing.T) {
 	w, s, _ := tasking(t, false)
+	if a := w.ext("tools/call", "jobs__must", `"name":"jobs__must","arguments":{}`, map[string]string{"Gatewright-Intent": w.token(jobsPlan)}); text(a, "resultType") != "task" {
+		t.Errorf("%s", a.raw)
+	}
+	if a := w.send("POST", "/mcp/jobs", `{"jsonrpc":"2.0","id":1,"method":"tasks/list"}`, nil); text(a, "tasks") != "[]" {
+		t.Errorf("a task of the other era is listed: %s", a.raw)
+	}
+	w.book.used = map[int32]uint32{}
 	init := `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{}}}`
 	if a := w.send("POST", "/mcp/jobs", init, nil); text(a, "capabilities", "tasks") != `{"list":{},"cancel":{},"requests":{"tools":{"call":{}}}}` {
 		t.Errorf("%s", a.raw)

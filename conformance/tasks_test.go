@@ -104,7 +104,7 @@ server "fixture" {
 	_, token := a.planned(t, step("fixture", "slow_compute", `{"seconds":0.1}`))
 	began := a.modern(t, token.Token, "tools/call", "slow_compute", `"name":"slow_compute","arguments":{"seconds":0.1}`)
 	id := fmt.Sprint(began["taskId"])
-	if began["resultType"] != "task" {
+	if began["resultType"] != "task" || strings.Contains(fmt.Sprint(began), leaked) {
 		t.Fatalf("%v", began)
 	}
 	g.Stop(t)
@@ -116,7 +116,8 @@ server "fixture" {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	if task["status"] != "completed" || !strings.Contains(fmt.Sprint(task["result"]), "computed") || !strings.Contains(fmt.Sprint(task["_meta"]), "gatewright/receipt") {
+	if task["status"] != "completed" || !strings.Contains(fmt.Sprint(task["result"]), "computed") || !strings.Contains(fmt.Sprint(task["_meta"]), "gatewright/receipt") ||
+		strings.Contains(fmt.Sprint(task), leaked) || !strings.HasPrefix(fmt.Sprint(task["statusMessage"]), "as ") {
 		t.Errorf("%v", task)
 	}
 	g.Stop(t)

@@ -50,6 +50,9 @@ type rpcFailure struct {
 	Data    any    `json:"data,omitempty"`
 }
 
+// leaked is what the built-in filter takes out of results: the key of AWS's own examples.
+const leaked = "AKIAIOSFODNN7EXAMPLE"
+
 const extension = "io.modelcontextprotocol/tasks"
 
 func newTaskServer(t testing.TB) string {
@@ -171,7 +174,7 @@ func (s *taskServer) call(q *rpcRequest) (any, *rpcFailure) {
 			out["resultType"] = "complete"
 			return out, nil
 		}
-		after(span, func() { task.status, task.result = "completed", said("computed") })
+		after(span, func() { task.status, task.result = "completed", said("computed by "+leaked) })
 	}
 	s.last++
 	id := fmt.Sprintf("server-task-%d", s.last)
@@ -181,7 +184,7 @@ func (s *taskServer) call(q *rpcRequest) (any, *rpcFailure) {
 
 func (s *taskServer) state(id string, task *serverTask, kind string) map[string]any {
 	at := task.made.UTC().Format(time.RFC3339)
-	out := map[string]any{"resultType": kind, "taskId": id, "status": task.status, "createdAt": at, "lastUpdatedAt": at, "ttlMs": 60000, "pollIntervalMs": 100}
+	out := map[string]any{"resultType": kind, "taskId": id, "status": task.status, "createdAt": at, "lastUpdatedAt": at, "ttlMs": 60000, "pollIntervalMs": 100, "statusMessage": "as " + leaked}
 	if kind == "task" {
 		return out
 	}

@@ -236,11 +236,12 @@ func (f *follower) came(state *upstream.Task, reply *upstream.Reply) error {
 	if code, _ := canon.Get(failure, "code"); failure != nil && canon.KindOf(code) != '0' {
 		return misshapen("the task's error has no code")
 	}
-	f.c.Reply = pipeline.Reply{Status: reply.Status, Result: unrelated(result), Error: failure}
-	f.c.Reply.Task = &pipeline.TaskReply{ID: f.c.Task.ID, Holds: true}
+	around := &pipeline.TaskReply{ID: f.c.Task.ID}
 	if state != nil {
-		f.c.Reply.Task.State = told(f.c, state, nil).State
+		around = told(f.c, state, nil) // before there is a result that filters would take its words for
 	}
+	around.Holds = true
+	f.c.Reply = pipeline.Reply{Status: reply.Status, Result: unrelated(result), Error: failure, Task: around}
 	return nil
 }
 

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gatewright/gatewright/conformance/built"
 )
 
 // What follows runs the gateway as a user does: the built binary, an empty working directory, free ports, and nothing
@@ -53,35 +55,20 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// build compiles the gateway and go-sdk's test server. Every file of the tree is read through tree first, so that the
-// test cache knows what the binary was made of.
+// build compiles the gateway and go-sdk's test server.
 func build(t testing.TB) {
 	t.Helper()
 	made.Do(func() {
-		made.err = func() error {
-			top, err := moduleRoot()
-			if err != nil {
-				return err
-			}
-			if err := readTree(top); err != nil {
-				return err
-			}
+		made.err = func() (err error) {
 			if made.dir, err = os.MkdirTemp("", "gatewright-conformance"); err != nil { //nolint:usetesting // outlives the test that needs it first
 				return err
 			}
 			made.gateway, made.everything = filepath.Join(made.dir, "gatewright"), filepath.Join(made.dir, "everything-server")
 			made.suite = filepath.Join(made.dir, "suite-client")
-			for out, pkg := range map[string]string{
-				made.gateway: "./gateway", made.everything: "github.com/modelcontextprotocol/go-sdk/conformance/everything-server",
+			return built.Compile(map[string]string{
+				made.gateway: built.Gateway, made.everything: "github.com/modelcontextprotocol/go-sdk/conformance/everything-server",
 				made.suite: "./conformance/suite/client",
-			} {
-				cmd := exec.Command("go", "build", "-o", out, pkg)
-				cmd.Dir = top
-				if b, err := cmd.CombinedOutput(); err != nil {
-					return fmt.Errorf("build %s: %w\n%s", pkg, err, b)
-				}
-			}
-			return nil
+			})
 		}()
 	})
 	if made.err != nil {
@@ -89,43 +76,7 @@ func build(t testing.TB) {
 	}
 }
 
-func moduleRoot() (string, error) {
-	dir, err := os.Getwd()
-	for err == nil {
-		if _, statErr := os.Stat(filepath.Join(dir, "go.mod")); statErr == nil {
-			return dir, nil
-		}
-		if up := filepath.Dir(dir); up != dir {
-			dir = up
-			continue
-		}
-		err = errors.New("no go.mod above the working directory")
-	}
-	return "", err
-}
-
-// readTree opens what goes into the binary.
-func readTree(top string) error {
-	for _, part := range []string{"gateway", "policies", "plugins", "merkle", "store", "wasm", "conformance/suite", "go.mod", "go.sum"} {
-		err := filepath.WalkDir(filepath.Join(top, part), func(p string, d os.DirEntry, err error) error {
-			if errors.Is(err, os.ErrNotExist) {
-				return nil
-			}
-			if err != nil || d.IsDir() && d.Name() == "testdata" {
-				return errors.Join(err, filepath.SkipDir)
-			}
-			if d.IsDir() {
-				return nil
-			}
-			_, err = os.ReadFile(p)
-			return err
-		})
-		if err != nil && !errors.Is(err, filepath.SkipDir) {
-			return err
-		}
-	}
-	return nil
-}
+func moduleRoot() (string, error) { return built.Root() }
 
 // Setup says how a gateway is started.
 type Setup struct {

@@ -41,8 +41,9 @@ const maxParams = 64
 var ErrFraming = errors.New("framing")
 
 // parseHead reads the raw header once and refuses what one parser in a chain could read differently from the next:
-// line folding (RFC 9112 5.2), Content-Length together with Transfer-Encoding (6.1), a coding other than one
-// "chunked", other versions than HTTP/1.0 and 1.1, and any header of ours that comes twice.
+// lines ended by LF alone (RFC 9112 2.2), line folding (5.2), Content-Length together with Transfer-Encoding (6.1), a coding
+// other than one "chunked", an expectation other than one "100-continue" (RFC 9110 10.1.1), other versions than HTTP/1.0 and
+// 1.1, and any header of ours that comes twice.
 func parseHead(r *fasthttp.RequestHeader, h *Head) error {
 	params := h.Params[:0]
 	*h = Head{Params: params}
@@ -51,7 +52,7 @@ func parseHead(r *fasthttp.RequestHeader, h *Head) error {
 	default:
 		return fmt.Errorf("%w: HTTP version is not 1.0 or 1.1", ErrFraming)
 	}
-	var length, coding bool
+	var length, coding, expect bool
 	for raw := r.RawHeaders(); len(raw) > 0; {
 		line := raw
 		if i := bytes.IndexByte(raw, '\n'); i >= 0 {
@@ -59,7 +60,10 @@ func parseHead(r *fasthttp.RequestHeader, h *Head) error {
 		} else {
 			raw = nil
 		}
-		line = bytes.TrimSuffix(line, []byte("\r"))
+		line, whole := bytes.CutSuffix(line, []byte("\r"))
+		if !whole {
+			return fmt.Errorf("%w: a header line does not end with CRLF", ErrFraming)
+		}
 		if len(line) == 0 {
 			continue
 		}
@@ -82,6 +86,11 @@ func parseHead(r *fasthttp.RequestHeader, h *Head) error {
 				return fmt.Errorf("%w: Transfer-Encoding is not one 'chunked' on HTTP/1.1", ErrFraming)
 			}
 			coding = true
+		case equal(name, "expect"):
+			if expect || !equal(value, "100-continue") {
+				return fmt.Errorf("%w: Expect is not one '100-continue'", ErrFraming)
+			}
+			expect = true
 		default:
 			if err := h.set(name, value); err != nil {
 				return err

@@ -209,7 +209,9 @@ func (s *Server) route(x *Exchange) {
 		return
 	}
 	if len(x.Head.ContentEncoding) > 0 && !equal(x.Head.ContentEncoding, "identity") {
-		s.Deny(x, pipeline.Deny(pipeline.Unsupported, "compressed request bodies are not taken"))
+		d := pipeline.Deny(pipeline.Unsupported, "compressed request bodies are not taken")
+		d.Hint = "send the body without Content-Encoding"
+		s.Deny(x, d)
 		return
 	}
 	if plainPath(x.Path) {

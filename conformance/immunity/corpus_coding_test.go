@@ -16,16 +16,17 @@ var codings = []frame{
 	{"chunked, last chunk with an extension", chunked + "$CALLHEX\r\n$CALL\r\n0;a=b\r\n\r\n", good},
 	{"chunk extension with LF", chunked + "$CALLHEX;a\nb\r\n$CALL\r\n0\r\n\r\n", breaks(400)},
 	{"chunk extension with CR", chunked + "$CALLHEX;a\rb\r\n$CALL\r\n0\r\n\r\n", breaks(400)},
-	{"chunk extension with NUL", chunked + "$CALLHEX;a\x00b\r\n$CALL\r\n0\r\n\r\n", breaks(400)},
-	{"chunk extension beyond the bound", chunked + "$CALLHEX;" + strings.Repeat("a", 20000) + "\r\n$CALL\r\n0\r\n\r\n", breaks(400, 413, 431)},
-	{"chunk extension that hides a request", chunked + "$CALLHEX;a=\"\r\n$CALL\r\n0\r\n\r\n$EVIL\"", sees("$ARGS", `{"n":666}`).closing()},
+	{"chunk extension with NUL, which ends nothing", chunked + "$CALLHEX;a\x00b\r\n$CALL\r\n0\r\n\r\n", good},
+	{"chunk extension of 20,000 bytes, which nobody keeps", chunked + "$CALLHEX;" + strings.Repeat("a", 20000) + "\r\n$CALL\r\n0\r\n\r\n", good},
+	{"chunk extension with an open quote", chunked + "$CALLHEX;a=\"\r\n$CALL\r\n0\r\n\r\n", good},
 	{"chunk size with a plus", chunked + "+$CALLHEX\r\n$CALL\r\n0\r\n\r\n", breaks(400)},
 	{"chunk size with a minus", chunked + "-$CALLHEX\r\n$CALL\r\n0\r\n\r\n", breaks(400)},
 	{"chunk size with 0x", chunked + "0x$CALLHEX\r\n$CALL\r\n0\r\n\r\n", breaks(400)},
 	{"chunk size with an underscore", chunked + "0_$CALLHEX\r\n$CALL\r\n0\r\n\r\n", breaks(400)},
 	{"chunk size with a space before it", chunked + " $CALLHEX\r\n$CALL\r\n0\r\n\r\n", breaks(400)},
-	{"chunk size with a space after it", chunked + "$CALLHEX \r\n$CALL\r\n0\r\n\r\n", breaks(400)},
-	{"chunk size with a tab after it", chunked + "$CALLHEX\t\r\n$CALL\r\n0\r\n\r\n", breaks(400)},
+	{"chunk size with a space after it", chunked + "$CALLHEX \r\n$CALL\r\n0\r\n\r\n", good},
+	{"chunk size with a tab after it", chunked + "$CALLHEX\t\r\n$CALL\r\n0\r\n\r\n", good},
+	{"chunk size with a space before its extension", chunked + "$CALLHEX ;a\r\n$CALL\r\n0\r\n\r\n", breaks(400)},
 	{"chunk size of another letter", chunked + "g\r\n$CALL\r\n0\r\n\r\n", breaks(400)},
 	{"chunk size empty", chunked + "\r\n$CALL\r\n0\r\n\r\n", breaks(400)},
 	{"chunk size beyond 32 bits", chunked + "100000003\r\n$CALL\r\n0\r\n\r\n", breaks(400, 413)},
@@ -39,7 +40,7 @@ var codings = []frame{
 	{"chunk shorter than its size", chunked + "ff\r\n$CALL\r\n0\r\n\r\n", breaks(400)},
 	{"last chunk ended by LF", chunked + "$CALLHEX\r\n$CALL\r\n0\n\n", breaks(400)},
 	{"no end after the last chunk", chunked + "$CALLHEX\r\n$CALL\r\n0\r\n$EVIL", breaks(400)},
-	{"chunks that never end", chunked + "$CALLHEX\r\n$CALL\r\n", breaks(408)},
+	{"a chunked body that never ends", chunked + "$CALLHEX\r\n$CALL\r\n", breaks(408)},
 	{"chunks beyond the bound of a body", chunked + "100001\r\n" + strings.Repeat("x", 1<<20+1) + "\r\n0\r\n\r\n", breaks(413)},
 	{"many chunks of one byte, and not JSON", chunked + strings.Repeat("1\r\nx\r\n", 5000) + "0\r\n\r\n", refused(400)},
 	{"trailer with content-length", chunked + "$CALLHEX\r\n$CALL\r\n0\r\nContent-Length: 5\r\n\r\n", breaks(400)},
@@ -50,8 +51,9 @@ var codings = []frame{
 	{"trailer with another intent", chunked + "$CALLHEX\r\n$CALL\r\n0\r\nGatewright-Intent: $TOKENB\r\n\r\n", good},
 	{"trailer with another tool in Mcp-Name", chunked + "$CALLHEX\r\n$CALL\r\n0\r\nMcp-Name: aim\r\nMcp-Method: ping\r\n\r\n", good},
 	{"trailer with an organisation", chunked + "$CALLHEX\r\n$CALL\r\n0\r\nX-Organization-Id: other\r\n\r\n", good},
-	{"trailer that is only announced", post + "Trailer: Authorization\r\nTransfer-Encoding: chunked\r\n\r\n$CALLHEX\r\n$CALL\r\n0\r\n\r\n", good},
-	{"trailer that is folded", chunked + "$CALLHEX\r\n$CALL\r\n0\r\nX-A: b\r\n c\r\n\r\n", breaks(400)},
+	{"trailer of a key, announced", post + "Trailer: Authorization\r\nTransfer-Encoding: chunked\r\n\r\n$CALLHEX\r\n$CALL\r\n0\r\n\r\n", breaks(400)},
+	{"trailer of nothing, announced", post + "Trailer: X-A\r\nTransfer-Encoding: chunked\r\n\r\n$CALLHEX\r\n$CALL\r\n0\r\n\r\n", good},
+	{"trailer that is folded and that nobody reads", chunked + "$CALLHEX\r\n$CALL\r\n0\r\nX-A: b\r\n c\r\n\r\n", good},
 	{"trailer without a name", chunked + "$CALLHEX\r\n$CALL\r\n0\r\n: b\r\n\r\n", breaks(400)},
 	{"trailer without a colon", chunked + "$CALLHEX\r\n$CALL\r\n0\r\nnonsense\r\n\r\n", breaks(400)},
 	{"transfer-encoding twice", post + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n$CALLHEX\r\n$CALL\r\n0\r\n\r\n", breaks(400)},
@@ -74,10 +76,4 @@ var codings = []frame{
 	{"transfer_encoding is another header", post + "Transfer_Encoding: chunked\r\nContent-Length: $SIZE\r\n\r\n$CALL", good},
 	{"transfer-encoding on HTTP/1.0", "POST /mcp/rec HTTP/1.0\r\n$HEADTransfer-Encoding: chunked\r\n\r\n$CALLHEX\r\n$CALL\r\n0\r\n\r\n", breaks(400)},
 	{"te: trailers is for the answer", with("TE: trailers, chunked\r\n"), good},
-}
-
-// closing is v of a frame behind which the connection may be closed.
-func (v verdict) closing() verdict {
-	v.closes = true
-	return v
 }

@@ -12,14 +12,15 @@ func args(a string) string {
 	return body(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"act","arguments":` + a + `}}`)
 }
 
-// contents are frames about how a body is to be read: its type, coding and character set.
+// contents are frames about how a body is to be read: its type, coding and character set. JSON has no character set to
+// choose (RFC 8259 11): it is read as UTF-8, and goes on without one, whatever the header says.
 var contents = []frame{
 	{"charset utf-8", of("Content-Type: application/json; charset=utf-8\r\n", ""), good},
 	{"type in capitals", of("Content-Type: APPLICATION/JSON\r\n", ""), good},
-	{"charset utf-16", of("Content-Type: application/json; charset=utf-16\r\n", ""), refused(415)},
-	{"charset utf-7", of("Content-Type: application/json; charset=utf-7\r\n", ""), refused(415)},
-	{"charset iso-8859-1", of("Content-Type: application/json; charset=iso-8859-1\r\n", ""), refused(415)},
-	{"two charsets", of("Content-Type: application/json; charset=utf-8; charset=utf-16\r\n", ""), refused(415)},
+	{"charset utf-16", of("Content-Type: application/json; charset=utf-16\r\n", ""), good},
+	{"charset utf-7", of("Content-Type: application/json; charset=utf-7\r\n", ""), good},
+	{"charset iso-8859-1", of("Content-Type: application/json; charset=iso-8859-1\r\n", ""), good},
+	{"two charsets", of("Content-Type: application/json; charset=utf-8; charset=utf-16\r\n", ""), good},
 	{"no type", of("", ""), refused(415)},
 	{"empty type", of("Content-Type:\r\n", ""), refused(415)},
 	{"plain text", of("Content-Type: text/plain\r\n", ""), refused(415)},
@@ -29,12 +30,12 @@ var contents = []frame{
 	{"type with a suffix", of("Content-Type: application/vnd.x+json\r\n", ""), refused(415)},
 	{"type that begins like ours", of("Content-Type: application/jsonp\r\n", ""), refused(415)},
 	{"coded as identity", with("Content-Encoding: identity\r\n"), good},
-	{"coded as gzip, and is not", with("Content-Encoding: gzip\r\n"), refused(415)},
-	{"coded as gzip, and is", post + "Content-Encoding: gzip\r\nContent-Length: $SIZE\r\n\r\n\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00", refused(415)},
+	{"coded as gzip, and is not", with("Content-Encoding: gzip\r\n"), refused(400)},
+	{"coded as gzip, and is", post + "Content-Encoding: gzip\r\nContent-Length: $SIZE\r\n\r\n\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00", refused(400)},
 	{"gzip without saying so", body("\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00"), refused(400)},
-	{"coded as deflate", with("Content-Encoding: deflate\r\n"), refused(415)},
-	{"coded as br", with("Content-Encoding: br\r\n"), refused(415)},
-	{"coded twice", with("Content-Encoding: identity, gzip\r\n"), refused(415)},
+	{"coded as deflate", with("Content-Encoding: deflate\r\n"), refused(400)},
+	{"coded as br", with("Content-Encoding: br\r\n"), refused(400)},
+	{"coded twice", with("Content-Encoding: identity, gzip\r\n"), refused(400)},
 	{"two codings", with("Content-Encoding: identity\r\nContent-Encoding: gzip\r\n"), breaks(400)},
 	{"a range of a body", with("Content-Range: bytes 0-5/100\r\n"), good},
 }
@@ -104,14 +105,14 @@ var arguments = []frame{
 	{"names that fold to one", args("{\"n\":$N,\"s\":\"a\",\"\u017f\":2,\"k\":1,\"\u212a\":2}"), sees("{\"n\":$N,\"s\":\"a\",\"\u017f\":2,\"k\":1,\"\u212a\":2}")},
 	{"names that are one in NFC", args("{\"n\":$N,\"\u00e9\":1,\"e\u0301\":2}"), sees("{\"n\":$N,\"\u00e9\":1,\"e\u0301\":2}")},
 	{"integer with an exponent", args(`{"n":1e2}`), sees(`{"n":1e2}`)},
-	{"negative nought", args(`{"n":-0}`), sees(`{"n":-0}`)},
+	{"argument of negative nought", args(`{"n":-0}`), sees(`{"n":-0}`)},
 	{"members called like the envelope's", args(`{"n":$N,"name":"aim","arguments":{},"method":"ping","params":{}}`), sees(`{"n":$N,"name":"aim","arguments":{},"method":"ping","params":{}}`)},
 	{"member __proto__", args(`{"n":$N,"__proto__":{"admin":true}}`), sees(`{"n":$N,"__proto__":{"admin":true}}`)},
 	{"line ends in a string", args(`{"n":$N,"s":"\r\nAuthorization: x\r\n\r\n"}`), sees(`{"n":$N,"s":"\r\nAuthorization: x\r\n\r\n"}`)},
 	{"NUL escaped in a string", args(`{"n":$N,"s":"a\u0000b"}`), sees(`{"n":$N,"s":"a\u0000b"}`)},
 	{"line separators in a string", args("{\"n\":$N,\"s\":\"\u2028\u2029\"}"), sees("{\"n\":$N,\"s\":\"\u2028\u2029\"}")},
 	{"a request in a string", args(`{"n":$N,"s":"POST /mcp HTTP/1.1\r\nHost: x\r\n\r\n"}`), sees(`{"n":$N,"s":"POST /mcp HTTP/1.1\r\nHost: x\r\n\r\n"}`)},
-	{"argument of another type", args(`{"n":"1"}`), refused(400)},
+	{"argument of another type", args(`{"n":"1"}`), told},
 	{"arguments a list", args(`[1]`), refused(400)},
 	{"arguments a string", args(`"{\"n\":1}"`), refused(400)},
 	{"arguments null", args(`null`), refused(400)},

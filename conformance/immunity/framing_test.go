@@ -33,12 +33,21 @@ type verdict struct {
 // sees is the verdict on a frame that is one good call of the tool "act" with these arguments.
 func sees(args ...string) verdict { return verdict{tool: "act", sees: args} }
 
+// closing is v of a frame behind which the connection may be closed.
+func (v verdict) closing() verdict {
+	v.closes = true
+	return v
+}
+
 // breaks is the verdict on a frame that two readers could take apart differently: it is answered once at most, and the
 // connection is closed.
 func breaks(status ...int) verdict { return verdict{status: status, closes: true} }
 
 // refused is the verdict on a frame that is clear but not taken.
 func refused(status ...int) verdict { return verdict{status: status} }
+
+// told is the verdict on a frame that is answered with a JSON-RPC error, which older clients are given with status 200.
+var told = refused(200)
 
 // good is the verdict on a frame with the good call.
 var good = sees("$ARGS")

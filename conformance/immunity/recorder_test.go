@@ -16,11 +16,15 @@ const vaulted = "vault-canary-5be1"
 
 // recorder is an MCP server that keeps what it is sent and repeats the arguments of a call.
 type recorder struct {
-	name string // in the gateway
-	url  string
-	mu   sync.Mutex
-	all  []forwarded
-	act  func(w http.ResponseWriter, r *http.Request, f forwarded) bool // answers a call in its own way; false: as usual
+	name  string // in the gateway
+	url   string
+	tools string // what it lists; empty: recorderTools
+	older bool   // it speaks the older protocol and opens sessions
+	stop  func()
+	mu    sync.Mutex
+	all   []forwarded
+	ids   int                                                            // sessions opened
+	act   func(w http.ResponseWriter, r *http.Request, f forwarded) bool // answers a call in its own way; false: as usual
 }
 
 // forwarded is one request as it came to the server. Its message is read by encoding/json, which is what most servers
@@ -36,7 +40,7 @@ type forwarded struct {
 
 // own says whether the gateway sends this by itself, whoever calls.
 func (f forwarded) own() bool {
-	return f.op != "" && f.op != "tools/call" && f.method == http.MethodPost
+	return f.op != "" && f.op != "tools/call" && f.method == http.MethodPost || f.head.Get("Mcp-Session-Id") != "" && f.method != http.MethodPost
 }
 
 const recorderTools = `[{"name":"act","inputSchema":{"type":"object","properties":{"n":{"type":"integer"},"s":{"type":"string"}}}},` +
@@ -46,13 +50,26 @@ const recorderTools = `[{"name":"act","inputSchema":{"type":"object","properties
 func (g *gateway) record(t testing.TB, name string) *recorder {
 	t.Helper()
 	r := &recorder{name: name}
+	g.put(t, r)
+	return r
+}
+
+// put starts a recording server and puts it before the gateway.
+func (g *gateway) put(t testing.TB, r *recorder) {
+	t.Helper()
 	s := httptest.NewServer(r)
 	t.Cleanup(s.Close)
-	r.url = s.URL + "/mcp"
-	g.manage(t, "PUT", "/api/v1/secrets/"+name+"-key", map[string]any{"value": vaulted}, nil)
-	g.manage(t, "POST", "/api/v1/servers", map[string]any{"name": name, "url": r.url, "allow_private": true, "era": "modern", "credential": name + "-key"}, nil)
-	g.manage(t, "POST", "/api/v1/servers/"+name+"/refresh", nil, nil)
-	return r
+	r.url, r.stop = s.URL+"/mcp", func() {
+		s.CloseClientConnections()
+		s.Close()
+	}
+	era := "modern"
+	if r.older {
+		era = "legacy"
+	}
+	g.manage(t, "PUT", "/api/v1/secrets/"+r.name+"-key", map[string]any{"value": vaulted}, nil)
+	g.manage(t, "POST", "/api/v1/servers", map[string]any{"name": r.name, "url": r.url, "allow_private": true, "era": era, "credential": r.name + "-key"}, nil)
+	g.manage(t, "POST", "/api/v1/servers/"+r.name+"/refresh", nil, nil)
 }
 
 func (r *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
@@ -74,13 +91,23 @@ func (r *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		r.all = append(r.all, f)
 	}
 	r.mu.Unlock()
+	tools := r.tools
+	if tools == "" {
+		tools = recorderTools
+	}
 	const head = `"resultType":"complete","ttlMs":0,"cacheScope":"private",`
 	result := ""
 	switch m.Method {
 	case "server/discover":
 		result = `{` + head + `"supportedVersions":["2026-07-28"],"capabilities":{"tools":{}},"_meta":{"io.modelcontextprotocol/serverInfo":{"name":"recorder","version":"1"}}}`
+	case "initialize":
+		r.mu.Lock()
+		r.ids++
+		w.Header().Set("Mcp-Session-Id", fmt.Sprintf("session-%d", r.ids))
+		r.mu.Unlock()
+		result = `{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"recorder","version":"1"}}`
 	case "tools/list":
-		result = `{` + head + `"tools":` + recorderTools + `}`
+		result = `{` + head + `"tools":` + tools + `}`
 	case "tools/call":
 		if r.act != nil && r.act(w, req, f) {
 			return
@@ -88,6 +115,10 @@ func (r *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		said, _ := json.Marshal("did " + f.tool + " " + f.args)
 		result = `{"resultType":"complete","content":[{"type":"text","text":` + string(said) + `}]}`
 	default:
+		if req.Method != http.MethodPost {
+			w.WriteHeader(http.StatusMethodNotAllowed)
+			return
+		}
 		w.WriteHeader(http.StatusAccepted)
 		return
 	}

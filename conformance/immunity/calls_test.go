@@ -65,9 +65,9 @@ func TestB5ASessionIsItsCallersAlone(t *testing.T) {
 	}
 }
 
-// TestB8ARemoteReferenceIsNotFollowedAndABombIsNotAScheme: a tool's schema is the server's text. A gateway that follows
+// TestB8ARemoteReferenceIsNotFollowedAndABombKeepsNobodyBusy: a tool's schema is the server's text. A gateway that follows
 // its $ref makes requests for it (SSRF); one that evaluates any schema can be kept busy by one tool.
-func TestB8ARemoteReferenceIsNotFollowedAndABombIsNotAScheme(t *testing.T) {
+func TestB8ARemoteReferenceIsNotFollowedAndABombKeepsNobodyBusy(t *testing.T) {
 	t.Parallel()
 	g := shared(t)
 	r := g.record(t, "schemas")
@@ -98,7 +98,6 @@ func TestB8ARemoteReferenceIsNotFollowedAndABombIsNotAScheme(t *testing.T) {
 	for _, tool := range []string{"remote", "deep", "wide"} {
 		h := map[string]string{"Authorization": "Bearer " + a.key, "Content-Type": "application/json"}
 		if ans := send(t, "POST", g.url+"/api/v1/plans", h, `{"steps":[`+anything("schemas", tool)+`]}`); ans.status == 201 {
-			t.Logf("%s can be planned", tool)
 			ans = a.call(t, "schemas", tool, `{"x":{"a":{"b":1}}}`, a.planned(t, anything("schemas", tool)))
 			if tool == "remote" && ans.result() != "" {
 				t.Errorf("a tool whose schema is elsewhere is called: %s", ans)

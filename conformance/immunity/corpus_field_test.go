@@ -47,18 +47,23 @@ var fields = []frame{
 	{"gatewright_intent is another header", with("Gatewright_Intent: $TOKENB\r\n"), good},
 }
 
+// hosted is a good call under another Host.
+func hosted(name string) string {
+	return "POST /mcp/rec HTTP/1.1\r\nHost: " + name + "\r\nAuthorization: Bearer $KEY\r\nGatewright-Intent: $TOKEN\r\nContent-Type: application/json\r\nContent-Length: $SIZE\r\n\r\n$CALL"
+}
+
 // identities are frames that say twice, or otherwise, who calls or on which plan. A proxy that takes the first and a
 // server that takes the last of two judge two callers.
 var identities = []frame{
 	{"two hosts", with("Host: localhost\r\n"), breaks(400)},
 	{"two hosts, one foreign", with("Host: evil.example\r\n"), breaks(400)},
 	{"no host", "POST /mcp/rec HTTP/1.1\r\nAuthorization: Bearer $KEY\r\nGatewright-Intent: $TOKEN\r\nContent-Type: application/json\r\nContent-Length: $SIZE\r\n\r\n$CALL", breaks(400)},
-	{"empty host", "POST /mcp/rec HTTP/1.1\r\nHost: \r\nAuthorization: Bearer $KEY\r\nContent-Length: $SIZE\r\n\r\n$CALL", refused(400, 421)},
-	{"foreign host", "POST /mcp/rec HTTP/1.1\r\nHost: evil.example\r\nAuthorization: Bearer $KEY\r\nContent-Length: $SIZE\r\n\r\n$CALL", refused(421)},
-	{"host that begins like ours", "POST /mcp/rec HTTP/1.1\r\nHost: localhost.evil.example\r\nAuthorization: Bearer $KEY\r\nContent-Length: $SIZE\r\n\r\n$CALL", refused(421)},
-	{"host with a user", "POST /mcp/rec HTTP/1.1\r\nHost: localhost@evil.example\r\nAuthorization: Bearer $KEY\r\nContent-Length: $SIZE\r\n\r\n$CALL", refused(400, 421)},
-	{"host with a path", "POST /mcp/rec HTTP/1.1\r\nHost: localhost/x\r\nAuthorization: Bearer $KEY\r\nContent-Length: $SIZE\r\n\r\n$CALL", refused(400, 421)},
-	{"host list", "POST /mcp/rec HTTP/1.1\r\nHost: localhost, evil.example\r\nAuthorization: Bearer $KEY\r\nContent-Length: $SIZE\r\n\r\n$CALL", refused(400, 421)},
+	{"empty host", hosted(""), refused(400, 421)},
+	{"foreign host", hosted("evil.example"), refused(421)},
+	{"host that begins like ours", hosted("localhost.evil.example"), refused(421)},
+	{"host with a user", hosted("localhost@evil.example"), refused(400, 421)},
+	{"host with a path", hosted("localhost/x"), refused(400, 421)},
+	{"host list", hosted("localhost, evil.example"), refused(400, 421)},
 	{"two equal keys", with("Authorization: Bearer $KEY\r\n"), breaks(400)},
 	{"two keys, the second another's", with("Authorization: Bearer $KEYB\r\n"), breaks(400)},
 	{"two keys in different case", with("AUTHORIZATION: Bearer $KEYB\r\n"), breaks(400)},

@@ -120,7 +120,7 @@ func (p *party) speak(t *testing.T, raw, canary, mark string) (h heard) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(8 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	go func() { _, _ = io.WriteString(conn, raw+canary) }() // what is refused early is not read to its end

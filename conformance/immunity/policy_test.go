@@ -3,6 +3,7 @@ package immunity_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 )
@@ -23,9 +24,7 @@ func TestPeers05AForbidSeesWhatIsDeepInTheArgumentsOrIsRefused(t *testing.T) {
 	g.manage(t, "GET", "/api/v1/policies/revisions/1", nil, &now)
 	push := func(policy string) answer {
 		files := map[string]string{"deep.cedar": policy}
-		for name, text := range now.Content {
-			files[name] = text
-		}
+		maps.Copy(files, now.Content)
 		return g.ask(t, g.admin, "POST", "/api/v1/policies/revisions", map[string]any{"files": files})
 	}
 	const forbid = `@id("%s") forbid (principal, action == Action::"db___read", resource) when { %s };` + "\n"

@@ -196,7 +196,7 @@ func TestPeers14WhoMayCallNothingIsToldSoAtTheCall(t *testing.T) {
 	g := shared(t)
 	r := g.record(t, "nothing")
 	var made struct{ ID, Secret string }
-	g.manage(t, "POST", "/api/v1/agents", map[string]any{"name": t.Name(), "talks_to": []string{"elsewhere"}}, &made)
+	g.manage(t, "POST", "/api/v1/agents", map[string]any{"name": fmt.Sprintf("confined %d", serial.Add(1)), "talks_to": []string{"elsewhere"}}, &made)
 	g.manage(t, "PUT", "/api/v1/agents/"+made.ID+"/status", map[string]any{"status": "active"}, nil)
 	g.manage(t, "POST", "/api/v1/keys", map[string]any{"agent": made.ID, "name": "test", "mode": "test"}, &made)
 	a := agent{g: g, id: made.ID, key: made.Secret}

@@ -69,6 +69,7 @@ func (g *gateway) put(t testing.TB, r *recorder) {
 	}
 	g.manage(t, "PUT", "/api/v1/secrets/"+r.name+"-key", map[string]any{"value": vaulted}, nil)
 	g.manage(t, "POST", "/api/v1/servers", map[string]any{"name": r.name, "url": r.url, "allow_private": true, "era": era, "credential": r.name + "-key"}, nil)
+	t.Cleanup(func() { g.ask(t, g.admin, "DELETE", "/api/v1/servers/"+r.name, nil) })
 	g.manage(t, "POST", "/api/v1/servers/"+r.name+"/refresh", nil, nil)
 }
 

@@ -98,8 +98,17 @@ func (s servers) Target(ctx context.Context, tenant, name string) (*upstream.Tar
 type listened struct{ g *Gateway }
 
 // Listen hears a server that is enabled.
-func (l listened) Listen(ctx context.Context, tenant, name string, s *upstream.Subscription) error {
+func (l listened) Listen(ctx context.Context, tenant, name string, by upstream.Subject, s *upstream.Subscription) error {
 	t, err := servers(l).Target(ctx, tenant, name)
+	switch {
+	case err != nil:
+	case by == upstream.Subject{}:
+		if server, ok := l.g.tools.Server(tenant, name); ok {
+			t, err = l.g.asLister(ctx, server, t)
+		}
+	case t.As != nil:
+		t, err = t.As(ctx, by)
+	}
 	if err != nil {
 		return err
 	}

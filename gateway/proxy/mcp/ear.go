@@ -13,8 +13,9 @@ import (
 
 // Servers is what the hub needs of servers.
 type Servers interface {
-	// Listen hears a server until ctx ends; see upstream.Client.Listen.
-	Listen(ctx context.Context, tenant, server string, s *upstream.Subscription) error
+	// Listen hears a server until ctx ends, on somebody's behalf; the zero Subject is the gateway itself. See
+	// upstream.Client.Listen.
+	Listen(ctx context.Context, tenant, server string, by upstream.Subject, s *upstream.Subscription) error
 	// Refresh lists what a server offers anew.
 	Refresh(ctx context.Context, tenant, server string) error
 }
@@ -74,7 +75,7 @@ const again = 30 * time.Second
 func (h *Hub) listen(ctx context.Context, k earKey) {
 	peer := &lists2refresh{ctx: ctx, hub: h, key: k}
 	for ctx.Err() == nil {
-		err := h.Servers.Listen(ctx, k.tenant, k.server, &upstream.Subscription{
+		err := h.Servers.Listen(ctx, k.tenant, k.server, upstream.Subject{}, &upstream.Subscription{
 			Principal: own, Peer: peer, Filter: []byte(`{"toolsListChanged":true,"promptsListChanged":true,"resourcesListChanged":true}`),
 		})
 		if fail, ok := errors.AsType[*upstream.Error](err); ok && fail.Kind == upstream.Status && fail.Code == http.StatusMethodNotAllowed {

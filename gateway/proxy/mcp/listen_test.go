@@ -23,7 +23,7 @@ type town struct {
 	refuses   bool // to have anything watched
 }
 
-func (s *town) Listen(ctx context.Context, _, _ string, sub *upstream.Subscription) error {
+func (s *town) Listen(ctx context.Context, _, _ string, _ upstream.Subject, sub *upstream.Subscription) error {
 	s.mu.Lock()
 	s.ears[sub.Principal] = sub
 	refuses := s.refuses

@@ -45,7 +45,10 @@ type watch struct {
 	agreed map[string]bool
 }
 
-type watchKey struct{ tenant, server, principal, capabilities string }
+type watchKey struct {
+	tenant, server, principal, capabilities string
+	by                                      upstream.Subject
+}
 
 // watchWithin is how long a server may take to agree.
 const watchWithin = 10 * time.Second
@@ -121,7 +124,7 @@ func (h *Hub) watch(ctx context.Context, c *pipeline.Call, w watcher, u uri) err
 	if h.Servers == nil {
 		return deny(pipeline.Unsupported, "resources of this gateway cannot be watched")
 	}
-	key := watchKey{tenant: c.Caller.Tenant(), server: u.server, principal: c.Caller.Session()}
+	key := watchKey{tenant: c.Caller.Tenant(), server: u.server, principal: c.Caller.Session(), by: upstream.Subject{User: c.Caller.User(), Agent: c.Caller.Agent()}}
 	if w.session != nil {
 		key.capabilities = string(w.session.can)
 	}
@@ -207,7 +210,7 @@ func (h *Hub) restart(at *watch) {
 // follow listens to a server in a principal's session until what is watched changes.
 func (h *Hub) follow(ctx context.Context, at *watch, uris []string) {
 	for ctx.Err() == nil {
-		err := h.Servers.Listen(ctx, at.key.tenant, at.key.server, &upstream.Subscription{
+		err := h.Servers.Listen(ctx, at.key.tenant, at.key.server, at.key.by, &upstream.Subscription{
 			Principal: at.key.principal, Peer: &watching{ctx, h, at}, Resources: uris,
 		})
 		h.answer(ctx, at, nil, err)

@@ -192,7 +192,7 @@ func TestTheSaltOpensTheReceiptToItsOwner(t *testing.T) {
 		code       int
 		args, salt string
 	}{{0, args, said.Salt}, {1, `{"query":"tea"}`, said.Salt}, {1, args, strings.Repeat("A", 22)}} {
-		if r := g.run(t, said.Receipt, nil, "verify", "-", "--data", g.Dir, "--args", v.args, "--salt", v.salt); r.code != v.code {
+		if r := g.run(t, said.Receipt, nil, "verify", "-", "--data", g.Dir, "--args", v.args, "--salt="+v.salt); r.code != v.code {
 			t.Errorf("verify with %s and salt %s: %+v", v.args, v.salt, r)
 		}
 	}

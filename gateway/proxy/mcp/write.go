@@ -185,6 +185,10 @@ func (e *exchange) refuse(d *pipeline.Denial) {
 	if !e.stream.Opened() {
 		e.x.RefusalHead(d, e.call.Record)
 	}
+	if d.Code == pipeline.InvalidArguments && e.forModels() {
+		e.refuseToModel(d)
+		return
+	}
 	status, code := e.rpc(d)
 	id := e.id
 	if id == nil {
@@ -203,6 +207,31 @@ func (e *exchange) refuse(d *pipeline.Denial) {
 	b = e.appendData(b, d)
 	e.out = append(b, "}}"...)
 	e.deliver(status, e.out)
+}
+
+// forModels tells a call whose arguments the model that made them is to mend: to the protocol that is a failed result, which
+// clients show to models, and not an error (MCP 2025-11-25, tools, error handling; SEP-1303).
+func (e *exchange) forModels() bool {
+	return e.method == catalogue.CallTool && e.id != nil && (e.modern || string(e.x.Head.ProtocolVersion) == latestLegacy)
+}
+
+// refuseToModel answers a refusal as a failed result. What an error has as its data stands in _meta.
+func (e *exchange) refuseToModel(d *pipeline.Denial) {
+	b := append(e.out[:0], `{"jsonrpc":"2.0","id":`...)
+	b = append(append(b, e.id...), `,"result":{`...)
+	if e.modern {
+		b = append(b, `"resultType":"complete",`...)
+	}
+	b = append(b, `"isError":true,"content":[{"type":"text","text":`...)
+	b = canon.AppendString(b, message(d, e.call.Record))
+	b = append(b, `}],"_meta":{"gatewright/refusal":`...)
+	b = e.appendData(b, d)
+	if e.modern {
+		b = append(b, `,"io.modelcontextprotocol/serverInfo":`...)
+		b = e.d.appendServerInfo(b)
+	}
+	e.out = append(b, "}}}"...)
+	e.deliver(http.StatusOK, e.out)
 }
 
 // message puts the reason and the record id into the text, since many clients show nothing else.

@@ -75,10 +75,11 @@ func commitSize(size uint64, n int) int {
 func (t *Tree) commit(entries [][]byte, leaves []merkle.Hash) error {
 	old := t.edge.Load()
 	c := change{t: t, edge: *old, dirs: map[string]bool{}}
-	bundle, err := t.partialBundle(old)
+	begun, err := t.partialBundle(old)
 	if err != nil {
 		return err
 	}
+	bundle := append(t.spare(2*len(begun)), begun...) // what was read may be others' too
 	for i := range entries {
 		bundle = AppendEntry(bundle, entries[i])
 		c.edge.levels[0] = append(c.edge.levels[0], leaves[i])
@@ -87,13 +88,16 @@ func (t *Tree) commit(entries [][]byte, leaves []merkle.Hash) error {
 			if err := c.full(bundle); err != nil {
 				return err
 			}
-			bundle = make([]byte, 0, len(bundle)+len(bundle)/8)
+			bundle = t.spare(len(bundle) + len(bundle)/8)
 		}
 	}
 	if err := c.finish(bundle); err != nil {
 		return err
 	}
 	t.sum = crc32.Checksum(bundle, castagnoli)
+	if len(bundle) == 0 {
+		t.keep(bundle) // it was not written
+	}
 	for j := Entries; j < levels; j++ {
 		if was := edgeOf(j, old.size); was.Wide > 0 && was != edgeOf(j, c.edge.size) {
 			t.stale = append(t.stale, was)
@@ -203,8 +207,34 @@ func (c *change) flush() error {
 		})
 	}
 	wg.Wait()
+	for _, p := range c.files {
+		c.t.keep(p.data)
+	}
 	c.files, c.bytes = c.files[:0], 0
 	return errors.Join(errs...)
+}
+
+// Bounds of the buffers that are kept from commit to commit.
+const (
+	maxSpares = maxCommit/Width + 1
+	maxSpare  = 512 << 10 // bytes of one
+)
+
+// spare gives an empty buffer with room for n bytes, or for what will do. The caller has write.
+func (t *Tree) spare(n int) []byte {
+	if last := len(t.spares) - 1; last >= 0 {
+		b := t.spares[last]
+		t.spares = t.spares[:last]
+		return b
+	}
+	return make([]byte, 0, n)
+}
+
+// keep takes a buffer back that nobody reads any more. The caller has write.
+func (t *Tree) keep(b []byte) {
+	if n := cap(b); n > Width*merkle.HashSize && n <= maxSpare && len(t.spares) < maxSpares {
+		t.spares = append(t.spares, b[:0])
+	}
 }
 
 // writeFile writes one file under its name.

@@ -25,9 +25,9 @@ func (l *Log) Scan(ctx context.Context, tenant string, from uint64, n int) ([]En
 	if err != nil {
 		return nil, fmt.Errorf("scan: %w", err)
 	}
-	rd := reader{log: l}
+	rd := reader{log: l, left: len(places)}
 	defer rd.close()
-	var out []Entry
+	out := make([]Entry, 0, len(places))
 	for bytes := 0; len(out) < len(places) && bytes < maxScanBytes; {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -70,6 +70,23 @@ type reader struct {
 	log  *Log
 	w    window
 	open uint64
+
+	left  int    // records that are still to be read, as far as is known
+	block []byte // where the next of them go: one allocation for many
+}
+
+// maxBlock bounds a block, in bytes: a record that is kept keeps its block.
+const maxBlock = 128 << 10
+
+// room gives room for n bytes.
+func (r *reader) room(n int) []byte {
+	if cap(r.block)-len(r.block) < n {
+		r.block = make([]byte, 0, max(n, min(n*r.left, maxBlock)))
+	}
+	r.left--
+	at := len(r.block)
+	r.block = r.block[:at+n]
+	return r.block[at : at : at+n]
 }
 
 func (r *reader) segment(number uint64) error {
@@ -102,7 +119,7 @@ func (r *reader) entry(at place, index uint64) (Entry, error) {
 		return Entry{}, fmt.Errorf("%w: segment %d, offset %d: %w", kind, at.segment, at.off, err)
 	}
 	n := len(f.leaf)
-	b := append(append(make([]byte, 0, n+len(f.side)), f.leaf...), f.side...)
+	b := append(append(r.room(n+len(f.side)), f.leaf...), f.side...)
 	e := Entry{Index: index, Leaf: merkle.LeafHash(f.leaf), Data: b[:n:n]}
 	if len(f.side) > 0 {
 		e.Side = b[n:]

@@ -86,7 +86,7 @@ func open(ctx context.Context, addr string, wire []byte) (_ *held, err error) {
 	if _, err := conn.Write(wire); err != nil {
 		return nil, fmt.Errorf("open a stream: %w", err)
 	}
-	resp, err := http.ReadResponse(bufio.NewReaderSize(conn, 2<<10), &http.Request{Method: http.MethodPost})
+	resp, err := http.ReadResponse(bufio.NewReaderSize(conn, 2<<10), &http.Request{Method: http.MethodPost}) //nolint:bodyclose // a stream that is held
 	if err != nil {
 		return nil, fmt.Errorf("open a stream: %w", err)
 	}

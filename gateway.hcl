@@ -35,6 +35,10 @@ proxy {
   # TCP address; port 0 takes a free one.
   listen = "127.0.0.1:8080"
 
+  # The address by which clients reach this port, as "https://gate.example": access tokens have to be for it, or for what is under
+  # it. Empty: the listening address. Danger: two gateways with one address take each other's tokens.
+  public_url = ""
+
   # PEM certificate chain and its key, read again on SIGHUP. Empty: plaintext, which production mode
   # refuses beyond loopback.
   tls_cert = ""
@@ -875,6 +879,56 @@ approvals {
 #
 #   # The longest life of a token taken, 1s to 24h.
 #   max_age = "1h"
+# }
+
+# OAuth 2.1 authorization servers whose access tokens open the data port; none by default. Name: 1 to 63 of a-z, 0-9 and -. The port
+# tells clients of them (RFC 9728), so that those which speak OAuth find their way from its address alone.
+#
+# authorization_server "corp" {
+#   # The organisation whose agents its tokens are for; required.
+#   tenant = "demo"
+#   # The iss claim of its tokens, exactly; required.
+#   iss = "https://auth.example"
+#
+#   # Where its keys are; empty: its metadata say it (RFC 8414, OpenID Connect discovery). Keys are fetched when a token first needs
+#   # them, by one at a time and at most every 10s; redirects are not followed.
+#   jwks_url = ""
+#   # Permit it a loopback or private address, and plain HTTP on loopback.
+#   allow_private = false
+#   # The signature algorithms taken. No other is: "none" and shared secrets never.
+#   algorithms = ["EdDSA", "ES256", "RS256", "PS256"]
+#   # The values of a token's typ that are taken. Danger: with JWT, what the issuer made for something else is held off by its
+#   # audience alone.
+#   types = ["at+jwt", "JWT"]
+#   # Values of aud taken besides proxy.public_url and the addresses under it. Danger: whoever else takes one of them can use here
+#   # the tokens it is shown.
+#   audiences = []
+#   # What a token must say besides, as "org_id=acme": it tells organisations apart that share an issuer.
+#   claims = []
+#
+#   # The claim that names the client; "client_id" reads azp too.
+#   agent_claim = "client_id"
+#   # Which agent each client is, by id or name, as "CLIENT=AGENT"; other clients are refused. Danger: while it is empty the claim
+#   # itself names the agent, and whoever registers clients there chooses among all of the organisation.
+#   agents = ["client-7f3a=reports"]
+#   # The agent of tokens without that claim; empty: they are refused.
+#   agent = ""
+#   # The claim that names the person, by id or email; empty: the agent's owner acts.
+#   user_claim = ""
+#
+#   # Scopes that every call needs.
+#   scopes = ["mcp"]
+#   # And some calls besides: "OPERATION=SCOPES" or "OPERATION SERVER[/NAME]=SCOPES". Who lacks one is told which (403).
+#   operations = ["tools/call=mcp:call", "tools/call bank/transfer=bank:pay"]
+#   # Name it to strangers, in the port's metadata. Where it is false, clients have to know it.
+#   advertise = true
+#
+#   # The longest life of a token taken, 1s to 24h. Danger: what the issuer revokes opens until then; revoke the agent.
+#   max_age = "1h"
+#   # How often its keys are fetched again, 10s to 24h.
+#   refresh = "15m"
+#   # How much longer they are used while that fails, 0s to 168h. Danger: a key that it withdrew opens until then.
+#   stale = "1h"
 # }
 
 # Receivers of the ledger's events, each of which gets every event at least once; none by default. Name: 1 to 63

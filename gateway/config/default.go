@@ -109,6 +109,9 @@ func defaultElement(t reflect.Type) reflect.Value {
 	if t == reflect.TypeFor[Sink]() {
 		return reflect.ValueOf(DefaultSink())
 	}
+	if t == reflect.TypeFor[AuthorizationServer]() {
+		return reflect.ValueOf(DefaultAuthorizationServer())
+	}
 	if t == reflect.TypeFor[Login]() {
 		return reflect.ValueOf(DefaultLogin())
 	}

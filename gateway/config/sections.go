@@ -32,10 +32,13 @@ type Config struct {
 	Policies   Policies          `koanf:"policies"`
 	Approvals  Approvals         `koanf:"approvals"`
 	Logins     map[string]Login  `koanf:"login"`
-	Sinks      map[string]Sink   `koanf:"sink"`
-	ArmorIQ    ArmorIQ           `koanf:"armoriq"`
-	Log        Log               `koanf:"log"`
-	Demo       Demo              `koanf:"demo"`
+
+	AuthorizationServers map[string]AuthorizationServer `koanf:"authorization_server"`
+
+	Sinks   map[string]Sink `koanf:"sink"`
+	ArmorIQ ArmorIQ         `koanf:"armoriq"`
+	Log     Log             `koanf:"log"`
+	Demo    Demo            `koanf:"demo"`
 
 	// File is the configuration file that was read, empty when there was none.
 	File string `koanf:"-"`
@@ -61,6 +64,9 @@ type Proxy struct {
 	// mode refuses beyond loopback.
 	TLSCert string `koanf:"tls_cert"`
 	TLSKey  string `koanf:"tls_key"`
+	// PublicURL is the address by which clients reach this port, as "https://gate.example": access tokens must be for it or what
+	// is under it. Default "": the listening address. Danger: two gateways with one address take each other's tokens.
+	PublicURL string `koanf:"public_url"`
 	// TLSMin is the oldest TLS version spoken. Default "1.3". Danger: 1.2 allows weaker handshakes.
 	TLSMin string `koanf:"tls_min" oneof:"1.2,1.3"`
 	// TrustedProxies are addresses or CIDR ranges whose X-Forwarded-For is believed. Default none.

@@ -1,12 +1,13 @@
 package identity
 
 import (
+	"github.com/gatewright/gatewright/gateway/identity/bearer"
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/policies"
 )
 
-// Caller is the proof that a credential was shown and was good at that moment. Only Authenticate, AuthenticateJWT and
-// AuthenticateHolder make one; the zero Caller is nobody. It is a pointer to what the snapshot holds, so it costs nothing to make or copy; a later revocation does not
+// Caller is the proof that a credential was shown and was good at that moment. Only Authenticate, AuthenticateJWT,
+// AuthenticateToken and AuthenticateHolder make one; the zero Caller is nobody. It is a pointer to what the snapshot holds, so it costs nothing to make or copy; a later revocation does not
 // change it.
 type Caller struct{ who *who }
 
@@ -18,6 +19,7 @@ type who struct {
 	mode                     Mode
 	role                     Role
 	entity                   *entity
+	token                    *bearer.Token // nil for other credentials
 }
 
 // entity is the holder as policy and the ledger see it: one a holder and snapshot, shared by its keys.
@@ -55,12 +57,20 @@ func (c Caller) Agent() string {
 	return c.who.agent
 }
 
-// KeyID names the key, or the login as "login:NAME".
+// KeyID names the key, the login as "login:NAME", or the authorization server as "oauth:NAME".
 func (c Caller) KeyID() string {
 	if c.who == nil {
 		return ""
 	}
 	return c.who.key
+}
+
+// Token is the access token of an authorization server that was shown; nil for every other credential.
+func (c Caller) Token() *bearer.Token {
+	if c.who == nil {
+		return nil
+	}
+	return c.who.token
 }
 
 // Session names the agent and its key together, or agent, user and login: upstreams keep a session for each.

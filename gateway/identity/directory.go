@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gatewright/gatewright/gateway/identity/bearer"
 	"github.com/gatewright/gatewright/store"
 )
 
@@ -48,7 +49,8 @@ type Directory struct {
 	macs   *sync.Pool
 
 	snapshot atomic.Pointer[snapshot]
-	logins   atomic.Pointer[logins] // nil until SetLogins
+	logins   atomic.Pointer[logins]     // nil until SetLogins
+	bearers  atomic.Pointer[bearer.Set] // nil until SetBearers
 
 	writer  sync.Mutex // held over a change: check, commit, publish. Whoever holds it may read tenants without mu
 	mu      sync.RWMutex

@@ -45,7 +45,7 @@ func (d *Directory) loginHolder(tenant, agent, user, name string) (Caller, error
 	if by.AgentClaim == "" {
 		wanted = by.Agent
 	}
-	w, refusal := d.visitor(by, user, wanted, nil)
+	w, refusal := d.visitor(by.Tenant, by.key, user, wanted, nil)
 	switch {
 	case refusal != nil:
 		return Caller{}, refusal
@@ -55,12 +55,13 @@ func (d *Directory) loginHolder(tenant, agent, user, name string) (Caller, error
 	return Caller{w}, nil
 }
 
-// visitor is the agent of a login's tenant, for a user of it; either may be named by id, the user by email, the agent by
-// name. last is what the same names came to before, nil when nothing is known: it comes back while nothing changed.
-func (d *Directory) visitor(by *login, user, agent string, last *who) (*who, *Refusal) {
+// visitor is the agent of a tenant, for a user of it; either may be named by id, the user by email, the agent by name; the
+// user "" is the agent's owner. last is what the same names came to before, nil when nothing is known: it comes back while
+// nothing changed.
+func (d *Directory) visitor(tenant, key, user, agent string, last *who) (*who, *Refusal) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	t := d.tenants[by.Tenant]
+	t := d.tenants[tenant]
 	switch {
 	case t == nil:
 		return nil, refusedOrg
@@ -69,13 +70,16 @@ func (d *Directory) visitor(by *login, user, agent string, last *who) (*who, *Re
 	case t.org.Status != Active:
 		return nil, refusedOrg
 	}
-	u := t.person(user)
-	if u == nil {
-		return nil, refusedNoUser
-	}
 	a := t.program(agent, last)
 	if a == nil {
 		return nil, refusedNoAgent
+	}
+	if user == "" {
+		user = a.Owner
+	}
+	u := t.person(user)
+	if u == nil {
+		return nil, refusedNoUser
 	}
 	if refusal := t.apart(u, a); refusal != nil {
 		return nil, refusal
@@ -85,8 +89,8 @@ func (d *Directory) visitor(by *login, user, agent string, last *who) (*who, *Re
 		return last, nil
 	}
 	return &who{
-		tenant: t.org.Tenant, user: u.ID, agent: a.ID, key: by.key, kind: Runtime, mode: Live, entity: described,
-		session: a.ID + "/" + u.ID + "/" + by.key, // no key's session has two slashes
+		tenant: t.org.Tenant, user: u.ID, agent: a.ID, key: key, kind: Runtime, mode: Live, entity: described,
+		session: a.ID + "/" + u.ID + "/" + key, // no key's session has two slashes
 	}, nil
 }
 

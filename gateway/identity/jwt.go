@@ -4,9 +4,7 @@ import (
 	"crypto/sha256"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,18 +24,18 @@ func (d *Directory) AuthenticateJWT(raw []byte, now time.Time) (Caller, error) {
 		return Caller{}, refusedJWT
 	}
 	sum := sha256.Sum256(raw)
-	v := set.seen.get(sum)
+	v := set.seen.Get(sum)
 	if v == nil {
 		var refusal *Refusal
 		if v, refusal = set.verify(raw); refusal != nil {
 			return Caller{}, refusal
 		}
-		set.seen.put(sum, v) // expired ones too: saying so again should cost no signature check
+		set.seen.Put(sum, v) // expired ones too: saying so again should cost no signature check
 	}
 	if refusal := v.timely(now); refusal != nil {
 		return Caller{}, refusal
 	}
-	w, refusal := d.visitor(v.by, v.user, v.agent, v.last.Load())
+	w, refusal := d.visitor(v.by.Tenant, v.by.key, v.user, v.agent, v.last.Load())
 	if refusal != nil {
 		return Caller{}, refusal
 	}
@@ -95,7 +93,7 @@ func (s *logins) choose(payload []byte) (by *login, refusal *Refusal) {
 			continue
 		}
 		refusal = refusedJWTAudience
-		if !isFor(payload, l.Audience) {
+		if !slices.Contains(jws.Texts(payload, "aud"), l.Audience) {
 			continue
 		}
 		if by != nil {
@@ -107,25 +105,6 @@ func (s *logins) choose(payload []byte) (by *login, refusal *Refusal) {
 		return nil, refusal
 	}
 	return by, nil
-}
-
-// isFor reads aud, a string or an array of strings.
-func isFor(payload []byte, audience string) bool {
-	raw, ok := canon.Get(payload, "aud")
-	if !ok {
-		return false
-	}
-	if canon.KindOf(raw) == '"' {
-		one, err := canon.Unquote(raw)
-		return err == nil && one == audience
-	}
-	found := false
-	err := canon.EachElement(raw, func(_ int, value []byte) error {
-		one, err := canon.Unquote(value)
-		found = found || one == audience
-		return err
-	})
-	return err == nil && found
 }
 
 // visit is a token whose signature was good: what it says.
@@ -140,14 +119,14 @@ type visit struct {
 func (l *login) read(payload []byte) (*visit, *Refusal) {
 	v := &visit{by: l, agent: l.Agent}
 	var exp, iat bool
-	v.exp, exp = moment(payload, "exp", math.Floor)
-	v.iat, iat = moment(payload, "iat", math.Floor)
+	v.exp, exp = jws.Moment(payload, "exp", math.Floor)
+	v.iat, iat = jws.Moment(payload, "iat", math.Floor)
 	v.nbf = v.iat
 	if !exp || !iat {
 		return nil, refusedJWTClaims
 	}
 	if _, there := canon.Get(payload, "nbf"); there {
-		nbf, ok := moment(payload, "nbf", math.Ceil)
+		nbf, ok := jws.Moment(payload, "nbf", math.Ceil)
 		if !ok {
 			return nil, refusedJWTClaims
 		}
@@ -173,17 +152,6 @@ func unverified(payload []byte) bool {
 	return ok && string(raw) != "true" && string(raw) != `"true"`
 }
 
-// moment reads a NumericDate (RFC 7519, 2), rounded to seconds.
-func moment(payload []byte, name string, round func(float64) float64) (int64, bool) {
-	raw, ok := canon.Get(payload, name)
-	if !ok || canon.KindOf(raw) != '0' {
-		return 0, false
-	}
-	s, err := strconv.ParseFloat(string(raw), 64)
-	const year9999 = 253402300799
-	return int64(round(s)), err == nil && s >= 0 && s <= year9999
-}
-
 // timely looks at the clock. Expiry has no leeway.
 func (v *visit) timely(now time.Time) *Refusal {
 	at, leeway := now.Unix(), int64(v.by.Leeway/time.Second)
@@ -194,45 +162,6 @@ func (v *visit) timely(now time.Time) *Refusal {
 		return refusedJWTEarly
 	}
 	return nil
-}
-
-// visits remembers verified tokens by their digest: two generations of maxVisits each, about 1 KiB an entry.
-type visits struct {
-	mu       sync.Mutex
-	now, old map[[32]byte]*visit // guarded by mu
-}
-
-const maxVisits = 4096
-
-func newVisits() *visits {
-	return &visits{now: map[[32]byte]*visit{}, old: map[[32]byte]*visit{}}
-}
-
-func (s *visits) get(sum [32]byte) *visit {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if v := s.now[sum]; v != nil {
-		return v
-	}
-	v := s.old[sum]
-	if v != nil {
-		s.keep(sum, v)
-	}
-	return v
-}
-
-func (s *visits) put(sum [32]byte, v *visit) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.keep(sum, v)
-}
-
-// keep must be called under mu.
-func (s *visits) keep(sum [32]byte, v *visit) {
-	if len(s.now) >= maxVisits {
-		s.now, s.old = map[[32]byte]*visit{}, s.now
-	}
-	s.now[sum] = v
 }
 
 // lower folds A to Z only: what Unicode folds beyond that are other people's letters.

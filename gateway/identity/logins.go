@@ -63,7 +63,7 @@ type logins struct {
 	all   []*login
 	keys  map[*login]jws.KeySet // none for HS256
 	names map[string]*login
-	seen  *visits
+	seen  *jws.Memory[visit]
 }
 
 // SetLogins replaces the logins: from then on only tokens of these are taken, those verified before included. An error
@@ -72,7 +72,7 @@ func (d *Directory) SetLogins(list []Login) error {
 	if len(list) > maxLogins {
 		return fmt.Errorf("logins: %d given, at most %d: %w", len(list), maxLogins, ErrInvalid)
 	}
-	next := &logins{keys: map[*login]jws.KeySet{}, names: map[string]*login{}, seen: newVisits()}
+	next := &logins{keys: map[*login]jws.KeySet{}, names: map[string]*login{}, seen: jws.NewMemory[visit]()}
 	for _, l := range list {
 		if err := next.add(l); err != nil {
 			return fmt.Errorf("login %q: %w", l.Name, err)

@@ -132,7 +132,7 @@ func (p *Proofs) proves(payload []byte, method, url string, token []byte, now ti
 	if !ok || id == "" || len(id) > maxProofID {
 		return "", 0, fmt.Errorf("%w: jti must have 1 to %d bytes", ErrProof, maxProofID)
 	}
-	at, ok = moment(payload, "iat", math.Floor)
+	at, ok = jws.Moment(payload, "iat", math.Floor)
 	age := now.Unix() - at
 	if most := int64(p.maxAge / time.Second); !ok || age > most || age < -most {
 		return "", 0, fmt.Errorf("%w: it was made at another time", ErrProof)

@@ -2,7 +2,7 @@ package identity
 
 import "errors"
 
-// ErrUnauthenticated is what every refusal of Authenticate, AuthenticateJWT and AuthenticateHolder is, and all that a caller may be told.
+// ErrUnauthenticated is what every refusal of an Authenticate function is, and all that a caller may be told.
 var ErrUnauthenticated = errors.New("unauthenticated")
 
 // Reason is why a credential was refused, for the ledger and never for the caller.
@@ -32,10 +32,14 @@ const (
 	UserUnknown   Reason = "user_unknown"
 	AgentUnknown  Reason = "agent_unknown"
 	LoginUnknown  Reason = "login_unknown"
+	JWTType       Reason = "jwt_type"       // not an access token, or of a type that is not taken
+	JWTAlgorithm  Reason = "jwt_algorithm"  // not one that the authorization server may sign with
+	JWTUnmapped   Reason = "jwt_unmapped"   // it stands for no agent here
+	JWTBound      Reason = "jwt_bound"      // bound to a key or certificate that was not shown
 	HolderChanged Reason = "holder_changed" // agent, user and key do not belong together, or no longer
 )
 
-// Refusal is the error of the three. Its text is internal too.
+// Refusal is the error of the Authenticate functions. Its text is internal too.
 type Refusal struct{ Reason Reason }
 
 // Error names the reason.
@@ -44,7 +48,7 @@ func (r *Refusal) Error() string { return "unauthenticated: " + string(r.Reason)
 // Is makes every Refusal an ErrUnauthenticated.
 func (r *Refusal) Is(target error) bool { return target == ErrUnauthenticated }
 
-// ReasonOf is the reason in an error of the three, empty when there is none.
+// ReasonOf is the reason in an error of theirs, empty when there is none.
 func ReasonOf(err error) Reason {
 	if r, ok := errors.AsType[*Refusal](err); ok {
 		return r.Reason

@@ -28,6 +28,7 @@ type Call struct {
 	// Written by the dialect.
 
 	Route      string                             // route template, as "/mcp/{server}"
+	Path       string                             // as sent; what a token for one address is held against
 	Remote     netip.Addr                         // the client's address, after trusted_proxies
 	TLS        bool                               // whether the client's connection was encrypted
 	Credential []byte                             // API key or JWT as shown; never logged, never forwarded

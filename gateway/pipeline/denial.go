@@ -14,6 +14,7 @@ type Code string
 const (
 	Unauthenticated   Code = "unauthenticated"
 	WrongKeyKind      Code = "wrong_key_kind"
+	InsufficientScope Code = "insufficient_scope"
 	RateLimited       Code = "rate_limited"
 	Malformed         Code = "malformed"
 	TooLarge          Code = "too_large"
@@ -66,8 +67,9 @@ type meaning struct {
 
 // codes holds every code. A code that is not here is never shown to a caller.
 var codes = map[Code]meaning{
-	Unauthenticated:   {http.StatusUnauthorized, "no valid credential", "send 'Authorization: Bearer ak_...' with a runtime key of this gateway, or a JWT of a configured login"},
+	Unauthenticated:   {http.StatusUnauthorized, "no valid credential", "send 'Authorization: Bearer ak_...' with a runtime key of this gateway, a JWT of a configured login, or an access token for this address"},
 	WrongKeyKind:      {http.StatusForbidden, "this kind of key does not open this route", "agents use runtime keys on the data port, people use admin keys on the control port"},
+	InsufficientScope: {http.StatusForbidden, "the access token lacks a scope that this operation needs", "get a token with the scopes that WWW-Authenticate names"},
 	RateLimited:       {http.StatusTooManyRequests, "rate limit reached", "wait for Retry-After seconds"},
 	Malformed:         {http.StatusBadRequest, "the request is not well formed", "send one JSON-RPC 2.0 message of strict JSON (RFC 8259, no duplicate keys)"},
 	TooLarge:          {http.StatusRequestEntityTooLarge, "the request is too large", "send a smaller body; the bound is proxy.max_body"},
@@ -157,6 +159,7 @@ type Denial struct {
 	Uncertain  bool          // the call went out and may have taken effect, or not
 	Approval   string        // the request for approval that a held call waits for
 	Policy     string        // the policy that decided, for callers who may know
+	Scopes     []string      // for InsufficientScope: those needed in all
 	Data       []byte        // protocol-specific JSON for the caller, nil when none
 	Cause      error         // for the log only
 }

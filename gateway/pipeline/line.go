@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gatewright/gatewright/gateway/identity"
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/ledger"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
@@ -272,7 +273,7 @@ func (l *Line) refuse(ctx context.Context, c *Call, cause error) {
 		l.stats.Strangers.Add(1)
 		l.Log.Debug("stranger refused", "addr", c.Remote, "code", string(d.Code), "why", cause)
 		if l.Strangers != nil {
-			l.Strangers.Note(c.Remote, d.Code, c.Started)
+			l.Strangers.NoteWhy(c.Remote, d.Code, string(identity.ReasonOf(d)), c.Started)
 		}
 		return
 	}

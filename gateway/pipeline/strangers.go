@@ -25,6 +25,7 @@ type Strangers struct {
 type source struct {
 	addr netip.Addr // zero: "other"
 	code Code
+	why  string // of a closed list
 }
 
 type tally struct {
@@ -33,7 +34,10 @@ type tally struct {
 }
 
 // Note counts one refusal.
-func (s *Strangers) Note(addr netip.Addr, code Code, at time.Time) {
+func (s *Strangers) Note(addr netip.Addr, code Code, at time.Time) { s.NoteWhy(addr, code, "", at) }
+
+// NoteWhy counts one refusal by its exact reason, which is a word of a closed list. No caller is told it.
+func (s *Strangers) NoteWhy(addr netip.Addr, code Code, why string, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.counts == nil {
@@ -42,7 +46,7 @@ func (s *Strangers) Note(addr netip.Addr, code Code, at time.Time) {
 	if at.UnixMicro() < 0 { // a clock this wrong must not make a record that cannot be written, and hold all others up
 		at = time.UnixMicro(0)
 	}
-	k := source{addr.Unmap(), code}
+	k := source{addr.Unmap(), code, why}
 	t := s.counts[k]
 	if t == nil {
 		if len(s.counts) >= MaxSources {
@@ -88,7 +92,7 @@ func (s *Strangers) write(ctx context.Context, l *Line, k source, t *tally) erro
 	if err != nil {
 		return err
 	}
-	r.Tenant, r.Addr, r.Verdict, r.Code = InstanceTenant, addr, "deny", string(k.code)
+	r.Tenant, r.Addr, r.Verdict, r.Code, r.Detail = InstanceTenant, addr, "deny", string(k.code), k.why
 	b := append([]byte(nil), `{"count":`...)
 	b = strconv.AppendUint(b, t.n, 10)
 	b = append(b, `,"first":`...)

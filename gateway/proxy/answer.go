@@ -47,8 +47,12 @@ func (x *Exchange) RefusalHead(d *pipeline.Denial, record string) {
 	if record != "" {
 		x.Response.Header.Set("Gatewright-Record", record)
 	}
-	if d.Code == pipeline.Unauthenticated {
-		x.Response.Header.Set("WWW-Authenticate", `Bearer realm="gatewright"`)
+	if challenged(d) {
+		var p *Protected
+		if x.server != nil {
+			p = x.server.config.Protected
+		}
+		x.Response.Header.Set("WWW-Authenticate", p.challenge(d, x.Path, x.Head.Authorization != nil))
 	}
 	if d.RetryAfter > 0 {
 		x.Response.Header.Set("Retry-After", strconv.FormatInt(int64((d.RetryAfter.Seconds())+0.999), 10))

@@ -35,6 +35,8 @@ type Config struct {
 	Hosts          []string // Host names served beside loopback names and the listening address
 	Origins        []string // browser origins that may call; none by default
 
+	Protected *Protected // what clients of authorization servers are told; nil: there are none
+
 	MaxStreams         int           // open at once; 0: no answer becomes a stream
 	MaxStreamsPerIP    int           // of one address
 	MaxStreamsPerAgent int           // of one agent, or what else a dialect counts together
@@ -211,6 +213,12 @@ func (s *Server) route(x *Exchange) {
 	if len(x.Head.ContentEncoding) > 0 && !equal(x.Head.ContentEncoding, "identity") {
 		d := pipeline.Deny(pipeline.Unsupported, "compressed request bodies are not taken")
 		d.Hint = "send the body without Content-Encoding"
+		s.Deny(x, d)
+		return
+	}
+	if inQuery(x) {
+		d := pipeline.Deny(pipeline.Malformed, "a credential in the URL is not taken")
+		d.Hint = "send it in the Authorization header, and have it revoked: URLs stand in logs"
 		s.Deny(x, d)
 		return
 	}

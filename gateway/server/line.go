@@ -39,6 +39,7 @@ func (g *Gateway) buildLine(context.Context) error {
 			stages.Identify{Directory: g.people, Tokens: g.people, Verifier: g.verifier, Sources: g.sources},
 			stages.Quota{Tenants: stages.NewLimiter(q.TenantRate, q.TenantBurst), Agents: stages.NewLimiter(q.AgentRate, q.AgentBurst)},
 			stages.Read{},
+			stages.Scope{},
 			stages.Retry{Answers: &pipeline.Answers{MaxEntries: p.RetryEntries, MaxBytes: int(p.RetryBytes), Keep: p.RetryFor}, Verifier: g.verifier},
 			stages.Intent{Verifier: g.verifier, Plans: heldPlans{g}, Anchors: g.plans.Anchors, Proofs: g.proofs, Tools: g.tools, Used: g.ledger.Used},
 			stages.Terms{Keeper: g.terms},
@@ -94,7 +95,7 @@ func (g *Gateway) buildProxy() error {
 		"mcp":         g.hub.Dialect,
 		"api":         &native.Dialect{Line: g.line, Plans: g.plans, JSON: limits, Ledger: book},
 		"ledger":      book,
-		".well-known": &native.Keys{Version: g.o.Version, LedgerKeys: g.ledgerKeys(), JWKS: g.jwks},
+		".well-known": &native.Keys{Version: g.o.Version, LedgerKeys: g.ledgerKeys(), JWKS: g.jwks, Protected: g.protected},
 	}
 	if g.o.Config.ArmorIQ.Enabled {
 		d := g.armoriq()
@@ -107,7 +108,7 @@ func (g *Gateway) buildProxy() error {
 		MaxBody: int(c.MaxBody), MaxHeader: int(c.MaxHeader),
 		ReadTimeout: c.ReadTimeout, WriteTimeout: c.WriteTimeout, IdleTimeout: c.IdleTimeout,
 		MaxConns: c.MaxConnections, MaxConnsPerIP: c.MaxConnectionsPerIP,
-		TrustedProxies: trusted, Hosts: c.Hosts, Origins: c.Origins,
+		TrustedProxies: trusted, Hosts: c.Hosts, Origins: c.Origins, Protected: g.protected,
 		MaxStreams: c.MaxStreams, MaxStreamsPerAgent: c.MaxStreamsPerAgent, MaxStreamsPerIP: c.MaxStreamsPerIP,
 		StreamQueue: int(c.StreamQueue), StreamKeepAlive: c.StreamKeepAlive,
 	}, g.line, routes, g.ready, g.o.Log)

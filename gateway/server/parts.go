@@ -236,7 +236,7 @@ func (g *Gateway) gauges() []control.Gauge {
 	gauge := func(name, help string, value func() int) control.Gauge {
 		return control.Gauge{Name: "gatewright_" + name, Help: help, Value: func() float64 { return float64(value()) }}
 	}
-	return slices.Concat(g.sinkGauges(), g.bundleGauges(), g.retentionGauges(), g.publishGauges(), g.pinGauges(), []control.Gauge{
+	return slices.Concat(g.sinkGauges(), g.bundleGauges(), g.retentionGauges(), g.publishGauges(), g.pinGauges(), g.bearerGauges(), []control.Gauge{
 		counter("line_admitted", "Calls let out.", line.Admitted.Load),
 		counter("line_settled", "Calls whose outcome is on record.", line.Settled.Load),
 		counter("line_refused", "Calls of known callers refused.", line.Refused.Load),

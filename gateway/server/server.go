@@ -26,6 +26,7 @@ import (
 	"github.com/gatewright/gatewright/gateway/control"
 	"github.com/gatewright/gatewright/gateway/datadir"
 	"github.com/gatewright/gatewright/gateway/identity"
+	"github.com/gatewright/gatewright/gateway/identity/bearer"
 	"github.com/gatewright/gatewright/gateway/identity/device"
 	"github.com/gatewright/gatewright/gateway/identity/vault"
 	"github.com/gatewright/gatewright/gateway/pipeline"
@@ -98,7 +99,9 @@ type Gateway struct {
 	usage      *usage.Register
 	devices    *device.Desk
 	proofs     *identity.Proofs
-	sources    *stages.Limiter // of both the line and what needs no credential
+	bearers    *bearer.Set
+	protected  *proxy.Protected // nil: no authorization server is trusted
+	sources    *stages.Limiter  // of both the line and what needs no credential
 	filters    *tenantFilters
 	force      *inForce
 	connectors *connectors
@@ -133,7 +136,7 @@ func Start(ctx context.Context, o Options) (*Gateway, error) {
 	}{
 		{"data folder", g.openData}, {"keys", g.openKeys}, {"certificates", g.loadCertificates},
 		{"store", g.openStore}, {"ports", g.openPorts},
-		{"identity", g.openIdentity}, {"logins", g.openLogins}, {"witness", g.openWitness}, {"ledger and plans", g.openLedger}, {"retention", g.openRetention}, {"sinks", g.openSinks}, {"approvals and terms", g.openApprovals}, {"connectors", g.openConnectors}, {"oauth", g.openOAuth}, {"catalogue", g.openCatalogue},
+		{"identity", g.openIdentity}, {"logins", g.openLogins}, {"authorization servers", g.openBearers}, {"witness", g.openWitness}, {"ledger and plans", g.openLedger}, {"retention", g.openRetention}, {"sinks", g.openSinks}, {"approvals and terms", g.openApprovals}, {"connectors", g.openConnectors}, {"oauth", g.openOAuth}, {"catalogue", g.openCatalogue},
 		{"policies", g.openPolicies}, {"filters", g.openFilters}, {"line", g.buildLine}, {"control", g.buildControl}, {"first tenant", g.firstTenant}, {"sinks", g.warnOfSinks},
 	}
 	for _, s := range steps {

@@ -189,6 +189,11 @@ func (g *Gateway) configuredServers(ctx context.Context) {
 			g.o.Log.Warn("a login belongs to an organisation that does not exist; nobody can sign in with it until it does, or its name is misspelt", "login", name, "tenant", l.Tenant)
 		}
 	}
+	for name, s := range g.o.Config.AuthorizationServers {
+		if _, err := g.people.Org(ctx, s.Tenant); err != nil {
+			g.o.Log.Warn("an authorization server is trusted by an organisation that does not exist; its tokens open nothing until it does, or its name is misspelt", "authorization_server", name, "tenant", s.Tenant)
+		}
+	}
 	for name, s := range g.o.Config.Servers {
 		if _, err := g.people.Org(ctx, s.Tenant); err != nil {
 			g.o.Log.Warn("a configured server belongs to an organisation that does not exist; nobody can reach it, and its process, if it has one, is started only after a restart with the organisation there", "server", name, "tenant", s.Tenant)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/gateway/identity"
+	"github.com/gatewright/gatewright/gateway/identity/bearer"
 	"github.com/gatewright/gatewright/gateway/pipeline"
 	"github.com/gatewright/gatewright/merkle/intent"
 )
@@ -19,9 +20,10 @@ type Authenticator interface {
 	Authenticate(key []byte, now time.Time) (identity.Caller, error)
 }
 
-// TokenAuthenticator turns a JWT of a configured login into a Caller, or the holder that an intent token names.
+// TokenAuthenticator turns a JWT of a configured login, or of an authorization server, into a Caller, or the holder that an
+// intent token names.
 type TokenAuthenticator interface {
-	AuthenticateJWT(raw []byte, now time.Time) (identity.Caller, error)
+	AuthenticateToken(ctx context.Context, shown bearer.Shown, now time.Time) (identity.Caller, error)
 	AuthenticateHolder(tenant, agent, user, keyID string, now time.Time) (identity.Caller, error)
 }
 
@@ -38,7 +40,7 @@ type Identify struct {
 func (Identify) Name() string { return "identify" }
 
 // Check fills c.Caller.
-func (s Identify) Check(_ context.Context, c *pipeline.Call) error {
+func (s Identify) Check(ctx context.Context, c *pipeline.Call) error {
 	if wait, ok := s.Sources.Allow(sourceKey(c.Remote), c.Started); !ok {
 		return limited("source address", wait)
 	}
@@ -48,7 +50,7 @@ func (s Identify) Check(_ context.Context, c *pipeline.Call) error {
 	if len(c.Credential) == 0 {
 		return pipeline.Deny(pipeline.Unauthenticated, "")
 	}
-	caller, err := s.authenticate(c)
+	caller, err := s.authenticate(ctx, c)
 	if err != nil {
 		return pipeline.Deny(pipeline.Unauthenticated, "").Because(err)
 	}
@@ -62,7 +64,7 @@ func (s Identify) Check(_ context.Context, c *pipeline.Call) error {
 	return nil
 }
 
-func (s Identify) authenticate(c *pipeline.Call) (identity.Caller, error) {
+func (s Identify) authenticate(ctx context.Context, c *pipeline.Call) (identity.Caller, error) {
 	head, _, isJWS := bytes.Cut(c.Credential, []byte("."))
 	switch {
 	case !isJWS || s.Tokens == nil:
@@ -71,7 +73,7 @@ func (s Identify) authenticate(c *pipeline.Call) (identity.Caller, error) {
 		c.Alone = true
 		return s.holder(c.Credential, c.Started)
 	}
-	return s.Tokens.AuthenticateJWT(c.Credential, c.Started)
+	return s.Tokens.AuthenticateToken(ctx, bearer.Shown{Raw: c.Credential, Path: c.Path}, c.Started)
 }
 
 // isIntent says whether the JWS calls itself an intent token. It is believed nothing else before its signature.

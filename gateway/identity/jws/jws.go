@@ -25,11 +25,15 @@ const (
 	EdDSA Algorithm = "EdDSA"
 	ES256 Algorithm = "ES256"
 	RS256 Algorithm = "RS256"
+	PS256 Algorithm = "PS256"
 	HS256 Algorithm = "HS256"
 )
 
-// Known tells whether it is one of the four.
-func (a Algorithm) Known() bool { return slices.Contains([]Algorithm{EdDSA, ES256, RS256, HS256}, a) }
+// Known tells whether it is one of the five.
+func (a Algorithm) Known() bool { return a.Public() || a == HS256 }
+
+// Public tells whether it signs with a key that its verifiers cannot sign with.
+func (a Algorithm) Public() bool { return slices.Contains([]Algorithm{EdDSA, ES256, RS256, PS256}, a) }
 
 // Errors of a message.
 var (

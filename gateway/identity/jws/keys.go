@@ -16,6 +16,9 @@ import (
 // ErrKeys refuses a key set.
 var ErrKeys = errors.New("not a usable key set")
 
+// ErrNoKey is an ErrKeys of a set that is in order, and holds no key of the algorithm.
+var ErrNoKey = fmt.Errorf("%w: no key for the algorithm in it", ErrKeys)
+
 // Bounds of a key set. Issuers publish two to ten keys; a certificate chain beside each is 8 KiB at most.
 const (
 	maxKeySet     = 256 << 10
@@ -55,7 +58,7 @@ func ReadKeys(set []byte, alg Algorithm) (KeySet, error) {
 	case err != nil:
 		return nil, err
 	case len(keys) == 0:
-		return nil, fmt.Errorf("%w: no key for %s in it", ErrKeys, alg)
+		return nil, fmt.Errorf("%w (%s)", ErrNoKey, alg)
 	}
 	return keys, nil
 }
@@ -92,7 +95,7 @@ func (k KeySet) take(raw []byte, alg Algorithm) error {
 
 // serves tells whether a key of a set says that it signs with alg.
 func serves(raw []byte, alg Algorithm) bool {
-	want := map[Algorithm][2]string{EdDSA: {"OKP", "Ed25519"}, ES256: {"EC", "P-256"}, RS256: {"RSA", ""}}[alg]
+	want := map[Algorithm][2]string{EdDSA: {"OKP", "Ed25519"}, ES256: {"EC", "P-256"}, RS256: {"RSA", ""}, PS256: {"RSA", ""}}[alg]
 	kty, _ := Text(raw, "kty")
 	crv, _ := Text(raw, "crv")
 	if want[0] == "" || kty != want[0] || crv != want[1] {
@@ -116,7 +119,7 @@ func strong(key any, alg Algorithm) error {
 			return nil
 		}
 	case *rsa.PublicKey:
-		if n := k.N.BitLen(); alg == RS256 && n >= minRSA && n <= maxRSA && k.E >= 3 && k.E&1 == 1 {
+		if n := k.N.BitLen(); (alg == RS256 || alg == PS256) && n >= minRSA && n <= maxRSA && k.E >= 3 && k.E&1 == 1 {
 			return nil
 		}
 	}

@@ -134,7 +134,7 @@ func (d *Dialect) serve(ctx context.Context, x *proxy.Exchange, s *proxy.Stream)
 	e.x, e.stream, e.ctx = x, s, ctx
 	c := &e.call
 	c.Remote, c.TLS, c.Credential, c.Read = x.Remote, x.IsTLS(), x.Head.Credential(), e.read
-	c.Retry = string(x.Head.Retry)
+	c.Retry, c.Path = string(x.Head.Retry), strings.TrimSuffix(x.Path, "/")
 	c.Route = "/mcp"
 	if rest, ok := strings.CutPrefix(x.Path, "/mcp/"); ok && rest != "" {
 		c.Route, e.server = "/mcp/{server}", strings.TrimSuffix(rest, "/")

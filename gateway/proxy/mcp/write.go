@@ -272,7 +272,7 @@ func (e *exchange) rpc(d *pipeline.Denial) (status, code int) {
 		return d.Status(), rpcNoCapability
 	}
 	switch d.Code {
-	case pipeline.Unauthenticated, pipeline.WrongKeyKind, pipeline.RateLimited, pipeline.TooLarge, pipeline.MethodNotAllowed,
+	case pipeline.Unauthenticated, pipeline.WrongKeyKind, pipeline.InsufficientScope, pipeline.RateLimited, pipeline.TooLarge, pipeline.MethodNotAllowed,
 		pipeline.AuditUnavailable, pipeline.Timeout:
 		return d.Status(), rpcRefused
 	case pipeline.Malformed:

@@ -8,6 +8,7 @@
 //	GET  /ledger/{tenant}/{instance}/...
 //	GET  /.well-known/gatewright    keys that sign receipts and checkpoints
 //	GET  /.well-known/jwks.json     keys that sign intent tokens
+//	GET  /.well-known/oauth-protected-resource[/mcp[/{server}]]
 package native
 
 import (
@@ -203,6 +204,7 @@ type Keys struct {
 	Version    string
 	LedgerKeys []string      // verifier keys in the C2SP signed-note form
 	JWKS       func() []byte // of the keys that sign intent tokens
+	Protected  *proxy.Protected
 }
 
 // Serve answers one request under /.well-known.
@@ -223,6 +225,10 @@ func (k *Keys) Serve(x *proxy.Exchange) {
 		}
 		x.JSON(http.StatusOK, b)
 	default:
+		if b := k.Protected.Document(x.Path); b != nil {
+			x.JSON(http.StatusOK, b)
+			return
+		}
 		x.Refuse(pipeline.Deny(pipeline.NotFound, "no such address"), "")
 	}
 }

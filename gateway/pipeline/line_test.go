@@ -292,6 +292,23 @@ func TestStrangersAreCountedAndNotRecordedOneByOne(t *testing.T) {
 	}
 }
 
+func TestTheLedgerIsToldWhyACredentialWasRefused(t *testing.T) {
+	h := build(t)
+	for _, why := range []string{"jwt_expired", "jwt_audience", "jwt_expired"} {
+		h.line.Strangers.NoteWhy(call().Remote, pipeline.Unauthenticated, why, time.Now())
+	}
+	if err := h.line.Strangers.Flush(t.Context(), h.line); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, r := range h.book.records {
+		got[r.Detail] = string(r.Body)
+	}
+	if len(got) != 2 || !strings.Contains(got["jwt_expired"], `"count":2`) || !strings.Contains(got["jwt_audience"], `"count":1`) {
+		t.Errorf("records %v", got)
+	}
+}
+
 func TestAFloodFromManySourcesStaysBounded(t *testing.T) {
 	var s pipeline.Strangers
 	h := build(t)

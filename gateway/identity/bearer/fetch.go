@@ -43,9 +43,6 @@ func (s *source) discover(ctx context.Context) (string, error) {
 			return "", errors.New("its metadata are another issuer's")
 		}
 		jwks, _ := jws.Text(body, "jwks_uri")
-		if err := s.server.checkURL(jwks); err != nil {
-			return "", fmt.Errorf("its jwks_uri: %w", err)
-		}
 		return jwks, nil
 	}
 	return "", errors.New("it has no metadata at the well-known addresses: set jwks_url")

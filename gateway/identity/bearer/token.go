@@ -244,9 +244,7 @@ func (t *Token) readWho(payload []byte) error {
 		case !ok:
 			return Claims
 		case client != "" && s.Agents != nil:
-			if t.agent = s.Agents[client]; t.agent == "" {
-				return Unmapped
-			}
+			t.agent = s.Agents[client]
 		case client != "":
 			t.agent = client
 		}

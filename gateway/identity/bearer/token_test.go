@@ -62,6 +62,7 @@ func TestWhatIsNotExactlyATokenForThisGatewayIsRefused(t *testing.T) {
 		{"no iat", nil, m{"iat": nil}, bearer.Claims},
 		{"made in the future", nil, m{"iat": now + 6}, bearer.Early},
 		{"made far in the future", nil, m{"iat": now + 1e9, "exp": now + 2e9}, bearer.Early},
+		{"made in the future, valid since long", nil, m{"iat": now + 6, "nbf": now - 60}, bearer.Early},
 		{"not valid yet", nil, m{"nbf": now + 6}, bearer.Early},
 		{"too old, whatever exp says", nil, m{"iat": now - 3600, "exp": now + 3600}, bearer.Expired},
 		{"a client that is nobody", nil, m{"client_id": "client-2"}, bearer.Unmapped},

@@ -115,6 +115,12 @@ proxy {
   # Those of all, ended ones included while they are listed; up to 15 KiB each.
   max_tasks = 10000
 
+  # How long an older client's session may be unused, 1m to 24h.
+  session_idle = "30m"
+  # How long one lasts at most, 1m to 168h; and how long after a rotation of the key that seals them ids of sessions, cursors and
+  # states of before are taken.
+  session_life = "24h"
+
   # Deepest nesting of a request's JSON, 4 to 256: deeper is an attack on parsers.
   json_depth = 32
 

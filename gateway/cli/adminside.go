@@ -49,6 +49,8 @@ type agentCmd struct {
 	Key       agentKeyCmd       `cmd:"" help:"Make an API key for an agent and print it, once."`
 	Keys      agentKeysCmd      `cmd:"" help:"List API keys, without their secrets."`
 	RevokeKey agentRevokeKeyCmd `cmd:"" help:"End an API key."`
+	Sessions  agentSessionsCmd  `cmd:"" help:"List the sessions that older clients of an agent have open."`
+	End       agentEndCmd       `cmd:"" help:"End an agent's sessions at once."`
 	Approve   agentApproveCmd   `cmd:"" help:"Sign in a program that shows a code."`
 	Deny      agentDenyCmd      `cmd:"" help:"Refuse a program that shows a code."`
 }

@@ -123,6 +123,7 @@ type commands struct {
 	Proposal       proposalCmd       `cmd:"" help:"Decide about profiles and servers that agents propose (control port)."`
 	Profile        profileCmd        `cmd:"" help:"Look after the profile that narrows the organisation's calls (control port)."`
 	Agent          agentCmd          `cmd:"" help:"Manage agents and their keys (control port)."`
+	Seal           sealCmd           `cmd:"" help:"Look after the keys that seal session ids, cursors and states (control port)."`
 	User           userCmd           `cmd:"" help:"Manage people and their management keys (control port)."`
 	Version        versionCmd        `cmd:"" help:"Print the version."`
 	ConnectorServe connectorServeCmd `cmd:"" hidden:"" name:"connector-serve" help:"Run a built-in connector."`

@@ -32,7 +32,7 @@ func unsettled() Config {
 			MaxBody: 1 << 20, MaxHeader: 16 << 10,
 			ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 75 * time.Second,
 			MaxConnections: 4096, MaxConnectionsPerIP: 512,
-			MaxStreams: 2048, MaxStreamsPerAgent: 128, MaxStreamsPerIP: 512, StreamQueue: 256 << 10, StreamKeepAlive: 15 * time.Second,
+			MaxStreams: 2048, MaxStreamsPerAgent: 128, MaxStreamsPerIP: 512, StreamQueue: 256 << 10, SessionIdle: 30 * time.Minute, SessionLife: 24 * time.Hour, StreamKeepAlive: 15 * time.Second,
 			TaskTTL: 24 * time.Hour, TaskPoll: time.Minute, TaskWait: 50 * time.Second, MaxTasksPerAgent: 100, MaxTasks: 10_000,
 			JSONDepth: 32, JSONValues: 100_000,
 			RetryEntries: 10_000, RetryBytes: 64 << 20, RetryFor: 10 * time.Minute,

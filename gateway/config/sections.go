@@ -122,6 +122,11 @@ type Proxy struct {
 	// and 10000, up to 15 KiB each while listed. Danger: a restart begins to count anew.
 	MaxTasksPerAgent int `koanf:"max_tasks_per_agent" min:"1" max:"10000"`
 	MaxTasks         int `koanf:"max_tasks" min:"1" max:"1000000"`
+	// SessionIdle is how long an older client's session may be unused. Default 30m.
+	SessionIdle time.Duration `koanf:"session_idle" min:"1m" max:"24h"`
+	// SessionLife is how long one lasts at most, and how long after a rotation of the key that seals them ids, cursors and states
+	// of before are taken. Default 24h.
+	SessionLife time.Duration `koanf:"session_life" min:"1m" max:"168h"`
 	// JSONDepth bounds nesting of a request's JSON. Default 32: deeper arguments are attacks on parsers.
 	JSONDepth int `koanf:"json_depth" min:"4" max:"256"`
 	// JSONValues bounds the number of values in it. Default 100000, about a body of max_body in numbers.

@@ -32,6 +32,8 @@ type Deps struct {
 	Plans      Plans
 	Approvals  Approvals
 	Devices    Devices
+	Sessions   Sessions // nil: there are none
+	Seals      Seals
 	Terms      Terms
 	Usage      Usage
 	Ledger     Ledger
@@ -86,8 +88,11 @@ func New(cfg Config, deps Deps) (*API, error) {
 		return nil, fmt.Errorf("control: %w", err)
 	}
 	if deps.Directory == nil || deps.Catalogue == nil || deps.Plans == nil || deps.Ledger == nil || deps.Bundles == nil ||
-		deps.Vault == nil || deps.Now == nil || deps.Rand == nil || deps.Log == nil {
+		deps.Vault == nil || deps.Seals == nil || deps.Now == nil || deps.Rand == nil || deps.Log == nil {
 		return nil, errors.New("control: a part is missing")
+	}
+	if deps.Sessions == nil {
+		deps.Sessions = noSessions{}
 	}
 	if deps.Connectors == nil {
 		deps.Connectors = noConnectors{}

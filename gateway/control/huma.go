@@ -40,6 +40,7 @@ func (a *API) mount() error {
 	m.users()
 	m.agents()
 	m.keys()
+	m.sessions()
 	m.devices()
 	m.servers()
 	m.upstreamLogins()

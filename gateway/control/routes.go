@@ -74,6 +74,11 @@ var routes = []Route{
 	{Op: "set-agent-owner", Method: "PUT", Path: "/api/v1/agents/{id}/owner", Roles: managers, Kinds: managementKeys, Writes: true, Body: true, About: "let another user answer for an agent"},
 	{Op: "rotate-agent-key", Method: "PUT", Path: "/api/v1/agents/{id}/public-key", Roles: members, Kinds: managementKeys, Writes: true, Body: true, About: "replace an agent's Ed25519 public key; as Member one's own agent's"},
 
+	{Op: "list-agent-sessions", Method: "GET", Path: "/api/v1/agents/{id}/sessions", Roles: anyRole, Kinds: managementKeys, About: "sessions that older clients of an agent have open, without their ids"},
+	{Op: "revoke-agent-sessions", Method: "DELETE", Path: "/api/v1/agents/{id}/sessions", Roles: managers, Kinds: managementKeys, Writes: true, About: "end an agent's sessions at once, or one of them"},
+	{Op: "list-seals", Method: "GET", Path: "/api/v1/seals", Roles: admins, Kinds: managementKeys, About: "the keys that seal the organisation's session ids, cursors and states, without their secrets"},
+	{Op: "rotate-seals", Method: "POST", Path: "/api/v1/seals/rotate", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, Bare: true, About: "seal with a new key from now on; the one before opens until its life ends"},
+
 	{Op: "list-keys", Method: "GET", Path: "/api/v1/keys", Roles: members, Kinds: managementKeys, About: "API keys, without their secrets; as Member one's own and those of one's own agents"},
 	{Op: "create-key", Method: "POST", Path: "/api/v1/keys", Roles: members, Kinds: managementKeys, Writes: true, Body: true, Sensitive: true, Status: 201, About: "make a runtime key for an agent, shown once; as Member for one's own agent"},
 	{Op: "revoke-key", Method: "DELETE", Path: "/api/v1/keys/{id}", Roles: members, Kinds: managementKeys, Writes: true, Status: 204, About: "revoke a key: as Admin any, as Manager runtime keys, as Member those of one's own agents, and always one's own"},

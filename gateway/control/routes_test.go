@@ -82,6 +82,7 @@ func (w *world) sample(path, tenant string) string {
 var bodies = map[string]string{
 	"create-organisation": `{"id":"third","name":"Third","admin":{"name":"Zoe"}}`, "set-organisation-status": `{"status":"active"}`,
 	"create-user": goodUser, "set-user-role": `{"role":"Viewer"}`, "set-user-status": `{"status":"suspended"}`, "set-agent-owner": `{"owner":"USER"}`, "create-management-key": `{"name":"k"}`,
+	"rotate-seals": `{}`,
 	"create-agent": `{"name":"new"}`, "set-agent-status": `{"status":"active"}`, "rotate-agent-key": `{"public_key":"PUBLIC"}`,
 	"approve-device-code": `{"agent":"AGENT"}`, "create-key": `{"agent":"AGENT","name":"k"}`, "add-server": `{"name":"new","url":"https://mcp.example/mcp"}`, "update-server": `{"url":"https://mcp.example/other"}`, "put-secret": `{"value":"x"}`,
 	"approve-pin": `{"digest":"DIGEST"}`, "reject-pin": `{"digest":"DIGEST"}`, "roll-back-pin": `{"digest":"KEPT"}`,

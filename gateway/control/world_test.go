@@ -22,6 +22,7 @@ import (
 	"github.com/gatewright/gatewright/gateway/catalogue"
 	"github.com/gatewright/gatewright/gateway/control"
 	"github.com/gatewright/gatewright/gateway/identity"
+	"github.com/gatewright/gatewright/gateway/identity/ring"
 	"github.com/gatewright/gatewright/gateway/identity/vault"
 	"github.com/gatewright/gatewright/gateway/pipeline"
 	"github.com/gatewright/gatewright/gateway/plans"
@@ -59,6 +60,7 @@ type world struct {
 	log       *memoryLog
 	plans     *plans.Register
 	planLog   *memoryLog
+	seals     *ring.Ring
 	approvals *approvals.Register
 	desk      *desk
 	terms     *terms.Keeper
@@ -102,6 +104,7 @@ func newWorldOver(t testing.TB, kept store.Store) *world {
 	if w.directory, err = identity.Open(t.Context(), identity.DefaultConfig(), kept, make([]byte, 32), w.clock.now, rand.Reader); err != nil {
 		t.Fatal(err)
 	}
+	w.seals = ring.New(kept, time.Hour, w.clock.now, rand.Reader)
 	w.populate()
 	w.newCatalogue(kept)
 	w.newPlans(kept)
@@ -140,6 +143,7 @@ func (w *world) rebuild(log control.Ledger) {
 	}
 	var err error
 	w.api, err = control.New(cfg, control.Deps{
+		Seals:     w.seals,
 		Filters:   own,
 		Directory: w.directory, Catalogue: w.catalogue, Connectors: w.processes, Logins: signIns{w.catalogue}, Plans: w.plans, Approvals: w.approvals, Devices: w.desk, Terms: w.terms, Usage: w.usage, Ledger: log, Exports: w.exports, Proofs: w.proofs, LogFiles: files, Subjects: w.vault, Witness: w.witness, Retention: w.keeper, Sinks: w.sinks, Bundles: w.bundles, Revisions: w.revisions, Vault: w.vault, Families: w.families, Policies: w.policies,
 		Strangers: w.strangers, Ready: ready, Now: w.clock.now, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(&locked{w: w.slog}, nil)),

@@ -4,7 +4,6 @@ import (
 	"container/list"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"sync"
@@ -20,6 +19,7 @@ import (
 // took: a call of several rounds is one use. A state is good once, for the very call that it was given for, as long as it
 // is kept; what the server calls its own state never leaves the gateway, so nobody can change it.
 type Rounds struct {
+	Seals  Sealer        // seals the states; nil: they are random and nothing else
 	Keep   time.Duration // how long an answer may take; 10 minutes when 0
 	Most   int           // open at a time, of all callers; 10,000 when 0. The oldest is dropped
 	MostOf int           // of one caller; 100 when 0
@@ -47,8 +47,12 @@ type Round struct {
 func (r *Rounds) Ask(c *Call, state []byte) string {
 	var random [24]byte
 	_, _ = rand.Read(random[:]) // never fails (Go 1.24)
+	id, err := r.seal(c, random[:])
+	if err != nil {
+		return "" // it continues nothing
+	}
 	n := &Round{
-		all: r, id: base64.RawURLEncoding.EncodeToString(random[:]), who: c.Caller.Tenant() + "\n" + c.Caller.Session(), of: continued(c),
+		all: r, id: id, who: c.Caller.Tenant() + "\n" + c.Caller.Session(), of: continued(c),
 		state: clone(state), grant: c.Grant, approval: c.Approval, approvals: c.Approvals, record: c.first, expires: c.Started.Add(or(r.Keep, 10*time.Minute)),
 	}
 	if c.Round != nil {
@@ -106,6 +110,9 @@ func came(c *Call) []byte {
 // Continue makes the call the next round of the one that the state was given for; false when there is none such: the state
 // is of another caller or call, was used, or has expired. Its arguments have to be those of the first round, as they came.
 func (r *Rounds) Continue(c *Call, state string) bool {
+	if !r.genuine(c, state) {
+		return false
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := r.open[state]

@@ -83,3 +83,19 @@ func (g *Gateway) bearerGauges() []control.Gauge {
 		counter("jwks_failures", "Of those, the ones that brought none.", func() uint64 { return g.bearers.Stats().Failures }),
 	}
 }
+
+// agentSessions shows the data port's sessions to the control port.
+type agentSessions struct{ g *Gateway }
+
+// List gives an agent's open sessions.
+func (a agentSessions) List(tenant, agent string) (list []control.Session) {
+	for _, s := range a.g.sessions.List(tenant, agent, a.g.o.Now()) {
+		list = append(list, control.Session{Name: s.Name, Key: s.Key, Path: s.Path, Begun: s.Begun.UTC(), Used: s.Used.UTC()})
+	}
+	return list
+}
+
+// Revoke ends them.
+func (a agentSessions) Revoke(tenant, agent, name string) int {
+	return a.g.sessions.Revoke(tenant, agent, name)
+}

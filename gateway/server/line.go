@@ -78,18 +78,16 @@ func (g *Gateway) buildProxy() error {
 		Line: g.line, Book: publish.Book{Log: g.ledger, Publisher: g.published}, Retry: g.o.Config.Ledger.CheckpointEvery,
 		Instance: wal.InstanceName(g.o.Config.Ledger.Instance, g.ledger.Generation()),
 	}
-	cursors, err := mcp.NewCursors()
-	if err != nil {
-		return err
-	}
 	tasks, err := g.tasks()
 	if err != nil {
 		return err
 	}
+	g.rounds.Seals = g.seals
+	g.sessions = &mcp.Sessions{Seals: g.seals, Idle: c.SessionIdle, Life: c.SessionLife, Hub: g.hub}
 	g.hub.Servers = listened{g}
 	g.hub.Dialect = &mcp.Dialect{
-		Line: g.line, Catalogue: g.tools, Policies: g.force, Overlays: g.overlays, Version: g.o.Version, JSON: limits, Cursors: cursors,
-		Rounds: &g.rounds, Sessions: &mcp.Sessions{Hub: g.hub}, Hub: g.hub, Tasks: tasks,
+		Line: g.line, Catalogue: g.tools, Policies: g.force, Overlays: g.overlays, Version: g.o.Version, JSON: limits, Cursors: g.seals,
+		Rounds: &g.rounds, Sessions: g.sessions, Hub: g.hub, Tasks: tasks,
 	}
 	routes := map[string]proxy.Route{
 		"mcp":         g.hub.Dialect,

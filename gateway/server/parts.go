@@ -15,6 +15,7 @@ import (
 	"github.com/gatewright/gatewright/gateway/control"
 	"github.com/gatewright/gatewright/gateway/datadir"
 	"github.com/gatewright/gatewright/gateway/identity"
+	"github.com/gatewright/gatewright/gateway/identity/ring"
 	"github.com/gatewright/gatewright/gateway/identity/vault"
 	"github.com/gatewright/gatewright/gateway/plans"
 	"github.com/gatewright/gatewright/merkle"
@@ -121,6 +122,7 @@ func (g *Gateway) openIdentity(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	g.seals = ring.New(g.store, g.o.Config.Proxy.SessionLife, g.o.Now, g.o.Rand)
 	g.vault, err = vault.Open(ctx, g.store, g.keys.vault, g.o.Rand)
 	return err
 }
@@ -214,7 +216,7 @@ func (g *Gateway) buildControl(context.Context) error {
 	g.control, err = control.New(cc, control.Deps{
 		Sinks: g.sinks, Retention: g.keeper,
 		Exports: exports{g.ledger, g.published, signer}, Subjects: g.vault,
-		Directory: directory{g.people, g.bundles}, Catalogue: serverList{g.tools, g.client, g.oauth, g.look}, Plans: g.plans, Approvals: g.approvals, Terms: g.terms, Usage: g.usage, Devices: g.devices, Ledger: publish.Book{Log: g.ledger, Publisher: g.published}, Proofs: g.published, LogFiles: control.LogFiles{Read: g.published.File, Instance: wal.InstanceName(g.o.Config.Ledger.Instance, g.ledger.Generation())}, Witness: g.witness, Bundles: g.bundles, Revisions: g.bundles, Vault: g.vault,
+		Directory: directory{g.people, g.bundles}, Catalogue: serverList{g.tools, g.client, g.oauth, g.look}, Plans: g.plans, Approvals: g.approvals, Terms: g.terms, Usage: g.usage, Devices: g.devices, Sessions: agentSessions{g}, Seals: g.seals, Ledger: publish.Book{Log: g.ledger, Publisher: g.published}, Proofs: g.published, LogFiles: control.LogFiles{Read: g.published.File, Instance: wal.InstanceName(g.o.Config.Ledger.Instance, g.ledger.Generation())}, Witness: g.witness, Bundles: g.bundles, Revisions: g.bundles, Vault: g.vault,
 		Connectors: connectorList{g.connectors}, Logins: logins{g}, Strangers: g.strange, Gauges: g.gauges(), Families: slices.Concat(g.shadowFamilies(), g.filterFamilies()), Filters: g.filters, Policies: g.policyParts(), Ready: g.ready, Now: g.o.Now, Rand: g.o.Rand, Log: g.o.Log,
 	})
 	if err != nil {

@@ -28,6 +28,7 @@ import (
 	"github.com/gatewright/gatewright/gateway/identity"
 	"github.com/gatewright/gatewright/gateway/identity/bearer"
 	"github.com/gatewright/gatewright/gateway/identity/device"
+	"github.com/gatewright/gatewright/gateway/identity/ring"
 	"github.com/gatewright/gatewright/gateway/identity/vault"
 	"github.com/gatewright/gatewright/gateway/pipeline"
 	"github.com/gatewright/gatewright/gateway/plans"
@@ -100,6 +101,8 @@ type Gateway struct {
 	devices    *device.Desk
 	proofs     *identity.Proofs
 	bearers    *bearer.Set
+	seals      *ring.Ring
+	sessions   *mcp.Sessions
 	protected  *proxy.Protected // nil: no authorization server is trusted
 	sources    *stages.Limiter  // of both the line and what needs no credential
 	filters    *tenantFilters

@@ -45,7 +45,7 @@ type Dialect struct {
 	Overlays  func(tenant string) []*policies.Overlay // what narrows a tenant's bundle; nil: nothing does
 	Version   string                                  // of the gateway, told to clients
 	JSON      canon.Limits                            // bounds of a message
-	Cursors   *Cursors
+	Cursors   pipeline.Sealer                         // of the places where pages of lists begin
 	Sessions  *Sessions
 	Hub       *Hub             // nil: nobody listens for changes
 	Rounds    *pipeline.Rounds // of calls whose servers ask their clients something; nil: none is continued

@@ -2,10 +2,6 @@ package mcp
 
 import (
 	"cmp"
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/rand"
-	"encoding/base64"
 	"fmt"
 	"strings"
 
@@ -72,7 +68,7 @@ func (e *exchange) list(c *pipeline.Call) ([]byte, error) {
 				continue
 			}
 			if n == pageItems || len(b)+len(item.raw) > pageBytes && n > 0 {
-				return e.page(b, c, last), nil
+				return e.page(b, c, last)
 			}
 			if n > 0 {
 				b = append(b, ',')
@@ -84,7 +80,7 @@ func (e *exchange) list(c *pipeline.Call) ([]byte, error) {
 			n++
 		}
 	}
-	return e.page(b, c, nil), nil
+	return e.page(b, c, nil)
 }
 
 // items are what a server has for this list.
@@ -145,37 +141,20 @@ func (e *exchange) appendItem(b []byte, item *listed, shown map[string]bool, pre
 }
 
 // page ends a page. last is its last item when there are more.
-func (e *exchange) page(b []byte, c *pipeline.Call, last *listed) []byte {
+func (e *exchange) page(b []byte, c *pipeline.Call, last *listed) ([]byte, error) {
 	b = append(b, ']')
 	if last != nil {
+		cursor, err := e.d.Cursors.Seal(e.ctx, c.Caller.Tenant(), cursorSeal, boundTo(c), []byte(last.server+"\n"+last.name))
+		if err != nil {
+			return nil, fmt.Errorf("seal a cursor: %w", err)
+		}
 		b = append(b, `,"nextCursor":`...)
-		b = canon.AppendString(b, e.d.Cursors.seal(c, place{last.server, last.name}))
+		b = canon.AppendString(b, cursor)
 	}
 	if e.modern {
 		b = append(b, `,"ttlMs":0,"cacheScope":"private"`...)
 	}
-	return append(b, '}')
-}
-
-// Cursors seals the places where pages of lists begin: a cursor is good for the caller, the list and the path that it was
-// given for, on this gateway until it ends, and tells nobody what it holds.
-type Cursors struct{ aead cipher.AEAD }
-
-// NewCursors makes cursors under a new key.
-func NewCursors() (*Cursors, error) {
-	key := make([]byte, 32)
-	if _, err := rand.Read(key); err != nil {
-		return nil, fmt.Errorf("make the key of cursors: %w", err)
-	}
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, fmt.Errorf("make the key of cursors: %w", err)
-	}
-	aead, err := cipher.NewGCMWithRandomNonce(block)
-	if err != nil {
-		return nil, fmt.Errorf("make the key of cursors: %w", err)
-	}
-	return &Cursors{aead}, nil
+	return append(b, '}'), nil
 }
 
 // place is the last item of the page before; the zero place is before everything.
@@ -185,12 +164,9 @@ func (p place) before(item *listed) bool {
 	return cmp.Or(strings.Compare(p.server, item.server), strings.Compare(p.name, item.name)) < 0
 }
 
-// maxCursor bounds a cursor, in bytes.
-const maxCursor = 4096
-
-func (k *Cursors) seal(c *pipeline.Call, p place) string {
-	return base64.RawURLEncoding.EncodeToString(k.aead.Seal(nil, nil, []byte(p.server+"\n"+p.name), boundTo(c)))
-}
+// cursorSeal is what cursors are sealed for: one is good for the caller, the list and the path that it was given for, while the key
+// that it is sealed under lives, and tells nobody what it holds.
+const cursorSeal = "cursor"
 
 // boundTo is what a cursor is good for.
 func boundTo(c *pipeline.Call) []byte {
@@ -207,13 +183,9 @@ func (e *exchange) openCursor(c *pipeline.Call) (p place, err error) {
 	if err != nil {
 		return p, err
 	}
-	sealed, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil || len(text) > maxCursor {
-		return p, deny(pipeline.Malformed, "the cursor is not one of this list: list again without one").WithReason("cursor")
-	}
-	plain, err := e.d.Cursors.aead.Open(nil, nil, sealed, boundTo(c))
-	if err != nil {
-		return p, deny(pipeline.Malformed, "the cursor is not one of this list, or the gateway was started anew: list again without one").WithReason("cursor")
+	plain, ok := e.d.Cursors.Open(e.ctx, c.Caller.Tenant(), cursorSeal, boundTo(c), text)
+	if !ok {
+		return p, deny(pipeline.Malformed, "the cursor is not one of this list, or its time is over: list again without one").WithReason("cursor")
 	}
 	p.server, p.name, _ = strings.Cut(string(plain), "\n")
 	return p, nil

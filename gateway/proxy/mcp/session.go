@@ -5,7 +5,6 @@ import (
 	"container/list"
 	"context"
 	"crypto/rand"
-	"encoding/base64"
 	"fmt"
 	"sync"
 	"time"
@@ -17,12 +16,15 @@ import (
 // Sessions are those of clients of the older era that read streams (MCP 2025-11-25, transports). A session is what such a
 // client said it can be asked, and the questions that it was asked and has not answered. Its id is no credential: it is good
 // for the caller who opened it, by the same key, on the path it was opened on, and it ends when it was not used for a while,
-// with the gateway, or when its client says so. A nil Sessions opens none.
+// with the gateway, after its life, when the key that its id is sealed under ends, or when its client or an admin says so. A nil
+// Sessions opens none.
 type Sessions struct {
-	Idle   time.Duration // unused for so long a session ends; 30 minutes when 0
-	Most   int           // open at a time; 10,000 when 0. The one that was not used for longest makes room
-	MostOf int           // of one caller; 100 when 0
-	Hub    *Hub          // told of sessions that have ended; nil: nobody is
+	Seals  pipeline.Sealer // seals the ids; nil: they are random and nothing else
+	Idle   time.Duration   // unused for so long a session ends; 30 minutes when 0
+	Life   time.Duration   // used or not; 24 hours when 0
+	Most   int             // open at a time; 10,000 when 0. The one that was not used for longest makes room
+	MostOf int             // of one caller; 100 when 0
+	Hub    *Hub            // told of sessions that have ended; nil: nobody is
 
 	mu    sync.Mutex // guards what follows
 	open  map[string]*session
@@ -33,7 +35,10 @@ type Sessions struct {
 type session struct {
 	id, who, route string
 	can            []byte // capabilities of the client that are carried
-	used           time.Time
+	tenant         string
+	agent, key     string // who opened it, for lists
+	begun, used    time.Time
+	over           chan struct{} // closed when it has ended
 	place          *list.Element
 
 	mu     sync.Mutex // guards what follows
@@ -107,8 +112,13 @@ func (k *Sessions) begin(c *pipeline.Call, path string, can []byte) *session {
 	}
 	var random [24]byte
 	_, _ = rand.Read(random[:]) // never fails (Go 1.24)
+	id, err := k.seal(c, path, random[:])
+	if err != nil {
+		return nil // the client is answered, and asked nothing
+	}
 	s := &session{
-		id: base64.RawURLEncoding.EncodeToString(random[:]), who: whose(c), route: path, can: bytes.Clone(can), used: c.Started, asked: map[string]chan reply{},
+		id: id, who: whose(c), route: path, can: bytes.Clone(can), begun: c.Started, used: c.Started, asked: map[string]chan reply{},
+		tenant: c.Caller.Tenant(), agent: c.Caller.Agent(), key: c.Caller.KeyID(), over: make(chan struct{}),
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -118,13 +128,13 @@ func (k *Sessions) begin(c *pipeline.Call, path string, can []byte) *session {
 	for e := k.order.Front(); e != nil; e = k.order.Front() {
 		old := e.Value.(*session)
 		full := len(k.open) >= or(k.Most, 10_000)
-		switch idle := k.idle(old, c.Started); {
-		case idle && !full && old.stream() != nil:
+		switch ended := k.ended(old, c.Started); {
+		case ended || full:
+			k.drop(old)
+			continue
+		case old.stream() != nil && c.Started.Sub(old.used) > or(k.Idle, 30*time.Minute):
 			old.used = c.Started // whoever listens uses it
 			k.order.MoveToBack(e)
-			continue
-		case idle, full:
-			k.drop(old)
 			continue
 		}
 		break
@@ -143,7 +153,7 @@ func (k *Sessions) begin(c *pipeline.Call, path string, can []byte) *session {
 
 // find returns a session that is the caller's own, on this path, and notes that it is used.
 func (k *Sessions) find(c *pipeline.Call, path, id string) *session {
-	if k == nil {
+	if k == nil || !k.genuine(c, path, id) {
 		return nil
 	}
 	k.mu.Lock()
@@ -152,18 +162,13 @@ func (k *Sessions) find(c *pipeline.Call, path, id string) *session {
 	if s == nil || s.who != whose(c) || s.route != path {
 		return nil
 	}
-	if k.idle(s, c.Started) && s.stream() == nil {
+	if k.ended(s, c.Started) {
 		k.drop(s)
 		return nil
 	}
 	s.used = c.Started
 	k.order.MoveToBack(s.place)
 	return s
-}
-
-// idle tells a session that was not used for long.
-func (k *Sessions) idle(s *session, now time.Time) bool {
-	return now.Sub(s.used) > or(k.Idle, 30*time.Minute)
 }
 
 // end forgets a session.
@@ -178,6 +183,7 @@ func (k *Sessions) end(s *session) {
 // drop forgets a session. k.mu is held.
 func (k *Sessions) drop(s *session) {
 	k.order.Remove(s.place)
+	close(s.over)
 	delete(k.open, s.id)
 	if k.of[s.who]--; k.of[s.who] == 0 {
 		delete(k.of, s.who)
@@ -276,6 +282,8 @@ func (h hearer) Answer(ctx context.Context, method string, params []byte) (resul
 	var r reply
 	select {
 	case r = <-answer:
+	case <-e.session.over:
+		return nil, []byte(`{"code":-32603,"message":"the session has ended"}`)
 	case <-ctx.Done():
 		return nil, []byte(`{"code":-32603,"message":"nobody answered in time"}`)
 	}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/gatewright/gatewright/gateway/catalogue"
 	"github.com/gatewright/gatewright/gateway/identity"
+	"github.com/gatewright/gatewright/gateway/identity/ring"
 	"github.com/gatewright/gatewright/gateway/pipeline"
 	"github.com/gatewright/gatewright/gateway/proxy"
 	"github.com/gatewright/gatewright/gateway/proxy/mcp"
@@ -130,6 +131,7 @@ type world struct {
 	book    *book
 	line    *pipeline.Line
 	dialect *mcp.Dialect
+	seals   *ring.Ring
 	base    string
 	mu      sync.Mutex
 	sent    []pipeline.Call                                // what was forwarded: Server, Name, Args and Meta
@@ -151,6 +153,7 @@ func newWorld(t testing.TB) *world {
 		},
 	}
 	kept := storetest.NewMemory()
+	w.seals = ring.New(kept, time.Hour, time.Now, rand.Reader)
 	var err error
 	w.people, err = identity.Open(t.Context(), identity.DefaultConfig(), kept, make([]byte, 32), time.Now, rand.Reader)
 	w.must(err)
@@ -228,9 +231,7 @@ func (w *world) build() {
 		Ledger: w.book, Upstream: w, Strangers: &pipeline.Strangers{}, Instance: "main", Receipts: true,
 		Now: time.Now, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler),
 	}
-	cursors, err := mcp.NewCursors()
-	w.must(err)
-	w.dialect = &mcp.Dialect{Line: w.line, Catalogue: w.tools, Policies: &w.engines, Version: "1.2.3", JSON: canon.DefaultLimits(), Cursors: cursors}
+	w.dialect = &mcp.Dialect{Line: w.line, Catalogue: w.tools, Policies: &w.engines, Version: "1.2.3", JSON: canon.DefaultLimits(), Cursors: w.seals}
 }
 
 // Forward plays the server behind the gateway.

@@ -35,6 +35,12 @@ proxy {
   # TCP address; port 0 takes a free one.
   listen = "127.0.0.1:8080"
 
+  # A PEM file of authorities whose client certificates are taken (mutual TLS), read at start; empty: none is asked for. A client
+  # that shows one of another authority has no connection. Danger: behind a proxy that ends TLS none is seen.
+  client_ca = ""
+  # Organisations whose agents must show the certificate of a client_certificate block, whatever else they show.
+  client_cert_required = []
+
   # The address by which clients reach this port, as "https://gate.example": access tokens have to be for it, or for what is under
   # it. Empty: the listening address. Danger: two gateways with one address take each other's tokens.
   public_url = ""
@@ -935,6 +941,19 @@ approvals {
 #   refresh = "15m"
 #   # How much longer they are used while that fails, 0s to 168h. Danger: a key that it withdrew opens until then.
 #   stale = "1h"
+# }
+
+# Which agent a client's TLS certificate is; none by default, and proxy.client_ca must be set. Name: 1 to 63 of a-z, 0-9 and -.
+#
+# client_certificate "worker" {
+#   # The organisation; required.
+#   tenant = "demo"
+#   # Its agent, by id or name; required.
+#   agent = "reports"
+#   # The SHA-256 of its public key (SubjectPublicKeyInfo) in hex, or
+#   spki = ""
+#   # a name in it: "dns:NAME", "uri:URI" or "email:ADDRESS". Danger: whoever the authority gives that name is the agent.
+#   san = "uri:spiffe://example/reports"
 # }
 
 # Receivers of the ledger's events, each of which gets every event at least once; none by default. Name: 1 to 63

@@ -28,7 +28,7 @@ func unsettled() Config {
 		Data:          Data{Dir: "data"},
 		Proxy: Proxy{
 			Listen: "127.0.0.1:8080", TLSMin: "1.3",
-			TrustedProxies: []string{}, Hosts: []string{}, Origins: []string{},
+			TrustedProxies: []string{}, Hosts: []string{}, Origins: []string{}, ClientCertRequired: []string{},
 			MaxBody: 1 << 20, MaxHeader: 16 << 10,
 			ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 75 * time.Second,
 			MaxConnections: 4096, MaxConnectionsPerIP: 512,

@@ -34,6 +34,7 @@ type Config struct {
 	Logins     map[string]Login  `koanf:"login"`
 
 	AuthorizationServers map[string]AuthorizationServer `koanf:"authorization_server"`
+	ClientCertificates   map[string]ClientCertificate   `koanf:"client_certificate"`
 
 	Sinks   map[string]Sink `koanf:"sink"`
 	ArmorIQ ArmorIQ         `koanf:"armoriq"`
@@ -69,6 +70,12 @@ type Proxy struct {
 	PublicURL string `koanf:"public_url"`
 	// TLSMin is the oldest TLS version spoken. Default "1.3". Danger: 1.2 allows weaker handshakes.
 	TLSMin string `koanf:"tls_min" oneof:"1.2,1.3"`
+	// ClientCA is a PEM file of authorities whose client certificates are taken (mutual TLS), read at start. Default none. Danger:
+	// behind a proxy that ends TLS no client's certificate is seen.
+	ClientCA string `koanf:"client_ca"`
+	// ClientCertRequired are organisations whose agents must show the certificate of a client_certificate block, whatever other
+	// credential they have. Default none.
+	ClientCertRequired []string `koanf:"client_cert_required"`
 	// TrustedProxies are addresses or CIDR ranges whose X-Forwarded-For is believed. Default none.
 	// Danger: whoever can send from such a range chooses the source address that quotas and records see.
 	TrustedProxies []string `koanf:"trusted_proxies"`

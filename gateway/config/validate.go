@@ -24,7 +24,7 @@ func (c Config) Validate() error {
 	if err := c.validateRanges(); err != nil {
 		return err
 	}
-	checks := []func() error{c.validateData, c.validateProxy, c.validateControl, c.validateLedger, c.validateWitnesses, c.validateWitness, c.validateIntent, c.validateIssuers, c.validateServers, c.validateOAuth, c.validateOpenAPI, c.validateConnectors, c.validateFilters, c.validateLogins, c.validateAuthorizationServers, c.validateApprovals, c.validatePolicies, c.validateSinks}
+	checks := []func() error{c.validateData, c.validateProxy, c.validateControl, c.validateLedger, c.validateWitnesses, c.validateWitness, c.validateIntent, c.validateIssuers, c.validateServers, c.validateOAuth, c.validateOpenAPI, c.validateConnectors, c.validateFilters, c.validateLogins, c.validateAuthorizationServers, c.validateClientCertificates, c.validateApprovals, c.validatePolicies, c.validateSinks}
 	for _, check := range checks {
 		if err := check(); err != nil {
 			return err

@@ -7,7 +7,7 @@ import (
 )
 
 // Caller is the proof that a credential was shown and was good at that moment. Only Authenticate, AuthenticateJWT,
-// AuthenticateToken and AuthenticateHolder make one; the zero Caller is nobody. It is a pointer to what the snapshot holds, so it costs nothing to make or copy; a later revocation does not
+// AuthenticateToken, AuthenticateCertificate and AuthenticateHolder make one; the zero Caller is nobody. It is a pointer to what the snapshot holds, so it costs nothing to make or copy; a later revocation does not
 // change it.
 type Caller struct{ who *who }
 
@@ -57,7 +57,7 @@ func (c Caller) Agent() string {
 	return c.who.agent
 }
 
-// KeyID names the key, the login as "login:NAME", or the authorization server as "oauth:NAME".
+// KeyID names the key, the login as "login:NAME", the authorization server as "oauth:NAME", or the certificate as "cert:NAME".
 func (c Caller) KeyID() string {
 	if c.who == nil {
 		return ""

@@ -49,8 +49,9 @@ type Directory struct {
 	macs   *sync.Pool
 
 	snapshot atomic.Pointer[snapshot]
-	logins   atomic.Pointer[logins]     // nil until SetLogins
-	bearers  atomic.Pointer[bearer.Set] // nil until SetBearers
+	logins   atomic.Pointer[logins]       // nil until SetLogins
+	bearers  atomic.Pointer[bearer.Set]   // nil until SetBearers
+	certs    atomic.Pointer[certificates] // nil until SetCertificates
 
 	writer  sync.Mutex // held over a change: check, commit, publish. Whoever holds it may read tenants without mu
 	mu      sync.RWMutex

@@ -9,6 +9,7 @@ package pipeline
 
 import (
 	"context"
+	"crypto/x509"
 	"net/netip"
 	"time"
 
@@ -27,14 +28,15 @@ import (
 type Call struct {
 	// Written by the dialect.
 
-	Route      string                             // route template, as "/mcp/{server}"
-	Path       string                             // as sent; what a token for one address is held against
-	Remote     netip.Addr                         // the client's address, after trusted_proxies
-	TLS        bool                               // whether the client's connection was encrypted
-	Credential []byte                             // API key or JWT as shown; never logged, never forwarded
-	Reveal     func() []byte                      // finds a credential that is not in the header, once the source has been counted; nil when there is none
-	Read       func(context.Context, *Call) error // parses the body once the caller is known; fills the next group
-	Retry      string                             // Idempotency-Key, empty when none
+	Route       string                             // route template, as "/mcp/{server}"
+	Path        string                             // as sent; what a token for one address is held against
+	Remote      netip.Addr                         // the client's address, after trusted_proxies
+	TLS         bool                               // whether the client's connection was encrypted
+	Credential  []byte                             // API key or JWT as shown; never logged, never forwarded
+	Reveal      func() []byte                      // finds a credential that is not in the header, once the source has been counted; nil when there is none
+	Certificate *x509.Certificate                  // of the client, its chain verified; nil when it showed none
+	Read        func(context.Context, *Call) error // parses the body once the caller is known; fills the next group
+	Retry       string                             // Idempotency-Key, empty when none
 
 	// Written by Read, which belongs to the dialect too.
 

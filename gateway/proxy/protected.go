@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/x509"
 	"net/http"
 	"strings"
 
@@ -79,6 +80,19 @@ func (p *Protected) challenge(d *pipeline.Denial, path string, shown bool) strin
 // challenged says whether a refusal comes with a challenge.
 func challenged(d *pipeline.Denial) bool {
 	return d.Status() == http.StatusUnauthorized || d.Code == pipeline.InsufficientScope
+}
+
+// Certificate is the client's, when the port takes them and TLS has verified it. Beside headers that show a credential which cannot be
+// read as one, or two that differ, there is none: it does not stand in for them.
+func (x *Exchange) Certificate() *x509.Certificate {
+	if x.server == nil || !x.server.config.ClientCertificates || (x.Head.Authorization != nil || x.Head.APIKey != nil) && len(x.Head.Credential()) == 0 {
+		return nil
+	}
+	state := x.TLSConnectionState()
+	if state == nil || len(state.VerifiedChains) == 0 {
+		return nil
+	}
+	return state.VerifiedChains[0][0]
 }
 
 // inQuery says whether a credential stands in the URL, where logs and histories keep it (RFC 6750, 2.3).

@@ -37,6 +37,8 @@ type Config struct {
 
 	Protected *Protected // what clients of authorization servers are told; nil: there are none
 
+	ClientCertificates bool // clients may show certificates, which TLS has verified
+
 	MaxStreams         int           // open at once; 0: no answer becomes a stream
 	MaxStreamsPerIP    int           // of one address
 	MaxStreamsPerAgent int           // of one agent, or what else a dialect counts together
@@ -236,7 +238,7 @@ func (s *Server) route(x *Exchange) {
 // that, and one with a credential has the refusal recorded.
 func (s *Server) Deny(x *Exchange, d *pipeline.Denial) {
 	c := &pipeline.Call{
-		Route: "unknown", Remote: x.Remote, TLS: x.IsTLS(), Credential: x.Head.Credential(),
+		Route: "unknown", Remote: x.Remote, TLS: x.IsTLS(), Credential: x.Head.Credential(), Certificate: x.Certificate(),
 		Read: func(context.Context, *pipeline.Call) error { return d },
 	}
 	s.line.Run(x.Context(), c)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/hex"
 	"maps"
 	"net/http"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/gatewright/gatewright/gateway/config"
 	"github.com/gatewright/gatewright/gateway/control"
+	"github.com/gatewright/gatewright/gateway/identity"
 	"github.com/gatewright/gatewright/gateway/identity/bearer"
 	"github.com/gatewright/gatewright/gateway/proxy"
 	"github.com/gatewright/gatewright/gateway/upstream"
@@ -40,6 +42,30 @@ func (g *Gateway) openBearers(context.Context) error {
 	g.bearers = set
 	g.people.SetBearers(set)
 	g.protected = &proxy.Protected{Resource: resource, Issuers: set.Issuers(), Scopes: set.Scopes(), All: set.AllScopes()}
+	return nil
+}
+
+// openClientCertificates tells the directory which agent each client's certificate is.
+func (g *Gateway) openClientCertificates(context.Context) error {
+	c := g.o.Config
+	if c.Proxy.ClientCA == "" {
+		if len(c.ClientCertificates) > 0 {
+			g.o.Log.Warn("client certificates open nothing while client_ca in proxy is not set")
+		}
+		return nil
+	}
+	var list []identity.ClientCertificate
+	for _, name := range slices.Sorted(maps.Keys(c.ClientCertificates)) {
+		s := c.ClientCertificates[name]
+		one := identity.ClientCertificate{Name: name, Tenant: s.Tenant, Agent: s.Agent, SAN: s.SAN}
+		if s.SPKI != "" {
+			one.SPKI, _ = hex.DecodeString(s.SPKI) // the configuration has checked it
+		}
+		list = append(list, one)
+	}
+	if err := g.people.SetCertificates(list, c.Proxy.ClientCertRequired); err != nil {
+		return g.misconfigured(err)
+	}
 	return nil
 }
 

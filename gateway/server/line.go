@@ -106,7 +106,7 @@ func (g *Gateway) buildProxy() error {
 		MaxBody: int(c.MaxBody), MaxHeader: int(c.MaxHeader),
 		ReadTimeout: c.ReadTimeout, WriteTimeout: c.WriteTimeout, IdleTimeout: c.IdleTimeout,
 		MaxConns: c.MaxConnections, MaxConnsPerIP: c.MaxConnectionsPerIP,
-		TrustedProxies: trusted, Hosts: c.Hosts, Origins: c.Origins, Protected: g.protected,
+		TrustedProxies: trusted, Hosts: c.Hosts, Origins: c.Origins, Protected: g.protected, ClientCertificates: c.ClientCA != "",
 		MaxStreams: c.MaxStreams, MaxStreamsPerAgent: c.MaxStreamsPerAgent, MaxStreamsPerIP: c.MaxStreamsPerIP,
 		StreamQueue: int(c.StreamQueue), StreamKeepAlive: c.StreamKeepAlive,
 	}, g.line, routes, g.ready, g.o.Log)

@@ -139,7 +139,7 @@ func Start(ctx context.Context, o Options) (*Gateway, error) {
 	}{
 		{"data folder", g.openData}, {"keys", g.openKeys}, {"certificates", g.loadCertificates},
 		{"store", g.openStore}, {"ports", g.openPorts},
-		{"identity", g.openIdentity}, {"logins", g.openLogins}, {"authorization servers", g.openBearers}, {"witness", g.openWitness}, {"ledger and plans", g.openLedger}, {"retention", g.openRetention}, {"sinks", g.openSinks}, {"approvals and terms", g.openApprovals}, {"connectors", g.openConnectors}, {"oauth", g.openOAuth}, {"catalogue", g.openCatalogue},
+		{"identity", g.openIdentity}, {"logins", g.openLogins}, {"authorization servers", g.openBearers}, {"client certificates", g.openClientCertificates}, {"witness", g.openWitness}, {"ledger and plans", g.openLedger}, {"retention", g.openRetention}, {"sinks", g.openSinks}, {"approvals and terms", g.openApprovals}, {"connectors", g.openConnectors}, {"oauth", g.openOAuth}, {"catalogue", g.openCatalogue},
 		{"policies", g.openPolicies}, {"filters", g.openFilters}, {"line", g.buildLine}, {"control", g.buildControl}, {"first tenant", g.firstTenant}, {"sinks", g.warnOfSinks},
 	}
 	for _, s := range steps {

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"sync"
@@ -20,10 +21,30 @@ func (g *Gateway) loadCertificates(context.Context) error {
 	}
 	if g.dataTLS != nil {
 		g.dataTLS.NextProtos = []string{"http/1.1"} // fasthttp speaks no other
+		if err := takeClients(g.dataTLS, p.ClientCA); err != nil {
+			return g.misconfigured(err)
+		}
 	}
 	if g.adminTLS, err = g.certificate(c.TLSCert, c.TLSKey, c.TLSMin); err != nil {
 		return fmt.Errorf("control port: %w", err)
 	}
+	return nil
+}
+
+// takeClients has clients asked for a certificate; one that is shown must be of these authorities, or there is no connection.
+func takeClients(c *tls.Config, file string) error {
+	if file == "" {
+		return nil
+	}
+	b, err := readSetting("client_ca", file)
+	if err != nil {
+		return err
+	}
+	c.ClientCAs = x509.NewCertPool()
+	if !c.ClientCAs.AppendCertsFromPEM(b) {
+		return fmt.Errorf("client_ca: %s holds no certificate in PEM", file)
+	}
+	c.ClientAuth = tls.VerifyClientCertIfGiven
 	return nil
 }
 

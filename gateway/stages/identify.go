@@ -5,6 +5,7 @@ package stages
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"time"
@@ -21,8 +22,10 @@ type Authenticator interface {
 }
 
 // TokenAuthenticator turns a JWT of a configured login, or of an authorization server, into a Caller, or the holder that an
-// intent token names.
+// intent token names, or a client's certificate; and holds a certificate against a credential beside it.
 type TokenAuthenticator interface {
+	AuthenticateCertificate(leaf *x509.Certificate, now time.Time) (identity.Caller, error)
+	Fits(c identity.Caller, leaf *x509.Certificate, now time.Time) error
 	AuthenticateToken(ctx context.Context, shown bearer.Shown, now time.Time) (identity.Caller, error)
 	AuthenticateHolder(tenant, agent, user, keyID string, now time.Time) (identity.Caller, error)
 }
@@ -47,7 +50,7 @@ func (s Identify) Check(ctx context.Context, c *pipeline.Call) error {
 	if len(c.Credential) == 0 && c.Reveal != nil {
 		c.Credential = c.Reveal()
 	}
-	if len(c.Credential) == 0 {
+	if len(c.Credential) == 0 && c.Certificate == nil {
 		return pipeline.Deny(pipeline.Unauthenticated, "")
 	}
 	caller, err := s.authenticate(ctx, c)
@@ -56,6 +59,11 @@ func (s Identify) Check(ctx context.Context, c *pipeline.Call) error {
 	}
 	if !caller.Valid() {
 		return pipeline.Deny(pipeline.Unauthenticated, "")
+	}
+	if s.Tokens != nil {
+		if err := s.Tokens.Fits(caller, c.Certificate, c.Started); err != nil {
+			return pipeline.Deny(pipeline.Unauthenticated, "").Because(err)
+		}
 	}
 	if caller.Kind() != identity.Runtime {
 		return pipeline.Deny(pipeline.WrongKeyKind, "")
@@ -67,13 +75,23 @@ func (s Identify) Check(ctx context.Context, c *pipeline.Call) error {
 func (s Identify) authenticate(ctx context.Context, c *pipeline.Call) (identity.Caller, error) {
 	head, _, isJWS := bytes.Cut(c.Credential, []byte("."))
 	switch {
+	case len(c.Credential) == 0 && s.Tokens != nil:
+		return s.Tokens.AuthenticateCertificate(c.Certificate, c.Started)
 	case !isJWS || s.Tokens == nil:
 		return s.Directory.Authenticate(c.Credential, c.Started)
 	case s.Verifier != nil && isIntent(head):
 		c.Alone = true
 		return s.holder(c.Credential, c.Started)
 	}
-	return s.Tokens.AuthenticateToken(ctx, bearer.Shown{Raw: c.Credential, Path: c.Path}, c.Started)
+	return s.Tokens.AuthenticateToken(ctx, bearer.Shown{Raw: c.Credential, Path: c.Path, Certificate: raw(c.Certificate)}, c.Started)
+}
+
+// raw is a certificate as a token may be bound to it.
+func raw(leaf *x509.Certificate) []byte {
+	if leaf == nil {
+		return nil
+	}
+	return leaf.Raw
 }
 
 // isIntent says whether the JWS calls itself an intent token. It is believed nothing else before its signature.

@@ -77,7 +77,7 @@ type request struct {
 // Serve answers one request.
 func (d *Dialect) Serve(x *proxy.Exchange) {
 	r := &request{Dialect: d, x: x, c: &pipeline.Call{
-		Route: "unknown", Remote: x.Remote, TLS: x.IsTLS(), Credential: x.Head.Credential(), Retry: string(x.Head.Retry),
+		Route: "unknown", Remote: x.Remote, TLS: x.IsTLS(), Credential: x.Head.Credential(), Certificate: x.Certificate(), Retry: string(x.Head.Retry),
 	}}
 	var problem error
 	r.route, r.id, problem = match(string(x.Method()), x.Path)

@@ -133,7 +133,7 @@ func (d *Dialect) serve(ctx context.Context, x *proxy.Exchange, s *proxy.Stream)
 	defer d.put(e)
 	e.x, e.stream, e.ctx = x, s, ctx
 	c := &e.call
-	c.Remote, c.TLS, c.Credential, c.Read = x.Remote, x.IsTLS(), x.Head.Credential(), e.read
+	c.Remote, c.TLS, c.Credential, c.Certificate, c.Read = x.Remote, x.IsTLS(), x.Head.Credential(), x.Certificate(), e.read
 	c.Retry, c.Path = string(x.Head.Retry), strings.TrimSuffix(x.Path, "/")
 	c.Route = "/mcp"
 	if rest, ok := strings.CutPrefix(x.Path, "/mcp/"); ok && rest != "" {

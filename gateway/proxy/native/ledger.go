@@ -104,7 +104,7 @@ type answer struct {
 // look judges a request and answers it.
 func (d *Ledger) look(x *proxy.Exchange, route, op, name string, read func(context.Context, *pipeline.Call) (answer, error)) {
 	var a answer
-	c := &pipeline.Call{Remote: x.Remote, TLS: x.IsTLS(), Credential: x.Head.Credential(), Route: route}
+	c := &pipeline.Call{Remote: x.Remote, TLS: x.IsTLS(), Credential: x.Head.Credential(), Certificate: x.Certificate(), Route: route}
 	c.Read = func(_ context.Context, c *pipeline.Call) error {
 		c.Op, c.Action, c.Name = op, "read_account", name
 		if !x.IsGet() && !x.IsHead() {

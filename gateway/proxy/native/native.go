@@ -51,7 +51,7 @@ func (d *Dialect) Serve(x *proxy.Exchange) {
 		return
 	}
 	c := &pipeline.Call{
-		Remote: x.Remote, TLS: x.IsTLS(), Credential: x.Head.Credential(), Route: "unknown",
+		Remote: x.Remote, TLS: x.IsTLS(), Credential: x.Head.Credential(), Certificate: x.Certificate(), Route: "unknown",
 		Retry: string(x.Head.Retry),
 	}
 	r := route(x)

@@ -33,7 +33,7 @@ type Deps struct {
 	Approvals  Approvals
 	Devices    Devices
 	Sessions   Sessions // nil: there are none
-	Seals      Seals
+	Seals      Seals    // nil: nothing is sealed
 	Terms      Terms
 	Usage      Usage
 	Ledger     Ledger
@@ -88,11 +88,14 @@ func New(cfg Config, deps Deps) (*API, error) {
 		return nil, fmt.Errorf("control: %w", err)
 	}
 	if deps.Directory == nil || deps.Catalogue == nil || deps.Plans == nil || deps.Ledger == nil || deps.Bundles == nil ||
-		deps.Vault == nil || deps.Seals == nil || deps.Now == nil || deps.Rand == nil || deps.Log == nil {
+		deps.Vault == nil || deps.Now == nil || deps.Rand == nil || deps.Log == nil {
 		return nil, errors.New("control: a part is missing")
 	}
 	if deps.Sessions == nil {
 		deps.Sessions = noSessions{}
+	}
+	if deps.Seals == nil {
+		deps.Seals = noSessions{}
 	}
 	if deps.Connectors == nil {
 		deps.Connectors = noConnectors{}

@@ -38,6 +38,11 @@ type noSessions struct{}
 func (noSessions) List(string, string) []Session     { return nil }
 func (noSessions) Revoke(string, string, string) int { return 0 }
 
+func (noSessions) Keys(context.Context, string) ([]ring.Key, error) { return nil, nil }
+func (noSessions) Rotate(context.Context, string, bool) ([]ring.Key, error) {
+	return nil, refuse(http.StatusNotFound, "not_found", "this gateway seals nothing", "ask one that serves agents")
+}
+
 type sessionsOut struct {
 	Body struct {
 		Items []Session `json:"items" nullable:"false"`

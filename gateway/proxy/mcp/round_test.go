@@ -12,7 +12,7 @@ import (
 // asking is a world whose server asks something before it answers, under its own state "server-N".
 func asking(t *testing.T) (w *world, rounds *pipeline.Rounds) {
 	w = newWorld(t)
-	rounds = &pipeline.Rounds{}
+	rounds = &pipeline.Rounds{Seals: w.seals}
 	w.dialect.Rounds = rounds
 	w.reply = func(c *pipeline.Call) (pipeline.Reply, error) {
 		if c.Round != nil && strings.Contains(string(c.Input), "yes") {
@@ -142,5 +142,24 @@ func TestServersAreToldWhatTheClientCanBeAskedAndNothingElse(t *testing.T) {
 	}
 	if w.old(callRead, map[string]string{"Gatewright-Intent": token}); can != "" {
 		t.Errorf("of an older client: %q", can)
+	}
+}
+
+func TestAStateEndsWithTheKeyThatItIsSealedUnder(t *testing.T) {
+	w, _ := asking(t)
+	token := w.token(once)
+	state := stateOf(w.round(token, "", w.key))
+	if _, err := w.seals.Rotate(t.Context(), "acme", false); err != nil {
+		t.Fatal(err)
+	}
+	second := w.round(token, `,"inputResponses":{"a":{"action":"no"}},"requestState":"`+state+`"`, w.key)
+	if second.code != 0 {
+		t.Fatalf("under the key before: %s", second.raw)
+	}
+	if _, err := w.seals.Rotate(t.Context(), "acme", true); err != nil {
+		t.Fatal(err)
+	}
+	if a := w.round(token, `,"inputResponses":{"a":{"action":"yes"}},"requestState":"`+stateOf(second)+`"`, w.key); a.code == 0 || a.data["reason"] == "" {
+		t.Errorf("after a rotation at once: %s", a.raw)
 	}
 }

@@ -37,8 +37,10 @@ func document(t testing.TB, name string) string {
 // blocks are the fenced blocks of one language in a document.
 func blocks(text, language string) []string {
 	var out []string
-	for _, m := range regexp.MustCompile("(?ms)^```"+language+"\n(.*?)^```$").FindAllStringSubmatch(text, -1) {
-		out = append(out, m[1])
+	for _, m := range regexp.MustCompile("(?ms)^```([a-z]*)\n(.*?)^```$").FindAllStringSubmatch(text, -1) {
+		if m[1] == language {
+			out = append(out, m[2])
+		}
 	}
 	return out
 }

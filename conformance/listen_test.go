@@ -122,14 +122,14 @@ func TestClientsAreToldWhatChangedAndNothingElse(t *testing.T) {
 				hears.hear(t, shown)
 				offer(s, "second") // it waits for a person
 				hears.hear(t, "tools")
-				if list, err := c.ListTools(t.Context(), nil); err != nil || slices.Contains(names(list.Tools), "news__second") {
-					t.Errorf("shown before anybody approved it: %v, %v", names(list.Tools), err)
+				if list, err := c.ListTools(t.Context(), nil); err != nil || slices.Contains(toolNames(list.Tools), "news__second") {
+					t.Errorf("shown before anybody approved it: %v, %v", toolNames(list.Tools), err)
 				}
 				approveNew(t, g, "news", "second")
 				hears.hear(t, "tools")
 				list, err := c.ListTools(t.Context(), nil)
-				if err != nil || !slices.Contains(names(list.Tools), "news__second") {
-					t.Errorf("listed are %v, %v", names(list.Tools), err)
+				if err != nil || !slices.Contains(toolNames(list.Tools), "news__second") {
+					t.Errorf("listed are %v, %v", toolNames(list.Tools), err)
 				}
 				if err := c.Unsubscribe(t.Context(), &mcp.UnsubscribeParams{URI: shown}); err != nil {
 					t.Fatal(err)
@@ -160,7 +160,7 @@ func approveNew(t testing.TB, g *Gateway, server, tool string) {
 	}
 }
 
-func names(tools []*mcp.Tool) (out []string) {
+func toolNames(tools []*mcp.Tool) (out []string) {
 	for _, t := range tools {
 		out = append(out, t.Name)
 	}

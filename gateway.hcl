@@ -476,6 +476,14 @@ upstream {
   # 24h. Danger: so much longer may a call hold its connection.
   answer_timeout = "5m"
 
+  # Calls that stand open at servers of the older protocol while their callers, of the newer one, are asked
+  # something: each holds a connection, and its memory, until it is answered or answer_timeout has passed.
+  # One more is refused.
+  held_calls = 512
+
+  # Those of one agent. Danger: an agent that never answers holds so many of a server's max_connections.
+  held_calls_per_agent = 16
+
   # Streams on which one server is listened to.
   max_streams = 1024
 

@@ -98,6 +98,8 @@ type Call struct {
 	first     string // id of the admitted record
 	said      string // what the client answered to the server's questions, for the record
 	questions int
+	next      *Round   // what its caller is to come back for; nil when nothing was asked
+	took      bool     // Round is this call's
 	admitted  bool     // the call went out, or may have
 	claimed   *Answers // set by Claim: where the answer is to be kept
 	entry     *answer  // set by Claim: the place for it, this call's own until it ends

@@ -116,6 +116,7 @@ func (l *Line) end(c *Call) {
 		c.Reply, c.Record, c.Receipt = Reply{}, "", c.Receipt[:0]
 		c.Denial = Deny(AuditUnavailable, "").Because(l.panicked("line", p))
 	}
+	_ = l.guard("rounds", func() error { c.letGo(); return nil })
 	for _, place := range c.Counted {
 		_ = l.guard("quota", func() error { place.End(c.admitted); return nil })
 	}
@@ -445,6 +446,7 @@ func (l *Line) spend(ctx context.Context, c *Call, r *ledger.Record) error {
 		if !c.Round.take() {
 			return errRoundOver
 		}
+		c.took = true
 	}
 	if !c.Grant.Valid() || !c.Takes() || c.Round != nil {
 		return l.append(ctx, r)

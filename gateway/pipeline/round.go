@@ -24,10 +24,26 @@ type Rounds struct {
 	Most   int           // open at a time, of all callers; 10,000 when 0. The oldest is dropped
 	MostOf int           // of one caller; 100 when 0
 
-	mu    sync.Mutex // guards what follows
-	open  map[string]*Round
-	order list.List // of *Round, oldest first
-	of    map[string]int
+	// HoldFor is how long a call is held open at its server for an answer; 5 minutes when 0, as upstream.answer_timeout is.
+	HoldFor    time.Duration
+	MostHeld   int // held at a time, of all callers; 512 when 0. One more is refused: those before it are at work
+	MostHeldOf int // of one caller; 16 when 0
+
+	mu     sync.Mutex // guards what follows
+	open   map[string]*Round
+	order  list.List // of *Round, oldest first
+	of     map[string]int
+	held   int
+	heldOf map[string]int
+	closed bool
+}
+
+// Held is a call that stands open at its server while its caller is asked: an older server asks in the middle of a call.
+type Held interface {
+	// End gives the call up. It does not wait, and may be said again.
+	End()
+	// Done is closed once nothing of the call runs any more.
+	Done() <-chan struct{}
 }
 
 // Round is what the next round of a call goes on from.
@@ -40,20 +56,31 @@ type Round struct {
 	approvals   int
 	record      string // of the first round
 	expires     time.Time
+	held        Held        // what the next round goes on with; nil: its server is called anew
+	ends        *time.Timer // of held
 	place       *list.Element
 }
 
 // Ask keeps what the next round of a call will need, and returns the state that its caller is to show.
 func (r *Rounds) Ask(c *Call, state []byte) string {
+	id, _ := r.keep(c, state, nil)
+	return id
+}
+
+// Hold is Ask for a call that stays open at its server until its caller answers. It is ended when the caller does not in
+// time, or is refused before it sees the state; false when there is no room for it, and then it is the forwarder's to end.
+func (r *Rounds) Hold(c *Call, call Held) (state string, ok bool) { return r.keep(c, nil, call) }
+
+func (r *Rounds) keep(c *Call, state []byte, held Held) (string, bool) {
 	var random [24]byte
 	_, _ = rand.Read(random[:]) // never fails (Go 1.24)
 	id, err := r.seal(c, random[:])
 	if err != nil {
-		return "" // it continues nothing
+		return "", false // it continues nothing
 	}
 	n := &Round{
 		all: r, id: id, who: c.Caller.Tenant() + "\n" + c.Caller.Session(), of: continued(c),
-		state: clone(state), grant: c.Grant, approval: c.Approval, approvals: c.Approvals, record: c.first, expires: c.Started.Add(or(r.Keep, 10*time.Minute)),
+		state: clone(state), held: held, grant: c.Grant, approval: c.Approval, approvals: c.Approvals, record: c.first, expires: c.Started.Add(or(r.Keep, 10*time.Minute)),
 	}
 	if c.Round != nil {
 		n.record, n.approval, n.approvals = c.Round.record, c.Round.approval, c.Round.approvals
@@ -61,24 +88,65 @@ func (r *Rounds) Ask(c *Call, state []byte) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.open == nil {
-		r.open, r.of = map[string]*Round{}, map[string]int{}
+		r.open, r.of, r.heldOf = map[string]*Round{}, map[string]int{}, map[string]int{}
+	}
+	if held != nil && (r.closed || r.held >= or(r.MostHeld, 512) || r.heldOf[n.who] >= or(r.MostHeldOf, 16)) {
+		return "", false
 	}
 	for e := r.order.Front(); e != nil; e = r.order.Front() {
-		if old := e.Value.(*Round); c.Started.Before(old.expires) && len(r.open) < or(r.Most, 10_000) {
+		if old := e.Value.(*Round); !old.over(c.Started) && len(r.open) < or(r.Most, 10_000) {
 			break
 		}
-		r.drop(e.Value.(*Round))
+		r.forget(e.Value.(*Round))
 	}
 	for e := r.order.Front(); e != nil && r.of[n.who] >= or(r.MostOf, 100); {
 		old := e.Value.(*Round)
 		if e = e.Next(); old.who == n.who {
-			r.drop(old)
+			r.forget(old)
 		}
 	}
 	n.place = r.order.PushBack(n)
 	r.open[n.id] = n
 	r.of[n.who]++
-	return n.id
+	if held != nil {
+		r.held++
+		r.heldOf[n.who]++
+		n.ends = time.AfterFunc(or(r.HoldFor, 5*time.Minute), n.end)
+	}
+	c.next = n
+	return n.id, true
+}
+
+// over says whether the time for an answer is up. A call that is held has a timer.
+func (n *Round) over(now time.Time) bool { return n.held == nil && !now.Before(n.expires) }
+
+// end forgets a round that nobody has taken, and ends the call that is held for it.
+func (n *Round) end() {
+	n.all.mu.Lock()
+	defer n.all.mu.Unlock()
+	if n.all.open[n.id] == n {
+		n.all.forget(n)
+	}
+}
+
+// Close ends the calls that are held, and waits for them. None is held from then on.
+func (r *Rounds) Close() {
+	for _, held := range r.close() {
+		<-held.Done()
+	}
+}
+
+func (r *Rounds) close() (all []Held) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	for _, n := range r.open {
+		if n.held != nil {
+			all = append(all, n.held)
+			r.forget(n)
+		}
+	}
+	return all
 }
 
 func or[T comparable](v, otherwise T) T {
@@ -116,19 +184,49 @@ func (r *Rounds) Continue(c *Call, state string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := r.open[state]
-	if n == nil || n.who != c.Caller.Tenant()+"\n"+c.Caller.Session() || n.of != continued(c) || !c.Started.Before(n.expires) {
+	if n == nil || n.who != c.Caller.Tenant()+"\n"+c.Caller.Session() || n.of != continued(c) || n.over(c.Started) {
 		return false
 	}
 	c.Round = n
 	return true
 }
 
-// drop forgets a round. r.mu is held.
+// drop takes a round out of the table. r.mu is held.
 func (r *Rounds) drop(n *Round) {
 	r.order.Remove(n.place)
 	delete(r.open, n.id)
 	if r.of[n.who]--; r.of[n.who] == 0 {
 		delete(r.of, n.who)
+	}
+	if n.held == nil {
+		return
+	}
+	n.ends.Stop()
+	r.held--
+	if r.heldOf[n.who]--; r.heldOf[n.who] == 0 {
+		delete(r.heldOf, n.who)
+	}
+}
+
+// forget drops a round that is not gone on with. r.mu is held.
+func (r *Rounds) forget(n *Round) {
+	r.drop(n)
+	if n.held != nil {
+		n.held.End()
+	}
+}
+
+// letGo ends what is held for a call that is refused: for the round that it took, and for the one that its caller was to come
+// back for and is not told of.
+func (c *Call) letGo() {
+	if c.Denial == nil {
+		return
+	}
+	if c.took && c.Round.held != nil {
+		c.Round.held.End()
+	}
+	if c.next != nil {
+		c.next.end()
 	}
 }
 
@@ -153,6 +251,14 @@ func (n *Round) name() []byte {
 
 // State is the server's own state of the call, a raw JSON string, or nil.
 func (n *Round) State() []byte { return n.state }
+
+// Held is the call that the next round goes on with; nil when its server is called anew, and of no round.
+func (n *Round) Held() Held {
+	if n == nil {
+		return nil
+	}
+	return n.held
+}
 
 // Grant is the step that the first round took, when it was a step of the plan that root names.
 func (n *Round) Grant(root merkle.Hash) (intent.Grant, bool) {

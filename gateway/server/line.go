@@ -33,6 +33,8 @@ func (g *Gateway) buildLine(context.Context) error {
 	if err != nil {
 		return err
 	}
+	u := g.o.Config.Upstream
+	g.rounds.HoldFor, g.rounds.MostHeld, g.rounds.MostHeldOf = u.AnswerTimeout, u.HeldCalls, u.HeldCallsPerAgent
 	g.force = &inForce{&g.bundles.engines, g.filters.Service}
 	g.line = &pipeline.Line{
 		Stages: []pipeline.Stage{

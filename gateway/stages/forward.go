@@ -53,15 +53,15 @@ func (s Forward) Forward(ctx context.Context, c *pipeline.Call) error {
 		if !t.TakesCallers {
 			return pipeline.Deny(pipeline.CredentialRefused, "")
 		}
-		own := *t
-		own.Headers, own.Refused = func(add func(name, value string)) { add(c.Lent.Header, c.Lent.Value) }, nil
+		own, lent := *t, c.Lent
+		own.Headers, own.Refused = func(add func(name, value string)) { add(lent.Header, lent.Value) }, nil
 		t = &own
 		principal += "+" + lentPrint(c.Lent)
 	}
 	if ofTask(c) {
 		return s.follow(ctx, c, t, principal)
 	}
-	req, reply := c.Sent, c.Carried
+	req := c.Sent
 	var state []byte
 	if c.Round != nil {
 		state = c.Round.State()
@@ -80,7 +80,13 @@ func (s Forward) Forward(ctx context.Context, c *pipeline.Call) error {
 	if c.Tool != nil && c.Tool.Mirrors() {
 		req.Mirror = func(add func(name, value string)) { c.Tool.Mirror(c.Args, add) }
 	}
-	if err := s.call(ctx, c, t); err != nil {
+	var open *held
+	if s.mayAsk(c, t) {
+		open, err = s.heldCall(ctx, c, t)
+	} else {
+		err = s.call(ctx, c, t)
+	}
+	if err != nil {
 		if e, ok := errors.AsType[*upstream.Error](err); ok && e.Kind == upstream.Invalid && c.Input != nil {
 			return pipeline.Deny(pipeline.Malformed, "this server asked for no input that could be answered this way").Because(err)
 		}
@@ -89,14 +95,17 @@ func (s Forward) Forward(ctx context.Context, c *pipeline.Call) error {
 		}
 		return upstreamDenial(err)
 	}
+	reply := c.Carried
 	if began, ok, err := begun(c, reply); ok {
 		c.Reply = began
 		return err
 	}
 	result := reply.Result
 	if kind, ok := canon.Get(result, "resultType"); ok && string(kind) != `"complete"` {
-		var err error
-		if result, err = s.asked(c, reply); err != nil {
+		if result, err = s.asked(c, reply, open); err != nil {
+			if open != nil {
+				open.End()
+			}
 			return err
 		}
 	}
@@ -164,8 +173,8 @@ func ask(ctx context.Context, client upstream.Peer, result []byte) ([]byte, erro
 const answerTime = 5 * time.Minute
 
 // asked is a result that hands a server's questions on to a client that can be asked them, under a state of ours instead of
-// the server's.
-func (s Forward) asked(c *pipeline.Call, reply *upstream.Reply) ([]byte, error) {
+// the server's. open is the call that is held for their answers; nil when the server is called anew with them.
+func (s Forward) asked(c *pipeline.Call, reply *upstream.Reply, open *held) ([]byte, error) {
 	questions, _ := canon.Get(reply.Result, "inputRequests")
 	state, stated := canon.Get(reply.Result, "requestState")
 	switch {
@@ -181,8 +190,12 @@ func (s Forward) asked(c *pipeline.Call, reply *upstream.Reply) ([]byte, error) 
 			return nil, err
 		}
 	}
-	b := canon.AppendString([]byte(`{"requestState":`), s.Rounds.Ask(c, state))
-	err := canon.Each(reply.Result, func(key, value []byte) error {
+	shown, err := s.next(c, state, open)
+	if err != nil {
+		return nil, err
+	}
+	b := canon.AppendString([]byte(`{"requestState":`), shown)
+	err = canon.Each(reply.Result, func(key, value []byte) error {
 		if string(key) != "requestState" {
 			b = canon.AppendString(append(b, ','), string(key))
 			b = append(append(b, ':'), value...)
@@ -201,6 +214,20 @@ func (s Forward) askable(c *pipeline.Call, questions []byte) error {
 		}
 		return nil
 	})
+}
+
+// next is the state that the client comes back with.
+func (s Forward) next(c *pipeline.Call, state []byte, open *held) (string, error) {
+	if open == nil {
+		return s.Rounds.Ask(c, state), nil
+	}
+	shown, ok := s.Rounds.Hold(c, open)
+	if !ok {
+		d := pipeline.Deny(pipeline.UpstreamBusy, "too many calls wait for what their callers are asked").WithReason("no room to hold the call")
+		d.Hint, d.Uncertain = "answer what your other calls ask, or let them end, and check what this one did before you make it again", true
+		return "", d
+	}
+	return shown, nil
 }
 
 // askable are the questions of MCP 2026-07-28 and the capability of a client that each asks for.

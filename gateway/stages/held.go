@@ -151,9 +151,9 @@ func (h *held) questions() []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(b, `"`+q.key+`":{"method":"`+q.method+`"`...)
-		if q.params != nil {
-			b = append(append(b, `,"params":`...), q.params...)
+		b = append(b, `"`+q.key+`":{"method":"`+q.method+`","params":`...)
+		if b = append(b, q.params...); q.params == nil {
+			b = append(b, "{}"...) // it means the same, and the Go SDK 1.8 reads no question without
 		}
 		b = append(b, '}')
 	}

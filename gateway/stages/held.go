@@ -69,6 +69,7 @@ func (s Forward) hold(c *pipeline.Call, t *upstream.Target) *held {
 		tool, args := c.Tool, bytes.Clone(c.Args)
 		r.Mirror = func(add func(name, value string)) { tool.Mirror(args, add) }
 	}
+	h.hear(c.Peer, c.Meta)
 	ctx, end := context.WithCancel(context.Background()) // it ends with its bounds, and not with the request
 	h.end = end
 	go func() {
@@ -94,10 +95,9 @@ func (h *held) Done() <-chan struct{} { return h.done }
 // right after the other, and a client is better asked them together.
 const gather = 10 * time.Millisecond
 
-// wait returns the server's answer, or what it asks as a server of 2026-07-28 would. Until then the client of this request
-// hears what the server says; when it leaves, the call ends.
-func (h *held) wait(ctx context.Context, c *pipeline.Call) (*upstream.Reply, error) {
-	h.hear(c.Peer, c.Meta)
+// wait returns the server's answer, or what it asks as a server of 2026-07-28 would. From then on no client hears what the
+// server says. When the one that waits leaves, the call ends.
+func (h *held) wait(ctx context.Context) (*upstream.Reply, error) {
 	defer h.hear(nil, nil)
 	left, gone := ctx.Done(), false
 	for {
@@ -236,11 +236,12 @@ func (s Forward) heldCall(ctx context.Context, c *pipeline.Call, t *upstream.Tar
 	var h *held
 	if resumed, ok := c.Round.Held().(*held); ok {
 		h = resumed
+		h.hear(c.Peer, c.Meta)
 		h.answer(c.Input)
 	} else {
 		h = s.hold(c, t)
 	}
-	reply, err := h.wait(ctx, c)
+	reply, err := h.wait(ctx)
 	if err != nil {
 		h.end()
 		return nil, err

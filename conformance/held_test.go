@@ -1,9 +1,11 @@
+//nolint:staticcheck // sampling and roots are deprecated in the newer era, and what servers of the older one ask
 package conformance_test
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -173,9 +175,7 @@ func TestANewerClientAnswersWhatAnOlderServerAsksInTheMiddleOfACall(t *testing.T
 func heldRound(t testing.TB, a agent, token, more string) answer {
 	t.Helper()
 	h := bearer(a.key, token)
-	for k, v := range modern("slow") {
-		h[k] = v
-	}
+	maps.Copy(h, modern("slow"))
 	meta := strings.Replace(modernMeta, `ientCapabilities":{}`, `ientCapabilities":{"elicitation":{"form":{}}}`, 1)
 	return send(t, "POST", a.g.URL+"/mcp/asker", h, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"slow","arguments":{},`+meta+more+`}}`)
 }

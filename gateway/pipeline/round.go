@@ -2,10 +2,12 @@ package pipeline
 
 import (
 	"container/list"
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -129,11 +131,16 @@ func (n *Round) end() {
 	}
 }
 
-// Close ends the calls that are held, and waits for them. None is held from then on.
-func (r *Rounds) Close() {
+// Close ends the calls that are held, and waits for their ends as long as ctx does. None is held from then on.
+func (r *Rounds) Close(ctx context.Context) error {
 	for _, held := range r.close() {
-		<-held.Done()
+		select {
+		case <-held.Done():
+		case <-ctx.Done():
+			return fmt.Errorf("calls that were held have not ended: %w", ctx.Err())
+		}
 	}
+	return nil
 }
 
 func (r *Rounds) close() (all []Held) {

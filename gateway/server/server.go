@@ -222,10 +222,9 @@ func (g *Gateway) Serve(ctx context.Context) error {
 // drain stops taking calls and waits for those that run, at most the grace of the configuration.
 func (g *Gateway) drain() error {
 	g.draining.Store(true)
-	g.rounds.Close() // nobody can come back to them
 	ctx, cancel := context.WithTimeout(context.Background(), g.o.Config.ShutdownGrace)
 	defer cancel()
-	return errors.Join(g.proxy.Shutdown(ctx), g.web.Shutdown(ctx))
+	return errors.Join(g.rounds.Close(ctx), g.proxy.Shutdown(ctx), g.web.Shutdown(ctx))
 }
 
 // housekeeping does what follows the calls and never stands in their way.
@@ -292,7 +291,7 @@ func (g *Gateway) Close() error {
 		errs = append(errs, within(closeGrace, func(ctx context.Context) error { return g.strange.Flush(ctx, g.line) }))
 	}
 	errs = append(errs, within(closeGrace, g.connectors.stop))
-	g.rounds.Close()
+	errs = append(errs, within(closeGrace, g.rounds.Close))
 	if g.client != nil {
 		g.client.Close()
 	}

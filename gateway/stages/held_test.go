@@ -73,7 +73,7 @@ type heldRow struct {
 func (w *world) heldRow(do func(context.Context, *upstream.Request) (string, error), units ...*unit) *heldRow {
 	h := &heldRow{row: w.row(`"where":{"path":{"open":true}},"uses":0`, units...), server: &older{do: do, over: make(chan error, 10)}, rounds: &pipeline.Rounds{}}
 	h.line.Upstream = stages.Forward{Client: h.server, Servers: targets{}, Rounds: h.rounds}
-	w.t.Cleanup(h.rounds.Close)
+	w.t.Cleanup(func() { w.must(h.rounds.Close(context.Background())) })
 	return h
 }
 

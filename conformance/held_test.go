@@ -30,7 +30,7 @@ type asker struct {
 
 const askedURI = "ask:///it"
 
-func newAsker(t testing.TB) *asker {
+func newAsker(t testing.TB, era string) *asker {
 	t.Helper()
 	a := &asker{begun: make(chan struct{}, 100), gone: make(chan error, 100), answers: make(chan string, 100)}
 	s := mcp.NewServer(&mcp.Implementation{Name: "asker", Version: "1"}, nil)
@@ -74,7 +74,12 @@ func newAsker(t testing.TB) *asker {
 	s.AddResource(&mcp.Resource{Name: "it", URI: askedURI}, func(ctx context.Context, r *mcp.ReadResourceRequest) (*mcp.ReadResourceResult, error) {
 		return &mcp.ReadResourceResult{Contents: []*mcp.ResourceContents{{URI: askedURI, Text: elicited(ctx, r.Session, "who")}}}, nil
 	})
-	web := httptest.NewServer(mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return s }, nil))
+	only := func(*http.Request) *mcp.Server { return s }
+	var handler http.Handler = mcp.NewStreamableHTTPHandler(only, nil)
+	if era == "sse" {
+		handler = mcp.NewSSEHandler(only, nil)
+	}
+	web := httptest.NewServer(handler)
 	t.Cleanup(func() { web.CloseClientConnections(); web.Close() })
 	a.url = web.URL
 	return a
@@ -109,16 +114,25 @@ func rooted(ctx context.Context, s *mcp.ServerSession) string {
 }
 
 // holding is a gateway with small bounds before the asker.
-func holding(t testing.TB, hcl string) (*Gateway, *asker) {
+func holding(t testing.TB, hcl, era string) (*Gateway, *asker) {
 	t.Helper()
-	g, a := start(t, Setup{HCL: hcl}), newAsker(t)
-	g.behind(t, "asker", a.url, map[string]any{"era": "auto"})
+	g, a := start(t, Setup{HCL: hcl}), newAsker(t, era)
+	g.behind(t, "asker", a.url, map[string]any{"era": era})
 	return g, a
 }
 
 func TestANewerClientAnswersWhatAnOlderServerAsksInTheMiddleOfACall(t *testing.T) {
 	t.Parallel()
-	g, _ := holding(t, "")
+	for _, era := range []string{"auto", "legacy", "sse"} {
+		t.Run(era, func(t *testing.T) {
+			t.Parallel()
+			answersOlder(t, era)
+		})
+	}
+}
+
+func answersOlder(t *testing.T, era string) {
+	g, _ := holding(t, "", era)
 	who := g.newAgent(t)
 	_, tok := who.planned(t, step("asker", "together", `{}`), step("asker", "in_turn", `{}`),
 		step("asker", "ask", `{}`, `"op":"prompts/get"`), step("asker", askedURI, `{}`, `"op":"resources/read"`))
@@ -215,7 +229,7 @@ func soon[T any](t testing.TB, c <-chan T, what string) (v T) {
 
 func TestAHeldCallGoesOnForItsOwnCallerOnce(t *testing.T) {
 	t.Parallel()
-	g, server := holding(t, "")
+	g, server := holding(t, "", "auto")
 	ann, eve := g.newAgent(t), g.newAgent(t)
 	open := step("asker", "slow", `{}`, `"uses":0`)
 	_, anns := ann.planned(t, open)
@@ -252,7 +266,7 @@ func TestAHeldCallGoesOnForItsOwnCallerOnce(t *testing.T) {
 
 func TestACallThatNobodyComesBackForEnds(t *testing.T) {
 	t.Parallel()
-	g, server := holding(t, "upstream {\n  answer_timeout = \"1s\"\n}\n")
+	g, server := holding(t, "upstream {\n  answer_timeout = \"1s\"\n}\n", "auto")
 	ann := g.newAgent(t)
 	_, tok := ann.planned(t, step("asker", "slow", `{}`, `"uses":0`))
 	state, key := asked(t, heldRound(t, ann, tok.Token, ""))
@@ -266,7 +280,7 @@ func TestACallThatNobodyComesBackForEnds(t *testing.T) {
 
 func TestHeldCallsAreBoundedAndEndWithTheGateway(t *testing.T) {
 	t.Parallel()
-	g, server := holding(t, "upstream {\n  held_calls = 3\n  held_calls_per_agent = 2\n}\n")
+	g, server := holding(t, "upstream {\n  held_calls = 3\n  held_calls_per_agent = 2\n}\n", "auto")
 	open := step("asker", "slow", `{}`, `"uses":0`)
 	ann, bob := g.newAgent(t), g.newAgent(t)
 	_, anns := ann.planned(t, open)

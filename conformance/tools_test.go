@@ -42,7 +42,7 @@ func node(t testing.TB, script string) *exec.Cmd {
 	if err := os.Symlink(installed(t, "npm", "node_modules"), filepath.Join(dir, "node_modules")); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{script, "job.mjs"} {
+	for _, name := range []string{script, "job.mjs", "operations.mjs"} {
 		b, err := os.ReadFile(filepath.Join("clients", name))
 		if err != nil {
 			t.Fatal(err)

@@ -37,6 +37,9 @@ func (e *exchange) answerHere(ctx context.Context, c *pipeline.Call) error {
 			return err
 		}
 		b = append(b, `{}`...)
+	case "notifications/cancelled":
+		e.cancelled()
+		b = append(b, `{}`...)
 	case "initialize":
 		b = e.initialize(c)
 	case "server/discover":

@@ -89,9 +89,11 @@ type exchange struct {
 	watching []uri     // resources that the message is about
 	shownNow digests   // of a listener's lists when it began
 
-	session    *session // of an older client; nil when it has none
-	responseTo []byte   // raw id of the question that the message answers; nil when it answers none
-	result     []byte   // of such an answer, raw, or
+	session    *session           // of an older client; nil when it has none
+	stop       context.CancelFunc // ends the work of a message that names a session
+	running    *running           // as the session knows the message; nil when it cannot be given up
+	responseTo []byte             // raw id of the question that the message answers; nil when it answers none
+	result     []byte             // of such an answer, raw, or
 	failure    []byte
 	talk       sync.Mutex // held by whoever speaks to the client before the answer
 	body       bool       // the message was read far enough to be answered as JSON-RPC
@@ -131,6 +133,10 @@ func (d *Dialect) Serve(x *proxy.Exchange) {
 func (d *Dialect) serve(ctx context.Context, x *proxy.Exchange, s *proxy.Stream) {
 	e := d.get()
 	defer d.put(e)
+	if x.Head.Session != nil && x.IsPost() {
+		ctx, e.stop = context.WithCancel(ctx)
+		defer e.stop()
+	}
 	e.x, e.stream, e.ctx = x, s, ctx
 	c := &e.call
 	c.Remote, c.TLS, c.Credential, c.Certificate, c.Read = x.Remote, x.IsTLS(), x.Head.Credential(), x.Certificate(), e.read
@@ -140,6 +146,7 @@ func (d *Dialect) serve(ctx context.Context, x *proxy.Exchange, s *proxy.Stream)
 		c.Route, e.server = "/mcp/{server}", strings.TrimSuffix(rest, "/")
 	}
 	d.Line.Run(ctx, c)
+	e.running.end()
 	e.write()
 }
 

@@ -64,6 +64,9 @@ func (e *exchange) readMessage(_ context.Context, c *pipeline.Call) error {
 		if err := e.inSession(c); err != nil {
 			return err
 		}
+		if e.session != nil && e.id != nil {
+			e.running = e.session.begun(e.id, e.stop)
+		}
 	}
 	if e.responseTo != nil {
 		return e.respond(c)
@@ -246,7 +249,7 @@ func (e *exchange) era(m meta) error {
 		return nil
 	case header != modernVersion:
 		return e.unsupported(header)
-	case m.version == "":
+	case m.version == "" && e.id != nil: // a notification says it in the header alone (MCP 2026-07-28, NotificationParams)
 		return deny(pipeline.Malformed, "the body's _meta must carry io.modelcontextprotocol/protocolVersion")
 	case h.Method == nil:
 		return mismatch("Mcp-Method is missing")

@@ -44,8 +44,9 @@ type session struct {
 	mu     sync.Mutex // guards what follows
 	asked  map[string]chan reply
 	last   uint64
-	level  string    // of logging, raw JSON; "" when the client did not say
-	hearer *listener // its GET stream; nil when there is none
+	level  string              // of logging, raw JSON; "" when the client did not say
+	hearer *listener           // its GET stream; nil when there is none
+	runs   map[string]*running // by raw id; as many as there are requests of the session on their way
 }
 
 // listens makes l the session's stream. One that it had before ends: a client that comes again may have lost it.

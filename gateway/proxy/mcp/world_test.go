@@ -136,6 +136,7 @@ type world struct {
 	mu      sync.Mutex
 	sent    []pipeline.Call                                // what was forwarded: Server, Name, Args and Meta
 	reply   func(c *pipeline.Call) (pipeline.Reply, error) // what the upstream answers
+	during  func(ctx context.Context)                      // what comes before its answer; nil: nothing
 
 	key, evesKey string // runtime keys of acme and rival
 	admin        string
@@ -235,13 +236,16 @@ func (w *world) build() {
 }
 
 // Forward plays the server behind the gateway.
-func (w *world) Forward(_ context.Context, c *pipeline.Call) error {
+func (w *world) Forward(ctx context.Context, c *pipeline.Call) error {
 	if !c.Decision.Allowed() || c.Plan && !c.Grant.Valid() {
 		w.t.Errorf("%s %s/%s was forwarded without being judged", c.Op, c.Server, c.Name)
 	}
 	w.mu.Lock()
 	w.sent = append(w.sent, pipeline.Call{Op: c.Op, Action: c.Action, Server: c.Server, Name: c.Name, Args: bytes.Clone(c.Args), Meta: bytes.Clone(c.Meta)})
 	w.mu.Unlock()
+	if w.during != nil {
+		w.during(ctx)
+	}
 	var err error
 	c.Reply, err = w.reply(c)
 	return err

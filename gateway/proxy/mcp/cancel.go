@@ -1,0 +1,56 @@
+package mcp
+
+import (
+	"context"
+
+	"github.com/gatewright/gatewright/merkle/canon"
+)
+
+// Clients of the older era give a call up with a notification that names its id, and many keep the connection of the call
+// open meanwhile (MCP 2025-11-25, cancellation). Ids are a client's own, so only calls of the very session are looked at: a
+// client without one gives a call up by leaving, as every client of the newer era does.
+
+// running is one exchange of a session that has not been answered.
+type running struct {
+	in   *session
+	id   string
+	stop context.CancelFunc
+}
+
+// begun notes an exchange under its raw id, until its end. A client that uses an id twice at a time gives up the later one.
+func (s *session) begun(id []byte, stop context.CancelFunc) *running {
+	r := &running{s, string(id), stop}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.runs == nil {
+		s.runs = map[string]*running{}
+	}
+	s.runs[r.id] = r
+	return r
+}
+
+// end forgets an exchange that is over. A nil one was never noted.
+func (r *running) end() {
+	if r == nil {
+		return
+	}
+	r.in.mu.Lock()
+	defer r.in.mu.Unlock()
+	if r.in.runs[r.id] == r {
+		delete(r.in.runs, r.id)
+	}
+}
+
+// cancelled ends the work of the exchange that a notification names. One that nobody knows is answered already.
+func (e *exchange) cancelled() {
+	id, ok := canon.Get(e.params, "requestId")
+	if e.session == nil || !ok {
+		return
+	}
+	e.session.mu.Lock()
+	r := e.session.runs[string(id)]
+	e.session.mu.Unlock()
+	if r != nil {
+		r.stop()
+	}
+}

@@ -259,7 +259,9 @@ func newPatient(t testing.TB, era string) *patient {
 			return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: "nobody said anything"}}}, nil, nil
 		}
 	})
-	web := httptest.NewServer(mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return s }, &mcp.StreamableHTTPOptions{Stateless: era == newerEra}))
+	web := httptest.NewServer(mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return s }, &mcp.StreamableHTTPOptions{
+		Stateless: era == newerEra, PropagateRequestCancellation: true, // a modern client gives up by leaving
+	}))
 	t.Cleanup(func() { web.CloseClientConnections(); web.Close() })
 	p.url = web.URL
 	return p

@@ -123,7 +123,11 @@ func (c *goClient) do(ctx context.Context, o operation, r *came) error {
 			r.Text += content.Text
 		}
 	case "prompt":
-		p, err := c.GetPrompt(ctx, &mcp.GetPromptParams{Name: o.Name})
+		params := &mcp.GetPromptParams{Name: o.Name}
+		if name, ok := o.Args["name"].(string); ok {
+			params.Arguments = map[string]string{"name": name}
+		}
+		p, err := c.GetPrompt(ctx, params)
 		if err != nil {
 			return err
 		}

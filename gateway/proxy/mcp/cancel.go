@@ -17,9 +17,21 @@ type running struct {
 	stop context.CancelFunc
 }
 
-// begun notes an exchange under its raw id, until its end. A client that uses an id twice at a time gives up the later one.
+// requestKey is a raw id in a form that one id always has: "a" and "\u0061" are one.
+func requestKey(id []byte) string {
+	if !validID(id) || canon.KindOf(id) != '"' {
+		return string(id)
+	}
+	s, err := canon.Unquote(id)
+	if err != nil {
+		return ""
+	}
+	return `"` + s
+}
+
+// begun notes an exchange under its id, until its end. A client that uses an id twice at a time gives up the later one.
 func (s *session) begun(id []byte, stop context.CancelFunc) *running {
-	r := &running{s, string(id), stop}
+	r := &running{s, requestKey(id), stop}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.runs == nil {
@@ -48,7 +60,7 @@ func (e *exchange) cancelled() {
 		return
 	}
 	e.session.mu.Lock()
-	r := e.session.runs[string(id)]
+	r := e.session.runs[requestKey(id)]
 	e.session.mu.Unlock()
 	if r != nil {
 		r.stop()

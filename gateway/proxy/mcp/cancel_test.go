@@ -51,7 +51,7 @@ func TestAnOlderClientGivesItsCallUpByNotification(t *testing.T) {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
-	if r := w.post("POST", "/mcp", session, cancel(`"a-1"`), w.key, ""); r.StatusCode != http.StatusAccepted {
+	if r := w.post("POST", "/mcp", session, cancel(`"\u0061-1"`), w.key, ""); r.StatusCode != http.StatusAccepted {
 		t.Errorf("answered %d", r.StatusCode)
 	}
 	select {

@@ -60,7 +60,7 @@ func newAsker(t testing.TB, era string) *asker {
 	})
 	tool("slow", func(ctx context.Context, s *mcp.ServerSession) string {
 		a.begun <- struct{}{}
-		r, err := s.Elicit(ctx, question("who"))
+		r, err := s.Elicit(ctx, elicits("who"))
 		if err != nil {
 			a.gone <- err
 			return "nobody: " + err.Error()
@@ -85,12 +85,12 @@ func newAsker(t testing.TB, era string) *asker {
 	return a
 }
 
-func question(about string) *mcp.ElicitParams {
+func elicits(about string) *mcp.ElicitParams {
 	return &mcp.ElicitParams{Message: about, RequestedSchema: json.RawMessage(`{"type":"object","properties":{"name":{"type":"string"}}}`)}
 }
 
 func elicited(ctx context.Context, s *mcp.ServerSession, about string) string {
-	r, err := s.Elicit(ctx, question(about))
+	r, err := s.Elicit(ctx, elicits(about))
 	if err != nil {
 		return err.Error()
 	}

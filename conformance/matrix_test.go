@@ -134,8 +134,7 @@ func meet(t *testing.T, g *Gateway, c outsider, server string, slow *patient) ma
 	token := a.openPlan(t, server)
 	does := func(path string, ops ...operation) errand {
 		ops = slices.DeleteFunc(ops, func(o operation) bool {
-			// What a server of the older era asks mid-call, a modern client is not asked here.
-			return slices.Contains(c.cannot, o.Op) || o.Op == "elicit" && c.era == "modern" && server == "legacy"
+			return slices.Contains(c.cannot, o.Op)
 		})
 		return errand{URL: g.URL + path, Key: a.key, Token: token, Era: c.era, Operations: ops}
 	}

@@ -34,7 +34,7 @@ func TestREADMEsClientsConnect(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = client.Close() }()
-		if list, err := client.ListTools(t.Context(), nil); err != nil || !slices.Contains(names(list.Tools), "calculate") {
+		if list, err := client.ListTools(t.Context(), nil); err != nil || !slices.Contains(toolNames(list.Tools), "calculate") {
 			t.Errorf("%v, %v", list, err)
 		}
 		_, err = client.CallTool(t.Context(), &mcp.CallToolParams{Name: "calculate", Arguments: json.RawMessage(demoServer.wrong)})

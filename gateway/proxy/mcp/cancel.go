@@ -29,8 +29,8 @@ func requestKey(id []byte) string {
 	return `"` + s
 }
 
-// begun notes an exchange under its id, until its end. A client that uses an id twice at a time gives up the later one.
-func (s *session) begun(id []byte, stop context.CancelFunc) *running {
+// running notes an exchange under its id, until its end. A client that uses an id twice at a time gives up the later one.
+func (s *session) running(id []byte, stop context.CancelFunc) *running {
 	r := &running{s, requestKey(id), stop}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -3,6 +3,7 @@ package mcp
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
 	"net/netip"
 	"slices"
 	"sync"
@@ -35,10 +36,12 @@ type Hub struct {
 
 // audienceKey tells audiences apart.
 type audienceKey struct {
-	credential string
-	remote     netip.Addr
-	tls        bool
-	path       string // "" or a server's name
+	credential  string
+	certificate *x509.Certificate
+	remote      netip.Addr
+	tls         bool
+	path        string // of the request
+	server      string // "" is all
 }
 
 type audience struct {
@@ -230,14 +233,14 @@ func (h *Hub) lookAt(a *audience, heard said) {
 func (d *Dialect) lookFor(key audienceKey, f func(e *exchange, c *pipeline.Call)) *pipeline.Denial {
 	e := d.get()
 	defer d.put(e)
-	e.server, e.method = key.path, "subscriptions/listen"
+	e.server, e.method = key.server, "subscriptions/listen"
 	c := &e.call
-	c.Remote, c.TLS, c.Credential, c.Route = key.remote, key.tls, []byte(key.credential), "/mcp"
-	if key.path != "" {
+	c.Remote, c.TLS, c.Credential, c.Certificate, c.Path, c.Route = key.remote, key.tls, []byte(key.credential), key.certificate, key.path, "/mcp"
+	if key.server != "" {
 		c.Route = "/mcp/{server}"
 	}
 	c.Read = func(_ context.Context, c *pipeline.Call) error {
-		c.Op, c.Action, c.Server = e.method, "subscribe", key.path
+		c.Op, c.Action, c.Server = e.method, "subscribe", key.server
 		c.Answer = func(_ context.Context, c *pipeline.Call) error { f(e, c); return nil }
 		return e.knownServer(c)
 	}
@@ -287,7 +290,7 @@ func (h *Hub) hearAll(a *audience) {
 	}
 	var keys []earKey
 	for _, s := range h.Dialect.Catalogue.Servers(a.tenant) {
-		if s.Enabled && (a.key.path == "" || s.Name == a.key.path) {
+		if s.Enabled && (a.key.server == "" || s.Name == a.key.server) {
 			keys = append(keys, earKey{a.tenant, s.Name})
 		}
 	}

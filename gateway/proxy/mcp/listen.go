@@ -29,7 +29,7 @@ type listener struct {
 // newListener is one of the caller at the exchange's path.
 func (e *exchange) newListener(c *pipeline.Call) *listener {
 	return &listener{
-		key:    audienceKey{string(c.Credential), c.Remote, c.TLS, e.server},
+		key:    audienceKey{string(c.Credential), c.Certificate, c.Remote, c.TLS, c.Path, e.server},
 		tenant: c.Caller.Tenant(), stream: e.stream, session: e.session,
 		many: e.server == "" && len(e.d.Catalogue.Servers(c.Caller.Tenant())) > 1,
 	}

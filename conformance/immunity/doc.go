@@ -21,7 +21,7 @@ var Points = []Point{
 	{"P4", "another body is forwarded than was judged (agentgateway 1.4, zentinel 443, CVE-2026-27896)", []string{corpus, "conformance TestBodiesThatCannotBeReadInOneWayOnlyAreRefused", "conformance TestABodyBeyondTheBoundIsRefused"}},
 	{"P5", "a policy reads what is not there and never fires (agentgateway 3092, ToolHive's nested arguments)", []string{"conformance/immunity TestPeers05AForbidSeesWhatIsDeepInTheArgumentsOrIsRefused", "gateway/stages TestAForbidThatCannotBeEvaluatedDenies", "gateway/stages TestPolicySeesTheArgumentsThePlanAndThePlace"}},
 	{"P6", "a page in a browser calls tools (CVE-2025-64443, CVE-2026-59950)", []string{"conformance/immunity TestPeers06OutOfTheBoxOnlyThisMachineIsServed", "conformance TestHostAndOriginAreChecked", "gateway/control TestAForeignHostIsRefusedBeforeTheKeyIsLookedAt", corpus}},
-	{"P7", "a session's or request's id is taken for its owner (CVE-2026-52869, CVE-2026-52870, agentgateway 2397)", []string{"conformance/immunity TestB5ASessionIsItsCallersAlone", "conformance/immunity TestB12ACallIsCancelledByItsCallerAlone", "gateway/proxy/mcp TestASessionEndsAndIsItsCallersOwn"}},
+	{"P7", "a session's or request's id is taken for its owner (CVE-2026-52869, CVE-2026-52870, agentgateway 2397)", []string{"conformance/immunity TestB5ASessionIsItsCallersAlone", "conformance/immunity TestB12ACallIsCancelledByItsCallerAlone", "gateway/proxy/mcp TestASessionEndsAndIsItsCallersOwn", "gateway/proxy/mcp TestASessionEndsAfterItsLifeHoweverMuchItIsUsed", "gateway/proxy/mcp TestASessionOutlivesARotationUntilItsKeyEnds", "gateway/proxy/mcp TestAnAdminEndsAnAgentsSessions", "gateway/proxy/mcp TestATaskIsItsCallersAlone"}},
 	{"P8", "one upstream session for all (ContextForge 4205); the caller's token is passed through", []string{"conformance/immunity TestPeers8AnUpstreamSessionIsOnePrincipalsAndNoTokenGoesThrough", "gateway/upstream TestSessionsAreNeverSharedBetweenPrincipals"}},
 	{"P9", "a tool's definition changes once it is trusted (rug pull); a search shows what the list hides (ToolHive 4374)", []string{"conformance TestAToolThatChangesIsHeldUntilAPersonApprovesIt", "gateway/proxy/mcp TestAListShowsWhatPolicyCouldPermitAndNothingElse"}},
 	{"P10", "an address within is reached (GHSA-pr64-jmmf-jp54, ContextForge 5410); arguments leave their place in a URL (CVE-2026-29791)", []string{"conformance/immunity TestD4AddressesWithinAreNotDialed", "gateway/upstream TestARebindingNameIsJudgedOnTheAddressThatIsDialed", "gateway/upstream TestARedirectInwardIsNotFollowed", "plugins/openapi TestNoArgumentLeavesItsPlace"}},
@@ -44,6 +44,7 @@ var Points = []Point{
 	{"B10", "a forged cursor", []string{"conformance/immunity TestB9ListsArePrivateAndB10CursorsAreNotForged", "gateway/proxy/mcp TestAListOfManyComesInPagesThatAreTheCallersOwn"}},
 	{"B11", "lists show denied tools", []string{"gateway/proxy/mcp TestAListShowsWhatPolicyCouldPermitAndNothingElse"}},
 	{"B12", "progress and cancellation of another's request", []string{"conformance/immunity TestB12ACallIsCancelledByItsCallerAlone"}},
+	{"B13", "a flood of notifications", []string{"gateway/proxy/mcp TestAServerThatFloodsIsListedOnceInAWhile", "gateway/upstream TestAServerThatSaysTooMuchIsCutAndTold"}},
 
 	{"C1", "request smuggling", []string{corpus, "gateway/proxy TestFramesThatCanBeReadInTwoWaysAreRefused"}},
 	{"C2", "requests pipelined behind a stream", []string{"gateway/proxy TestStreamTraps6And7TheConnectionIsServedOn", "gateway/proxy TestStreamTrap2NothingOfAnotherClientIsSeen"}},
@@ -56,8 +57,12 @@ var Points = []Point{
 	{"C9", "rapid reset and CONTINUATION floods (CVE-2023-44487)", []string{"conformance/immunity TestC9TheDataPortSpeaksNoHTTP2", corpus}},
 	{"C10", "ten thousand headers, 413 and 431", []string{corpus}},
 
+	{"D1", "a token of another issuer, for another audience or resource", []string{"gateway/identity/bearer TestWhatIsNotExactlyATokenForThisGatewayIsRefused", "gateway/identity/bearer TestATokenIsForTheAddressThatItNames", "conformance TestWhatIsNoTokenForThisGatewayIsRefusedInTheSameWords"}},
 	{"D2", "the caller's token goes on to the server", []string{corpus, "conformance/immunity TestPeers8AnUpstreamSessionIsOnePrincipalsAndNoTokenGoesThrough", "conformance TestNoSecretGoesWhereItDoesNotBelong"}},
+	{"D3", "one authorization server's answer is taken for another's (mix-up, RFC 9207)", []string{"gateway/upstream/oauth TestAnAnswerThatIsNotToOurQuestionEndsTheLogin", "gateway/upstream/oauth TestNothingIsAskedOfAnAuthorizationServerThatIsNotTheRightOne", "gateway/identity/bearer TestMetadataOfAnotherIssuerAreNotBelieved"}},
 	{"D4", "addresses within, however they are written", []string{"conformance/immunity TestD4AddressesWithinAreNotDialed", "gateway/upstream TestAddressesWrittenOtherwiseAreRefused"}},
+	{"D5", "PKCE is left out", []string{"gateway/upstream/oauth TestALoginIsRefusedWithoutPKCE"}},
+	{"D6", "a flood of unknown key ids, keys that are stale", []string{"gateway/identity/bearer TestAFloodOfUnknownKeysCostsTheIssuerNextToNothing", "gateway/identity/bearer TestKeysAreUsedWhileTheIssuerIsDownForABoundedTime", "gateway/identity/bearer TestKeysRotateWithoutARestart"}},
 	{"D7", "keys are found by trying", []string{"conformance/immunity TestD7NobodyLearnsWhichKeysThereAre"}},
 	{"D8", "roles and organisations are passed over (ContextForge 3812, 4405, 5239)", []string{"conformance/immunity TestD8EachOperationIsForItsRolesAlone", "conformance/immunity TestD8NothingOfAnotherOrganisationIsReached"}},
 

@@ -123,6 +123,9 @@ func (s *stand) addEras(ctx context.Context, g *task.Subject, name, older string
 	r.Against = bare
 	r.Name, r.Label = name, "enforced call, "+what
 	s.add(g.Row(r, conns))
+	if err := g.Probe(ctx); err != nil { // before it is believed what it says of sessions
+		return fmt.Errorf("%s does not do its task: %w", name, err)
+	}
 	o, err := g.Older(ctx)
 	if err != nil {
 		return fmt.Errorf("%s: %w", older, err)

@@ -292,6 +292,7 @@ func (g *Gateway) Close() error {
 	}
 	errs = append(errs, within(closeGrace, g.connectors.stop))
 	errs = append(errs, within(closeGrace, g.rounds.Close))
+	g.hub.Close()
 	if g.client != nil {
 		g.client.Close()
 	}

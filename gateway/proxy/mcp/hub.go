@@ -32,6 +32,8 @@ type Hub struct {
 	ticking   bool
 	ears      map[earKey]*ear
 	watches   map[watchKey]*watch
+	watched   map[watcher]int // how many resources somebody watches
+	closed    bool
 }
 
 // audienceKey tells audiences apart.
@@ -87,7 +89,21 @@ var changes = [...]change{
 func (h *Hub) init() {
 	if h.audiences == nil {
 		h.audiences, h.changed, h.said = map[audienceKey]*audience{}, map[string]bool{}, said{}
-		h.ears, h.watches = map[earKey]*ear{}, map[watchKey]*watch{}
+		h.ears, h.watches, h.watched = map[earKey]*ear{}, map[watchKey]*watch{}, map[watcher]int{}
+	}
+}
+
+// Close ends all listening to servers, for good. Clients are left to the data port.
+func (h *Hub) Close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.init()
+	h.closed = true
+	for _, e := range h.ears {
+		e.cancel()
+	}
+	for _, at := range h.watches {
+		at.cancel()
 	}
 }
 
@@ -285,7 +301,7 @@ func (e *exchange) view(c *pipeline.Call) view {
 
 // hearAll has the servers of an audience's path listened to. h.mu is held.
 func (h *Hub) hearAll(a *audience) {
-	if h.Servers == nil {
+	if h.Servers == nil || h.closed {
 		return
 	}
 	var keys []earKey

@@ -104,7 +104,7 @@ func (e *exchange) beginListening(ctx context.Context, c *pipeline.Call) error {
 
 // listening goes on as the stream, once the call is on record.
 func (e *exchange) listening() {
-	l := e.listener
+	l, hub := e.listener, e.d.Hub // the exchange is another's when the stream ends
 	if l.tag != nil {
 		l.tell("notifications/subscriptions/acknowledged", e.agreed())
 	}
@@ -112,8 +112,8 @@ func (e *exchange) listening() {
 		l.session.listens(l)
 	}
 	e.listener = nil // it is the hub's now
-	e.d.Hub.join(l, e.shownNow)
-	_ = e.stream.Hold(func() { e.d.Hub.leave(l) }) // it is open
+	hub.join(l, e.shownNow)
+	_ = e.stream.Hold(func() { hub.leave(l) }) // it is open
 }
 
 // stopListening takes back what a refused call had begun.

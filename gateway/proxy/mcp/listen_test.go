@@ -3,6 +3,7 @@ package mcp_test
 import (
 	"bufio"
 	"context"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ import (
 // town plays the servers that are listened to.
 type town struct {
 	mu        sync.Mutex
+	open      int                               // who listens now
 	ears      map[string]*upstream.Subscription // by principal
 	refreshed int
 	refuses   bool // to have anything watched
@@ -26,8 +28,14 @@ type town struct {
 func (s *town) Listen(ctx context.Context, _, _ string, _ upstream.Subject, sub *upstream.Subscription) error {
 	s.mu.Lock()
 	s.ears[sub.Principal] = sub
+	s.open++
 	refuses := s.refuses
 	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.open--
+	}()
 	if sub.Resources != nil {
 		if refuses {
 			return &upstream.Error{Kind: upstream.Status, Code: 405}
@@ -248,5 +256,44 @@ func TestAServerThatLetsNothingBeWatched(t *testing.T) {
 	}
 	if last := w.book.last(); last.Kind.String() == "" || !slices.Contains([]string{"upstream_refused"}, last.Code) {
 		t.Errorf("on record: %+v", last)
+	}
+}
+
+// left waits for as many to listen.
+func (s *town) left(t *testing.T, want int) {
+	t.Helper()
+	var got int
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		s.mu.Lock()
+		got = s.open
+		s.mu.Unlock()
+		if got == want {
+			return
+		}
+	}
+	t.Fatalf("%d listen, want %d", got, want)
+}
+
+func TestWatchingIsBoundedAndEndsWithTheHub(t *testing.T) {
+	w, s := listened(t)
+	session := w.initialize("/mcp", w.key)
+	subscribe := func(uri string) string {
+		b, _ := io.ReadAll(w.post("POST", "/mcp", session, `{"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{"uri":"`+uri+`"}}`, w.key, "").Body)
+		return string(b)
+	}
+	for _, uri := range []string{"note:///a", "note:///b", "note:///a", "note:///c", "note:///c"} {
+		if got := subscribe(uri); !strings.Contains(got, `"result":{`) {
+			t.Fatalf("%s: %s", uri, got)
+		}
+	}
+	if got := subscribe("note:///d"); !strings.Contains(got, "rate_limited") {
+		t.Errorf("a fourth: %s", got)
+	}
+	_ = w.wish(w.key, `"notifications":{"toolsListChanged":true},`)
+	s.left(t, 2) // one in the principal's session, one for the lists
+	w.dialect.Hub.Close()
+	s.left(t, 0)
+	if got := subscribe("note:///b"); strings.Contains(got, `"result":{`) {
+		t.Errorf("after the end: %s", got)
 	}
 }

@@ -151,13 +151,22 @@ func (h *Hub) add(key watchKey, w watcher, u uri) (done chan error, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.init()
-	if h.watched(w) >= h.maxURIs() {
-		return nil, deny(pipeline.RateLimited, "this client watches too many resources; let go of one")
+	if h.closed {
+		return nil, deny(pipeline.UpstreamDown, "the gateway is stopping")
 	}
 	at := h.watches[key]
 	if at == nil {
 		at = &watch{key: key, who: map[string]map[watcher]string{}, ready: map[string][]chan error{}, agreed: map[string]bool{}}
 		h.watches[key] = at
+	}
+	if _, again := at.who[u.own][w]; !again {
+		if h.watched[w] >= h.maxURIs() {
+			if len(at.who) == 0 {
+				delete(h.watches, key)
+			}
+			return nil, deny(pipeline.RateLimited, "this client watches too many resources; let go of one")
+		}
+		h.watched[w]++
 	}
 	if at.who[u.own] == nil {
 		at.who[u.own] = map[watcher]string{}
@@ -175,22 +184,13 @@ func (h *Hub) add(key watchKey, w watcher, u uri) (done chan error, err error) {
 // canWatch tells whether servers can be listened to.
 func (h *Hub) canWatch() bool { return h != nil && h.Servers != nil }
 
-// watched counts what somebody watches. h.mu is held.
-func (h *Hub) watched(w watcher) (n int) {
-	for _, at := range h.watches {
-		for _, who := range at.who {
-			if _, ok := who[w]; ok {
-				n++
-			}
-		}
-	}
-	return n
-}
-
 // restart listens for what is watched now. h.mu is held.
 func (h *Hub) restart(at *watch) {
 	if at.cancel != nil {
 		at.cancel()
+	}
+	if h.closed {
+		return
 	}
 	if len(at.who) == 0 {
 		delete(h.watches, at.key)
@@ -293,6 +293,9 @@ func (h *Hub) forget(at *watch, meant func(own string, w watcher) bool) {
 		for w := range who {
 			if meant(own, w) {
 				delete(who, w)
+				if h.watched[w]--; h.watched[w] == 0 {
+					delete(h.watched, w)
+				}
 			}
 		}
 		if len(who) == 0 {

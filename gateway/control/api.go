@@ -82,15 +82,8 @@ type API struct {
 	lame    atomic.Bool // the last answer of readyz was no
 }
 
-// New builds the API. It fails on a bad config, a missing part, or a route without a handler.
-func New(cfg Config, deps Deps) (*API, error) {
-	if err := cfg.Validate(); err != nil {
-		return nil, fmt.Errorf("control: %w", err)
-	}
-	if deps.Directory == nil || deps.Catalogue == nil || deps.Plans == nil || deps.Ledger == nil || deps.Bundles == nil ||
-		deps.Vault == nil || deps.Now == nil || deps.Rand == nil || deps.Log == nil {
-		return nil, errors.New("control: a part is missing")
-	}
+// fill has parts that an installation does without refuse what is asked of them.
+func (deps *Deps) fill() {
 	if deps.Sessions == nil {
 		deps.Sessions = noSessions{}
 	}
@@ -136,6 +129,18 @@ func New(cfg Config, deps Deps) (*API, error) {
 	if deps.Devices == nil {
 		deps.Devices = noDevices{}
 	}
+}
+
+// New builds the API. It fails on a bad config, a missing part, or a route without a handler.
+func New(cfg Config, deps Deps) (*API, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("control: %w", err)
+	}
+	if deps.Directory == nil || deps.Catalogue == nil || deps.Plans == nil || deps.Ledger == nil || deps.Bundles == nil ||
+		deps.Vault == nil || deps.Now == nil || deps.Rand == nil || deps.Log == nil {
+		return nil, errors.New("control: a part is missing")
+	}
+	deps.fill()
 	g, err := parseGuard(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("control: %w", err)

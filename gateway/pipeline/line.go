@@ -274,7 +274,9 @@ func (l *Line) refuse(ctx context.Context, c *Call, cause error) {
 		l.stats.Strangers.Add(1)
 		l.Log.Debug("stranger refused", "addr", c.Remote, "code", string(d.Code), "why", cause)
 		if l.Strangers != nil {
-			l.Strangers.NoteWhy(c.Remote, d.Code, string(identity.ReasonOf(d)), c.Started)
+			why := ""
+			_ = l.guard("why", func() error { why = string(identity.ReasonOf(d)); return nil }) // an error may panic when it is looked into
+			l.Strangers.NoteWhy(c.Remote, d.Code, why, c.Started)
 		}
 		return
 	}

@@ -61,24 +61,8 @@ func (s Forward) Forward(ctx context.Context, c *pipeline.Call) error {
 	if ofTask(c) {
 		return s.follow(ctx, c, t, principal)
 	}
-	req := c.Sent
-	var state []byte
-	if c.Round != nil {
-		state = c.Round.State()
-	}
-	*req = upstream.Request{Method: c.Op, Name: c.Name, Arguments: c.Args, Meta: c.Meta, Principal: principal,
-		Capabilities: c.Can, InputResponses: c.Input, RequestState: state, Peer: c.Peer}
-	switch c.Op {
-	case catalogue.ReadResource:
-		req.Arguments = nil
-	case "completion/complete", "logging/setLevel": // all that it says was judged as its arguments
-		req.Name, req.Arguments, req.Params = "", nil, c.Args
-	}
-	if err := asTask(c, req); err != nil {
+	if err := compose(c, principal); err != nil {
 		return err
-	}
-	if c.Tool != nil && c.Tool.Mirrors() {
-		req.Mirror = func(add func(name, value string)) { c.Tool.Mirror(c.Args, add) }
 	}
 	var open *held
 	if s.mayAsk(c, t) {
@@ -111,6 +95,27 @@ func (s Forward) Forward(ctx context.Context, c *pipeline.Call) error {
 	}
 	c.Reply = pipeline.Reply{Status: reply.Status, Result: result, Error: reply.Error}
 	return nil
+}
+
+// compose makes the request that a call is, in c.Sent.
+func compose(c *pipeline.Call, principal string) error {
+	req := c.Sent
+	var state []byte
+	if c.Round != nil {
+		state = c.Round.State()
+	}
+	*req = upstream.Request{Method: c.Op, Name: c.Name, Arguments: c.Args, Meta: c.Meta, Principal: principal,
+		Capabilities: c.Can, InputResponses: c.Input, RequestState: state, Peer: c.Peer}
+	switch c.Op {
+	case catalogue.ReadResource:
+		req.Arguments = nil
+	case "completion/complete", "logging/setLevel": // all that it says was judged as its arguments
+		req.Name, req.Arguments, req.Params = "", nil, c.Args
+	}
+	if c.Tool != nil && c.Tool.Mirrors() {
+		req.Mirror = func(add func(name, value string)) { c.Tool.Mirror(c.Args, add) }
+	}
+	return asTask(c, req)
 }
 
 // rounds bounds how often a server may ask in one call of an older client.

@@ -481,7 +481,10 @@ upstream {
   # One more is refused.
   held_calls = 512
 
-  # Those of one agent. Danger: an agent that never answers holds so many of a server's max_connections.
+  # Those of one tenant, so that none takes them all.
+  held_calls_per_tenant = 128
+
+  # Those of one agent, whatever its keys. Danger: an agent that never answers holds so many of a server's max_connections.
   held_calls_per_agent = 16
 
   # Streams on which one server is listened to.

@@ -310,3 +310,39 @@ func TestHeldCallsAreBoundedAndEndWithTheGateway(t *testing.T) {
 		_ = soon(t, server.gone, "the end of a held call with the gateway")
 	}
 }
+
+func TestHeldCallsEndWithTheRightToThem(t *testing.T) {
+	t.Parallel()
+	g, server := holding(t, "upstream {\n  held_calls_per_tenant = 3\n  held_calls_per_agent = 2\n}\n", "auto")
+	open := step("asker", "slow", `{}`, `"uses":0`)
+	ann, bob := g.newAgent(t), g.newAgent(t)
+	_, anns := ann.planned(t, open)
+	_, bobs := bob.planned(t, open)
+	other := ann.another(t)
+	_, others := other.planned(t, open)
+	state, key := asked(t, heldRound(t, ann, anns.Token, ""))
+	asked(t, heldRound(t, other, others.Token, ""))
+	heldRound(t, other, others.Token, "").refused(t, "upstream_busy") // a second key is no second share
+	_ = soon(t, server.gone, "the end of the call beyond the agent's bound")
+	asked(t, heldRound(t, bob, bobs.Token, ""))
+	heldRound(t, bob, bobs.Token, "").refused(t, "upstream_busy") // nor does a tenant get more than its own
+	_ = soon(t, server.gone, "the end of the call beyond the tenant's bound")
+
+	if r := g.control(t, g.Admin(), "PUT", "/api/v1/agents/"+ann.id+"/status", map[string]any{"status": "suspended"}); r.Status >= 300 {
+		t.Fatalf("suspend: %s", r)
+	}
+	began := time.Now()
+	for range 2 {
+		_ = soon(t, server.gone, "the end of a suspended agent's held call")
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("its calls were held for %v more", took)
+	}
+	if got := heldRound(t, ann, anns.Token, back(state, key, "Ann")); got.Status == 200 && got.Result != nil {
+		t.Errorf("a suspended agent went on: %s", got)
+	}
+	over := heldRound(t, bob, bobs.Token, back(state, key, "Bob")).refused(t, "malformed")
+	if !strings.Contains(over.Body, "make the call again without requestState") {
+		t.Errorf("the hint of a state that is over: %s", over)
+	}
+}

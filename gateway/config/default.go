@@ -63,7 +63,7 @@ func unsettled() Config {
 		Upstream: Upstream{
 			ConnectTimeout: 5 * time.Second, Timeout: time.Minute, QueueTimeout: 2 * time.Second, IdleTimeout: 30 * time.Second,
 			MaxReply: 4 << 20, JSONDepth: 64, JSONValues: 400_000, MaxEvents: 10_000, MaxPages: 100,
-			MaxInterim: 1000, MaxInterimBytes: 1 << 20, MaxAsks: 8, AnswerTimeout: 5 * time.Minute, HeldCalls: 512, HeldCallsPerAgent: 16, MaxStreams: 1024,
+			MaxInterim: 1000, MaxInterimBytes: 1 << 20, MaxAsks: 8, AnswerTimeout: 5 * time.Minute, HeldCalls: 512, HeldCallsPerTenant: 128, HeldCallsPerAgent: 16, MaxStreams: 1024,
 			MaxConnections: 128, MaxUpstreams: 4096, MaxSessions: 4096, SessionIdle: 10 * time.Minute, Failures: 5, OpenFor: 5 * time.Second,
 		},
 		OpenAPI: OpenAPI{MaxDocument: 8 << 20, MaxValues: 500_000, MaxDepth: 64, MaxOperations: 1000, MaxRefs: 200, MaxAnswer: 1 << 20},

@@ -303,9 +303,10 @@ type Upstream struct {
 	// Default 5m. Danger: so much longer may a call hold its connection.
 	AnswerTimeout time.Duration `koanf:"answer_timeout" min:"1s" max:"24h"`
 	// HeldCalls and HeldCallsPerAgent bound the calls that stand open at servers of the older protocol while their callers, of
-	// the newer, are asked something; each is held for AnswerTimeout at most. Default 512, and 16 of one agent.
-	HeldCalls         int `koanf:"held_calls" min:"1" max:"65535"`
-	HeldCallsPerAgent int `koanf:"held_calls_per_agent" min:"1" max:"65535"`
+	// the newer, are asked something; each is held for AnswerTimeout at most. Default 512, 128 of one tenant, and 16 of one agent.
+	HeldCalls          int `koanf:"held_calls" min:"1" max:"65535"`
+	HeldCallsPerTenant int `koanf:"held_calls_per_tenant" min:"1" max:"65535"`
+	HeldCallsPerAgent  int `koanf:"held_calls_per_agent" min:"1" max:"65535"`
 	// MaxStreams bounds the streams on which one server is listened to. Default 1024.
 	MaxStreams int `koanf:"max_streams" min:"1" max:"65535"`
 	// MaxPages bounds the pages of one list of tools. Default 100.

@@ -471,7 +471,7 @@ func ledgerDenial(err error) (d *Denial) {
 	}()
 	switch {
 	case errors.Is(err, errRoundOver):
-		return Deny(Malformed, RoundOver)
+		return OverRound()
 	case errors.Is(err, wal.ErrUsed):
 		return Deny(StepUsed, "").Because(err)
 	case errors.Is(err, wal.ErrOrder):

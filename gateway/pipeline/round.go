@@ -27,16 +27,17 @@ type Rounds struct {
 	MostOf int           // of one caller; 100 when 0
 
 	// HoldFor is how long a call is held open at its server for an answer; 5 minutes when 0, as upstream.answer_timeout is.
-	HoldFor    time.Duration
-	MostHeld   int // held at a time, of all callers; 512 when 0. One more is refused: those before it are at work
-	MostHeldOf int // of one caller; 16 when 0
+	HoldFor        time.Duration
+	MostHeld       int // held at a time, of all callers; 512 when 0. One more is refused: those before it are at work
+	MostHeldTenant int // of one tenant; 128 when 0
+	MostHeldOf     int // of one agent, or user who has none, whatever its keys; 16 when 0
 
 	mu     sync.Mutex // guards what follows
 	open   map[string]*Round
 	order  list.List // of *Round, oldest first
 	of     map[string]int
 	held   int
-	heldOf map[string]int
+	heldOf map[string]int // by tenant, and by holder
 	closed bool
 }
 
@@ -52,6 +53,7 @@ type Held interface {
 type Round struct {
 	all         *Rounds
 	id, who, of string // of is what it may continue
+	by          Holder
 	state       []byte // the server's own requestState, a raw JSON string; nil when it gave none
 	grant       intent.Grant
 	approval    string
@@ -61,6 +63,34 @@ type Round struct {
 	held        Held        // what the next round goes on with; nil: its server is called anew
 	ends        *time.Timer // of held
 	place       *list.Element
+}
+
+// Holder says whose a call is that is held. As what EndHeld is given, it means all whose parts are those that it has.
+type Holder struct{ Tenant, User, Agent, Key string }
+
+// name is that of the agent, or of the user who acts without one.
+func (h Holder) name() string {
+	if h.Agent != "" {
+		return h.Tenant + "\n" + h.Agent
+	}
+	return h.Tenant + "\n\n" + h.User
+}
+
+func (h Holder) covers(of Holder) bool {
+	fits := func(want, has string) bool { return want == "" || want == has }
+	return fits(h.Tenant, of.Tenant) && fits(h.User, of.User) && fits(h.Agent, of.Agent) && fits(h.Key, of.Key)
+}
+
+// EndHeld ends the calls that are held for those who may not go on with them any more: a key was revoked, an agent
+// suspended.
+func (r *Rounds) EndHeld(whose Holder) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, n := range r.open {
+		if n.held != nil && whose.covers(n.by) {
+			r.forget(n)
+		}
+	}
 }
 
 // Ask keeps what the next round of a call will need, and returns the state that its caller is to show.
@@ -82,6 +112,7 @@ func (r *Rounds) keep(c *Call, state []byte, held Held) (string, bool) {
 	}
 	n := &Round{
 		all: r, id: id, who: c.Caller.Tenant() + "\n" + c.Caller.Session(), of: continued(c),
+		by:    Holder{c.Caller.Tenant(), c.Caller.User(), c.Caller.Agent(), c.Caller.KeyID()},
 		state: clone(state), held: held, grant: c.Grant, approval: c.Approval, approvals: c.Approvals, record: c.first, expires: c.Started.Add(or(r.Keep, 10*time.Minute)),
 	}
 	if c.Round != nil {
@@ -92,7 +123,7 @@ func (r *Rounds) keep(c *Call, state []byte, held Held) (string, bool) {
 	if r.open == nil {
 		r.open, r.of, r.heldOf = map[string]*Round{}, map[string]int{}, map[string]int{}
 	}
-	if held != nil && (r.closed || r.held >= or(r.MostHeld, 512) || r.heldOf[n.who] >= or(r.MostHeldOf, 16)) {
+	if held != nil && (r.closed || r.held >= or(r.MostHeld, 512) || r.heldOf[n.by.Tenant] >= or(r.MostHeldTenant, 128) || r.heldOf[n.by.name()] >= or(r.MostHeldOf, 16)) {
 		return "", false
 	}
 	for e := r.order.Front(); e != nil; e = r.order.Front() {
@@ -112,7 +143,8 @@ func (r *Rounds) keep(c *Call, state []byte, held Held) (string, bool) {
 	r.of[n.who]++
 	if held != nil {
 		r.held++
-		r.heldOf[n.who]++
+		r.heldOf[n.by.Tenant]++
+		r.heldOf[n.by.name()]++
 		n.ends = time.AfterFunc(or(r.HoldFor, 5*time.Minute), n.end)
 	}
 	c.next = n
@@ -210,8 +242,10 @@ func (r *Rounds) drop(n *Round) {
 	}
 	n.ends.Stop()
 	r.held--
-	if r.heldOf[n.who]--; r.heldOf[n.who] == 0 {
-		delete(r.heldOf, n.who)
+	for _, of := range [...]string{n.by.Tenant, n.by.name()} {
+		if r.heldOf[of]--; r.heldOf[of] == 0 {
+			delete(r.heldOf, of)
+		}
 	}
 }
 
@@ -274,6 +308,13 @@ func (n *Round) Grant(root merkle.Hash) (intent.Grant, bool) {
 
 // RoundOver says why a state that a client shows is not taken.
 const RoundOver = "the requestState is not one that this call was given, or it was used or has expired: make the call again without it"
+
+// OverRound refuses such a state.
+func OverRound() *Denial {
+	d := Deny(Malformed, RoundOver)
+	d.Hint = "make the call again without requestState and inputResponses"
+	return d
+}
 
 var errRoundOver = errors.New("the round was taken by another call")
 

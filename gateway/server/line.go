@@ -34,7 +34,8 @@ func (g *Gateway) buildLine(context.Context) error {
 		return err
 	}
 	u := g.o.Config.Upstream
-	g.rounds.HoldFor, g.rounds.MostHeld, g.rounds.MostHeldOf = u.AnswerTimeout, u.HeldCalls, u.HeldCallsPerAgent
+	g.rounds.HoldFor, g.rounds.MostHeld = u.AnswerTimeout, u.HeldCalls
+	g.rounds.MostHeldTenant, g.rounds.MostHeldOf = u.HeldCallsPerTenant, u.HeldCallsPerAgent
 	g.force = &inForce{&g.bundles.engines, g.filters.Service}
 	g.line = &pipeline.Line{
 		Stages: []pipeline.Stage{

@@ -216,7 +216,7 @@ func (g *Gateway) buildControl(context.Context) error {
 	g.control, err = control.New(cc, control.Deps{
 		Sinks: g.sinks, Retention: g.keeper,
 		Exports: exports{g.ledger, g.published, signer}, Subjects: g.vault,
-		Directory: directory{g.people, g.bundles}, Catalogue: serverList{g.tools, g.client, g.oauth, g.look}, Plans: g.plans, Approvals: g.approvals, Terms: g.terms, Usage: g.usage, Devices: g.devices, Sessions: agentSessions{g}, Seals: g.seals, Ledger: publish.Book{Log: g.ledger, Publisher: g.published}, Proofs: g.published, LogFiles: control.LogFiles{Read: g.published.File, Instance: wal.InstanceName(g.o.Config.Ledger.Instance, g.ledger.Generation())}, Witness: g.witness, Bundles: g.bundles, Revisions: g.bundles, Vault: g.vault,
+		Directory: directory{g.people, g.bundles, g.gone}, Catalogue: serverList{g.tools, g.client, g.oauth, g.look}, Plans: g.plans, Approvals: g.approvals, Terms: g.terms, Usage: g.usage, Devices: g.devices, Sessions: agentSessions{g}, Seals: g.seals, Ledger: publish.Book{Log: g.ledger, Publisher: g.published}, Proofs: g.published, LogFiles: control.LogFiles{Read: g.published.File, Instance: wal.InstanceName(g.o.Config.Ledger.Instance, g.ledger.Generation())}, Witness: g.witness, Bundles: g.bundles, Revisions: g.bundles, Vault: g.vault,
 		Connectors: connectorList{g.connectors}, Logins: logins{g}, Strangers: g.strange, Gauges: g.gauges(), Families: slices.Concat(g.shadowFamilies(), g.filterFamilies()), Filters: g.filters, Policies: g.policyParts(), Ready: g.ready, Now: g.o.Now, Rand: g.o.Rand, Log: g.o.Log,
 	})
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatewright/gatewright/gateway/catalogue"
 	"github.com/gatewright/gatewright/gateway/identity"
+	"github.com/gatewright/gatewright/gateway/pipeline"
 	"github.com/gatewright/gatewright/gateway/upstream"
 	"github.com/gatewright/gatewright/gateway/upstream/oauth"
 	"github.com/gatewright/gatewright/policies"
@@ -94,6 +95,50 @@ func namesUnknownTools(err error) bool {
 type directory struct {
 	*identity.Directory
 	bundles *revisions
+	gone    func(pipeline.Holder) // told of those who may do less than before
+}
+
+// gone ends what goes on for those who may not go on: calls that are held for them, and, once they are judged anew, streams on
+// which they listen.
+func (g *Gateway) gone(who pipeline.Holder) {
+	g.rounds.EndHeld(who)
+	g.hub.Changed(who.Tenant)
+}
+
+// RevokeKey ends what goes on under the key, too.
+func (d directory) RevokeKey(ctx context.Context, tenant, id string) error {
+	defer d.gone(pipeline.Holder{Tenant: tenant, Key: id}) // also after a fault: it may have come about
+	return d.Directory.RevokeKey(ctx, tenant, id)
+}
+
+// SetAgentStatus ends what goes on for an agent that is not active any more.
+func (d directory) SetAgentStatus(ctx context.Context, tenant, id string, status identity.Status) error {
+	if status != identity.Active {
+		defer d.gone(pipeline.Holder{Tenant: tenant, Agent: id})
+	}
+	return d.Directory.SetAgentStatus(ctx, tenant, id, status)
+}
+
+// SetUserStatus ends what goes on for a user who is not active any more.
+func (d directory) SetUserStatus(ctx context.Context, tenant, id string, status identity.Status) error {
+	if status != identity.Active {
+		defer d.gone(pipeline.Holder{Tenant: tenant, User: id})
+	}
+	return d.Directory.SetUserStatus(ctx, tenant, id, status)
+}
+
+// RemoveUser ends what goes on for the user.
+func (d directory) RemoveUser(ctx context.Context, tenant, id string) error {
+	defer d.gone(pipeline.Holder{Tenant: tenant, User: id})
+	return d.Directory.RemoveUser(ctx, tenant, id)
+}
+
+// SetOrgStatus ends what goes on in an organisation that is not active any more.
+func (d directory) SetOrgStatus(ctx context.Context, tenant string, status identity.Status) error {
+	if status != identity.Active {
+		defer d.gone(pipeline.Holder{Tenant: tenant})
+	}
+	return d.Directory.SetOrgStatus(ctx, tenant, status)
 }
 
 // CreateOrg makes an organisation and puts its bundle in force. Without one everything would be refused to it.

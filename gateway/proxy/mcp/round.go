@@ -31,7 +31,7 @@ func (e *exchange) round(c *pipeline.Call, m meta) error {
 		return err
 	}
 	if e.d.Rounds == nil || !e.d.Rounds.Continue(c, state) {
-		return deny(pipeline.Malformed, pipeline.RoundOver).WithReason("request_state")
+		return pipeline.OverRound().WithReason("request_state")
 	}
 	return nil
 }

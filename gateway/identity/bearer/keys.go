@@ -53,9 +53,7 @@ func newSource(s *Server, way http.RoundTripper, o Options) *source {
 func (s *source) find(ctx context.Context, alg jws.Algorithm, kid string) any {
 	set := s.usable()
 	if set == nil {
-		if !s.await(ctx) {
-			return nil
-		}
+		s.await(ctx) // if none may begin, the last may have ended just now
 		if set = s.usable(); set == nil {
 			return nil
 		}
@@ -63,14 +61,15 @@ func (s *source) find(ctx context.Context, alg jws.Algorithm, kid string) any {
 	if key := set.keys[alg][kid]; key != nil {
 		return key
 	}
-	if kid == "" || s.isAbsent(kid) || !s.await(ctx) {
+	if kid == "" || s.isAbsent(kid) {
 		return nil
 	}
+	looked := s.await(ctx)
 	if set = s.usable(); set == nil {
 		return nil
 	}
 	key := set.keys[alg][kid]
-	if key == nil {
+	if key == nil && looked {
 		s.noteAbsent(kid)
 	}
 	return key

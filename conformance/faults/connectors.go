@@ -26,6 +26,9 @@ func (k carrier) Carry(ctx context.Context, t *upstream.Target, r *upstream.Requ
 	k.w.witness.see(r.Arguments)
 	req := connector.Request{Method: r.Method, Name: r.Name, Principal: r.Principal, Params: r.Params, Arguments: r.Arguments, Meta: r.Meta}
 	t.Headers(func(name, value string) { req.Headers = append(req.Headers, [2]string{name, value}) })
+	if r.Peer != nil {
+		req.Notify = r.Peer.Notify
+	}
 	var out connector.Reply
 	if err := k.c.Call(ctx, &req, &out); err != nil {
 		f, ok := errors.AsType[*connector.Failure](err)

@@ -254,6 +254,9 @@ func (k carrier) Carry(ctx context.Context, t *upstream.Target, r *upstream.Requ
 	if r.Mirror != nil {
 		r.Mirror(add)
 	}
+	if r.Peer != nil {
+		req.Notify = r.Peer.Notify
+	}
 	var out connector.Reply
 	if err := k.c.Call(ctx, &req, &out); err != nil {
 		fault := carryFault(err, k.kind)
@@ -343,6 +346,11 @@ var carryFaults = map[connector.Kind]upstream.Error{
 
 // carryFault translates. That a call had no effect is believed of our own connectors only.
 func carryFault(err error, kind string) *upstream.Error {
+	if own, ok := errors.AsType[*upstream.Error](err); ok { // of our own side, who heard what was said before the answer
+		fault := *own
+		fault.Sent = true
+		return &fault
+	}
 	f, ok := errors.AsType[*connector.Failure](err)
 	if !ok {
 		return &upstream.Error{Kind: upstream.Unreachable, Detail: "the connector failed", Sent: true}

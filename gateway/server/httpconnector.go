@@ -12,6 +12,7 @@ import (
 
 	"github.com/gatewright/gatewright/gateway/config"
 	"github.com/gatewright/gatewright/gateway/upstream"
+	"github.com/gatewright/gatewright/merkle/canon"
 	"github.com/gatewright/gatewright/plugins/builtin"
 	"github.com/gatewright/gatewright/plugins/connector"
 )
@@ -62,12 +63,61 @@ func (s *httpServer) Call(ctx context.Context, r *connector.Request) (connector.
 		Method: r.Method, Name: r.Name, Principal: r.Principal, Params: r.Params, Arguments: r.Arguments, Meta: r.Meta,
 		Mirror: func(add func(name, value string)) { addHeaders(r.Headers, true, add) },
 	}
+	takeCaller(req, r)
 	var reply upstream.Reply
 	if err := s.client.Call(ctx, t, req, &reply); err != nil {
 		return connector.Reply{}, httpFailure(err)
 	}
 	return connector.Reply{Result: reply.Result, Error: reply.Error}, nil
 }
+
+// takeCaller makes of what the gateway says in _meta and params what our client wants to know: what the caller can be asked,
+// by servers of the newer era alone, the answers to what was asked before, and who hears progress.
+func takeCaller(req *upstream.Request, r *connector.Request) {
+	if can, ok := canon.Get(r.Meta, "io.modelcontextprotocol/clientCapabilities"); ok && canon.KindOf(can) == '{' {
+		req.Capabilities = can
+	}
+	if r.Notify != nil {
+		req.Peer = progressPeer(r.Notify)
+	}
+	if len(r.Params) == 0 {
+		return
+	}
+	responses, answered := canon.Get(r.Params, "inputResponses")
+	state, stated := canon.Get(r.Params, "requestState")
+	if !answered && !stated {
+		return
+	}
+	req.InputResponses, req.RequestState = responses, state
+	rest := []byte{'{'}
+	_ = canon.Each(r.Params, func(key, value []byte) error { // checked JSON: cannot fail
+		switch string(key) {
+		case "inputResponses", "requestState", "_meta":
+			return nil
+		}
+		if len(rest) > 1 {
+			rest = append(rest, ',')
+		}
+		rest = append(append(canon.AppendString(rest, string(key)), ':'), value...)
+		return nil
+	})
+	req.Params = append(rest, '}')
+}
+
+// progressPeer hears progress and can be asked nothing.
+type progressPeer func(method string, params []byte) error
+
+func (progressPeer) Capabilities() []byte { return nil }
+
+// Notify hands progress to the gateway; one notification that it does not take costs nothing but itself.
+func (p progressPeer) Notify(method string, params []byte) error {
+	if method == "notifications/progress" {
+		_ = p(method, params)
+	}
+	return nil
+}
+
+func (progressPeer) Answer(context.Context, string, []byte) (result, failure []byte) { return nil, nil }
 
 func addHeaders(list [][2]string, mirror bool, add func(name, value string)) {
 	for _, h := range list {

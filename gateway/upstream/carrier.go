@@ -10,7 +10,10 @@ import (
 // Carrier reaches a server that has no HTTP address here, such as the process of a connector. It keeps its own health
 // and may be called concurrently.
 type Carrier interface {
-	// Carry fills in exactly one of reply.Result and reply.Error, raw. The error, if any, is an *Error; any other counts as
+	// Carry makes the request, of which it keeps nothing, and has its Peer, if set, hear the progress of the call, one
+	// notification after the other; the Peer's error ends the call. Its Meta and Params are as the server is to see them:
+	// without what is reserved, but with the caller's capabilities as io.modelcontextprotocol/clientCapabilities.
+	// It fills in exactly one of reply.Result and reply.Error, raw. The error, if any, is an *Error; any other counts as
 	// Unreachable. ctx ends when the time for the call is up.
 	Carry(ctx context.Context, t *Target, r *Request, reply *Reply) error
 }
@@ -22,7 +25,12 @@ func (c *Client) carried(ctx context.Context, t *Target, r *Request, reply *Repl
 	}
 	inner, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
-	if err := t.Carrier.Carry(inner, t, r, reply); err != nil {
+	g := carriages.Get().(*carriage)
+	defer g.release()
+	if fail := g.load(c, r); fail != nil {
+		return fail
+	}
+	if err := t.Carrier.Carry(inner, t, &g.Request, reply); err != nil {
 		return carrierFault(ctx, inner, err)
 	}
 	if fail := c.wellFormed(reply); fail != nil {

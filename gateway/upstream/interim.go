@@ -218,14 +218,19 @@ func (a *aside) own(params []byte) []byte {
 	if a.progress == nil || string(token) != ours && string(token) != `"`+ours+`"` {
 		return nil
 	}
-	out := make([]byte, 0, len(params)+len(a.progress))
+	return withToken(params, a.progress)
+}
+
+// withToken returns a progress notification's params with the caller's token.
+func withToken(params, progress []byte) []byte {
+	out := make([]byte, 0, len(params)+len(progress))
 	out = append(out, '{')
 	_ = canon.Each(params, func(key, value []byte) error { // checked JSON: cannot fail
 		out = separate(out, 1)
 		out = canon.AppendString(out, string(key))
 		out = append(out, ':')
 		if string(key) == metaProgress {
-			value = a.progress
+			value = progress
 		}
 		out = append(out, value...)
 		return nil

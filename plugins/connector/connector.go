@@ -38,6 +38,11 @@ type Request struct {
 	Meta []byte
 	// Headers are for the connector to show its server, credentials among them. They must never be logged.
 	Headers [][2]string
+	// Notify, if set, tells the call's caller something before the answer: MCP's notifications/progress, whose progressToken
+	// the gateway fills in. A connector's server finds it set where the caller gave a progressToken in Meta; it does not wait,
+	// and an error tells that this one was not taken. On the gateway's side Session.Call calls it, in order and from its own
+	// goroutine, before it returns; the oldest of too many are dropped, and an error ends the call.
+	Notify func(method string, params []byte) error
 }
 
 // Reply is a server's answer. Exactly one of Result and Error (a JSON-RPC error object) is set; both are raw JSON

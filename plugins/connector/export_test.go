@@ -18,6 +18,7 @@ const (
 	KindPing    = byte(kindPing)
 	KindPong    = byte(kindPong)
 	KindDrain   = byte(kindDrain)
+	KindNote    = byte(kindNote)
 )
 
 // NewTestServer serves s without go-plugin.

@@ -20,6 +20,7 @@ const (
 	kindPing
 	kindPong
 	kindDrain
+	kindNote
 )
 
 const (

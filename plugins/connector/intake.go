@@ -55,6 +55,8 @@ func (s *Session) handle(f frame) error {
 			return err
 		}
 		return s.settle(f.id, nil, false, fail)
+	case kindNote:
+		return s.noted(f)
 	case kindPong:
 		return s.pong(f)
 	case kindDrain:

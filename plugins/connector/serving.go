@@ -194,6 +194,7 @@ type call struct {
 	cancel context.CancelFunc
 	reply  Reply
 	fail   *Failure // why there is no reply
+	notes  *noter   // nil when nobody hears
 }
 
 // keepCall is the largest buffer kept for another call.
@@ -222,6 +223,10 @@ func (h *host) begin(f frame) error {
 		c.cancel()
 		h.refuse(f.id, refusal)
 		return nil
+	}
+	if wantsNotes(&c.req) {
+		c.notes = &noter{h: h, id: c.id}
+		c.req.Notify = c.notes.say
 	}
 	go c.run()
 	return nil
@@ -270,6 +275,7 @@ func (c *call) run() {
 // finish sends the outcome and forgets the call.
 func (c *call) finish() {
 	h := c.h
+	c.notes.end()
 	h.mu.Lock()
 	delete(h.calls, c.id)
 	h.mu.Unlock()

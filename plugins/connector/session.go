@@ -235,7 +235,11 @@ func (s *Session) take(ctx context.Context) (*slot, *Failure) {
 
 // carry sends a call, waits until it is settled and frees the slot. When it returns nobody else refers to reply.
 func (s *Session) carry(ctx context.Context, sl *slot, r *Request, reply *Reply, size int) *Failure {
-	id := sl.claim(reply, uint64(len(s.slots)))
+	var h *hearing
+	if r.Notify != nil {
+		h = &hearing{wake: make(chan struct{}, 1)}
+	}
+	id := sl.claim(reply, h, uint64(len(s.slots)))
 	if f := s.post(ctx, id, r, size); f != nil {
 		if !sl.retract(id) {
 			<-sl.ready // the end of the session came in between
@@ -243,12 +247,13 @@ func (s *Session) carry(ctx context.Context, sl *slot, r *Request, reply *Reply,
 		s.free <- sl
 		return f
 	}
+	if h != nil {
+		return s.carryHeard(ctx, sl, id, h, r)
+	}
 	select {
 	case <-sl.ready:
 	case <-ctx.Done():
-		if sl.abandon(id) {
-			_ = s.out.signal(kindCancel, id) // fails when the session ends, and then nothing is left to cancel
-			s.replace()
+		if s.giveUp(sl, id) {
 			return gaveUp(ctx, true)
 		}
 		<-sl.ready // settled meanwhile
@@ -256,6 +261,37 @@ func (s *Session) carry(ctx context.Context, sl *slot, r *Request, reply *Reply,
 	f := sl.outcome()
 	s.free <- sl
 	return f
+}
+
+// carryHeard is the rest of carry for a call whose caller hears what is said before the answer.
+func (s *Session) carryHeard(ctx context.Context, sl *slot, id uint64, h *hearing, r *Request) *Failure {
+	settled, err := s.attend(ctx, sl, h, r)
+	unwanted := &Failure{Kind: Canceled, Detail: "the caller wants to hear no more", Sent: true, err: err}
+	if !settled {
+		if s.giveUp(sl, id) {
+			if err != nil {
+				return unwanted
+			}
+			return gaveUp(ctx, true)
+		}
+		<-sl.ready // settled meanwhile
+	}
+	f := sl.outcome()
+	s.free <- sl
+	if err != nil {
+		return unwanted
+	}
+	return f
+}
+
+// giveUp leaves a call alone with the connector and tells it so. It returns false when it was settled before.
+func (s *Session) giveUp(sl *slot, id uint64) bool {
+	if !sl.abandon(id) {
+		return false
+	}
+	_ = s.out.signal(kindCancel, id) // fails when the session ends, and then nothing is left to cancel
+	s.replace()
+	return true
 }
 
 // replace frees another slot instead of one whose call was given up, if one is to spare. Otherwise there is one less

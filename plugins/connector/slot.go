@@ -12,14 +12,16 @@ type slot struct {
 	last  uint64     // the id given last
 	reply *Reply     // nil when nobody waits any more
 	fail  *Failure
+	heard *hearing // nil when the caller hears nothing before the answer
+	notes int      // that came for the call
 }
 
-// claim gives the slot a new id, under which the answer goes to reply.
-func (sl *slot) claim(reply *Reply, slots uint64) uint64 {
+// claim gives the slot a new id, under which the answer goes to reply and what is said before it to heard.
+func (sl *slot) claim(reply *Reply, heard *hearing, slots uint64) uint64 {
 	sl.mu.Lock()
 	defer sl.mu.Unlock()
 	sl.last += slots
-	sl.id, sl.reply, sl.fail = sl.last, reply, nil
+	sl.id, sl.reply, sl.fail, sl.heard, sl.notes = sl.last, reply, nil, heard, 0
 	return sl.id
 }
 
@@ -41,7 +43,7 @@ func (sl *slot) abandon(id uint64) bool {
 	if sl.id != id {
 		return false
 	}
-	sl.reply = nil
+	sl.reply, sl.heard = nil, nil
 	return true
 }
 

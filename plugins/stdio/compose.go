@@ -22,13 +22,14 @@ var legacyVersions = []string{legacyVersion, "2025-06-18", "2025-03-26", "2024-1
 const (
 	metaReserved = "io.modelcontextprotocol/"
 	metaOwn      = "gatewright/"
-	metaProgress = "progressToken" // names a stream that is not carried
+	metaProgress = "progressToken"                     // of the caller; the server is given our own, the request's id
+	metaCan      = metaReserved + "clientCapabilities" // what the caller can be asked, as the gateway judged it
 )
 
 const (
 	clientInfo = `{"name":"gatewright","version":"1"}`
 	clientMeta = `"io.modelcontextprotocol/protocolVersion":"` + modernVersion +
-		`","io.modelcontextprotocol/clientInfo":` + clientInfo + `,"io.modelcontextprotocol/clientCapabilities":{}`
+		`","io.modelcontextprotocol/clientInfo":` + clientInfo + `,"io.modelcontextprotocol/clientCapabilities":`
 	initializeParams = `{"protocolVersion":"` + legacyVersion + `","capabilities":{},"clientInfo":` + clientInfo + `}`
 
 	initialized = `{"jsonrpc":"2.0","method":"notifications/initialized"}` + "\n"
@@ -47,7 +48,7 @@ func appendRequest(dst []byte, id uint64, r *connector.Request, modern bool) ([]
 	dst = strconv.AppendUint(dst, id, 10)
 	dst = append(dst, `,"method":`...)
 	dst = canon.AppendString(dst, r.Method)
-	dst, fail := appendParams(dst, r, modern)
+	dst, fail := appendParams(dst, id, r, modern)
 	if fail != nil {
 		return dst, fail
 	}
@@ -67,14 +68,14 @@ func joinLines(b []byte) {
 
 // appendParams appends the params member, or nothing when there is nothing to
 // say.
-func appendParams(dst []byte, r *connector.Request, modern bool) ([]byte, *connector.Failure) {
+func appendParams(dst []byte, id uint64, r *connector.Request, modern bool) ([]byte, *connector.Failure) {
 	if r.Params == nil && r.Arguments == nil && r.Meta == nil && r.Name == "" && !modern {
 		return dst, nil
 	}
 	dst = append(dst, `,"params":{`...)
 	open := len(dst)
 	if r.Params != nil {
-		return appendMembers(dst, r, open, modern)
+		return appendMembers(dst, id, r, open, modern)
 	}
 	if r.Name != "" {
 		dst = append(append(append(dst, '"'), nameMember(r.Method)...), `":`...)
@@ -87,7 +88,7 @@ func appendParams(dst []byte, r *connector.Request, modern bool) ([]byte, *conne
 		dst = append(comma(dst, open), `"arguments":`...)
 		dst = append(dst, r.Arguments...)
 	}
-	return appendMeta(dst, open, r.Meta, modern)
+	return appendMeta(dst, id, r, open, r.Meta, modern)
 }
 
 // nameMember is the member of params that holds a request's Name.
@@ -107,8 +108,8 @@ func comma(dst []byte, open int) []byte {
 
 // appendMembers copies the members of r.Params and merges _meta. A name that is
 // said twice must be the same both times.
-func appendMembers(dst []byte, r *connector.Request, open int, modern bool) ([]byte, *connector.Failure) {
-	meta, agrees := r.Meta, true
+func appendMembers(dst []byte, id uint64, r *connector.Request, open int, modern bool) ([]byte, *connector.Failure) {
+	meta, agrees, answers := r.Meta, true, false
 	err := canon.Each(r.Params, func(key, value []byte) error {
 		if string(key) == "_meta" {
 			if meta == nil {
@@ -116,6 +117,7 @@ func appendMembers(dst []byte, r *connector.Request, open int, modern bool) ([]b
 			}
 			return nil
 		}
+		answers = answers || string(key) == "inputResponses" || string(key) == "requestState"
 		if r.Name != "" && string(key) == nameMember(r.Method) {
 			name, err := canon.Unquote(value)
 			agrees = agrees && err == nil && name == r.Name
@@ -129,13 +131,15 @@ func appendMembers(dst []byte, r *connector.Request, open int, modern bool) ([]b
 		return dst, refused("the params are not an object")
 	case !agrees:
 		return dst, refused("the name and the params disagree")
+	case answers && !modern:
+		return dst, refused("a server of the older era cannot have asked for input this way")
 	}
-	return appendMeta(dst, open, meta, modern)
+	return appendMeta(dst, id, r, open, meta, modern)
 }
 
 // appendMeta appends _meta and closes the params: the caller's members but for
 // reserved ones, and what a modern server must be told.
-func appendMeta(dst []byte, open int, meta []byte, modern bool) ([]byte, *connector.Failure) {
+func appendMeta(dst []byte, id uint64, r *connector.Request, open int, meta []byte, modern bool) ([]byte, *connector.Failure) {
 	if meta == nil && !modern {
 		return append(dst, '}'), nil
 	}
@@ -143,14 +147,23 @@ func appendMeta(dst []byte, open int, meta []byte, modern bool) ([]byte, *connec
 	inner := len(dst)
 	if modern {
 		dst = append(dst, clientMeta...)
+		can, ok := canon.Get(meta, metaCan)
+		if !ok || canon.KindOf(can) != '{' {
+			can = []byte("{}")
+		}
+		dst = append(dst, can...)
 	}
 	if meta != nil {
 		err := canon.Each(meta, func(key, value []byte) error {
 			k := string(key)
-			if strings.HasPrefix(k, metaReserved) || strings.HasPrefix(k, metaOwn) || k == metaProgress {
+			if strings.HasPrefix(k, metaReserved) || strings.HasPrefix(k, metaOwn) || k == metaProgress && r.Notify == nil {
 				return nil
 			}
 			dst = canon.AppendString(comma(dst, inner), k)
+			if k == metaProgress {
+				dst = strconv.AppendUint(append(dst, ':'), id, 10)
+				return nil
+			}
 			dst = append(append(dst, ':'), value...)
 			return nil
 		})

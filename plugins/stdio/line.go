@@ -24,6 +24,7 @@ type message struct {
 	id     uint64 // of an answer
 	rawID  []byte // of a request: a JSON string or number
 	method string // of a request or notice
+	params []byte // the same; nil, an object or an array
 
 	result, failure []byte // of an answer: one of them, an object
 }
@@ -91,7 +92,7 @@ func (m *message) asked(id, method, params []byte) *misfit {
 	if k := canon.KindOf(params); params != nil && k != '{' && k != '[' {
 		return malformed("its params are neither object nor array")
 	}
-	m.kind, m.method, m.rawID = notice, name, id
+	m.kind, m.method, m.rawID, m.params = notice, name, id, params
 	if id == nil {
 		return nil
 	}

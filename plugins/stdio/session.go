@@ -49,6 +49,7 @@ type call struct {
 	// binding means that its cancellation is not told to the server: it is part
 	// of the greeting.
 	binding bool
+	notify  func(method string, params []byte) error // nil when its caller did not ask for progress
 }
 
 type outcome struct {
@@ -311,7 +312,7 @@ func (s *session) exchange(ctx context.Context, r *connector.Request) (connector
 func (s *session) enter(r *connector.Request) (*call, *connector.Failure) {
 	s.mu.Lock()
 	s.last++
-	c := &call{id: s.last, done: make(chan outcome, 1), binding: ours(r.Method)}
+	c := &call{id: s.last, done: make(chan outcome, 1), binding: ours(r.Method), notify: r.Notify}
 	s.mu.Unlock()
 	var fail *connector.Failure
 	c.out.text, fail = appendRequest(make([]byte, 0, sizeOf(r)), c.id, r, s.modern.Load())

@@ -44,6 +44,8 @@ func (s *session) take(line []byte, cut bool) error {
 		return nil
 	case m.kind == answer && !s.wasAsked(m.id):
 		return s.noMessage(line, malformed("it answers nothing that was asked"))
+	case m.kind == notice && s.tell(&m):
+		return nil
 	case m.kind == request && s.modern.Load():
 		return s.noMessage(line, malformed("servers of this era ask nothing"))
 	case m.kind == request:
@@ -63,6 +65,27 @@ func (s *session) heard() {
 	if len(s.calls) > 0 {
 		s.owed, s.said = time.Now(), false
 	}
+}
+
+// tell hands progress to the call that it names and whose caller asked for it. Nothing else that a server says without being
+// asked names a call: one process serves many callers, and what is nobody's for certain is told to nobody. It reports false
+// for that, and for a call that has said too much.
+func (s *session) tell(m *message) bool {
+	if m.method != "notifications/progress" || canon.KindOf(m.params) != '{' {
+		return false
+	}
+	token, _ := canon.Get(m.params, metaProgress)
+	id, ok := parseID(token)
+	if !ok {
+		return false
+	}
+	s.mu.Lock()
+	var notify func(string, []byte) error
+	if c := s.calls[id]; c != nil {
+		notify = c.notify
+	}
+	s.mu.Unlock()
+	return notify != nil && notify(m.method, m.params) == nil
 }
 
 // settle gives an answer to the call that waits for it. It reports false when

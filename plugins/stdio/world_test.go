@@ -56,6 +56,8 @@ type heard struct {
 	Params struct {
 		Name      string
 		Arguments json.RawMessage
+		Responses json.RawMessage `json:"inputResponses"`
+		State     json.RawMessage `json:"requestState"`
 		Meta      json.RawMessage `json:"_meta"`
 		RequestID json.RawMessage `json:"requestId"`
 	}
@@ -261,6 +263,10 @@ func playCalls(a *actor, act string) {
 		say(`[{"jsonrpc":"2.0","id":%s,"result":{}}]`, h.ID)
 		say(`[{"jsonrpc":"2.0","id":1,"method":"ping"}]`)
 		answer(h.ID)
+	case "progress":
+		playProgress(a, h)
+	case "rounds":
+		playRounds(a, h)
 	case "asks":
 		playAsking(a, h)
 	case "never":

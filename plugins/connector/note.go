@@ -1,0 +1,193 @@
+package connector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/gatewright/gatewright/merkle/canon"
+)
+
+// A note is one notification about a call, on its way from the connector to the call's caller. Bounds of them, in either
+// direction: what is over the first is refused or ends the stream, what is over the others gives way to newer ones.
+const (
+	maxNote      = 16 << 10 // bytes of one note's params
+	maxMethod    = 128      // bytes of its method
+	maxNotes     = 10_000   // of one call: ten times what the gateway hears of an answer by default
+	waitingNotes = 32       // of one call, while its caller is busy with an earlier one
+	waitingBytes = 64 << 10 // of these
+)
+
+var (
+	errNoteSize = errors.New("a notification is over the bound")
+	errNoteLate = errors.New("the call has its answer")
+	errNotes    = errors.New("the call has said too much")
+)
+
+// noteSize returns the length of a whole note frame.
+func noteSize(method string, params []byte) int {
+	return headSize + lengthSize + len(method) + len(params)
+}
+
+func appendNote(dst []byte, id uint64, method string, params []byte) []byte {
+	dst = appendHead(dst, kindNote, id, lengthSize+len(method)+len(params))
+	return append(appendField(dst, method), params...)
+}
+
+// parseNote reads a note, whose params alias body.
+func parseNote(body []byte) (n note, err error) {
+	f := fields{b: body}
+	method := f.bytes()
+	if f.bad || len(method) == 0 || len(method) > maxMethod || len(f.b) > maxNote {
+		return n, errors.New("the body of a note frame is malformed, or over the bound")
+	}
+	return note{string(method), f.b}, nil
+}
+
+type note struct {
+	method string
+	params []byte // a copy, where it waits
+}
+
+// hearing is what waits for the caller of one call. The reader of the stream never waits for a caller.
+type hearing struct {
+	wake chan struct{} // holds one
+
+	mu    sync.Mutex // guards what follows
+	notes []note
+	bytes int
+}
+
+// put lets the oldest give way: the newest progress is worth the most.
+func (h *hearing) put(n note) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.notes = append(h.notes, note{n.method, append([]byte(nil), n.params...)})
+	h.bytes += len(n.params)
+	for len(h.notes) > waitingNotes || h.bytes > waitingBytes {
+		h.bytes -= len(h.notes[0].params)
+		h.notes = append(h.notes[:0], h.notes[1:]...)
+	}
+	select {
+	case h.wake <- struct{}{}:
+	default:
+	}
+}
+
+// tell gives the caller what waits.
+func (h *hearing) tell(to func(method string, params []byte) error) error {
+	for {
+		h.mu.Lock()
+		if len(h.notes) == 0 {
+			h.mu.Unlock()
+			return nil
+		}
+		n := h.notes[0]
+		h.bytes -= len(n.params)
+		h.notes = append(h.notes[:0], h.notes[1:]...)
+		h.mu.Unlock()
+		if err := to(n.method, n.params); err != nil {
+			return err
+		}
+	}
+}
+
+// noted hands a connector's note to the call that it is about. One whose caller has gone, or does not hear, is dropped.
+func (s *Session) noted(f frame) error {
+	n, err := parseNote(f.body)
+	if err != nil {
+		return err
+	}
+	if f.id == 0 {
+		return s.stray()
+	}
+	sl := s.slots[f.id%uint64(len(s.slots))]
+	sl.mu.Lock()
+	defer sl.mu.Unlock()
+	if sl.id != f.id {
+		return s.stray()
+	}
+	if sl.notes++; sl.notes > maxNotes {
+		return fmt.Errorf("it says over %d things about one call", maxNotes)
+	}
+	if sl.heard != nil && sl.reply != nil {
+		sl.heard.put(n)
+	}
+	return nil
+}
+
+// attend waits for the answer of a call whose caller hears what is said before it. The error is the caller's own, who
+// wants no more. What was said before the answer has been told when it returns without one.
+func (s *Session) attend(ctx context.Context, sl *slot, h *hearing, r *Request) (settled bool, err error) {
+	for {
+		select {
+		case <-sl.ready:
+			if err := h.tell(r.Notify); err != nil {
+				return true, err
+			}
+			return true, nil
+		case <-h.wake:
+			if err := h.tell(r.Notify); err != nil {
+				return false, err
+			}
+		case <-ctx.Done():
+			return false, nil
+		}
+	}
+}
+
+// wantsNotes tells a call whose caller gave a progress token: what is said about it is heard.
+func wantsNotes(r *Request) bool {
+	if len(r.Meta) == 0 {
+		return false
+	}
+	_, ok := canon.Get(r.Meta, "progressToken")
+	return ok
+}
+
+// noter says what an author's server has to say about one call. It never waits: what the stream has no room for is lost, as
+// is what comes after the answer.
+type noter struct {
+	h    *host
+	id   uint64
+	said atomic.Int64
+	mu   sync.Mutex // guards over, and orders a note before the answer
+	over bool
+}
+
+func (n *noter) say(method string, params []byte) error {
+	switch {
+	case method == "" || len(method) > maxMethod || len(params) > maxNote || noteSize(method, params) > n.h.max:
+		return errNoteSize
+	case n.said.Add(1) > maxNotes:
+		return errNotes
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.over {
+		return errNoteLate
+	}
+	b, err := n.h.out.urgent()
+	if err != nil {
+		return err
+	}
+	if len(*b) >= batchSize {
+		n.h.out.abandon()
+		return nil
+	}
+	*b = appendNote(*b, n.id, method, params)
+	n.h.out.commit()
+	return nil
+}
+
+// end refuses what comes after the answer. A nil noter has said nothing.
+func (n *noter) end() {
+	if n == nil {
+		return
+	}
+	n.mu.Lock()
+	n.over = true
+	n.mu.Unlock()
+}

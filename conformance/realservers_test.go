@@ -43,8 +43,11 @@ func TestServersOfOthersWorkBehindTheGateway(t *testing.T) {
 	}
 	sdk, sdkURL, sdkLog := pythonServer(t, "mcp")
 	fast, fastURL, fastLog := pythonServer(t, "fastmcp")
-	npm, npmURL := overTheWire(t, legacyServer(t))
-	hcl := everythingOverStdio(t) + filesOverStdio(t, dir)
+	others := legacyServer(t)
+	npm, npmURL := overTheWire(t, others)
+	apart, apartURL := overTheWire(t, others)
+	pipe, hcl := everythingOverAPipe(t)
+	hcl += filesOverStdio(t, dir) + fmt.Sprintf("server \"apart\" {\n  tenant        = \"demo\"\n  url           = %q\n  allow_private = true\n  via           = \"connector\"\n}\n", apartURL)
 	for name, u := range map[string]string{"npm": npmURL, "python": sdkURL, "fastmcp": fastURL} {
 		hcl += fmt.Sprintf("server %q {\n  tenant        = \"demo\"\n  url           = %q\n  allow_private = true\n}\n", name, u)
 	}
@@ -54,6 +57,7 @@ func TestServersOfOthersWorkBehindTheGateway(t *testing.T) {
 		{operation{Op: "call", Name: "get-sum", Args: map[string]any{"a": 2, "b": 40}}, "42"},
 		{operation{Op: "read", URI: "demo://resource/static/document/features.md"}, "#"}, {operation{Op: "prompt", Name: "simple-prompt"}, "simple prompt"},
 		{operation{Op: "refuse", Name: "get-env"}, ""},
+		{operation{Op: "progress", Name: "trigger-long-running-operation", Args: map[string]any{"duration": 1, "steps": 3}}, "completed"},
 	}
 	long := wanted{operation{Op: "cancel", Name: "trigger-long-running-operation", Args: map[string]any{"duration": 6, "steps": 20}, Times: cancels}, ""}
 	small := []wanted{
@@ -63,7 +67,8 @@ func TestServersOfOthersWorkBehindTheGateway(t *testing.T) {
 		{operation{Op: "cancel", Name: "wait", Args: map[string]any{}, Times: cancels}, ""},
 	}
 	for _, s := range []standing{
-		{name: "everything", wants: everything},
+		{name: "everything", wants: append(slices.Clone(everything), long), wire: pipe},
+		{name: "apart", wants: append(slices.Clone(everything), long), wire: apart},
 		{name: "npm", wants: append(slices.Clone(everything), long), wire: npm},
 		{name: "files", wants: []wanted{
 			{operation{Op: "tools"}, "read_text_file"}, {operation{Op: "call", Name: "read_text_file", Args: map[string]any{"path": note}}, "free for all"},
@@ -99,7 +104,7 @@ func (s *standing) served(t *testing.T, g *Gateway, era string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		op := map[string]string{"call": "tools/call", "cancel": "tools/call", "read": "resources/read", "prompt": "prompts/get"}[w.Op]
+		op := map[string]string{"call": "tools/call", "cancel": "tools/call", "progress": "tools/call", "read": "resources/read", "prompt": "prompts/get"}[w.Op]
 		if op == "" {
 			continue
 		}

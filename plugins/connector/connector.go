@@ -34,7 +34,8 @@ type Request struct {
 	Params []byte
 	// Arguments is a raw JSON object; nil is the empty one.
 	Arguments []byte
-	// Meta is the raw JSON object of _meta, or nil.
+	// Meta is the raw JSON object of _meta, or nil; it stands in the place of one in Params. What the caller can be asked is
+	// its io.modelcontextprotocol/clientCapabilities, which the gateway has judged; a caller cannot put it there.
 	Meta []byte
 	// Headers are for the connector to show its server, credentials among them. They must never be logged.
 	Headers [][2]string

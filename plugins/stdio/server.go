@@ -11,7 +11,10 @@
 //
 // Both eras of MCP are spoken, and which one is found out at the start: the
 // older one with initialize, and 2026-07-28, whose requests each say who asks.
-// Requests of the server itself are refused, but for a ping.
+// Requests of the server itself are refused, but for a ping: nothing says which
+// call they belong to, and there are several callers. A server of the newer era
+// asks by a result, which names its call by nature. Progress names its call by a
+// token of ours and reaches that one; any other notification reaches nobody.
 //
 // There is one process, and so one session of the older era, for everybody who
 // may use this server. A server of that era that keeps state per session shows

@@ -156,6 +156,11 @@ func (s *stand) weigh(ctx context.Context, r *Report) (err error) {
 	if err := errors.Join(s.hold(ctx, min(warm, s.Idle), s.listen), s.hold(ctx, min(warm, s.Slow), s.talk), s.drop()); err != nil {
 		return err
 	}
+	if s.Time > 0 { // as many connections to the server are kept then as at the end
+		if err := s.load.Run(ctx, s.Time); err != nil {
+			return err
+		}
+	}
 	if r.Before, err = s.settled(func(rig.Rest) bool { return false }); err != nil {
 		return err
 	}
@@ -184,7 +189,7 @@ func (s *stand) weigh(ctx context.Context, r *Report) (err error) {
 
 // settled looks until the process holds no more than is wanted, for at most some seconds.
 func (s *stand) settled(enough func(rig.Rest) bool) (r rig.Rest, err error) {
-	for range 20 {
+	for range 40 {
 		if r, err = s.gate.Rest(); err != nil || enough(r) {
 			return r, err
 		}

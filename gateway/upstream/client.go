@@ -174,8 +174,8 @@ func New(o Options) (*Client, error) {
 	return c, nil
 }
 
-// Close ends all idle connections at once and the others as they come back.
-// Sessions are ended at their servers, for partingWithin at most.
+// Close ends all idle connections at once and the others as they come back. Servers are told first which calls were given up,
+// then that their sessions are over, for partingWithin at most.
 func (c *Client) Close() {
 	c.mu.Lock()
 	was := c.closed
@@ -184,6 +184,7 @@ func (c *Client) Close() {
 	if was {
 		return
 	}
+	c.settle()
 	var leaving sync.WaitGroup
 	ctx, stop := context.WithTimeout(context.Background(), partingWithin)
 	for _, p := range c.all() {
@@ -197,6 +198,22 @@ func (c *Client) Close() {
 		p.expire(c.now(), 0, true)
 	}
 	c.watch.stop()
+}
+
+// settle waits for the last words of calls that were given up just before, for half as long as the sessions' farewells may
+// take: a server that ends a session first would not know the call any more.
+func (c *Client) settle() {
+	said := make(chan struct{})
+	go func() {
+		c.tasks.Wait()
+		close(said)
+	}()
+	limit := time.NewTimer(partingWithin / 2)
+	defer limit.Stop()
+	select {
+	case <-said:
+	case <-limit.C:
+	}
 }
 
 // Forget drops what is known of a server: connections, sessions, health.

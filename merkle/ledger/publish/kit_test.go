@@ -132,6 +132,15 @@ func (b *book) Scan(_ context.Context, tenant string, from uint64, n int) ([]wal
 	return out, nil
 }
 
+func (b *book) ReadLeaves(ctx context.Context, into *wal.Leaves, tenant string, from uint64, n int) error {
+	found, err := b.Scan(ctx, tenant, from, n)
+	*into = wal.Leaves{}
+	for _, e := range found {
+		into.Data, into.Hashes = append(into.Data, e.Data), append(into.Hashes, e.Leaf)
+	}
+	return err
+}
+
 func (b *book) Head(_ context.Context, tenant string) (wal.Head, error) {
 	for _, h := range b.heads() {
 		if h.Tenant == tenant {

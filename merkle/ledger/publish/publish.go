@@ -53,7 +53,7 @@ var (
 // Source is the log whose trees are published; *wal.Log is one.
 type Source interface {
 	Head(ctx context.Context, tenant string) (wal.Head, error) // the tree as it stands durably
-	Scan(ctx context.Context, tenant string, from uint64, n int) ([]wal.Entry, error)
+	ReadLeaves(ctx context.Context, into *wal.Leaves, tenant string, from uint64, n int) error
 	Find(ctx context.Context, tenant, id string) (wal.Entry, bool, error)
 }
 
@@ -100,6 +100,8 @@ const (
 	cosignPatience = 300 * time.Millisecond
 	// workers is how many tenants are written at a time: they wait for the disk together.
 	workers = 8
+	// keptLeaves is how many workers' memory for records is kept from tick to tick, some 5 MiB each.
+	keptLeaves = 2
 )
 
 // Publisher signs and writes checkpoints and tiles. It is safe for concurrent use.
@@ -112,6 +114,8 @@ type Publisher struct {
 	source   atomic.Pointer[Source]
 	trees    trees
 	log      *checkpoints
+
+	leaves chan *wal.Leaves // of workers that are idle
 
 	tick sync.Mutex // held for a whole tick
 	mu   sync.RWMutex
@@ -154,7 +158,7 @@ func Open(o Options) (*Publisher, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	p := &Publisher{opt: o}
+	p := &Publisher{opt: o, leaves: make(chan *wal.Leaves, keptLeaves)}
 	if err := p.open(); err != nil {
 		return nil, fmt.Errorf("open checkpoints: %w", err)
 	}

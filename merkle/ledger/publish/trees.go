@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/merkle/ledger/disk"
 	"github.com/gatewright/gatewright/merkle/ledger/tile"
 	"github.com/gatewright/gatewright/merkle/ledger/wal"
@@ -227,24 +226,38 @@ func (p *Publisher) grow(ctx context.Context, h *wal.Head) error {
 // feed appends the next records of the log.
 func (p *Publisher) feed(ctx context.Context, tree *tile.Tree, h *wal.Head) error {
 	size := tree.Size()
-	entries, err := (*p.source.Load()).Scan(ctx, h.Tenant, size, int(min(h.Tree.Size()-size, maxBatch))) //nolint:gosec // at most maxBatch
+	into := p.room()
+	defer p.giveBack(into)
+	err := (*p.source.Load()).ReadLeaves(ctx, into, h.Tenant, size, int(min(h.Tree.Size()-size, maxBatch))) //nolint:gosec // at most maxBatch
 	if err != nil {
 		return err
 	}
-	if len(entries) == 0 {
+	if len(into.Data) == 0 {
 		return fmt.Errorf("tiles of %s: the log ends at %d, its tree has %d leaves", h.Tenant, size, h.Tree.Size())
 	}
-	data := make([][]byte, len(entries))
-	leaves := make([]merkle.Hash, len(entries))
-	for i := range entries {
-		data[i], leaves[i] = entries[i].Data, entries[i].Leaf
+	return tree.AppendLeaves(into.Data, into.Hashes)
+}
+
+// room gives memory for records that are read: what was used last, where there is some.
+func (p *Publisher) room() *wal.Leaves {
+	select {
+	case l := <-p.leaves:
+		return l
+	default:
+		return new(wal.Leaves)
 	}
-	return tree.AppendLeaves(data, leaves)
+}
+
+func (p *Publisher) giveBack(l *wal.Leaves) {
+	select {
+	case p.leaves <- l:
+	default: // enough is kept
+	}
 }
 
 // rebuild clears a tenant's tiles, when the log has all that they are made from.
 func (p *Publisher) rebuild(ctx context.Context, tenant string, why error) error {
-	if _, err := (*p.source.Load()).Scan(ctx, tenant, 0, 1); err != nil {
+	if err := (*p.source.Load()).ReadLeaves(ctx, new(wal.Leaves), tenant, 0, 1); err != nil {
 		return fmt.Errorf("tiles cannot be made again: %w; %w", err, why)
 	}
 	p.trees.drop(tenant)

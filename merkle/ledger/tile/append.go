@@ -18,7 +18,7 @@ const (
 	// maxCommit is how many entries one commit takes at most. It divides the span of a tile of level 1.
 	maxCommit = 16 * Width
 	// maxPending is how many bytes of files wait to be written, the last file not counted.
-	maxPending = 4 << 20
+	maxPending = 1 << 20
 	// maxWriters is how many files are written at a time.
 	maxWriters = 4
 )
@@ -79,24 +79,26 @@ func (t *Tree) commit(entries [][]byte, leaves []merkle.Hash) error {
 	if err != nil {
 		return err
 	}
-	bundle := append(t.spare(2*len(begun)), begun...) // what was read may be others' too
-	for i := range entries {
-		bundle = AppendEntry(bundle, entries[i])
-		c.edge.levels[0] = append(c.edge.levels[0], leaves[i])
-		c.edge.size++
+	bundle := begun
+	for len(entries) > 0 {
+		n := min(Width-len(c.edge.levels[0]), len(entries))
+		bundle = append(spare(len(bundle)+bundled(entries[:n])), bundle...) // what was read may be others' too
+		for _, e := range entries[:n] {
+			bundle = AppendEntry(bundle, e)
+		}
+		c.edge.levels[0] = append(c.edge.levels[0], leaves[:n]...)
+		c.edge.size += uint64(n) //nolint:gosec // at most Width
+		entries, leaves = entries[n:], leaves[n:]
 		if len(c.edge.levels[0]) == Width {
 			if err := c.full(bundle); err != nil {
 				return err
 			}
-			bundle = t.spare(len(bundle) + len(bundle)/8)
+			bundle = nil
 		}
 	}
+	t.sum = crc32.Checksum(bundle, castagnoli)
 	if err := c.finish(bundle); err != nil {
 		return err
-	}
-	t.sum = crc32.Checksum(bundle, castagnoli)
-	if len(bundle) == 0 {
-		t.keep(bundle) // it was not written
 	}
 	for j := Entries; j < levels; j++ {
 		if was := edgeOf(j, old.size); was.Wide > 0 && was != edgeOf(j, c.edge.size) {
@@ -134,6 +136,7 @@ type change struct {
 type pending struct {
 	name string
 	data []byte
+	full bool // a bundle that is read no more unless somebody asks for it
 }
 
 // full writes a bundle that became full, its tile, and every tile above that became full with it.
@@ -183,7 +186,8 @@ func (c *change) finish(bundle []byte) error {
 func (c *change) put(n Name, data []byte) error {
 	name := file(c.t.dir, n)
 	c.dirs[filepath.Dir(name)] = true
-	c.files, c.bytes = append(c.files, pending{name, data}), c.bytes+len(data)
+	c.files = append(c.files, pending{name, data, n.Level == Entries && n.Wide == Width})
+	c.bytes += len(data)
 	if c.bytes < maxPending {
 		return nil
 	}
@@ -208,32 +212,44 @@ func (c *change) flush() error {
 	}
 	wg.Wait()
 	for _, p := range c.files {
-		c.t.keep(p.data)
+		keep(p.data)
 	}
 	c.files, c.bytes = c.files[:0], 0
 	return errors.Join(errs...)
 }
 
-// Bounds of the buffers that are kept from commit to commit.
+// Bounds of the buffers that are kept for the bundles of all trees: the same few, so that they stay warm.
 const (
-	maxSpares = maxCommit/Width + 1
-	maxSpare  = 512 << 10 // bytes of one
+	maxSpares = 2 * maxWriters
+	minSpare  = 32 << 10 // bytes of one
+	maxSpare  = 512 << 10
 )
 
-// spare gives an empty buffer with room for n bytes, or for what will do. The caller has write.
-func (t *Tree) spare(n int) []byte {
-	if last := len(t.spares) - 1; last >= 0 {
-		b := t.spares[last]
-		t.spares = t.spares[:last]
-		return b
+var spares = make(chan []byte, maxSpares)
+
+// spare gives an empty buffer with room for n bytes.
+func spare(n int) []byte {
+	if n < minSpare || n > maxSpare {
+		return make([]byte, 0, n)
 	}
-	return make([]byte, 0, n)
+	select {
+	case b := <-spares:
+		if cap(b) >= n {
+			return b
+		}
+	default:
+	}
+	return make([]byte, 0, n+n/8) // the next may be a little larger
 }
 
-// keep takes a buffer back that nobody reads any more. The caller has write.
-func (t *Tree) keep(b []byte) {
-	if n := cap(b); n > Width*merkle.HashSize && n <= maxSpare && len(t.spares) < maxSpares {
-		t.spares = append(t.spares, b[:0])
+// keep takes a buffer back that nobody reads any more.
+func keep(b []byte) {
+	if n := cap(b); n < minSpare || n > maxSpare+maxSpare/8 {
+		return
+	}
+	select {
+	case spares <- b[:0]:
+	default:
 	}
 }
 
@@ -247,6 +263,9 @@ func (t *Tree) writeFile(p pending) error {
 	_, err = f.WriteAt(p.data, 0)
 	if err == nil {
 		err = f.Sync()
+	}
+	if err == nil && p.full {
+		disk.Forget(f, 0, 0)
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err

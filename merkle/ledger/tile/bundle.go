@@ -25,6 +25,14 @@ func AppendEntry(dst, entry []byte) []byte {
 	return append(dst, entry...)
 }
 
+// bundled is how many bytes entries take in a bundle.
+func bundled(entries [][]byte) (n int) {
+	for _, e := range entries {
+		n += 2 + len(e)
+	}
+	return n
+}
+
 // ParseBundle takes a bundle of that many entries apart. The entries point into it.
 func ParseBundle(b []byte, wide int) ([][]byte, error) {
 	out := make([][]byte, 0, wide)

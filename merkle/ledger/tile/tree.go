@@ -52,7 +52,6 @@ type Tree struct {
 	settled bool
 	stale   []Name // partial files that a wider one replaced
 	sum     uint32 // CRC-32C of the partial bundle
-	spares  [][]byte
 
 	edge  atomic.Pointer[edge]
 	min   atomic.Uint64

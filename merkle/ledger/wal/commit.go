@@ -40,6 +40,9 @@ type output struct {
 	buf     []byte
 	pending bool // written and not synced
 	at      disk.Appender
+	segment uint64
+
+	uncached uncached
 }
 
 // committer takes batches through the log. There are two, so that one can check, chain and lay the next batch while the
@@ -395,7 +398,7 @@ func (l *Log) cut() {
 	for int64(len(w.buf)) < w.dirty-w.off {
 		w.buf = append(w.buf, zeros[:min(int64(len(zeros)), w.dirty-w.off-int64(len(w.buf)))]...)
 	}
-	o.file, o.off, o.size = w.file, w.off, w.size
+	o.file, o.off, o.size, o.segment = w.file, w.off, w.size, w.segment
 	w.buf, o.buf = o.buf[:0], w.buf
 	if q := w.size / 4; w.off < q && w.off+n >= q && l.opt.Sync == SyncDisk {
 		l.spare.fillSoon()
@@ -431,6 +434,7 @@ func (l *Log) write(sync bool) error {
 			return l.fail(err)
 		}
 		o.pending = false
+		l.uncache()
 	}
 	return nil
 }

@@ -275,12 +275,17 @@ func TestACheckpointThatCannotBeWrittenIsReportedAndTriedAgain(t *testing.T) {
 }
 
 func TestNothingIsSignedThatIsNotDurable(t *testing.T) {
+	t.Run("every sync fails", func(t *testing.T) { notSigned(t, true) })
+	t.Run("one sync fails", func(t *testing.T) { notSigned(t, false) }) // systems tell an error once
+}
+
+func notSigned(t *testing.T, always bool) {
 	fs := disktest.New()
 	o := options(t.TempDir())
 	o.FS, o.Sync = fs, wal.SyncWrite
 	l := open(t, o)
 	admit(t, l, "acme", use("p", 0, 1)) // in the system's memory only
-	fs.Arm(&disktest.Fault{Op: "sync", Suffix: ".segment", Err: errDisk, Always: true})
+	fs.Arm(&disktest.Fault{Op: "sync", Suffix: ".segment", Err: errDisk, Always: always})
 	if err := l.PublishNow(); !errors.Is(err, wal.ErrPoisoned) {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package wal
 import (
 	"context"
 	"errors"
+	"os"
 	"time"
 
 	"github.com/gatewright/gatewright/merkle"
@@ -43,6 +44,7 @@ func (l *Log) Head(ctx context.Context, tenant string) (Head, error) {
 // never shown, not even in write mode.
 func (l *Log) heads(want func(tenant string, size uint64) bool) ([]Head, error) {
 	var out []Head
+	l.syncAhead()
 	err := l.quiet(func() {
 		for _, tenant := range l.Tenants() {
 			if c := l.w.chains[tenant]; c != nil && c.front.Size() > 0 && want(tenant, c.front.Size()) {
@@ -51,6 +53,22 @@ func (l *Log) heads(want func(tenant string, size uint64) bool) ([]Head, error) 
 		}
 	})
 	return out, err
+}
+
+// syncAhead makes what is written so far durable beside the commits, so that the next sync that they wait for is a short
+// one: in write mode nothing was synced for as long as the last checkpoint is old.
+func (l *Log) syncAhead() {
+	l.disk.Lock()
+	f, pending := l.out.file, l.out.pending
+	l.disk.Unlock()
+	if !pending {
+		return
+	}
+	if err := f.Sync(); err != nil && !errors.Is(err, os.ErrClosed) { // closed: it was synced before
+		l.disk.Lock()
+		defer l.disk.Unlock()
+		_ = l.fail(err) // told once: a sync after it would say nothing
+	}
 }
 
 // quiet calls fn between two commits, when all that the writer and the table of uses hold is durable: nothing is put, and

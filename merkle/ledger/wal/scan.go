@@ -103,9 +103,10 @@ func (r *reader) segment(number uint64) error {
 	return err
 }
 
-func (r *reader) entry(at place, index uint64) (Entry, error) {
+// frame reads the record at a place; what it returns points into the window.
+func (r *reader) frame(at place, index uint64) (frame, error) {
 	if err := r.segment(at.segment); err != nil {
-		return Entry{}, err
+		return frame{}, err
 	}
 	f, _, err := frameAt(&r.w, at.off, frameSeed(at.segment))
 	if err == nil && f.seq != index {
@@ -116,7 +117,15 @@ func (r *reader) entry(at place, index uint64) (Entry, error) {
 		if r.log.dropped(at.segment) {
 			kind = ErrPruned // and its file is something else by now
 		}
-		return Entry{}, fmt.Errorf("%w: segment %d, offset %d: %w", kind, at.segment, at.off, err)
+		return frame{}, fmt.Errorf("%w: segment %d, offset %d: %w", kind, at.segment, at.off, err)
+	}
+	return f, nil
+}
+
+func (r *reader) entry(at place, index uint64) (Entry, error) {
+	f, err := r.frame(at, index)
+	if err != nil {
+		return Entry{}, err
 	}
 	n := len(f.leaf)
 	b := append(append(r.room(n+len(f.side)), f.leaf...), f.side...)

@@ -64,14 +64,24 @@ func TestForgetDropsWhatIsDurable(t *testing.T) {
 	}
 }
 
-func TestSpreadMakesAFolderAndMarksIt(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "a", "b")
+func TestAFolderIsMadeApartOnce(t *testing.T) {
+	parent := filepath.Join(t.TempDir(), "a")
+	dir := filepath.Join(parent, "b")
 	for range 2 {
-		if err := disk.Spread(disk.OS{}, dir); err != nil {
+		if err := disk.MakeApart(disk.OS{}, dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "kept"), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	d, err := os.Open(dir)
+	if all, err := os.ReadDir(parent); err != nil || len(all) != 1 {
+		t.Errorf("%v beside the folder, %v", all, err)
+	}
+	if st, err := os.Stat(dir); err != nil || st.Mode().Perm() != 0o700 {
+		t.Errorf("%v, %v", st.Mode(), err)
+	}
+	d, err := os.Open(parent)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,8 +93,17 @@ func TestSpreadMakesAFolderAndMarksIt(t *testing.T) {
 	if flags, err := unix.IoctlGetInt(int(d.Fd()), unix.FS_IOC_GETFLAGS); err != nil || flags&0x20000 == 0 {
 		t.Errorf("flags %x: %v", flags, err)
 	}
-	if err := disk.Spread(disk.OS{}, filepath.Join(dir, "\x00")); err == nil {
-		t.Error("a name that cannot be was taken")
+}
+
+func TestAFolderThatCannotBeIsNotMadeApart(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{filepath.Join(file, "b"), "\x00"} {
+		if err := disk.MakeApart(disk.OS{}, dir); err == nil {
+			t.Errorf("%q was made", dir)
+		}
 	}
 }
 

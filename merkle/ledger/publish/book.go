@@ -26,7 +26,7 @@ func OpenBook(ctx context.Context, o wal.Options, more ...func(*Options)) (Book,
 	if err != nil {
 		return Book{}, fmt.Errorf("open ledger: %w", err)
 	}
-	if err := disk.Spread(o.FS, o.Dir); err != nil {
+	if err := disk.MakeApart(o.FS, o.Dir); err != nil {
 		return Book{}, fmt.Errorf("open ledger: %w", err)
 	}
 	generation, err := wal.ReadGeneration(o.FS, o.Dir, signer.Public.Key)

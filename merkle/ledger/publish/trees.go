@@ -18,7 +18,7 @@ import (
 const (
 	// maxTrees bounds the open trees, of some 16 KiB each.
 	maxTrees = 1024
-	// maxBatch is how many records are read from the log at a time.
+	// maxBatch is how many records are read from the log at a time: a whole commit of the tree.
 	maxBatch = 4096
 	// maxCatchUp is how long one tick makes tiles of one tenant: what is left is made by the next, so that a tenant far
 	// behind does not hold the others up.
@@ -228,7 +228,8 @@ func (p *Publisher) feed(ctx context.Context, tree *tile.Tree, h *wal.Head) erro
 	size := tree.Size()
 	into := p.room()
 	defer p.giveBack(into)
-	err := (*p.source.Load()).ReadLeaves(ctx, into, h.Tenant, size, int(min(h.Tree.Size()-size, maxBatch))) //nolint:gosec // at most maxBatch
+	n := min(h.Tree.Size()-size, maxBatch-size%maxBatch)                    // up to where one commit of tiles ends, and the next begins
+	err := (*p.source.Load()).ReadLeaves(ctx, into, h.Tenant, size, int(n)) //nolint:gosec // at most maxBatch
 	if err != nil {
 		return err
 	}

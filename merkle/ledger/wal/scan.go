@@ -70,6 +70,7 @@ type reader struct {
 	log  *Log
 	w    window
 	open uint64
+	seed uint32 // of its frames
 
 	left  int    // records that are still to be read, as far as is known
 	block []byte // where the next of them go: one allocation for many
@@ -99,7 +100,7 @@ func (r *reader) segment(number uint64) error {
 		return err
 	}
 	size, err := f.Size()
-	r.w, r.open = window{f: f, size: size, buf: r.w.buf[:0], few: r.w.few}, number
+	r.w, r.open, r.seed = window{f: f, size: size, buf: r.w.buf[:0], few: r.w.few}, number, frameSeed(number)
 	return err
 }
 
@@ -108,7 +109,7 @@ func (r *reader) frame(at place, index uint64) (frame, error) {
 	if err := r.segment(at.segment); err != nil {
 		return frame{}, err
 	}
-	f, _, err := frameAt(&r.w, at.off, frameSeed(at.segment))
+	f, _, err := frameAt(&r.w, at.off, r.seed)
 	if err == nil && f.seq != index {
 		err = errFrame
 	}

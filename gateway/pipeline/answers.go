@@ -159,7 +159,7 @@ func (s *Answers) remove(a *answer) {
 func requestDigest(c *Call) [32]byte {
 	h := sha256.New()
 	for _, part := range [][]byte{
-		[]byte(c.Route), []byte(c.Op), []byte(c.Server), []byte(c.Name), c.Args, c.Shown.Token, c.Shown.Step, []byte(c.Lent.Header), []byte(c.Lent.Value), c.Input, c.Round.name(), c.Task.name(),
+		[]byte(c.Route), []byte(c.Op), []byte(c.Server), []byte(c.Name), c.Args, c.Shown.Token, c.Shown.Step, []byte(c.Lent.Header), []byte(c.Lent.Value), c.Input, c.Round.name(), c.Task.name(), extraDigest(c.Extra),
 	} {
 		n := sha256.Sum256(part)
 		h.Write(n[:])

@@ -23,7 +23,7 @@ import (
 )
 
 // Call is one request on its way through the line. Each field is written by one party only: the dialect fills the
-// first group, each stage its own field, the Line the last group. Args and Reply are the exception: filters may rewrite
+// first group, each stage its own field, the Line the last group. Args, Extra and Reply are the exception: filters may rewrite
 // them, before the call is decided and after the reply has come.
 type Call struct {
 	// Written by the dialect.
@@ -45,7 +45,8 @@ type Call struct {
 	Server string                             // upstream name within the tenant, empty for operations on the gateway itself
 	Name   string                             // tool, prompt or resource
 	Args   []byte                             // checked JSON object; nil when the operation takes none; filters may rewrite it
-	Meta   []byte                             // _meta object to carry upstream, for nobody judges it: at most a W3C traceparent, a progress token and a level of logging; nil when there is none
+	Meta   []byte                             // of _meta what goes upstream and nobody need judge: at most a W3C traceparent, a progress token and a level of logging, as an object; nil when there is none
+	Extra  []byte                             // the other members of _meta that go upstream, a checked JSON object; nil when there is none; filters may rewrite it
 	Peer   upstream.Peer                      // hears what the server says before its answer; nil: nobody does
 	Can    []byte                             // what the client can be asked in an input_required result, as an object of capabilities; nil: nothing
 	Input  []byte                             // its answers to what it was asked, a checked JSON object; nil when it was not

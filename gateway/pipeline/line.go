@@ -288,6 +288,7 @@ func (l *Line) refuse(ctx context.Context, c *Call, cause error) {
 		}
 		r.Verdict, r.Code, r.Detail = "deny", string(d.Code), told(d)
 		note(r, c.Filtered)
+		c.extraNote(r)
 		l.sealRefused(ctx, c, r)
 		return l.write(ctx, c, r)
 	})
@@ -443,6 +444,7 @@ func (l *Line) spend(ctx context.Context, c *Call, r *ledger.Record) error {
 		tried(r)
 	}
 	c.continues(r)
+	c.extraNote(r)
 	c.tasked(r)
 	if c.Round != nil {
 		if !c.Round.take() {

@@ -66,8 +66,8 @@ func (s *Filter) Check(ctx context.Context, c *pipeline.Call) error {
 	if w.rewrote != "" {
 		c.Came, c.Args, c.Filtered = c.Args, w.shown.Body, "arguments rewritten by "+w.rewrote
 	}
-	if c.Input == nil {
-		return nil
+	if err := s.checkExtra(ctx, c); err != nil || c.Input == nil {
+		return err
 	}
 	return s.CheckInput(ctx, c, c.Input)
 }
@@ -187,6 +187,7 @@ type walk struct {
 	shown   abi.Context // the call as the next filter is to see it
 	rewrote string      // ids of the filters that rewrote it
 	verdict wasm.Verdict
+	extra   bool // the body is of _meta
 }
 
 // keepBody is the largest body of a verdict, in bytes, whose memory is kept from call to call.
@@ -208,7 +209,7 @@ func (s *Filter) put(w *walk) {
 	if cap(w.verdict.Body) > keepBody {
 		return
 	}
-	w.stage, w.c, w.rewrote = nil, nil, ""
+	w.stage, w.c, w.rewrote, w.extra = nil, nil, "", false
 	w.shown.Reset()
 	w.verdict.Reset()
 	s.walks.Put(w)
@@ -283,7 +284,10 @@ func (w *walk) rewrite(u FilterUnit, body []byte) error {
 		return nil
 	}
 	check := w.stage.checkResult
-	if w.shown.Phase == abi.Request {
+	switch {
+	case w.extra:
+		check = w.stage.checkRewrittenExtra
+	case w.shown.Phase == abi.Request:
 		check = w.stage.checkArguments
 	}
 	if err := check(w.c, u, body); err != nil {

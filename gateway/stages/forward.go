@@ -26,7 +26,8 @@ type Targets interface {
 }
 
 // Forward takes an admitted call to its server. What goes out is built here anew: the name and the very argument bytes
-// that were judged, a well-formed traceparent, and the gateway's own credential. Nothing of the client's header travels.
+// that were judged, what of the client's _meta was judged, a well-formed traceparent, and the gateway's own credential. Nothing of
+// the client's header travels.
 type Forward struct {
 	Client  Upstreams
 	Servers Targets
@@ -104,7 +105,7 @@ func compose(c *pipeline.Call, principal string) error {
 	if c.Round != nil {
 		state = c.Round.State()
 	}
-	*req = upstream.Request{Method: c.Op, Name: c.Name, Arguments: c.Args, Meta: c.Meta, Principal: principal,
+	*req = upstream.Request{Method: c.Op, Name: c.Name, Arguments: c.Args, Meta: metaOf(c), Principal: principal,
 		Capabilities: c.Can, InputResponses: c.Input, RequestState: state, Peer: c.Peer}
 	switch c.Op {
 	case catalogue.ReadResource:

@@ -1,9 +1,7 @@
 package stages
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"slices"
 	"strconv"
 	"time"
@@ -111,7 +109,7 @@ func StateOf(t *pipeline.Task, state *upstream.Task, message []byte) []byte {
 
 // follow carries an operation on a task to the task's server.
 func (s Forward) follow(ctx context.Context, c *pipeline.Call, t *upstream.Target, principal string) error {
-	f := follower{s, c, t, upstream.Request{Principal: principal, Capabilities: c.Can, Peer: c.Peer, Name: c.Task.Own}}
+	f := follower{s, c, t, upstream.Request{Principal: principal, Capabilities: c.Can, Peer: c.Peer, Name: c.Task.Own, Meta: metaOf(c)}}
 	switch c.Op {
 	case getTask:
 		return f.get(ctx)
@@ -255,26 +253,32 @@ func unrelated(result []byte) []byte {
 	if _, has := canon.Get(meta, related); !ok || !has {
 		return result
 	}
-	var b bytes.Buffer
-	var members map[string]json.RawMessage
-	if json.Unmarshal(meta, &members) != nil {
-		return result // it was checked
-	}
-	delete(members, related)
-	b.WriteByte('{')
-	_ = canon.Each(result, func(key, value []byte) error {
-		if string(key) == "_meta" {
-			value, _ = json.Marshal(members)
+	b := []byte{'{'}
+	_ = canon.Each(result, func(key, value []byte) error { // checked JSON: cannot fail
+		b = canon.AppendString(comma(b), string(key))
+		if b = append(b, ':'); string(key) != "_meta" {
+			b = append(b, value...)
+			return nil
 		}
-		if b.Len() > 1 {
-			b.WriteByte(',')
-		}
-		b.Write(append(canon.AppendString(nil, string(key)), ':'))
-		b.Write(value)
+		b = append(b, '{')
+		_ = canon.Each(meta, func(key, value []byte) error {
+			if string(key) != related {
+				b = append(append(canon.AppendString(comma(b), string(key)), ':'), value...)
+			}
+			return nil
+		})
+		b = append(b, '}')
 		return nil
 	})
-	b.WriteByte('}')
-	return b.Bytes()
+	return append(b, '}')
+}
+
+// comma separates a member from one before it in the object that was opened last.
+func comma(b []byte) []byte {
+	if b[len(b)-1] == '{' {
+		return b
+	}
+	return append(b, ',')
 }
 
 // questions are what a modern server asks of its client in a task: only what the client said it can be asked, and only what
@@ -396,8 +400,8 @@ func ofTask(c *pipeline.Call) bool { return c.Task.Follows() && c.Op != catalogu
 // that they were given stay on all that is about it.
 func (s *Filter) checkTask(ctx context.Context, c *pipeline.Call) error {
 	c.Labels = c.Task.From.Labels
-	if c.Input == nil {
-		return nil
+	if err := s.checkExtra(ctx, c); err != nil || c.Input == nil {
+		return err
 	}
 	return s.CheckInput(ctx, c, c.Input)
 }

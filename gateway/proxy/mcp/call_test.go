@@ -184,47 +184,6 @@ func TestAToolWhoseNameHasTheSeparatorIsNotShadowed(t *testing.T) {
 	}
 }
 
-// TestOnlyAWellFormedTraceparentOfTheClientsMetaTravels: nobody judges _meta, so nothing may travel in it that can say
-// more than which trace a call belongs to.
-func TestOnlyAWellFormedTraceparentOfTheClientsMetaTravels(t *testing.T) {
-	w := newWorld(t)
-	h := map[string]string{"Gatewright-Intent": w.anything("files")}
-	const trace, span = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-	good := `"traceparent":"00-` + trace + `-` + span + `-01"`
-	carried := map[string]string{
-		`{}`: "", `{"progressToken":1,"io.modelcontextprotocol/clientInfo":{},"user":"root"}`: "",
-		`{` + good + `}`: `{` + good + `}`,
-		`{"x":1,` + good + `,"baggage":"k=v","tracestate":"a=b"}`:            `{` + good + `}`,
-		`{"tracestate":"congo=t61rcWkgMzE"}`:                                 "",
-		`{"baggage":"key=ghp_abcdefghijklmnopqrstuvwxyz0123456789"}`:         "",
-		`{"tracestate":"{\"cmd\":\"rm\"}","baggage":"AKIAABCDEFGHIJKLMNOP"}`: "",
-		`{` + strings.Replace(good, `"t`, `"\u0074`, 1) + `}`:                `{` + good + `}`,
-		`{` + strings.Replace(good, "trace", "Trace", 1) + `}`:               "",
-		`{` + strings.Replace(good, `"00-`, `"\u00300-`, 1) + `}`:            "",
-		`{"traceparent":7}`: "", `{"traceparent":null}`: "", `{"traceparent":[` + `"00-` + trace + `-` + span + `-01"` + `]}`: "",
-	}
-	for _, v := range []string{
-		"", "x", "00-a-b-01", strings.Repeat("a", 55), strings.Repeat("a", 2000),
-		"01-" + trace + "-" + span + "-01", "ff-" + trace + "-" + span + "-01",
-		"00-" + strings.ToUpper(trace) + "-" + span + "-01", "00-" + trace + "-" + strings.ToUpper(span) + "-01", "00-" + trace + "-" + span + "-0A",
-		"00-" + strings.Repeat("0", 32) + "-" + span + "-01", "00-" + trace + "-" + strings.Repeat("0", 16) + "-01",
-		"00-" + trace + "-" + span + "-0", "00-" + trace + "-" + span, "00-" + trace + "-" + span + "-01-", "00-" + trace + "-" + span + "-01-secret",
-		"00-" + trace + "_" + span + "-01", "00_" + trace + "-" + span + "-01", "00-" + trace + "-" + span + "_01",
-		"00-g" + trace[1:] + "-" + span + "-01", "00-" + trace + "-:" + span[1:] + "-01", "00-" + trace + "-" + span + "-0/",
-		" 00-" + trace + "-" + span + "-01", "00-" + trace + "-" + span + "-01 ", "00-\\u0000" + trace[6:] + "-" + span + "-01",
-	} {
-		carried[`{"traceparent":"`+v+`"}`] = ""
-	}
-	for meta, want := range carried {
-		if a := w.old(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read","arguments":{"path":"/a"},"_meta":`+meta+`,"task":{"ttl":1},"other":1}}`, h); a.code != 0 {
-			t.Fatalf("%s: %s", meta, a.raw)
-		}
-		if got := string(w.sent[len(w.sent)-1].Meta); got != want {
-			t.Errorf("%s: carried %s, want %s", meta, got, want)
-		}
-	}
-}
-
 func TestArgumentsTravelAsTheyWereSpelled(t *testing.T) {
 	w := newWorld(t)
 	h := map[string]string{"Gatewright-Intent": w.anything("files")}

@@ -77,13 +77,16 @@ type exchange struct {
 	id      []byte // raw JSON: a string or an integer; nil on a notification
 	method  string
 	params  []byte
-	name    []byte                                  // params.name, raw
-	args    []byte                                  // params.arguments, raw
-	input   []byte                                  // params.inputResponses, raw
-	state   []byte                                  // params.requestState, raw
-	metaRaw []byte                                  // params._meta, raw
-	carries struct{ trace, progress, level []byte } // of params._meta, raw: what the server may be told
-	modern  bool
+	name    []byte   // params.name, raw
+	args    []byte   // params.arguments, raw
+	input   []byte   // params.inputResponses, raw
+	state   []byte   // params.requestState, raw
+	metaRaw []byte   // params._meta, raw
+	carries struct { // of params._meta: what the server may be told
+		trace, progress, level []byte // raw
+		more                   bool   // there are members of the client's own
+	}
+	modern bool
 
 	listener *listener // that the message asks to become
 	watching []uri     // resources that the message is about

@@ -94,6 +94,9 @@ func (e *exchange) setLevel() error {
 	c := &e.call
 	c.Action, c.Server, c.Name = "set_log_level", e.server, e.server
 	c.Args = append(append([]byte(`{"level":`), level...), '}')
+	if err := e.carry(c, false); err != nil {
+		return err
+	}
 	e.session.setLevel(string(level))
 	return e.knownServer(c)
 }

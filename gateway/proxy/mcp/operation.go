@@ -84,7 +84,9 @@ func (e *exchange) callTool(c *pipeline.Call) error {
 		return err
 	}
 	c.Server, c.Name = e.resolveName(c.Caller.Tenant(), catalogue.CallTool, name)
-	c.Meta = e.carried()
+	if err := e.carry(c, true); err != nil {
+		return err
+	}
 	if err := e.mirrored(name); err != nil {
 		return err
 	}
@@ -178,67 +180,4 @@ func headerValue(b []byte) (string, bool) {
 		}
 	}
 	return string(b), true
-}
-
-// carried is the _meta object that goes upstream; nil when nothing of it does. Only a traceparent in the exact form of
-// W3C Trace Context is carried, and of a client that hears what comes before the answer its progress token, which the
-// server is not shown, and the level of logging it asks for. Neither filters nor policy nor a plan judge _meta, so
-// tracestate and baggage, which may say anything, are dropped like all the rest, and a traceparent of any other form or
-// version with them: the call goes on without.
-func (e *exchange) carried() []byte {
-	level := e.session.logLevel()
-	if e.metaRaw == nil && level == "" {
-		return nil
-	}
-	b := []byte{'{'}
-	add := func(key string, value []byte) { b = append(append(comma(b, 1), `"`+key+`":`...), value...) }
-	if isTraceparent(e.carries.trace) {
-		add("traceparent", e.carries.trace)
-	}
-	if e.x.MayStream() {
-		if e.carries.progress != nil && validID(e.carries.progress) {
-			add("progressToken", e.carries.progress)
-		}
-		if e.modern && isLogLevel(e.carries.level) {
-			add("io.modelcontextprotocol/logLevel", e.carries.level)
-		} else if !e.modern && level != "" {
-			add("io.modelcontextprotocol/logLevel", []byte(level))
-		}
-	}
-	if len(b) == 1 {
-		return nil
-	}
-	return append(b, '}')
-}
-
-// isLogLevel says whether raw JSON is one of the levels of RFC 5424.
-func isLogLevel(raw []byte) bool {
-	switch string(raw) {
-	case `"debug"`, `"info"`, `"notice"`, `"warning"`, `"error"`, `"critical"`, `"alert"`, `"emergency"`:
-		return true
-	}
-	return false
-}
-
-// isTraceparent says whether raw JSON is a string "00-TRACE-PARENT-FLAGS" of 32, 16 and 2 digits of lower-case hex,
-// neither id all zero. It is not decoded: what needs an escape is not of this form.
-func isTraceparent(raw []byte) bool {
-	const form = `"00-tttttttttttttttttttttttttttttttt-pppppppppppppppp-ff"`
-	if len(raw) != len(form) {
-		return false
-	}
-	for i, c := range raw {
-		switch form[i] {
-		case 't', 'p', 'f':
-			if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-				return false
-			}
-		default:
-			if c != form[i] {
-				return false
-			}
-		}
-	}
-	const zeros = "00000000000000000000000000000000"
-	return string(raw[4:36]) != zeros && string(raw[37:53]) != zeros[:16]
 }

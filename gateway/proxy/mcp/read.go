@@ -212,11 +212,17 @@ func (e *exchange) meta() (meta, error) {
 			m.intent = []byte(s)
 			return err
 		case "traceparent":
-			e.carries.trace = value
+			if isTraceparent(value) {
+				e.carries.trace = value
+			} else {
+				e.carries.more = true
+			}
 		case "progressToken":
 			e.carries.progress = value
 		case "io.modelcontextprotocol/logLevel":
 			e.carries.level = value
+		default:
+			e.carries.more = e.carries.more || !bytes.HasPrefix(key, []byte(protocolKeys)) && !hop(string(key))
 		}
 		return nil
 	})

@@ -24,7 +24,9 @@ func (e *exchange) readResource(c *pipeline.Call) error {
 		return err
 	}
 	c.Server, c.Name = e.resolveURI(c.Caller.Tenant(), uri)
-	c.Meta = e.carried()
+	if err := e.carry(c, true); err != nil {
+		return err
+	}
 	return e.mirrored(uri)
 }
 
@@ -87,7 +89,9 @@ func (e *exchange) getPrompt(c *pipeline.Call) error {
 		return err
 	}
 	c.Server, c.Name = e.resolveName(c.Caller.Tenant(), catalogue.GetPrompt, name)
-	c.Meta = e.carried()
+	if err := e.carry(c, true); err != nil {
+		return err
+	}
 	return e.mirrored(name)
 }
 
@@ -125,8 +129,8 @@ func (e *exchange) complete(c *pipeline.Call) error {
 			b = append(append(b, `,"`+m+`":`...), v...)
 		}
 	}
-	c.Args, c.Meta = append(b, '}'), e.carried()
-	return nil
+	c.Args = append(b, '}')
+	return e.carry(c, true)
 }
 
 // dressed is a result as a client of /mcp reads it: where several servers stand behind that address, the URIs of the

@@ -185,8 +185,8 @@ func (e *exchange) task(c *pipeline.Call) error {
 	} else {
 		c.Peer = hearer{e} // in the session that the task was begun in
 	}
-	if e.method != "tasks/update" {
-		return nil
+	if err := e.carry(c, false); err != nil || e.method != "tasks/update" {
+		return err
 	}
 	if c.Input, _ = canon.Get(e.params, "inputResponses"); canon.KindOf(c.Input) != '{' {
 		return deny(pipeline.Malformed, `"params.inputResponses" must be an object`)

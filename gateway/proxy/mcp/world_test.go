@@ -241,7 +241,7 @@ func (w *world) Forward(ctx context.Context, c *pipeline.Call) error {
 		w.t.Errorf("%s %s/%s was forwarded without being judged", c.Op, c.Server, c.Name)
 	}
 	w.mu.Lock()
-	w.sent = append(w.sent, pipeline.Call{Op: c.Op, Action: c.Action, Server: c.Server, Name: c.Name, Args: bytes.Clone(c.Args), Meta: bytes.Clone(c.Meta)})
+	w.sent = append(w.sent, pipeline.Call{Op: c.Op, Action: c.Action, Server: c.Server, Name: c.Name, Args: bytes.Clone(c.Args), Meta: bytes.Clone(c.Meta), Extra: bytes.Clone(c.Extra)})
 	w.mu.Unlock()
 	if w.during != nil {
 		w.during(ctx)

@@ -139,7 +139,7 @@ func (e *exchange) appendMeta(b, old []byte) []byte {
 	start := len(b)
 	if canon.KindOf(old) == '{' {
 		b = appendMembers(b, start, old, func(key string) bool {
-			return key != "gatewright/receipt" && (!e.modern || key != "io.modelcontextprotocol/serverInfo")
+			return !isOurs(key) && (!e.modern || key != "io.modelcontextprotocol/serverInfo")
 		})
 	}
 	if len(e.call.Receipt) > 0 {

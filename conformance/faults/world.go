@@ -149,13 +149,12 @@ func (w *world) openIdentity(ctx context.Context) error {
 
 type lister struct{}
 
-func (lister) ListTools(context.Context, catalogue.Server) ([]json.RawMessage, error) {
-	return []json.RawMessage{json.RawMessage(readTool), json.RawMessage(sendTool)}, nil
-}
-
 // List offers nothing beside tools.
-func (lister) List(context.Context, catalogue.Server, string) ([]json.RawMessage, error) {
-	return nil, catalogue.ErrNotOffered
+func (lister) List(_ context.Context, _ catalogue.Server, method string) ([]json.RawMessage, error) {
+	if method != catalogue.ListTools {
+		return nil, catalogue.ErrNotOffered
+	}
+	return []json.RawMessage{json.RawMessage(readTool), json.RawMessage(sendTool)}, nil
 }
 
 func (w *world) openCatalogue(ctx context.Context) error {

@@ -30,9 +30,8 @@ import (
 
 // Lister asks a server what it offers: each definition as raw JSON, all pages.
 type Lister interface {
-	ListTools(ctx context.Context, s Server) ([]json.RawMessage, error)
-	// List asks with one of the methods ListResources, ListTemplates and ListPrompts. A server that does not have the
-	// method gives ErrNotOffered.
+	// List asks with one of the methods ListTools, ListResources, ListTemplates and ListPrompts, or for Capabilities. A server
+	// that does not have the method gives ErrNotOffered.
 	List(ctx context.Context, s Server, method string) ([]json.RawMessage, error)
 }
 

@@ -23,9 +23,16 @@ type lister struct {
 	more  map[string][]string // by server and method, "files prompts/list"
 	err   error
 	hold  func()
+
+	methods []string // that were asked
+	none    bool     // there is no such method as tools/list
 }
 
-func (l *lister) List(_ context.Context, s catalogue.Server, method string) ([]json.RawMessage, error) {
+func (l *lister) List(ctx context.Context, s catalogue.Server, method string) ([]json.RawMessage, error) {
+	l.asked(method)
+	if method == catalogue.ListTools {
+		return l.listTools(ctx, s)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	list, ok := l.more[s.Name+" "+method]
@@ -42,9 +49,19 @@ func (l *lister) List(_ context.Context, s catalogue.Server, method string) ([]j
 	return out, nil
 }
 
-func (l *lister) ListTools(ctx context.Context, s catalogue.Server) ([]json.RawMessage, error) {
+// asked notes a method.
+func (l *lister) asked(method string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.methods = append(l.methods, method)
+}
+
+func (l *lister) listTools(ctx context.Context, s catalogue.Server) ([]json.RawMessage, error) {
 	l.mu.Lock()
 	hold, err, tools := l.hold, l.err, l.tools[s.Name]
+	if l.none {
+		err = catalogue.ErrNotOffered
+	}
 	l.mu.Unlock()
 	if hold != nil {
 		hold()

@@ -16,6 +16,7 @@ import (
 
 // The methods of MCP that list what a server offers beside its tools, and those that use it.
 const (
+	ListTools     = "tools/list"
 	ListResources = "resources/list"
 	ListTemplates = "resources/templates/list"
 	ListPrompts   = "prompts/list"
@@ -24,6 +25,10 @@ const (
 	ReadResource = "resources/read"
 	GetPrompt    = "prompts/get"
 )
+
+// Capabilities stands where a method of a list would: a Lister answers it with one raw object, what the server declares of itself
+// as things stand, or with ErrNotOffered where nobody knows.
+const Capabilities = "server/discover"
 
 // ErrNotOffered is how a Lister says that a server has no such method.
 var ErrNotOffered = errors.New("the server does not offer this")
@@ -47,6 +52,7 @@ type offers struct {
 	prompts              []*Tool     // by name
 	prompt               map[string]*Tool
 	tasks                Tasks
+	toolless             bool // it says what it has, and that is no tools
 }
 
 var noOffers = &offers{}
@@ -122,10 +128,43 @@ func mustCompile(text string) *schema {
 	return s
 }
 
-// listOffers asks the server for all that it has beside tools. What cannot even be shown is counted.
+// declaring is what a server declares of itself, a raw object; nil when nobody knows.
+type declaring []byte
+
+// maybe says whether the server may have a capability: it declares it, or nobody knows.
+func (d declaring) maybe(capability string) bool {
+	v, _ := canon.Get(d, capability)
+	return d == nil || canon.KindOf(v) == '{'
+}
+
+// declared asks what a server declares. It is asked each time, and after its tools: a server that has been started anew was met
+// by then, and may declare something else.
+func (c *Catalogue) declared(ctx context.Context, s *Server) (declaring, error) {
+	raw, err := c.lister.List(ctx, *s, Capabilities)
+	if errors.Is(err, ErrNotOffered) || err == nil && (len(raw) != 1 || canon.KindOf(raw[0]) != '{') {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("what it declares: %w", err)
+	}
+	return declaring(raw[0]), nil
+}
+
+// beside are the methods that list what a server has beside tools, and the capability that each goes by.
+var beside = [...]struct{ method, capability string }{{ListResources, "resources"}, {ListTemplates, "resources"}, {ListPrompts, "prompts"}}
+
+// listOffers asks the server for all that it declares beside tools. What cannot even be shown is counted.
 func (c *Catalogue) listOffers(ctx context.Context, s *Server) (o *offers, skipped int, err error) {
-	o = &offers{}
-	for _, method := range [...]string{ListResources, ListTemplates, ListPrompts} {
+	has, err := c.declared(ctx, s)
+	if err != nil {
+		return nil, 0, err
+	}
+	o = &offers{tasks: has.tasks(s), toolless: !has.maybe("tools")}
+	for _, b := range beside {
+		if !has.maybe(b.capability) {
+			continue
+		}
+		method := b.method
 		raw, err := c.lister.List(ctx, *s, method)
 		if errors.Is(err, ErrNotOffered) {
 			continue
@@ -147,9 +186,6 @@ func (c *Catalogue) listOffers(ctx context.Context, s *Server) (o *offers, skipp
 		} else {
 			o.resources = list
 		}
-	}
-	if o.tasks, err = c.listTasks(ctx, s); err != nil {
-		return nil, 0, fmt.Errorf("what it has of tasks: %w", err)
 	}
 	return o, skipped, nil
 }

@@ -64,11 +64,15 @@ func (c *Catalogue) Refresh(ctx context.Context, tenant, server string) error {
 		return fmt.Errorf("refresh %s: the server is disabled", server)
 	}
 	list, skipped, err := c.list(ctx, &e.server)
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrNotOffered) {
 		e.health.note(c.now(), skipped, err)
 		return fmt.Errorf("refresh %s: %w", server, err)
 	}
 	offers, more, missed := c.offered(ctx, &e.server) // when missed nil, and the last good ones stay
+	if err != nil && (missed != nil || !offers.toolless) {
+		e.health.note(c.now(), skipped, err)
+		return fmt.Errorf("refresh %s: it is asked for its tools: %w", server, err)
+	}
 	e.health.note(c.now(), skipped+more, nil)
 	if missed != nil {
 		e.health.miss(missed)
@@ -112,7 +116,7 @@ func (b *healthBox) miss(err error) {
 func (c *Catalogue) list(ctx context.Context, s *Server) (list []*Tool, skipped int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.config.RefreshTimeout)
 	defer cancel()
-	raw, err := c.lister.ListTools(ctx, *s)
+	raw, err := c.lister.List(ctx, *s, ListTools)
 	if err != nil {
 		return nil, 0, err
 	}

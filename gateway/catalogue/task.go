@@ -1,15 +1,9 @@
 package catalogue
 
-import (
-	"context"
-	"errors"
+import "github.com/gatewright/gatewright/merkle/canon"
 
-	"github.com/gatewright/gatewright/merkle/canon"
-)
-
-// TaskSupport stands where a method of a list would: a Lister answers it with one raw object, what the server declares of
-// tasks, as upstream.Client.TaskSupport has it, or with ErrNotOffered.
-const TaskSupport = "gatewright/task-support"
+// tasksExtension is the name of the tasks extension of MCP 2026-07-28 (SEP-2663).
+const tasksExtension = "io.modelcontextprotocol/tasks"
 
 // Tasks is what a server has of tasks.
 type Tasks struct {
@@ -21,26 +15,23 @@ type Tasks struct {
 // Tasks returns what a server has of tasks; nothing when it is not there.
 func (c *Catalogue) Tasks(tenant, server string) Tasks { return c.offersOf(tenant, server).tasks }
 
-// listTasks asks the server what it has of tasks.
-func (c *Catalogue) listTasks(ctx context.Context, s *Server) (t Tasks, err error) {
-	raw, err := c.lister.List(ctx, *s, TaskSupport)
-	if errors.Is(err, ErrNotOffered) || err == nil && len(raw) != 1 {
-		return t, nil
+// tasks is what a server declares of tasks. Tasks of a server that is reached by a process are not carried.
+func (d declaring) tasks(s *Server) (t Tasks) {
+	if s.Process {
+		return t
 	}
-	if err != nil {
-		return t, err
+	extensions, _ := canon.Get(d, "extensions")
+	if extension, _ := canon.Get(extensions, tasksExtension); canon.KindOf(extension) == '{' {
+		return Tasks{Modern: true}
 	}
-	if extension, _ := canon.Get(raw[0], "extension"); string(extension) == "true" {
-		return Tasks{Modern: true}, nil
-	}
-	tasks, _ := canon.Get(raw[0], "tasks")
+	tasks, _ := canon.Get(d, "tasks")
 	requests, _ := canon.Get(tasks, "requests")
 	tools, _ := canon.Get(requests, "tools")
 	call, _ := canon.Get(tools, "call")
 	cancel, _ := canon.Get(tasks, "cancel")
 	t.Older = canon.KindOf(call) == '{'
 	t.Cancel = t.Older && canon.KindOf(cancel) == '{'
-	return t, nil
+	return t
 }
 
 // TaskSupport is what the tool says of being called as a task: "forbidden", "optional" or "required" (MCP 2025-11-25, tasks).

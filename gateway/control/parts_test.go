@@ -166,17 +166,16 @@ type oneTool struct {
 	text string
 }
 
-func (o *oneTool) ListTools(context.Context, catalogue.Server) ([]json.RawMessage, error) {
+// List offers nothing beside tools.
+func (o *oneTool) List(_ context.Context, _ catalogue.Server, method string) ([]json.RawMessage, error) {
+	if method != catalogue.ListTools {
+		return nil, catalogue.ErrNotOffered
+	}
 	return []json.RawMessage{
 		json.RawMessage(`{"name":"read","inputSchema":{"type":"object"}}`),
 		json.RawMessage(`{"name":"broken","inputSchema":{"type":"object","$ref":"https://evil.example/schema"}}`),
 		json.RawMessage(`{"name":"pinned","description":"` + o.text + `","inputSchema":{"type":"object"}}`),
 	}, o.fail
-}
-
-// List offers nothing beside tools.
-func (*oneTool) List(context.Context, catalogue.Server, string) ([]json.RawMessage, error) {
-	return nil, catalogue.ErrNotOffered
 }
 
 // newCatalogue gives each tenant one server.

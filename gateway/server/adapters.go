@@ -19,29 +19,19 @@ import (
 // lister reads a server's tools for the catalogue.
 type lister struct{ g *Gateway }
 
-// ListTools asks the server itself.
-func (l lister) ListTools(ctx context.Context, s catalogue.Server) ([]json.RawMessage, error) {
-	t, err := l.target(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	return l.g.client.ListTools(ctx, t)
-}
-
 // List asks the server itself.
-func (l lister) List(ctx context.Context, s catalogue.Server, method string) ([]json.RawMessage, error) {
+func (l lister) List(ctx context.Context, s catalogue.Server, method string) (list []json.RawMessage, err error) {
 	t, err := l.target(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	if method == catalogue.TaskSupport {
-		support, err := l.g.client.TaskSupport(ctx, t)
-		if errors.Is(err, upstream.ErrNoMethod) {
-			return nil, catalogue.ErrNotOffered
-		}
-		return []json.RawMessage{support}, err
+	if method == catalogue.Capabilities {
+		var declared []byte
+		declared, err = l.g.client.Capabilities(ctx, t)
+		list = []json.RawMessage{declared}
+	} else {
+		list, err = l.g.client.List(ctx, t, &upstream.Request{Method: method})
 	}
-	list, err := l.g.client.List(ctx, t, &upstream.Request{Method: method})
 	if errors.Is(err, upstream.ErrNoMethod) {
 		return nil, catalogue.ErrNotOffered
 	}

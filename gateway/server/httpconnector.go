@@ -63,12 +63,27 @@ func (s *httpServer) Call(ctx context.Context, r *connector.Request) (connector.
 		Method: r.Method, Name: r.Name, Principal: r.Principal, Params: r.Params, Arguments: r.Arguments, Meta: r.Meta,
 		Mirror: func(add func(name, value string)) { addHeaders(r.Headers, true, add) },
 	}
+	if r.Method == "server/discover" {
+		return s.discover(ctx, t)
+	}
 	takeCaller(req, r)
 	var reply upstream.Reply
 	if err := s.client.Call(ctx, t, req, &reply); err != nil {
 		return connector.Reply{}, httpFailure(err)
 	}
 	return connector.Reply{Result: reply.Result, Error: reply.Error}, nil
+}
+
+// discover says what the server declares of itself, of whichever era it is.
+func (s *httpServer) discover(ctx context.Context, t *upstream.Target) (connector.Reply, error) {
+	declares, err := s.client.Capabilities(ctx, t)
+	switch {
+	case errors.Is(err, upstream.ErrNoMethod):
+		return connector.Reply{Error: []byte(`{"code":-32601,"message":"Method not found"}`)}, nil
+	case err != nil:
+		return connector.Reply{}, httpFailure(err)
+	}
+	return connector.Reply{Result: append(append([]byte(`{"capabilities":`), declares...), '}')}, nil
 }
 
 // takeCaller makes of what the gateway says in _meta and params what our client wants to know: what the caller can be asked,

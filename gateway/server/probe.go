@@ -55,7 +55,7 @@ func ListTools(ctx context.Context, l Listing) (_ []json.RawMessage, err error) 
 		}
 		target.Headers = func(add func(name, value string)) { add(s.Header, prefix+l.Credential) }
 	}
-	return client.ListTools(ctx, target)
+	return client.List(ctx, target, &upstream.Request{Method: "tools/list"})
 }
 
 // startOnce runs a server's process until the connectors are stopped.

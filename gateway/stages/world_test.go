@@ -33,17 +33,15 @@ const (
 // lister offers the tools it is told, by server.
 type lister map[string][]string
 
-func (l lister) ListTools(_ context.Context, s catalogue.Server) ([]json.RawMessage, error) {
+func (l lister) List(_ context.Context, s catalogue.Server, method string) ([]json.RawMessage, error) {
+	if method != catalogue.ListTools {
+		return nil, catalogue.ErrNotOffered
+	}
 	var out []json.RawMessage
 	for _, t := range l[s.Name] {
 		out = append(out, json.RawMessage(t))
 	}
 	return out, nil
-}
-
-// List offers nothing beside tools.
-func (lister) List(context.Context, catalogue.Server, string) ([]json.RawMessage, error) {
-	return nil, catalogue.ErrNotOffered
 }
 
 // shelf holds plans as the register does.

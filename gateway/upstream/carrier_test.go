@@ -98,11 +98,11 @@ func TestACarrierListsToolsAsHTTPDoes(t *testing.T) {
 	}
 	defer client.Close()
 	pages := []string{`{"tools":[{"name":"a"}],"nextCursor":"2"}`, `{"tools":[{"name":"b"}]}`}
-	tools, err := client.ListTools(t.Context(), &upstream.Target{Tenant: "a", Name: "s", Carrier: carrier(func(_ context.Context, r *upstream.Request, reply *upstream.Reply) error {
+	tools, err := client.List(t.Context(), &upstream.Target{Tenant: "a", Name: "s", Carrier: carrier(func(_ context.Context, r *upstream.Request, reply *upstream.Reply) error {
 		reply.Result = []byte(pages[0])
 		pages = pages[1:]
 		return nil
-	})})
+	})}, &upstream.Request{Method: "tools/list"})
 	if err != nil || len(tools) != 2 || string(tools[1]) != `{"name":"b"}` {
 		t.Errorf("%s, %v", tools, err)
 	}

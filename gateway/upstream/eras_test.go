@@ -120,7 +120,7 @@ func TestRealServersOfEveryKindAnswer(t *testing.T) {
 			rec, target := serve(t, c.handler)
 			target.Era = c.era
 			client := newClient(t, nil)
-			tools, err := client.ListTools(t.Context(), target)
+			tools, err := client.List(t.Context(), target, &upstream.Request{Method: "tools/list"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -406,7 +406,7 @@ func TestAListThatIsNotOneFailsAsAWhole(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serveRaw(t, answer("200 OK", `{"jsonrpc":"2.0","id":$ID,"result":`+c.result+`}`))
-			_, err := newClient(t, nil).ListTools(t.Context(), s.target())
+			_, err := newClient(t, nil).List(t.Context(), s.target(), &upstream.Request{Method: "tools/list"})
 			wantKind(t, err, c.want)
 		})
 	}
@@ -419,7 +419,7 @@ func TestAListThatIsNotOneFailsAsAWhole(t *testing.T) {
 		fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":{"tools":[],"nextCursor":"%d"}}`, m.ID, n)
 	}))
 	target.Era = "modern"
-	_, err := newClient(t, nil).ListTools(t.Context(), target)
+	_, err := newClient(t, nil).List(t.Context(), target, &upstream.Request{Method: "tools/list"})
 	wantKind(t, err, upstream.TooLarge)
 }
 

@@ -25,11 +25,6 @@ var ErrNoMethod = errors.New("the server has no such method")
 // codeNoMethod is JSON-RPC 2.0's "Method not found".
 const codeNoMethod = -32601
 
-// ListTools returns every tool the server offers to the gateway itself, as List does.
-func (c *Client) ListTools(ctx context.Context, t *Target) ([]json.RawMessage, error) {
-	return c.List(ctx, t, &Request{Method: "tools/list", Principal: lister})
-}
-
 // List returns everything that a method lists, such as prompts/list, all pages,
 // as the server sent it. Of r it takes who asks, _meta and the peer; an
 // empty principal stands for the gateway itself. A listing that is over a bound

@@ -23,9 +23,11 @@ type session struct {
 	version string
 	ready   chan struct{} // closed when fail, id and version are final
 	fail    *Error
-	tasks   []byte    // what the server declares of tasks, raw; nil: nothing. Final with the others
-	wire    *wire     // of a session over HTTP+SSE, else nil; final with the others
-	used    time.Time // guarded by sessions.mu
+	began   time.Time // final with the others, and so is
+	// declares is what the server declares, raw, where the gateway itself asks; nil: it is not known.
+	declares []byte
+	wire     *wire     // of a session over HTTP+SSE, else nil; final with the others
+	used     time.Time // guarded by sessions.mu
 	// busy counts the exchanges and streams that run in it: it is not ended under them for want of use.
 	busy atomic.Int32
 	// listened counts who listens to it for good; beside is its stream while only calls do.
@@ -201,7 +203,9 @@ func (c *Client) initialize(ctx context.Context, p *peer, t *Target, s *session)
 			s.version = v
 		}
 	}
-	s.tasks = taskCapability(reply.Result)
+	if s.began = c.now(); s.who.principal == lister {
+		s.declares = declared(reply.Result)
+	}
 	if s.version == "" {
 		return malformed("the upstream speaks no protocol version known here")
 	}

@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"bytes"
-	"context"
 	"strconv"
 	"time"
 
@@ -11,57 +10,6 @@ import (
 
 // TasksExtension is the name of the tasks extension of MCP 2026-07-28 (SEP-2663).
 const TasksExtension = metaReserved + "tasks"
-
-// TaskSupport is what a server declares of tasks, as a raw object: "tasks" of MCP 2025-11-25 under that name, or
-// {"extension":true} of one that speaks TasksExtension. The error is ErrNoMethod when it declares nothing, which also counts
-// for servers that a Carrier reaches: their capabilities are not seen here.
-func (c *Client) TaskSupport(ctx context.Context, t *Target) ([]byte, error) {
-	if t.Carrier != nil {
-		return nil, ErrNoMethod
-	}
-	p, fail := c.peer(t)
-	if fail != nil {
-		return nil, fail.named(t.Name, false)
-	}
-	w := who{principal: lister, capabilities: "{}"}
-	kind, fail := c.era(ctx, p, t, w)
-	if fail != nil {
-		return nil, fail.named(t.Name, false)
-	}
-	if kind != modernEra {
-		s, fail := c.session(ctx, p, t, w, kind)
-		if fail != nil {
-			return nil, fail.named(t.Name, false)
-		}
-		if s.tasks == nil {
-			return nil, ErrNoMethod
-		}
-		return append(append([]byte(`{"tasks":`), s.tasks...), '}'), nil
-	}
-	var reply Reply
-	if fail := c.exchange(ctx, p, t, &Request{Method: "server/discover", Principal: lister}, &modernSession, &reply); fail != nil {
-		if fail.allowsLegacy() { // it lists tools and has no such method
-			return nil, ErrNoMethod
-		}
-		return nil, fail.named(t.Name, false)
-	}
-	capabilities, _ := canon.Get(reply.Result, "capabilities")
-	extensions, _ := canon.Get(capabilities, "extensions")
-	if ext, ok := canon.Get(extensions, TasksExtension); !ok || canon.KindOf(ext) != '{' {
-		return nil, ErrNoMethod
-	}
-	return []byte(`{"extension":true}`), nil
-}
-
-// taskCapability is what the answer to initialize says of tasks; nil when it says nothing.
-func taskCapability(result []byte) []byte {
-	capabilities, _ := canon.Get(result, "capabilities")
-	tasks, ok := canon.Get(capabilities, "tasks")
-	if !ok || canon.KindOf(tasks) != '{' || len(tasks) > maxCapabilities {
-		return nil
-	}
-	return bytes.Clone(tasks)
-}
 
 // Task is the state of a task as its server tells it, read strictly.
 type Task struct {

@@ -27,7 +27,7 @@ func TestAServerOfTheOldestTransportIsFoundAndUsed(t *testing.T) {
 			rec, target := serve(t, sseHandler(talkative(gone)))
 			target.Era = era
 			client := newClient(t, nil)
-			tools, err := client.ListTools(t.Context(), target)
+			tools, err := client.List(t.Context(), target, &upstream.Request{Method: "tools/list"})
 			if err != nil || len(tools) != 5 {
 				t.Fatalf("%d tools, %v", len(tools), err)
 			}

@@ -1,6 +1,7 @@
 package stdio
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -46,6 +47,7 @@ func (s *session) discover(ctx context.Context) (answered bool, err error) {
 	s.modern.Store(true)
 	reply, fail := s.exchange(ctx, &connector.Request{Method: "server/discover"})
 	if fail == nil && offers(reply.Result, "supportedVersions", modernVersion) {
+		s.declares = declared(reply.Result)
 		return true, nil
 	}
 	s.modern.Store(false)
@@ -87,12 +89,22 @@ func (s *session) initialize(ctx context.Context) error {
 	if err != nil || !slices.Contains(legacyVersions, version) {
 		return errNoCommonVersion
 	}
+	s.declares = declared(reply.Result)
 	select {
 	case s.out <- &outgoing{text: []byte(initialized)}:
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("initialize the server: %w", ctx.Err())
 	}
+}
+
+// declared is what a server says of itself in the answer to a greeting.
+func declared(result []byte) []byte {
+	capabilities, ok := canon.Get(result, "capabilities")
+	if !ok || canon.KindOf(capabilities) != '{' {
+		return nil
+	}
+	return bytes.Clone(capabilities)
 }
 
 // offers reports whether the array member of an object holds the string.

@@ -91,6 +91,9 @@ func (s *Server) Era() string {
 // Call sends one request to the server. Its error is a *connector.Failure. The
 // request's Headers have no place in this transport and are not sent.
 func (s *Server) Call(ctx context.Context, r *connector.Request) (connector.Reply, error) {
+	if r.Method == "server/discover" && s.session.declares != nil { // it was asked when it started
+		return connector.Reply{Result: append(append([]byte(`{"capabilities":`), s.session.declares...), '}')}, nil
+	}
 	if ours(r.Method) {
 		return connector.Reply{Error: []byte(`{"code":-32601,"message":"Method not found"}`)}, nil
 	}

@@ -21,9 +21,11 @@ type session struct {
 	log    io.Writer
 	limits canon.Limits
 	child  *child
-	modern atomic.Bool   // the server speaks the modern era; false until found out
-	slots  chan struct{} // one for each call under way
-	out    chan *outgoing
+	modern atomic.Bool // the server speaks the modern era; false until found out
+	// declares is what the server said of itself when it was greeted, raw; nil when it said nothing that is understood.
+	declares []byte
+	slots    chan struct{} // one for each call under way
+	out      chan *outgoing
 	// quit is closed when the conversation has ended, finished when the process
 	// and all that it started are gone too.
 	quit     chan struct{}

@@ -429,7 +429,10 @@ func TestWhatIsSentIsWhatWasGiven(t *testing.T) {
 			t.Errorf("%s: %s, %v\nwant %s", s.Era(), reply.Result, err, want)
 		}
 	}
-	for _, method := range []string{"", "initialize", "server/discover", "notifications/cancelled", "subscriptions/listen"} {
+	if reply, err := legacy.Call(t.Context(), &connector.Request{Method: "server/discover"}); err != nil || string(reply.Result) != `{"capabilities":{"tools":{}}}` {
+		t.Errorf("what the server declares: %s%s, %v", reply.Result, reply.Error, err)
+	}
+	for _, method := range []string{"", "initialize", "notifications/cancelled", "subscriptions/listen"} {
 		if reply, err := legacy.Call(t.Context(), &connector.Request{Method: method}); err != nil || reply.Result != nil || !strings.Contains(string(reply.Error), "-32601") {
 			t.Errorf("%q: %s%s, %v", method, reply.Result, reply.Error, err)
 		}

@@ -134,11 +134,11 @@ func tasking(t *testing.T, modernServer bool) (*world, *tasker, *watch) {
 	target := &upstream.Target{Tenant: "acme", Name: "jobs", URL: web.URL, Era: "legacy", AllowPrivate: true}
 	s.says["tools/call"] = `{"task":` + s.state("working", "") + `}`
 	if modernServer {
-		support, target.Era = `{"extension":true}`, "modern"
+		support, target.Era = `{"extensions":{"io.modelcontextprotocol/tasks":{}}}`, "modern"
 		s.says["tools/call"] = strings.Replace(s.state("working", ""), `"complete"`, `"task"`, 1)
 	}
 	w.offers["acme/jobs"] = []string{workTool, mustTool, readTool}
-	w.offers["acme/jobs "+catalogue.TaskSupport] = []string{support}
+	w.offers["acme/jobs "+catalogue.Capabilities] = []string{support}
 	w.addServer("acme", "jobs")
 	client, err := upstream.New(upstream.Options{Config: upstream.DefaultConfig(), Now: time.Now})
 	w.must(err)

@@ -87,18 +87,14 @@ func (b *book) last() ledger.Record {
 
 type lister map[string][]string
 
-func (l lister) ListTools(_ context.Context, s catalogue.Server) ([]json.RawMessage, error) {
-	var out []json.RawMessage
-	for _, t := range l[s.Tenant+"/"+s.Name] {
-		out = append(out, json.RawMessage(t))
-	}
-	return out, nil
-}
-
-// List gives what is kept under the server's name and the method.
+// List gives what is kept under the server's name, and beside tools the method.
 func (l lister) List(_ context.Context, s catalogue.Server, method string) ([]json.RawMessage, error) {
-	list, ok := l[s.Tenant+"/"+s.Name+" "+method]
-	if !ok {
+	key := s.Tenant + "/" + s.Name
+	if method != catalogue.ListTools {
+		key += " " + method
+	}
+	list, ok := l[key]
+	if !ok && method != catalogue.ListTools {
 		return nil, catalogue.ErrNotOffered
 	}
 	out := []json.RawMessage{}

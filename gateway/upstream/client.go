@@ -54,6 +54,9 @@ type Target struct {
 	// 403, and says whether Headers now adds another credential, so that the
 	// request is to be sent again. Its error takes the refusal's place.
 	Refused func(ctx context.Context, r Refusal) (again bool, err error)
+	// Renew, if set, sees to it that what Headers adds is good, says whether that is another credential than when it was asked
+	// before, and when it is to be asked again: zero is never. Who listens for long asks.
+	Renew func(ctx context.Context) (another bool, next time.Time, err error)
 	// As, if set, returns the target as it is for one subject: its credentials are
 	// of users or agents, and this Target shows none.
 	As func(ctx context.Context, s Subject) (*Target, error)

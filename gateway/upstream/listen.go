@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatewright/gatewright/merkle/canon"
@@ -42,7 +43,8 @@ var errDropped = errors.New("the stream ended")
 
 // Listen hears what a server says on its own until ctx ends: the GET stream of an older server's session, or
 // subscriptions/listen of a modern one. A stream that breaks is opened again, an older server's from where it broke if it
-// can. It runs in the caller's goroutine, holds one connection of Config.MaxStreams, and t must stay as it is meanwhile.
+// can. One whose credential is renewed is opened anew with the new one. It runs in the caller's goroutine, holds one connection of
+// Config.MaxStreams, and t must stay as it is meanwhile.
 // The error is an *Error: Canceled when ctx ended, Status with Code 405 when the server has no such stream.
 func (c *Client) Listen(ctx context.Context, t *Target, s *Subscription) error {
 	if s.Principal == "" || s.Peer == nil || s.Filter != nil && canon.KindOf(s.Filter) != '{' {
@@ -79,6 +81,9 @@ func (c *Client) listen(ctx context.Context, p *peer, t *Target, s *Subscription
 			return fault(Unreachable, "the server was changed or removed, or the gateway is shutting down")
 		case final && !fail.passing():
 			return fail
+		case errors.Is(err, errRenewed):
+			barren = 0
+			continue
 		case ear.heard || c.now().Sub(began) > aliveAfter:
 			barren = 0
 		}
@@ -121,11 +126,12 @@ type ear struct {
 	t   *Target
 	sub *Subscription
 
-	heard bool          // the stream at hand brought something
-	last  []byte        // the id of the last event of an older server's stream
-	of    *session      // whose events they were
-	retry time.Duration // what the server asked for; 0 when it did not
-	open  func()        // if set, is told when the stream is open
+	heard bool                  // the stream at hand brought something
+	last  []byte                // the id of the last event of an older server's stream
+	of    *session              // whose events they were
+	retry time.Duration         // what the server asked for; 0 when it did not
+	aside atomic.Pointer[aside] // of the stream at hand
+	open  func()                // if set, is told when the stream is open
 }
 
 // pause doubles from firstPause, or from what the server asked for, and is spread so that many do not come at once.
@@ -143,6 +149,10 @@ func (e *ear) pause(barren int) time.Duration {
 func (e *ear) once(ctx context.Context) error {
 	c, w := e.c, identify(e.sub.Principal, e.sub.Peer)
 	e.heard = false
+	next, fail := e.renew(ctx)
+	if fail != nil {
+		return fail
+	}
 	kind, fail := c.era(ctx, e.p, e.t, w)
 	if fail != nil {
 		return fail
@@ -167,7 +177,7 @@ func (e *ear) once(ctx context.Context) error {
 		}
 		return e.hearWired(ctx, s)
 	}
-	err := e.stream(ctx, s)
+	err := e.proved(ctx, s, next)
 	if fail, ok := errors.AsType[*Error](err); ok && fail.Code == 404 && s.id != "" {
 		e.p.sessions.drop(s)
 		return errDropped
@@ -261,7 +271,7 @@ func (e *ear) refused(cn *conn, id uint64) error {
 	if h.status == 200 || h.status < 400 {
 		return malformed("the answer is no event stream")
 	}
-	return statusFault(h.status)
+	return h.refused()
 }
 
 // hear reads events until the stream ends. One event may be as large as Config.MaxInterimBytes, and in one minute no more
@@ -269,6 +279,7 @@ func (e *ear) refused(cn *conn, id uint64) error {
 func (e *ear) hear(ctx context.Context, cn *conn, s *session, id uint64) error {
 	a := e.c.newAside(ctx, e.p, e.t, s, e.sub.Peer)
 	defer a.close()
+	e.aside.Store(a)
 	events := eventReader{body: &cn.reader, id: e.last}
 	a.minutely = true
 	for {

@@ -27,19 +27,30 @@ const maxProofs = 2
 func (c *Client) exchange(ctx context.Context, p *peer, t *Target, r *Request, s *session, reply *Reply) *Error {
 	for tries := 0; ; tries++ {
 		fail := c.exchangeOnce(ctx, p, t, r, s, reply)
-		if fail == nil || t.Refused == nil || !fail.unproved() {
-			return fail
+		if fail == nil {
+			return nil
 		}
-		again, worse := t.Refused(ctx, Refusal{Status: fail.Code, Challenges: fail.challenges})
-		switch {
-		case worse != nil:
-			fail = asFault(worse)
-			fail.Sent = false // what was sent was not looked at
-			return fail
-		case !again || tries == maxProofs:
+		if fail = t.another(ctx, fail, tries); fail != nil {
 			return fail
 		}
 	}
+}
+
+// another looks for another credential after a failure, and returns nil when there is one to try. tries counts those before.
+func (t *Target) another(ctx context.Context, fail *Error, tries int) *Error {
+	if t.Refused == nil || !fail.unproved() {
+		return fail
+	}
+	again, worse := t.Refused(ctx, Refusal{Status: fail.Code, Challenges: fail.challenges})
+	switch {
+	case worse != nil:
+		fail = asFault(worse)
+		fail.Sent = false // what was sent was not looked at
+		return fail
+	case !again || tries == maxProofs:
+		return fail
+	}
+	return nil
 }
 
 // unproved tells of an answer that refuses the credential, or the want of one.

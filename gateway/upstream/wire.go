@@ -54,7 +54,7 @@ func (c *Client) openWire(ctx context.Context, p *peer, t *Target, s *session) (
 		return nil, fault(Busy, "too many streams are open")
 	}
 	w := &wire{c: c, p: p, s: s, waiting: map[uint64]*waiter{}, ended: make(chan struct{})}
-	events, fail := w.open(ctx, t)
+	events, fail := w.openProved(ctx, t)
 	if fail == nil && !p.hold(w) {
 		fail = fault(Busy, "the gateway is shutting down")
 	}
@@ -67,6 +67,20 @@ func (c *Client) openWire(ctx context.Context, p *peer, t *Target, s *session) (
 	}
 	go w.run(events)
 	return w, nil
+}
+
+// openProved opens the stream, with another credential where the one at hand is refused.
+func (w *wire) openProved(ctx context.Context, t *Target) (*eventReader, *Error) {
+	for tries := 0; ; tries++ {
+		events, fail := w.open(ctx, t)
+		if fail == nil {
+			return events, nil
+		}
+		if fail = t.another(ctx, fail, tries); fail != nil {
+			return nil, fail
+		}
+		_ = w.cn.net.Close() // it was answered on it
+	}
 }
 
 func (w *wire) open(ctx context.Context, t *Target) (*eventReader, *Error) {
@@ -97,7 +111,7 @@ func (w *wire) open(ctx context.Context, t *Target) (*eventReader, *Error) {
 		return nil, fail
 	}
 	if cn.answer.status != 200 {
-		return nil, statusFault(cn.answer.status)
+		return nil, cn.answer.refused()
 	}
 	if cn.answer.media != eventMedia {
 		return nil, malformed("the answer is no event stream")

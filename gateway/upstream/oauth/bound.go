@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/gatewright/gatewright/gateway/upstream"
 )
@@ -30,7 +31,7 @@ func (p *Bound) nobody() bool { return p.at.key == "" }
 
 // Fit puts the binding into a target: its tokens go with each request, and refusals come here.
 func (p *Bound) Fit(t *upstream.Target) {
-	t.Headers, t.Refused = p.headers, p.refused
+	t.Headers, t.Refused, t.Renew = p.headers, p.refused, p.fresh
 }
 
 // headers adds the token there is. It waits for nobody: what is stale was renewed by Ready.
@@ -43,24 +44,48 @@ func (p *Bound) headers(add func(name, value string)) {
 // Ready sees to it that the token that will be shown is fresh, if there is any. That there is none is no error: the server has to
 // say what it wants first.
 func (p *Bound) Ready(ctx context.Context) error {
+	_, err := p.ready(ctx)
+	return err
+}
+
+// ready is Ready, and says when the token is to be renewed; zero when nobody knows.
+func (p *Bound) ready(ctx context.Context) (next time.Time, err error) {
 	if p.nobody() {
-		return nil
+		return next, nil
 	}
 	e, err := p.b.take(ctx, p.at)
 	if err != nil {
-		return err
+		return next, err
 	}
 	defer p.b.give(e)
 	if err := p.b.load(ctx, p.s, p.at, e); err != nil {
-		return err
+		return next, err
 	}
 	if e.grant != nil && e.grant.stale(p.b.o.Now()) {
 		if err := p.renew(ctx, e, e.grant.Scopes); err != nil && e.grant.over(p.b.o.Now()) {
-			return err // while it is good, an authorization server that is down stops no call
+			return next, err // while it is good, an authorization server that is down stops no call
 		}
 	}
 	p.show(e)
-	return nil
+	if e.grant != nil && e.grant.Expires != 0 {
+		next = time.Unix(e.grant.renewAt(), 0)
+	}
+	return next, nil
+}
+
+// renewEvery bounds how often the token of one who listens is renewed, whatever its issuer says of its life.
+const renewEvery = 10 * time.Second
+
+// fresh is Ready for who listens for long: another says that the token is not the one of before, and next when to ask again.
+func (p *Bound) fresh(ctx context.Context) (another bool, next time.Time, err error) {
+	was := p.shown()
+	if next, err = p.ready(ctx); err != nil {
+		return false, next, err
+	}
+	if soonest := p.b.o.Now().Add(renewEvery); !next.IsZero() && next.Before(soonest) {
+		next = soonest
+	}
+	return p.shown() != was, next, nil
 }
 
 func (p *Bound) show(e *entry) {

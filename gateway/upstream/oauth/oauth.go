@@ -206,12 +206,11 @@ type grant struct {
 
 // stale says whether the token should be renewed before it is shown: in the last tenth of its life, at most a minute.
 func (g *grant) stale(now time.Time) bool {
-	if g.Expires == 0 {
-		return false
-	}
-	margin := min((g.Expires-g.Got)/10, 60)
-	return now.Unix() >= g.Expires-margin
+	return g.Expires != 0 && now.Unix() >= g.renewAt()
 }
+
+// renewAt is when the token begins to be stale, in Unix seconds.
+func (g *grant) renewAt() int64 { return g.Expires - min((g.Expires-g.Got)/10, 60) }
 
 // over says whether the token is good no more.
 func (g *grant) over(now time.Time) bool { return g.Expires != 0 && now.Unix() >= g.Expires }

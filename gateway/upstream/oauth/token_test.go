@@ -225,3 +225,39 @@ func TestAnExchangeIsForOneAgent(t *testing.T) {
 		t.Errorf("without an agent: %q %v", shown, err)
 	}
 }
+
+// TestWhoListensIsToldWhenTheTokenIsAnother and when to ask again.
+func TestWhoListensIsToldWhenTheTokenIsAnother(t *testing.T) {
+	p, w := newPlace(t), newWorld(t)
+	s := p.settings(oauth.ClientCredentials)
+	if _, err := w.use(t.Context(), s, ada, no); err != nil {
+		t.Fatal(err)
+	}
+	var target upstream.Target
+	w.Bind(s, ada).Fit(&target)
+	look := func(want bool, within time.Duration) {
+		t.Helper()
+		another, next, err := target.Renew(t.Context())
+		if left := next.Sub(w.clock.Now()); another != want || err != nil || left > within || left < within-2*time.Second {
+			t.Errorf("another %v, in %v, %v", another, left, err)
+		}
+	}
+	look(true, 59*time.Minute) // it had none
+	look(false, 59*time.Minute)
+	w.clock.move(59*time.Minute + time.Second)
+	look(true, 59*time.Minute)
+	p.bend(func() { p.fail = "temporarily_unavailable" })
+	w.clock.move(59*time.Minute + time.Second)
+	look(false, 10*time.Second) // it is good still
+	w.clock.move(time.Minute)
+	if another, _, err := target.Renew(t.Context()); another || err == nil {
+		t.Errorf("a token that is over: %v, %v", another, err)
+	}
+	p.bend(func() { p.fail = "" })
+	look(true, 59*time.Minute)
+	nobody := upstream.Target{}
+	w.Bind(p.settings(oauth.AuthorizationCode), upstream.Subject{}).Fit(&nobody)
+	if another, next, err := nobody.Renew(t.Context()); another || !next.IsZero() || err != nil {
+		t.Errorf("nobody: %v, %v, %v", another, next, err)
+	}
+}

@@ -56,19 +56,23 @@ func (b *beside) last() Peer {
 }
 
 // hearBeside opens the session's stream for the time of a call whose caller can be asked, and returns what ends that. Where
-// somebody listens to the session anyway, questions go there.
+// somebody listens to the session anyway, questions come there, and are the call's too.
 func (c *Client) hearBeside(ctx context.Context, p *peer, t *Target, r *Request, s *session) (leave func()) {
 	nothing := func() {}
-	if s.modern || s.wire != nil || s.id == "" || !askable(r.Peer) || s.listened.Load() > 0 {
+	if s.modern || s.wire != nil || s.id == "" || !askable(r.Peer) {
 		return nothing
 	}
-	b := &s.beside
+	b, listened := &s.beside, s.listened.Load() > 0
 	b.mu.Lock()
-	if b.none {
+	if b.none && !listened {
 		b.mu.Unlock()
 		return nothing
 	}
 	b.calls = append(b.calls, r)
+	if listened {
+		b.mu.Unlock()
+		return func() { b.leave(r) }
+	}
 	if b.stop == nil {
 		c.openBeside(p, t, r, s)
 	}
@@ -89,6 +93,20 @@ func (c *Client) hearBeside(ctx context.Context, p *peer, t *Target, r *Request,
 	case <-ctx.Done():
 	}
 	return func() { b.leave(r) }
+}
+
+// callsFirst is who listens to a session in which calls run: what the server asks is asked of them.
+type callsFirst struct {
+	Peer
+	calls *beside
+}
+
+// Answer has the last call's peer answer, and who listens where there is none.
+func (p callsFirst) Answer(ctx context.Context, method string, params []byte) (result, failure []byte) {
+	if call := p.calls.last(); call != nil {
+		return call.Answer(ctx, method, params)
+	}
+	return p.Peer.Answer(ctx, method, params)
 }
 
 // askable tells whether a caller can be asked anything.

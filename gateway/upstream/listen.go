@@ -278,6 +278,9 @@ func (e *ear) refused(cn *conn, id uint64) error {
 // than Config.MaxInterim may come; beyond, the listening ends.
 func (e *ear) hear(ctx context.Context, cn *conn, s *session, id uint64) error {
 	a := e.c.newAside(ctx, e.p, e.t, s, e.sub.Peer)
+	if _, calls := e.sub.Peer.(*beside); !calls && !s.modern {
+		a.peer = callsFirst{e.sub.Peer, &s.beside}
+	}
 	defer a.close()
 	e.aside.Store(a)
 	events := eventReader{body: &cn.reader, id: e.last}

@@ -199,7 +199,7 @@ func TestAQuestionOnTheSessionsStreamReachesTheCallItBelongsTo(t *testing.T) {
 	for len(open) > 0 {
 		<-open
 	}
-	stop := listening(t, client, target, &upstream.Subscription{Principal: "agt_1", Peer: l})
+	stop := listening(t, client, target, &upstream.Subscription{Principal: "agt_1", Peer: mute{l}})
 	<-open
 	before := n.Load()
 	ask()
@@ -207,6 +207,13 @@ func TestAQuestionOnTheSessionsStreamReachesTheCallItBelongsTo(t *testing.T) {
 		t.Error("a call opens a stream beside one who listens")
 	}
 	_ = stop()
+}
+
+// mute listens, and answers nothing: a question is the call's.
+type mute struct{ *listener }
+
+func (mute) Answer(context.Context, string, []byte) (result, failure []byte) {
+	return nil, []byte(`{"code":-1,"message":"not mine"}`)
 }
 
 func TestAStreamThatTheServerThinksIsOpenIsAskedForAgain(t *testing.T) {

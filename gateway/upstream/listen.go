@@ -24,7 +24,7 @@ type Subscription struct {
 	Filter []byte
 	// Resources are URIs to watch in the principal's session: a modern server is asked for them and nothing else, an older one
 	// subscribes the session to them, and lets go of those that it was subscribed to before. What is agreed is told to Peer as
-	// by a modern server.
+	// by a modern server. A list without any is for what else an older server says in that session; a modern one says nothing.
 	Resources []string
 }
 
@@ -156,6 +156,9 @@ func (e *ear) once(ctx context.Context) error {
 	kind, fail := c.era(ctx, e.p, e.t, w)
 	if fail != nil {
 		return fail
+	}
+	if kind == modernEra && e.sub.Resources != nil && len(e.sub.Resources) == 0 {
+		return coded(Status, "a server of this era says nothing outside of calls but what it is asked for", 405)
 	}
 	s := &modernSession
 	if kind != modernEra {

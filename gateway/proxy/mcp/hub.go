@@ -118,6 +118,7 @@ func (h *Hub) join(l *listener, shown digests) {
 		h.audiences[l.key] = a
 	}
 	a.all[l] = struct{}{}
+	h.hearLogs(l.session)
 	h.hearAll(a)
 	if a.shown != shown { // the others of it have not been told yet
 		h.kick(a.tenant)
@@ -135,6 +136,7 @@ func (h *Hub) leave(l *listener) {
 	h.unwatchAll(l.watcher())
 	if l.session != nil {
 		l.session.deaf(l)
+		h.hearLogs(l.session)
 	}
 	a := h.audiences[l.key]
 	if a == nil {

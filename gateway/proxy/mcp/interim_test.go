@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,14 +19,23 @@ import (
 )
 
 // gossip is a stage that looks at notifications: it forbids those that hold "secret" and hides "name".
-type gossip struct{ saw []string }
+type gossip struct {
+	mu  sync.Mutex
+	saw []string
+}
+
+func (g *gossip) see(what string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.saw = append(g.saw, what)
+}
 
 func (*gossip) Name() string { return "gossip" }
 
 func (*gossip) Check(context.Context, *pipeline.Call) error { return nil }
 
 func (g *gossip) CheckInterim(_ context.Context, _ *pipeline.Call, method string, params []byte) ([]byte, error) {
-	g.saw = append(g.saw, method+" "+string(params))
+	g.see(method + " " + string(params))
 	if strings.Contains(string(params), "secret") {
 		return nil, errors.New("no")
 	}
@@ -33,7 +43,7 @@ func (g *gossip) CheckInterim(_ context.Context, _ *pipeline.Call, method string
 }
 
 func (g *gossip) CheckInput(_ context.Context, _ *pipeline.Call, input []byte) error {
-	g.saw = append(g.saw, "input "+string(input))
+	g.see("input " + string(input))
 	if strings.Contains(string(input), "secret") {
 		return errors.New("no")
 	}

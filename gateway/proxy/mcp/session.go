@@ -40,6 +40,7 @@ type session struct {
 	begun, used    time.Time
 	over           chan struct{} // closed when it has ended
 	place          *list.Element
+	logs           logsOf
 
 	mu     sync.Mutex // guards what follows
 	asked  map[string]chan reply

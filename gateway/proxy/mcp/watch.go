@@ -43,6 +43,11 @@ type watch struct {
 	cancel context.CancelFunc            // of the listening at hand
 	ready  map[string][]chan error       // of those who wait to know whether a URI is watched
 	agreed map[string]bool
+	logs   []*session // who hear its log messages
+}
+
+func newWatch(key watchKey) *watch {
+	return &watch{key: key, who: map[string]map[watcher]string{}, ready: map[string][]chan error{}, agreed: map[string]bool{}}
 }
 
 type watchKey struct {
@@ -156,12 +161,12 @@ func (h *Hub) add(key watchKey, w watcher, u uri) (done chan error, err error) {
 	}
 	at := h.watches[key]
 	if at == nil {
-		at = &watch{key: key, who: map[string]map[watcher]string{}, ready: map[string][]chan error{}, agreed: map[string]bool{}}
+		at = newWatch(key)
 		h.watches[key] = at
 	}
 	if _, again := at.who[u.own][w]; !again {
 		if h.watched[w] >= h.maxURIs() {
-			if len(at.who) == 0 {
+			if len(at.who)+len(at.logs) == 0 {
 				delete(h.watches, key)
 			}
 			return nil, deny(pipeline.RateLimited, "this client watches too many resources; let go of one")
@@ -192,11 +197,11 @@ func (h *Hub) restart(at *watch) {
 	if h.closed {
 		return
 	}
-	if len(at.who) == 0 {
+	if len(at.who)+len(at.logs) == 0 {
 		delete(h.watches, at.key)
 		return
 	}
-	var uris []string
+	uris := []string{}
 	for u := range at.who {
 		uris = append(uris, u)
 	}
@@ -213,7 +218,9 @@ func (h *Hub) follow(ctx context.Context, at *watch, uris []string) {
 		err := h.Servers.Listen(ctx, at.key.tenant, at.key.server, at.key.by, &upstream.Subscription{
 			Principal: at.key.principal, Peer: &watching{ctx, h, at}, Resources: uris,
 		})
-		h.answer(ctx, at, nil, err)
+		if h.answer(ctx, at, nil, err); len(uris) == 0 && quiet(err) {
+			return
+		}
 		pause(ctx, again)
 	}
 }
@@ -273,6 +280,7 @@ func (h *Hub) ended(s *session) {
 	for _, at := range h.watches {
 		h.forget(at, func(_ string, who watcher) bool { return who.session == s })
 	}
+	h.hearLogs(s)
 	h.mu.Unlock()
 	if l := s.stream(); l != nil {
 		l.end()
@@ -344,6 +352,8 @@ func (w *watching) Notify(method string, params []byte) error {
 			})
 		}
 		w.hub.answer(w.ctx, w.at, agreed, nil)
+	case "notifications/message":
+		w.hub.logged(w.at, params)
 	case "notifications/resources/updated":
 		raw, _ := canon.Get(params, "uri")
 		if own, err := canon.Unquote(raw); err == nil && canon.KindOf(raw) == '"' {

@@ -43,6 +43,9 @@ func (e *exchange) write() {
 		e.listening()
 		return
 	}
+	if e.method == "logging/setLevel" {
+		e.d.Hub.wantLogs(c, e.session)
+	}
 	if e.method == "initialize" && e.session != nil {
 		e.x.Response.Header.Set("Mcp-Session-Id", e.session.id)
 	}

@@ -58,6 +58,9 @@ func begun(c *pipeline.Call, reply *upstream.Reply) (out pipeline.Reply, ok bool
 	if err != nil {
 		return out, true, upstreamDenial(err)
 	}
+	if meta, ok := canon.Get(reply.Result, "_meta"); ok && !t.Modern { // beside the task, and not of it
+		state.Meta = meta
+	}
 	t.All.Begin(c, state.ID, t.All.Life(state.TTL))
 	return pipeline.Reply{Status: reply.Status, Result: noArguments, Task: told(c, &state, nil)}, true, nil
 }
@@ -67,23 +70,39 @@ func told(c *pipeline.Call, state *upstream.Task, more []byte) *pipeline.TaskRep
 	t := c.Task
 	list := StateOf(t, state, nil)
 	t.All.Note(c, append(append([]byte{'{'}, list...), '}'), state.Terminal())
-	return &pipeline.TaskReply{ID: t.ID, State: append(StateOf(t, state, said(t, state)), more...)}
+	message, meta := said(t, state)
+	b := StateOf(t, state, message)
+	if meta != nil {
+		b = append(append(b, `,"_meta":`...), meta...)
+	}
+	return &pipeline.TaskReply{ID: t.ID, State: append(b, more...)}
 }
 
-// said is what the filters let pass of the server's own words about the task, a raw string; nil when there is nothing.
-func said(t *pipeline.Task, state *upstream.Task) []byte {
-	if state.Message == nil || t.Hear == nil {
-		return nil
+// said is what the filters let pass of the server's own words about the task, a raw string, and of its _meta, a raw object; nil
+// where there is nothing.
+func said(t *pipeline.Task, state *upstream.Task) (message, meta []byte) {
+	own := unrelated(state.Meta)
+	if t.Hear == nil || state.Message == nil && own == nil {
+		return nil, nil
 	}
-	heard, err := t.Hear("notifications/tasks/status", append(append([]byte(`{"statusMessage":`), state.Message...), '}'))
+	b := []byte{'{'}
+	if state.Message != nil {
+		b = append(append(b, `"statusMessage":`...), state.Message...)
+	}
+	if own != nil {
+		b = append(append(comma(b), `"_meta":`...), own...)
+	}
+	heard, err := t.Hear("notifications/tasks/status", append(b, '}'))
 	if err != nil {
-		return nil // the task goes on without words
+		return nil, nil // the task goes on without words
 	}
-	message, ok := canon.Get(heard, "statusMessage")
-	if !ok || canon.KindOf(message) != '"' {
-		return nil
+	if message, _ = canon.Get(heard, "statusMessage"); canon.KindOf(message) != '"' {
+		message = nil
 	}
-	return message
+	if meta, _ = canon.Get(heard, "_meta"); canon.KindOf(meta) != '{' {
+		meta = nil
+	}
+	return message, meta
 }
 
 // StateOf is the members of a task's state as its caller's era has them: the sealed id in the place of the server's, times to
@@ -239,35 +258,45 @@ func (f *follower) came(state *upstream.Task, reply *upstream.Reply) error {
 		around = told(f.c, state, nil) // before there is a result that filters would take its words for
 	}
 	around.Holds = true
-	f.c.Reply = pipeline.Reply{Status: reply.Status, Result: unrelated(result), Error: failure, Task: around}
+	f.c.Reply = pipeline.Reply{Status: reply.Status, Result: unrelatedResult(result), Error: failure, Task: around}
 	return nil
 }
 
 // related is the key under which messages name the task that they belong to.
 const related = "io.modelcontextprotocol/related-task"
 
-// unrelated is a result without the server's own id of the task, which is nobody else's to know. The caller's is put there
-// where it is handed on.
-func unrelated(result []byte) []byte {
-	meta, ok := canon.Get(result, "_meta")
-	if _, has := canon.Get(meta, related); !ok || !has {
-		return result
-	}
+// unrelated is a _meta without the server's own id of the task, which is nobody else's to know. The caller's is put there where it
+// is handed on. Nil when nothing is left.
+func unrelated(meta []byte) []byte {
 	b := []byte{'{'}
-	_ = canon.Each(result, func(key, value []byte) error { // checked JSON: cannot fail
-		b = canon.AppendString(comma(b), string(key))
-		if b = append(b, ':'); string(key) != "_meta" {
-			b = append(b, value...)
-			return nil
-		}
-		b = append(b, '{')
-		_ = canon.Each(meta, func(key, value []byte) error {
+	if canon.KindOf(meta) == '{' {
+		_ = canon.Each(meta, func(key, value []byte) error { // checked JSON: cannot fail
 			if string(key) != related {
 				b = append(append(canon.AppendString(comma(b), string(key)), ':'), value...)
 			}
 			return nil
 		})
-		b = append(b, '}')
+	}
+	if len(b) == 1 {
+		return nil
+	}
+	return append(b, '}')
+}
+
+// unrelatedResult is a result with such a _meta.
+func unrelatedResult(result []byte) []byte {
+	meta, _ := canon.Get(result, "_meta")
+	if _, has := canon.Get(meta, related); !has {
+		return result
+	}
+	b := []byte{'{'}
+	if left := unrelated(meta); left != nil {
+		b = append(append(b, `"_meta":`...), left...)
+	}
+	_ = canon.Each(result, func(key, value []byte) error {
+		if string(key) != "_meta" {
+			b = append(append(canon.AppendString(comma(b), string(key)), ':'), value...)
+		}
 		return nil
 	})
 	return append(b, '}')

@@ -17,6 +17,7 @@ type Task struct {
 	Created, Updated string        // RFC 3339
 	TTL, Poll        time.Duration // 0: the server names none
 	Message          []byte        // raw JSON string; nil when there is none
+	Meta             []byte        // what stood beside it as _meta, a raw object; nil when there is none
 }
 
 // Terminal says whether the task has come to its end.
@@ -55,6 +56,8 @@ func ReadTask(raw []byte, extension bool) (t Task, err error) {
 			t.Poll, ok = millis(value)
 		case "statusMessage":
 			t.Message, ok = bytes.Clone(value), canon.KindOf(value) == '"'
+		case "_meta":
+			t.Meta, ok = bytes.Clone(value), canon.KindOf(value) == '{'
 		default:
 			return nil
 		}

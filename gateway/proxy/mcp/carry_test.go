@@ -146,3 +146,38 @@ func TestATasksResultKeepsItsMeta(t *testing.T) {
 		t.Errorf("%s", a.raw)
 	}
 }
+
+// TestATasksStateHasItsMeta where the era of its client has it, without the server's own id, and as the filters leave it.
+func TestATasksStateHasItsMeta(t *testing.T) {
+	const own = `"_meta":{"z":[ 1.0 ],"io.modelcontextprotocol/related-task":{"taskId":"up-1"},"a":"%s"}`
+	for _, c := range []struct{ modernClient, modernServer bool }{{true, true}, {true, false}, {false, false}} {
+		for word, told := range map[string]string{"fine": `"z":[ 1.0 ],"a":"fine"`, "secret": ""} {
+			t.Run(fmt.Sprint(c, word), func(t *testing.T) {
+				w, s, _ := tasking(t, c.modernServer)
+				meta := "," + fmt.Sprintf(own, word) + "}"
+				s.says["tools/call"] = strings.TrimSuffix(s.says["tools/call"], "}") + meta
+				s.says["tasks/get"] = s.state("working", meta[:len(meta)-1])
+				token := map[string]string{"Gatewright-Intent": w.token(jobsPlan)}
+				var begun, got *answer
+				switch {
+				case !c.modernClient:
+					begun = w.old(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"jobs__work","arguments":{"on":"x"},"task":{"ttl":60000}}}`, token)
+					got = w.oldTask("tasks/get", text(begun, "task", "taskId"), nil)
+				case c.modernServer:
+					begun = w.ext("tools/call", "jobs__work", `"name":"jobs__work","arguments":{"on":"x"}`, token)
+				default:
+					begun = w.ext("tools/call", "jobs__must", `"name":"jobs__must","arguments":{}`, token)
+				}
+				if got == nil {
+					got = w.newTask("tasks/get", text(begun, "taskId"))
+				}
+				for what, a := range map[string]*answer{"begun": begun, "got": got} {
+					meta := text(a, "_meta")
+					if a.code != 0 || told != "" && !strings.Contains(meta, told) || strings.Contains(string(a.raw), "up-1") || strings.Contains(string(a.raw), "secret") || text(a, "task", "_meta") != "" {
+						t.Errorf("%s: %s", what, a.raw)
+					}
+				}
+			})
+		}
+	}
+}

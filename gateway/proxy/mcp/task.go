@@ -231,7 +231,11 @@ func (e *exchange) showTask() {
 	case c.Op == catalogue.CallTool && e.modern:
 		r.Result = state
 	case c.Op == catalogue.CallTool:
-		r.Result = append(append([]byte(`{"task":`), state...), '}')
+		r.Result = append([]byte(`{"task":`), without(state, "_meta")...)
+		if meta, ok := canon.Get(state, "_meta"); ok {
+			r.Result = append(append(r.Result, `,"_meta":`...), meta...)
+		}
+		r.Result = append(r.Result, '}')
 	case r.Error != nil && !t.Holds, c.Op == "tasks/result" && r.Error != nil:
 	case c.Op == "tasks/result":
 		r.Result = e.relate(e.dress(catalogue.CallTool, r.Result), t.ID)

@@ -61,7 +61,7 @@ proxy {
   # Danger: a name somebody else controls reopens DNS rebinding.
   hosts = []
 
-  # Web origins (https://app.example) whose scripts may call; a request with any other Origin is refused.
+  # Web origins (https://app.example) whose scripts may call, and read the answers (CORS); a request with any other Origin is refused.
   origins = []
 
   # Largest request body, 1KiB to 64MiB. It is held in memory whole; tool calls are small.

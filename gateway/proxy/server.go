@@ -167,9 +167,14 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 		x.Refuse(pipeline.Deny(pipeline.HostRefused, ""), "")
 		return
 	}
-	if x.Head.Origin != nil && !x.sameOrigin() && !s.knownOrigin(string(x.Head.Origin)) {
-		x.Refuse(pipeline.Deny(pipeline.OriginRefused, ""), "")
-		return
+	if x.Head.Origin != nil && !x.sameOrigin() {
+		if !s.knownOrigin(string(x.Head.Origin)) {
+			x.Refuse(pipeline.Deny(pipeline.OriginRefused, ""), "")
+			return
+		}
+		if x.share() {
+			return
+		}
 	}
 	x.Remote = s.remote(ctx.RemoteAddr(), x.Head.ForwardedFor)
 	// As sent: of a target in absolute form (RFC 9112 3.2.2) fasthttp would give the path and hide the other host.

@@ -132,6 +132,52 @@ func TestRefusalsBeforeTheLineAreStrictJSONWithACode(t *testing.T) {
 	}
 }
 
+// TestAScriptOfAKnownOriginMayCallAndRead: a browser asks first, without a credential, and shows the script no answer that does not
+// name its origin. Pages of this very address need none of it, and others get nothing.
+func TestAScriptOfAKnownOriginMayCallAndRead(t *testing.T) {
+	_, addr, _ := open(t, func() error { return nil }, nil, proxy.Config{Origins: []string{"https://app.example"}})
+	ask := "Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: authorization,gatewright-intent\r\n\r\n"
+	for _, c := range []struct {
+		raw    string
+		status int
+		origin string
+	}{
+		{"OPTIONS /mcp HTTP/1.1\r\n" + host + "Origin: https://app.example\r\n" + ask, 204, "https://app.example"},
+		{"OPTIONS /mcp HTTP/1.1\r\n" + host + "Origin: https://app.example\r\n\r\n", 401, "https://app.example"}, // no preflight
+		{"OPTIONS /mcp HTTP/1.1\r\n" + host + "Origin: https://evil.example\r\n" + ask, 403, ""},
+		{"OPTIONS /mcp HTTP/1.1\r\nHost: evil.example\r\nOrigin: https://app.example\r\n" + ask, 421, ""},
+		{"OPTIONS /mcp HTTP/1.1\r\n" + host + "Origin: http://localhost\r\n" + ask, 401, ""}, // its own page asks nothing
+		{"OPTIONS /mcp HTTP/1.1\r\n" + host + ask, 401, ""},
+		{"GET /health HTTP/1.1\r\n" + host + "Origin: https://app.example\r\n\r\n", 200, "https://app.example"},
+		{"GET /x HTTP/1.1\r\n" + host + "Origin: https://app.example\r\n\r\n", 401, "https://app.example"},
+	} {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(conn, c.raw)
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatalf("%.60q: %v", c.raw, err)
+		}
+		_ = resp.Body.Close()
+		_ = conn.Close()
+		h := resp.Header
+		if resp.StatusCode != c.status || h.Get("Access-Control-Allow-Origin") != c.origin || h.Get("Access-Control-Allow-Credentials") != "" {
+			t.Errorf("%.90q: %d %v, want %d for %q", c.raw, resp.StatusCode, h, c.status, c.origin)
+		}
+		if (h.Get("Vary") == "Origin") != (c.origin != "") {
+			t.Errorf("%.90q: Vary %q", c.raw, h.Get("Vary"))
+		}
+		if allowed := h.Get("Access-Control-Allow-Headers") == "Authorization, *" && strings.Contains(h.Get("Access-Control-Allow-Methods"), "POST"); allowed != (c.status == 204) {
+			t.Errorf("%.90q: %v", c.raw, h)
+		}
+		if exposed := h.Get("Access-Control-Expose-Headers") == "*"; exposed != (c.origin != "" && c.status != 204) {
+			t.Errorf("%.90q: %v", c.raw, h)
+		}
+	}
+}
+
 func TestConnectionsOfOneAddressAreBounded(t *testing.T) {
 	s, addr, _ := open(t, func() error { return nil }, nil, proxy.Config{MaxConnsPerIP: 2})
 	var held []net.Conn

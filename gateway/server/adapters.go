@@ -189,8 +189,8 @@ func (g *Gateway) openCatalogue(ctx context.Context) error {
 // refreshTools reads every server's tools anew. A server that does not answer keeps its last good list.
 func (g *Gateway) refreshTools(ctx context.Context) {
 	for _, s := range g.tools.RefreshAll(ctx) {
-		if !g.connectors.starting(s.Tenant, s.Name) { // its tools are read when it runs
-			h, _ := g.tools.Health(s.Tenant, s.Name)
+		h, _ := g.tools.Health(s.Tenant, s.Name)
+		if h.Err != "" && !g.connectors.starting(s.Tenant, s.Name) { // its tools are read when it runs, and may have been meanwhile
 			g.o.Log.Warn("a server did not list its tools; its last good list stays", "tenant", s.Tenant, "server", s.Name, "error", h.Err)
 		}
 	}

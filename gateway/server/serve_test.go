@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -14,6 +16,7 @@ import (
 	"github.com/gatewright/gatewright/gateway/config"
 	gatewright "github.com/gatewright/gatewright/gateway/sdk/go"
 	"github.com/gatewright/gatewright/gateway/server"
+	"github.com/gatewright/gatewright/plugins/builtin"
 )
 
 // TestOneCommandServesTheDemoAndStopsCleanly is the contract for scripts: demo.env before the ready line, which is the
@@ -235,6 +238,33 @@ func TestAServerThatIsDownAtTheStartDoesNotKeepTheRestFromServing(t *testing.T) 
 	}
 	if !strings.Contains(log.String(), "a server did not list its tools") || !strings.Contains(log.String(), "server=down") {
 		t.Errorf("nobody was told: %s", log)
+	}
+}
+
+// TestNobodyIsWarnedOfAServerThatHasListedMeanwhile: a process that was not ready when the first look began is looked at again when
+// it is, while that look still waits for another server.
+func TestNobodyIsWarnedOfAServerThatHasListedMeanwhile(t *testing.T) {
+	t.Parallel()
+	b := newBehind(t)
+	late := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-time.After(4 * time.Second):
+		case <-r.Context().Done():
+		}
+		w.WriteHeader(http.StatusInternalServerError)
+	}))
+	t.Cleanup(late.Close)
+	o, out, log := options(t, func(c *config.Config) {
+		b.serving(c)
+		c.Servers["slow"] = config.Server{Tenant: "demo", Connector: "/bin/sh", Args: []string{"-c", `sleep 1; exec "$0" "$@"`, os.Args[0], builtin.Verb, builtin.Demo}}
+		c.Servers["late"] = config.Server{Tenant: "demo", URL: late.URL, Era: "legacy", AllowPrivate: true}
+	})
+	r := run(t, o, out, log)
+	if got := r.tools(r.env["GATEWRIGHT_API_KEY"]); !strings.Contains(got, "slow__calculate") {
+		t.Errorf("sees %q", got)
+	}
+	if s := log.String(); strings.Contains(s, "server=slow") || !strings.Contains(s, "server=late") {
+		t.Errorf("log: %s", s)
 	}
 }
 

@@ -25,7 +25,7 @@ const (
 const (
 	Stdio = "stdio" // a program that speaks MCP on its standard input and output
 	HTTP  = "http"  // streamable HTTP
-	SSE   = "sse"   // the older transport over HTTP, of 2024-11-05
+	SSE   = "sse"   // the older transport over HTTP, of 2024-11-05; the gateway finds out which one the address speaks
 )
 
 // Problem is why a file is refused. Its text quotes nothing of the file but keys.

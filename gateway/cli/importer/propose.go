@@ -22,7 +22,7 @@ const maxWord = 2048
 // Server is one that is proposed. Its exported fields hold no secret.
 type Server struct {
 	Name string `json:"name"`
-	// Kind is Stdio or HTTP; SSE, or a word of the file, where it is held.
+	// Kind is Stdio, HTTP or SSE; a word of the file, where it is held.
 	Kind  string `json:"kind"`
 	State string `json:"state"`
 	// Command is the program and its arguments; what looks like a secret among them is masked.
@@ -101,9 +101,7 @@ func propose(e *Entry, o Options) *Server {
 	switch {
 	case !e.known:
 		s.Kind = Line(short(e.Kind))
-		s.hold("its type is not known here: want stdio or http")
-	case e.Kind == SSE:
-		s.hold("it speaks the older HTTP+SSE transport, which this gateway does not: ask its maker for the streamable HTTP address")
+		s.hold("its type is not known here: want stdio, http or sse")
 	case e.Disabled:
 		s.hold("its client has it disabled")
 	}

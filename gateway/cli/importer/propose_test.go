@@ -55,7 +55,8 @@ func TestWhatSomebodyShouldKnowIsSaid(t *testing.T) {
 		{`{"command":"x","headers":{"A":"b"}}`, "", "headers are left out"},
 		{`{"command":"x","sandboxEnabled":true}`, "", "sandboxEnabled is not taken over"},
 		{`{"type":"ws","url":"https://x.example"}`, "type is not known", ""},
-		{`{"type":"sse","url":"https://x.example/sse"}`, "older HTTP+SSE", ""},
+		{`{"type":"sse","url":"https://x.example/sse"}`, "", ""}, // the gateway speaks it
+		{`{"type":"sse","url":"http://x.example/sse"}`, "", "plain http"},
 		{`{"url":"http://x.example/mcp"}`, "", "plain http"},
 		{`{"url":"https://10.1.2.3/mcp"}`, "", "private or on this machine"},
 		{`{"url":"https://[::1]/mcp"}`, "", "private or on this machine"},

@@ -20,6 +20,7 @@ type listener struct {
 	many   bool   // several servers stand behind its path, and URIs carry theirs
 
 	session *session // of an older client
+	can     []byte   // capabilities of a newer one that are carried
 	stream  *proxy.Stream
 
 	mu    sync.Mutex // guards what follows
@@ -47,6 +48,8 @@ func (e *exchange) readListen(c *pipeline.Call) error {
 	}
 	l := e.newListener(c)
 	l.tag = append([]byte(nil), e.id...)
+	caps, _ := canon.Get(e.metaRaw, "io.modelcontextprotocol/clientCapabilities")
+	l.can = capabilitiesOf(caps)
 	err := canon.Each(wishes, func(key, value []byte) error {
 		for i := range changes {
 			if string(key) == changes[i].wish {

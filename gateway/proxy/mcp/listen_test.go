@@ -87,8 +87,13 @@ func listened(t *testing.T) (*world, *town) {
 // wish asks for a stream as a modern client does.
 func (w *world) wish(key, params string) *http.Response {
 	w.t.Helper()
+	return w.wishAs(key, `{}`, params)
+}
+
+func (w *world) wishAs(key, capabilities, params string) *http.Response {
+	w.t.Helper()
 	body := `{"jsonrpc":"2.0","id":"ear","method":"subscriptions/listen","params":{` + params +
-		`"_meta":{"io.modelcontextprotocol/protocolVersion":"` + modern + `","io.modelcontextprotocol/clientCapabilities":{}}}}`
+		`"_meta":{"io.modelcontextprotocol/protocolVersion":"` + modern + `","io.modelcontextprotocol/clientCapabilities":` + capabilities + `}}}`
 	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.base+"/mcp", strings.NewReader(body))
 	w.must(err)
 	for name, value := range map[string]string{
@@ -176,6 +181,27 @@ func TestAWatcherIsToldOnlyOfWhatItMayRead(t *testing.T) {
 	w.refresh("rival", "files")
 	if got := next(eve); got != "notifications/tools/list_changed" { // of her own change, the first that she hears of
 		t.Fatalf("eve heard %q", got)
+	}
+}
+
+// TestAListenerWatchesInTheSessionOfItsCalls: an older server's session is of one set of capabilities, and what a call of a client
+// that can be asked changes in its session is to be heard there.
+func TestAListenerWatchesInTheSessionOfItsCalls(t *testing.T) {
+	for can, want := range map[string]string{
+		`{"elicitation":{"form":{},"x":1},"x":{}}`: `{"elicitation":{"form":{}}}`, `{}`: "", `{"extensions":{}}`: "",
+	} {
+		w, s := listened(t)
+		r := bufio.NewReader(w.wishAs(w.key, can, `"notifications":{"resourceSubscriptions":["note:///a"]},`).Body)
+		if got := next(r); got != "notifications/subscriptions/acknowledged" {
+			t.Fatalf("began with %q", got)
+		}
+		s.mu.Lock()
+		for name, sub := range s.ears {
+			if strings.HasPrefix(name, w.alice.Session()) && string(sub.Peer.Capabilities()) != want {
+				t.Errorf("%s: watches with %q, want %q", can, sub.Peer.Capabilities(), want)
+			}
+		}
+		s.mu.Unlock()
 	}
 }
 

@@ -132,6 +132,8 @@ func (h *Hub) watch(ctx context.Context, c *pipeline.Call, w watcher, u uri) err
 	key := watchKey{tenant: c.Caller.Tenant(), server: u.server, principal: c.Caller.Session(), by: upstream.Subject{User: c.Caller.User(), Agent: c.Caller.Agent()}}
 	if w.session != nil {
 		key.capabilities = string(w.session.can)
+	} else if len(w.listener.can) > len("{}") { // its calls are carried in a session of these
+		key.capabilities = string(w.listener.can)
 	}
 	done, err := h.add(key, w, u)
 	if err != nil || done == nil {

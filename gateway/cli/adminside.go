@@ -90,7 +90,7 @@ func orAny(list []string) string {
 
 type agentShowCmd struct {
 	controlPort
-	ID string `arg:"" help:"Id of the agent." placeholder:"AGENT_ID"`
+	ID agentID `arg:"" help:"Id of the agent." placeholder:"AGENT_ID"`
 }
 
 // Run shows an agent as JSON.
@@ -99,7 +99,7 @@ func (c *agentShowCmd) Run(sh *shell) error {
 	if err != nil {
 		return err
 	}
-	agent, err := a.Agent(sh.ctx, c.ID)
+	agent, err := a.Agent(sh.ctx, string(c.ID))
 	if err != nil {
 		return err
 	}
@@ -137,7 +137,7 @@ func (c *agentCreateCmd) Run(sh *shell) error {
 
 type agentStatus struct {
 	controlPort
-	ID string `arg:"" help:"Id of the agent." placeholder:"AGENT_ID"`
+	ID agentID `arg:"" help:"Id of the agent." placeholder:"AGENT_ID"`
 }
 
 func (c *agentStatus) set(sh *shell, status string) error {
@@ -145,7 +145,7 @@ func (c *agentStatus) set(sh *shell, status string) error {
 	if err != nil {
 		return err
 	}
-	agent, err := a.SetAgentStatus(sh.ctx, c.ID, status)
+	agent, err := a.SetAgentStatus(sh.ctx, string(c.ID), status)
 	if err != nil {
 		return err
 	}
@@ -200,7 +200,7 @@ func (w *keyWish) end() *time.Time {
 
 type agentKeyCmd struct {
 	controlPort
-	ID string `arg:"" help:"Id of the agent." placeholder:"AGENT_ID"`
+	ID agentID `arg:"" help:"Id of the agent." placeholder:"AGENT_ID"`
 	keyWish
 }
 
@@ -213,7 +213,7 @@ func (c *agentKeyCmd) Run(sh *shell) error {
 	if err != nil {
 		return err
 	}
-	k, err := a.CreateKey(sh.ctx, gatewright.NewKey{Agent: c.ID, Name: c.Name, Mode: c.mode(), Expires: c.end()})
+	k, err := a.CreateKey(sh.ctx, gatewright.NewKey{Agent: string(c.ID), Name: c.Name, Mode: c.mode(), Expires: c.end()})
 	if err != nil {
 		return err
 	}
@@ -224,8 +224,8 @@ func (c *agentKeyCmd) Run(sh *shell) error {
 
 type agentKeysCmd struct {
 	controlPort
-	ID   string `arg:"" optional:"" help:"Only keys of this agent." placeholder:"AGENT_ID"`
-	JSON bool   `help:"Print JSON." name:"json"`
+	ID   agentID `arg:"" optional:"" help:"Only keys of this agent." placeholder:"AGENT_ID"`
+	JSON bool    `help:"Print JSON." name:"json"`
 }
 
 // Run lists keys.
@@ -240,7 +240,7 @@ func (c *agentKeysCmd) Run(sh *shell) error {
 	}
 	keys := []gatewright.Key{}
 	for i := range all {
-		if c.ID == "" || all[i].Agent == c.ID {
+		if c.ID == "" || all[i].Agent == string(c.ID) {
 			keys = append(keys, all[i])
 		}
 	}

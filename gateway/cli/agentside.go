@@ -301,7 +301,7 @@ func (c *callCmd) show(sh *shell, r *gatewright.Result) error {
 		fmt.Fprintf(sh.err, "record %s\n", clean(r.Record))
 	}
 	if r.IsError {
-		return &hinted{errors.New("the tool reports an error"), "the call was permitted and made; its answer says what went wrong"}
+		return &hinted{errors.New("the tool reports an error"), "the call was permitted; what the tool says of it stands above"}
 	}
 	return nil
 }

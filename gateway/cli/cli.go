@@ -191,6 +191,9 @@ func (sh *shell) run(args []string) (err error) {
 		args = append(append([]string{}, args[1:]...), "--help")
 	}
 	k, err := parser.Parse(args)
+	if own, is := errors.AsType[*usageError](err); is { // an argument's own
+		return own
+	}
 	if err != nil {
 		return &usageError{text: err.Error(), hint: "gatewright --help lists commands and flags"}
 	}

@@ -309,6 +309,11 @@ func TestAgentsAreManagedOverTheControlPort(t *testing.T) {
 		`PUT /api/v1/agents/agt_3/status {"status":"suspended"}`, `PUT /api/v1/agents/agt_3/status {"status":"active"}`, `PUT /api/v1/agents/agt_3/status {"status":"revoked"}`,
 		`POST /api/v1/keys {"agent":"agt_3","name":"ci","mode":"live"}`, "GET /api/v1/keys", "DELETE /api/v1/keys/key_1",
 	}
+	for _, args := range [][]string{{"show", "c"}, {"suspend", "c"}, {"key", "c"}, {"keys", "c"}, {"sessions", "c"}, {"end", "c"}} { // names, sent nowhere
+		if o := h.run(t, append([]string{"agent"}, args...)...); o.code != 2 || !strings.Contains(o.errOut, "is no id of an agent") || !strings.Contains(o.errOut, "hint: gatewright agent list") {
+			t.Errorf("%q: exit %d, %s", args, o.code, o.errOut)
+		}
+	}
 	if strings.Join(seen, "\n") != strings.Join(want, "\n") {
 		t.Errorf("sent\n%s\nwant\n%s", strings.Join(seen, "\n"), strings.Join(want, "\n"))
 	}

@@ -160,6 +160,10 @@ func (sh *shell) showRecords(records []gatewright.Record) error {
 			what = changeOfPolicy(r.Body)
 		case ledger.Filter:
 			what = changeOfFilter(r.Body)
+		case ledger.Admin: // of what the gateway did itself, a tool held for one, the op says it
+			if r.Server != "" {
+				what = r.Op + " " + strings.TrimSuffix(what, "/")
+			}
 		}
 		result := phrase([2]string{"", r.Code}, [2]string{"", r.Outcome})
 		cells := []string{r.Label(), cmp.Or(r.Agent, r.User), what, r.Verdict, result, r.ID}

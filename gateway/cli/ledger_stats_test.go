@@ -70,6 +70,16 @@ func TestRecordsOfFiltersSayWhatBecameOfThem(t *testing.T) {
 	}
 }
 
+func TestRecordsOfHeldToolsSayWhatTheyAre(t *testing.T) {
+	h := newHouse(t)
+	listed(h,
+		ledger.Record{ID: firstRecord, Time: 1, Tenant: "demo", Kind: ledger.Admin, Step: -1, Op: "tool-quarantine", Server: "bank", Verdict: "deny"},
+		ledger.Record{ID: secondRecord, Time: 1, Tenant: "demo", Kind: ledger.Admin, Step: -1, Op: "tool-first-use", Server: "bank", Tool: "transfer", Verdict: "allow"})
+	if o := h.run(t, "ledger", "list"); o.code != 0 || !strings.Contains(o.out, "  tool-quarantine bank  ") || !strings.Contains(o.out, "  tool-first-use bank/transfer  ") {
+		t.Errorf("%s\n%+v", o.out, o)
+	}
+}
+
 func TestRecordsAreListedForPeopleAndForMachines(t *testing.T) {
 	h := newHouse(t)
 	records := []ledger.Record{

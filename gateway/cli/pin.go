@@ -241,7 +241,7 @@ func decidedPin(sh *shell, p *gatewright.Pin) error {
 type connectorRejectCmd struct {
 	controlPort
 	Tool   string `arg:"" help:"The tool." placeholder:"SERVER/TOOL"`
-	Digest string `arg:"" help:"Of the definition that waits, or of the approved one to take its approval back; its first 8 digits or more." placeholder:"DIGEST"`
+	Digest string `arg:"" optional:"" help:"Of the definition that waits, or of the approved one to take its approval back; its first 8 digits or more." placeholder:"DIGEST"`
 	Reason string `help:"Why; it stands in the tool's history." placeholder:"TEXT"`
 }
 
@@ -254,6 +254,9 @@ func (c *connectorRejectCmd) Run(sh *shell) error {
 	server, tool, err := toolOf(c.Tool)
 	if err != nil {
 		return err
+	}
+	if c.Digest == "" {
+		return usage("gatewright connector diff "+clean(c.Tool)+" shows them", "the digest of the definition that you reject is needed")
 	}
 	p, err := a.Pin(sh.ctx, server, tool, "")
 	if err != nil {

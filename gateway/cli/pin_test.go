@@ -84,6 +84,7 @@ func TestADecisionNamesWhatWasRead(t *testing.T) {
 	var sent []string
 	digest := pinned(t, h, &sent)
 	h.fails(t, 2, "the digest of the definition that you read is needed", "connector", "approve", "files/read")
+	h.fails(t, 2, "the digest of the definition that you reject is needed", "connector", "reject", "files/read")
 	h.fails(t, 1, "no digest to decide about", "connector", "approve", "files/read", "aaaaaaaa")
 	h.fails(t, 1, "no digest to decide about", "connector", "approve", "files/read", "bbbbbbb")
 	h.fails(t, 1, "no digest to decide about", "connector", "rollback", "files/read", "bbbbbbbb")

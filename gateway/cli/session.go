@@ -2,16 +2,28 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	gatewright "github.com/gatewright/gatewright/gateway/sdk/go"
 )
 
+// agentID is an agent's id on the command line.
+type agentID string
+
+// Validate refuses a name: it is the id that all of the API takes.
+func (id agentID) Validate() error {
+	if id == "" || strings.HasPrefix(string(id), "agt_") {
+		return nil
+	}
+	return usage("gatewright agent list shows the ids of agents", "%q is no id of an agent: those begin with agt_", clean(string(id)))
+}
+
 type agentSessionsCmd struct {
 	controlPort
-	ID   string `arg:"" help:"Id of the agent." placeholder:"AGENT_ID"`
-	JSON bool   `help:"Print JSON." name:"json"`
+	ID   agentID `arg:"" help:"Id of the agent." placeholder:"AGENT_ID"`
+	JSON bool    `help:"Print JSON." name:"json"`
 }
 
 // Run lists the sessions.
@@ -20,7 +32,7 @@ func (c *agentSessionsCmd) Run(sh *shell) error {
 	if err != nil {
 		return err
 	}
-	list, err := a.Sessions(sh.ctx, c.ID)
+	list, err := a.Sessions(sh.ctx, string(c.ID))
 	if err != nil {
 		return err
 	}
@@ -37,8 +49,8 @@ func (c *agentSessionsCmd) Run(sh *shell) error {
 
 type agentEndCmd struct {
 	controlPort
-	ID      string `arg:"" help:"Id of the agent." placeholder:"AGENT_ID"`
-	Session string `help:"Only this one, as 'agent sessions' names it." placeholder:"SESSION"`
+	ID      agentID `arg:"" help:"Id of the agent." placeholder:"AGENT_ID"`
+	Session string  `help:"Only this one, as 'agent sessions' names it." placeholder:"SESSION"`
 }
 
 // Run ends the sessions.
@@ -47,7 +59,7 @@ func (c *agentEndCmd) Run(sh *shell) error {
 	if err != nil {
 		return err
 	}
-	n, err := a.EndSessions(sh.ctx, c.ID, c.Session)
+	n, err := a.EndSessions(sh.ctx, string(c.ID), c.Session)
 	if err != nil {
 		return err
 	}

@@ -333,7 +333,7 @@ func (c *call) refuse(out *answer, p *problem) {
 // authorize is law: kind of key, tenant, route, role, in this order.
 func (a *API) authorize(r *http.Request, c *call) *problem {
 	if !slices.Contains(managementKeys, c.caller.Kind()) {
-		return refuse(http.StatusForbidden, "wrong_key_kind", "a runtime key opens no management route", "use a management key")
+		return refuse(http.StatusForbidden, "wrong_key_kind", "a runtime key opens no management route", "use a management key; an agent's calls go to the data port (GATEWRIGHT_URL)")
 	}
 	for _, org := range r.Header.Values("X-Organization-Id") {
 		if org != c.caller.Tenant() {

@@ -135,7 +135,7 @@ func loginProblem(err error) error {
 	case errors.Is(err, catalogue.ErrUnknown), errors.Is(err, oauth.ErrUnknown):
 		return notFound()
 	case errors.Is(err, oauth.ErrLogin):
-		return refuse(http.StatusConflict, "login_refused", clip(err.Error(), clipText), "begin again, and finish it yourself")
+		return refuse(http.StatusConflict, "login_refused", clip(err.Error(), clipText), "begin again and finish it yourself, where the server takes logins of users (auth = \"authorization_code\")")
 	case refused:
 		return refuse(http.StatusBadGateway, "upstream_failed", clip(e.Detail, clipText), "mend it at the server, or in what is configured of it")
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatewright/gatewright/gateway/catalogue"
 	"github.com/gatewright/gatewright/gateway/config"
+	"github.com/gatewright/gatewright/gateway/identity/vault"
 	"github.com/gatewright/gatewright/gateway/upstream"
 	"github.com/gatewright/gatewright/merkle"
 	"github.com/gatewright/gatewright/plugins/openapi"
@@ -65,6 +66,9 @@ func (g *Gateway) target(ctx context.Context, s catalogue.Server) (*upstream.Tar
 		value = s.Prefix + string(secret)
 		return nil
 	})
+	if errors.Is(err, vault.ErrNotFound) {
+		return nil, fmt.Errorf("credential of server %s: the vault has no secret %q; put it there (PUT /api/v1/secrets/%s): %w", s.Name, s.Credential, s.Credential, vault.ErrNotFound)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("credential of server %s: %w", s.Name, err)
 	}

@@ -105,3 +105,28 @@ func TestAServerThatIsAddedIsLookedAt(t *testing.T) {
 		t.Errorf("allowed it says %+v", h)
 	}
 }
+
+// TestTheLogSaysWhatTheConfigurationNamesAndNobodyHas: an agent that is misspelt, or not made yet, and a secret that is not in the
+// vault. The gateway serves, and refuses those.
+func TestTheLogSaysWhatTheConfigurationNamesAndNobodyHas(t *testing.T) {
+	t.Parallel()
+	b := newBehind(t)
+	o, out, log := options(t, func(c *config.Config) {
+		b.serving(c)
+		files := c.Servers["files"]
+		files.Credential = "files-token"
+		c.Servers["files"] = files
+		s := config.DefaultAuthorizationServer()
+		s.Tenant, s.Issuer, s.Agents = "demo", "https://auth.example", []string{"c1=nobody", "c2=demo-agent"}
+		c.AuthorizationServers = map[string]config.AuthorizationServer{"corp": s}
+	})
+	run(t, o, out, log)
+	for _, want := range []string{"agent that the configuration names does not exist", "authorization_server=corp client=c1 tenant=demo agent=nobody", `the vault has no secret \"files-token\"`, "PUT /api/v1/secrets/files-token"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log does not say %q:\n%s", want, log)
+		}
+	}
+	if strings.Contains(log.String(), "agent=demo-agent") {
+		t.Errorf("warned of an agent that is there: %s", log)
+	}
+}

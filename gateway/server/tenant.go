@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -226,6 +227,16 @@ func (l serverList) RemoveServer(ctx context.Context, tenant, name string) error
 	return l.tokens.Forget(ctx, tenant, name)
 }
 
+// strangeAgent warns of an agent in the configuration that its organisation does not have: who is to be it has no access until then.
+func (g *Gateway) strangeAgent(ctx context.Context, tenant, agent string, where ...any) {
+	agents, err := g.people.Agents(ctx, tenant)
+	if err != nil || slices.ContainsFunc(agents, func(a identity.Agent) bool { return a.ID == agent || a.Name == agent }) {
+		return
+	}
+	g.o.Log.Warn("an agent that the configuration names does not exist; whoever is to be it is refused until it does (gatewright agent create), or its name is misspelt",
+		append(where, "tenant", tenant, "agent", agent)...)
+}
+
 // configuredServers warns of configured servers and logins whose tenant does not exist yet: nobody can reach them until it
 // does, or its name is misspelt.
 func (g *Gateway) configuredServers(ctx context.Context) {
@@ -237,7 +248,14 @@ func (g *Gateway) configuredServers(ctx context.Context) {
 	for name, s := range g.o.Config.AuthorizationServers {
 		if _, err := g.people.Org(ctx, s.Tenant); err != nil {
 			g.o.Log.Warn("an authorization server is trusted by an organisation that does not exist; its tokens open nothing until it does, or its name is misspelt", "authorization_server", name, "tenant", s.Tenant)
+			continue
 		}
+		for client, agent := range pairs(s.Agents) {
+			g.strangeAgent(ctx, s.Tenant, agent, "authorization_server", name, "client", client)
+		}
+	}
+	for name, s := range g.o.Config.ClientCertificates {
+		g.strangeAgent(ctx, s.Tenant, s.Agent, "client_certificate", name)
 	}
 	for name, s := range g.o.Config.Servers {
 		if _, err := g.people.Org(ctx, s.Tenant); err != nil {

@@ -184,9 +184,27 @@ func (s Intent) grant(c *pipeline.Call, tok *intent.Token) error {
 		return pipeline.Deny(pipeline.IntentInvalid, "this gateway does not hold the token's plan: send the step and its proof").WithReason("plan_not_held")
 	}
 	if err != nil {
-		return refused(err)
+		return unplanned(c, refused(err))
 	}
 	return s.kept(c, tok)
+}
+
+// unplanned says of what no step does in which words it was asked for: most often a name without its server, or another operation.
+func unplanned(c *pipeline.Call, err error) error {
+	d, is := errors.AsType[*pipeline.Denial](err)
+	if !is || d.Code != "tool_mismatch" {
+		return err
+	}
+	switch target(c) {
+	case catalogue.ReadResource:
+		d.Message = "no step of the plan reads this resource"
+	case catalogue.GetPrompt:
+		d.Message = "no step of the plan gets this prompt"
+	}
+	if c.Server == "" {
+		d.Hint = "name its server too: where several stand behind an address, a tool or prompt is SERVER__NAME and a resource gatewright+SERVER:URI, as lists show them"
+	}
+	return d
 }
 
 // kept refuses a step that a delegated token covers and that its giver has not any more, because the plan has grown

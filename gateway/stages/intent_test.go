@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatewright/gatewright/gateway/catalogue"
 	"github.com/gatewright/gatewright/gateway/identity"
 	"github.com/gatewright/gatewright/gateway/pipeline"
 	"github.com/gatewright/gatewright/gateway/stages"
@@ -194,6 +195,26 @@ func TestACallThatIsNoStepOfThePlanIsRefused(t *testing.T) {
 				t.Errorf("the refusal repeats an argument: %q", d.Message)
 			}
 		})
+	}
+}
+
+// TestWhatNoStepDoesIsRefusedInItsOwnWords: a resource is no tool, and a name without its server has a remedy of its own.
+func TestWhatNoStepDoesIsRefusedInItsOwnWords(t *testing.T) {
+	w := newWorld(t)
+	p := w.plan(w.alice, `{"steps":[{"server":"files","tool":"read","uses":0}]}`)
+	w.hold(p, "active")
+	for _, c := range []struct{ op, server, message, hint string }{
+		{catalogue.CallTool, "files", "no step of the plan calls this tool", "capture a plan that does"},
+		{catalogue.ReadResource, "files", "no step of the plan reads this resource", "capture a plan that does"},
+		{catalogue.GetPrompt, "files", "no step of the plan gets this prompt", "capture a plan that does"},
+		{catalogue.CallTool, "", "no step of the plan calls this tool", "a tool or prompt is SERVER__NAME"},
+	} {
+		call := w.call(w.alice, "send", `{}`, w.token(p, w.alice, nil))
+		call.Op, call.Server = c.op, c.server
+		d := wantDenial(t, w.intent().Check(context.Background(), call), "tool_mismatch", "tool_mismatch")
+		if d.Message != c.message || !strings.Contains(d.Hint, c.hint) {
+			t.Errorf("%s of %q: %q, %q", c.op, c.server, d.Message, d.Hint)
+		}
 	}
 }
 

@@ -104,7 +104,7 @@ func (g *guard) dial(ctx context.Context, host string, port uint16, allowPrivate
 // blocked says why an address is refused, and what its owner may do where anything helps.
 func blocked(a netip.Addr) string {
 	if permitted(a, true) {
-		return `the server stands on a loopback or private address (allow it: "allow_private": true)`
+		return `the server stands on a loopback or private address (allow it: "allow_private": true; in gateway.hcl allow_private = true)`
 	}
 	return "the server's name leads to an address that is not allowed"
 }

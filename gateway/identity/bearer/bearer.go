@@ -109,7 +109,7 @@ func New(o Options, list []Server) (*Set, error) {
 }
 
 func (s *Server) check() error {
-	invalid := func(why string) error { return fmt.Errorf("%s: %w", why, ErrInvalid) }
+	invalid := func(why string) error { return fmt.Errorf("%w: %s", ErrInvalid, why) }
 	switch {
 	case s.Name == "" || s.Tenant == "" || s.Issuer == "" || len(s.Issuer) > maxText:
 		return invalid("name, tenant and iss are required")

@@ -256,6 +256,10 @@ func (k carrier) Carry(ctx context.Context, t *upstream.Target, r *upstream.Requ
 	}
 	if r.Peer != nil {
 		req.Notify = r.Peer.Notify
+		req.Ask = func(ctx context.Context, method string, params []byte) (connector.Reply, error) {
+			result, failure := r.Peer.Answer(ctx, method, params)
+			return connector.Reply{Result: result, Error: failure}, nil
+		}
 	}
 	var out connector.Reply
 	if err := k.c.Call(ctx, &req, &out); err != nil {

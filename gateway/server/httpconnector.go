@@ -87,13 +87,15 @@ func (s *httpServer) discover(ctx context.Context, t *upstream.Target) (connecto
 }
 
 // takeCaller makes of what the gateway says in _meta and params what our client wants to know: what the caller can be asked,
-// by servers of the newer era alone, the answers to what was asked before, and who hears progress.
+// by servers of the newer era with their answers and by older ones in the middle of the call, the answers to what was asked
+// before, and who hears what comes before the answer.
 func takeCaller(req *upstream.Request, r *connector.Request) {
 	if can, ok := canon.Get(r.Meta, "io.modelcontextprotocol/clientCapabilities"); ok && canon.KindOf(can) == '{' {
 		req.Capabilities = can
 	}
 	if r.Notify != nil {
-		req.Peer = progressPeer(r.Notify)
+		can, _ := canon.Get(r.Meta, connector.MemberHears)
+		req.Peer = &distantPeer{r: r, can: can}
 	}
 	if len(r.Params) == 0 {
 		return
@@ -119,20 +121,39 @@ func takeCaller(req *upstream.Request, r *connector.Request) {
 	req.Params = append(rest, '}')
 }
 
-// progressPeer hears progress and can be asked nothing.
-type progressPeer func(method string, params []byte) error
+// distantPeer is the caller of a call, beyond the gateway.
+type distantPeer struct {
+	r   *connector.Request
+	can []byte // what an older server may ask; nil: nothing
+}
 
-func (progressPeer) Capabilities() []byte { return nil }
+// Capabilities are what an older server is told, and asks.
+func (p *distantPeer) Capabilities() []byte {
+	if p.r.Ask == nil {
+		return nil
+	}
+	return p.can
+}
 
-// Notify hands progress to the gateway; one notification that it does not take costs nothing but itself.
-func (p progressPeer) Notify(method string, params []byte) error {
-	if method == "notifications/progress" {
-		_ = p(method, params)
+// Notify hands progress and logs to the gateway; one notification that it does not take costs nothing but itself.
+func (p *distantPeer) Notify(method string, params []byte) error {
+	if method == "notifications/progress" || method == "notifications/message" {
+		_ = p.r.Notify(method, params)
 	}
 	return nil
 }
 
-func (progressPeer) Answer(context.Context, string, []byte) (result, failure []byte) { return nil, nil }
+// Answer has the gateway's caller asked.
+func (p *distantPeer) Answer(ctx context.Context, method string, params []byte) (result, failure []byte) {
+	if p.r.Ask == nil {
+		return nil, nil
+	}
+	reply, err := p.r.Ask(ctx, method, params)
+	if err != nil {
+		return nil, nil // our client says that there is no answer
+	}
+	return reply.Result, reply.Error
+}
 
 func addHeaders(list [][2]string, mirror bool, add func(name, value string)) {
 	for _, h := range list {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"testing"
 
 	"github.com/gatewright/gatewright/gateway/upstream"
@@ -26,8 +27,15 @@ func TestTheHTTPConnectorTakesWhatTheGatewaySaysOfTheCaller(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if answer, failure := req.Peer.Answer(t.Context(), "roots/list", nil); heard != 1 || req.Peer.Capabilities() != nil || answer != nil || failure != nil {
+	if answer, failure := req.Peer.Answer(t.Context(), "roots/list", nil); heard != 2 || req.Peer.Capabilities() != nil || answer != nil || failure != nil {
 		t.Errorf("heard %d things; asked: %s %s", heard, answer, failure)
+	}
+	r.Meta, r.Ask = []byte(`{"gatewright/hears":{"roots":{}}}`), func(_ context.Context, method string, _ []byte) (connector.Reply, error) {
+		return connector.Reply{Result: []byte(`{"of":"` + method + `"}`)}, nil
+	}
+	takeCaller(req, r)
+	if answer, _ := req.Peer.Answer(t.Context(), "roots/list", nil); string(req.Peer.Capabilities()) != `{"roots":{}}` || string(answer) != `{"of":"roots/list"}` {
+		t.Errorf("%s can be asked, and said %s", req.Peer.Capabilities(), answer)
 	}
 	plain := &upstream.Request{Params: []byte(`{"name":"t"}`)}
 	takeCaller(plain, &connector.Request{Params: plain.Params, Meta: []byte(`{"io.modelcontextprotocol/clientCapabilities":[]}`)})

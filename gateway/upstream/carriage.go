@@ -2,7 +2,9 @@ package upstream
 
 import (
 	"context"
+	"strconv"
 	"sync"
+	"time"
 
 	"github.com/gatewright/gatewright/merkle/canon"
 )
@@ -28,10 +30,10 @@ func (g *carriage) release() {
 }
 
 // load makes the request that is carried of the caller's. Its Meta is the caller's without reserved members, with the
-// capabilities that the server is to be told under their reserved name, and with a progress token only where it is heard. Its
-// Params, where the request repeats one that was answered with input_required, say all of it. Its Peer hears progress, and is
-// nil when nobody does.
-func (g *carriage) load(c *Client, r *Request) *Error {
+// capabilities that the server is to be told under their reserved name, with what the caller hears and can be asked before the
+// answer under connector.MemberHears, and with a progress token and a level of logging only where somebody hears. Its Params,
+// where the request repeats one that was answered with input_required, say all of it. Its Peer is heard, or nil.
+func (g *carriage) load(c *Client, r *Request, heard *carriedPeer) *Error {
 	g.Request = *r
 	g.Peer = nil
 	meta := r.Meta
@@ -42,13 +44,13 @@ func (g *carriage) load(c *Client, r *Request) *Error {
 	if capabilities == nil && r.Peer != nil {
 		capabilities = r.Peer.Capabilities()
 	}
-	if meta != nil || capabilities != nil {
-		if fail := g.composeMeta(meta, capabilities, r.Peer != nil); fail != nil {
+	if meta != nil || capabilities != nil || r.Peer != nil {
+		if fail := g.composeMeta(meta, capabilities, r.Peer); fail != nil {
 			return fail
 		}
 	}
-	if token := r.progressToken(); token != nil && r.Peer != nil {
-		g.Peer = &carriedPeer{Peer: r.Peer, c: c, token: token}
+	if heard != nil {
+		g.Peer = heard
 	}
 	if !r.retries() {
 		return nil
@@ -64,15 +66,19 @@ func (g *carriage) load(c *Client, r *Request) *Error {
 	return nil
 }
 
-func (g *carriage) composeMeta(meta, capabilities []byte, heard bool) *Error {
+func (g *carriage) composeMeta(meta, capabilities []byte, heard Peer) *Error {
 	b := append(g.meta[:0], '{')
 	if capabilities != nil {
 		b = append(append(b, `"`+metaReserved+`clientCapabilities":`...), capabilities...)
 	}
+	if heard != nil {
+		b = append(separate(b, 1), `"`+metaHears+`":`...)
+		b = append(b, identify("", heard).capabilities...)
+	}
 	if meta != nil {
 		err := canon.Each(meta, func(key, value []byte) error {
 			k := string(key)
-			if reservedMeta(k) || k == metaProgress && (!heard || !isID(value)) {
+			if (heard == nil || k != metaLogLevel) && reservedMeta(k) || k == metaProgress && (heard == nil || !isID(value)) {
 				return nil
 			}
 			b = append(canon.AppendString(separate(b, 1), k), ':')
@@ -88,40 +94,141 @@ func (g *carriage) composeMeta(meta, capabilities []byte, heard bool) *Error {
 	return nil
 }
 
-// carriedPeer is a caller that hears the progress of a call through a Carrier, within the bounds of what is heard over HTTP.
+// metaHears is connector.MemberHears, which this package does not know.
+const metaHears = metaOwn + "hears"
+
+// carriedPeer is a caller that is heard by a server behind a Carrier, within the bounds and by the clock of an exchange over
+// HTTP.
 type carriedPeer struct {
-	Peer
-	c            *Client
-	token        []byte
-	count, bytes int
+	aside
+	token []byte
+	cause context.CancelCauseFunc // ends the call
+	timer *time.Timer             // its time limit; nil of one that cannot be asked, whose context has it
+
+	say   sync.Mutex // guards the aside's counts
+	names int        // of questions
 }
 
-// Notify hears progress; whatever else a connector says is for nobody.
-func (h *carriedPeer) Notify(method string, params []byte) error {
+// hearCarried makes the Peer of a call over a Carrier, nil when nobody hears, and the context that ends with the call's time.
+func (c *Client) hearCarried(ctx context.Context, t *Target, r *Request) (context.Context, *carriedPeer) {
+	if r.Peer == nil {
+		return ctx, nil
+	}
+	h := &carriedPeer{token: r.progressToken()}
+	h.c, h.t, h.peer, h.open = c, t, r.Peer, map[string]context.CancelCauseFunc{}
+	h.base = c.now().Add(c.config.Timeout)
+	ctx, h.cause = context.WithCancelCause(ctx)
+	h.ctx, h.end = ctx, func() { h.cause(nil) }
+	for name := range capabilityFor {
+		if h.timer == nil && h.able(name) {
+			h.timer = time.AfterFunc(c.config.Timeout, func() { h.cause(errLate) })
+			h.postpone = func(at time.Time) { h.timer.Reset(at.Sub(c.now())) }
+		}
+	}
+	return ctx, h
+}
+
+// errLate ends a call whose time is up.
+var errLate = &Error{Kind: Timeout, Detail: "no answer in time", gaveUp: true}
+
+// leave ends what is heard: nothing is after it.
+func (h *carriedPeer) leave() {
+	if h.timer != nil {
+		h.timer.Stop()
+	}
+	h.close()
+}
+
+// Capabilities are what an older server may ask.
+func (h *carriedPeer) Capabilities() []byte { return h.peer.Capabilities() }
+
+// takes counts one thing that is said.
+func (h *carriedPeer) takes(size int) *Error {
+	h.say.Lock()
+	defer h.say.Unlock()
 	h.count++
-	h.bytes += len(params)
+	h.bytes += size
 	switch config := &h.c.config; {
 	case h.count > config.MaxInterim:
 		return flooded("many things")
 	case h.bytes > config.MaxInterimBytes:
 		return flooded("much")
-	case method != "notifications/progress":
-		return nil
 	}
+	return nil
+}
+
+// checked holds what is said to the rules of an answer.
+func (h *carriedPeer) checked(params []byte) *Error {
 	limits := canon.Limits{Bytes: h.c.config.MaxInterimBytes, Depth: h.c.config.MaxDepth, Values: h.c.config.MaxValues}
 	if err := canon.Check(params, limits); err != nil {
 		return jsonFault(err)
 	}
 	if canon.KindOf(params) != '{' {
-		return malformed("a notification has params that are no object")
+		return malformed("a notification or a request has params that are no object")
 	}
-	if err := notify(h.Peer, method, withToken(params, h.token)); err != nil {
+	return nil
+}
+
+// Notify hears progress that was asked for, and logs; whatever else a connector says is for nobody.
+func (h *carriedPeer) Notify(method string, params []byte) error {
+	if fail := h.takes(len(params)); fail != nil {
+		return fail
+	}
+	progress := method == "notifications/progress"
+	if !progress && method != "notifications/message" || progress && h.token == nil {
+		return nil
+	}
+	if fail := h.checked(params); fail != nil {
+		return fail
+	}
+	if progress {
+		params = withToken(params, h.token)
+	}
+	if err := notify(h.peer, method, params); err != nil {
 		return &Error{Kind: Canceled, Detail: "the caller refused what the server said before its answer", err: err, gaveUp: true}
 	}
 	return nil
 }
 
-// Answer has no answer: what a connector asks before its answer cannot be told to be one caller's.
-func (*carriedPeer) Answer(context.Context, string, []byte) (result, failure []byte) {
-	return nil, rpcError(rpcUnknown, "the client did not say that it can do this")
+// Answer has the caller asked what it said that it can be asked, while the call's clock stands still.
+func (h *carriedPeer) Answer(ctx context.Context, method string, params []byte) (result, failure []byte) {
+	if fail := h.takes(0); fail != nil {
+		h.cause(fail)
+		return nil, rpcError(rpcInternal, fail.Detail)
+	}
+	if !h.able(method) {
+		return nil, rpcError(rpcUnknown, "the client did not say that it can do this")
+	}
+	h.say.Lock()
+	h.names++
+	key := strconv.Itoa(h.names)
+	large := h.bytes+len(params) > h.c.config.MaxInterimBytes
+	if !large {
+		h.bytes += len(params)
+	}
+	h.say.Unlock()
+	switch {
+	case large:
+		return nil, rpcError(rpcInvalid, "the request is too large")
+	case len(params) == 0:
+		params = nil
+	case h.checked(params) != nil:
+		return nil, rpcError(rpcInvalid, "the request has params that are no object")
+	}
+	left, refusal := h.begin(key)
+	if refusal != "" {
+		return nil, rpcError(rpcInternal, refusal)
+	}
+	defer h.finish(key)
+	timed, stop := context.WithTimeout(ctx, left)
+	defer stop()
+	defer context.AfterFunc(h.ctx, stop)()
+	result, failure = h.consult(timed, method, params)
+	switch {
+	case h.fit(result, failure):
+		return result, failure
+	case timed.Err() != nil:
+		return nil, rpcError(rpcInternal, "nobody answered in time")
+	}
+	return nil, rpcError(rpcInternal, "the client has no answer")
 }

@@ -40,10 +40,17 @@ type Request struct {
 	// Headers are for the connector to show its server, credentials among them. They must never be logged.
 	Headers [][2]string
 	// Notify, if set, tells the call's caller something before the answer: MCP's notifications/progress, whose progressToken
-	// the gateway fills in. A connector's server finds it set where the caller gave a progressToken in Meta; it does not wait,
-	// and an error tells that this one was not taken. On the gateway's side Session.Call calls it, in order and from its own
-	// goroutine, before it returns; the oldest of too many are dropped, and an error ends the call.
+	// the gateway fills in, and where Meta has MemberHears notifications/message. A connector's server finds it set where the
+	// caller gave a progressToken in Meta or hears more; it does not wait, and an error tells that this one was not taken. On
+	// the gateway's side Session.Call calls it, in order and from its own goroutine, before it returns; the oldest of too many
+	// are dropped, and an error ends the call.
 	Notify func(method string, params []byte) error
+	// Ask, if set, has the call's caller answer a request of an older server (elicitation/create, sampling/createMessage,
+	// roots/list), and waits; what the caller can be asked stands in Meta's MemberHears. A connector's server must ask only what
+	// belongs to this call. The end of ctx takes the question back; the call's own end ends it too. The error says that there
+	// is no answer. On the gateway's side, where Notify must be set with it, it runs in goroutines of its own, several at once
+	// and beside Notify, and must return when its ctx ends: Session.Call waits for that.
+	Ask func(ctx context.Context, method string, params []byte) (Reply, error)
 }
 
 // Reply is a server's answer. Exactly one of Result and Error (a JSON-RPC error object) is set; both are raw JSON

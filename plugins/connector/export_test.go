@@ -19,6 +19,9 @@ const (
 	KindPong    = byte(kindPong)
 	KindDrain   = byte(kindDrain)
 	KindNote    = byte(kindNote)
+	KindAsk     = byte(kindAsk)
+	KindAnswer  = byte(kindAnswer)
+	KindUnask   = byte(kindUnask)
 )
 
 // NewTestServer serves s without go-plugin.

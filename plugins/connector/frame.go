@@ -21,6 +21,9 @@ const (
 	kindPong
 	kindDrain
 	kindNote
+	kindAsk
+	kindAnswer
+	kindUnask
 )
 
 const (

@@ -57,6 +57,10 @@ func (s *Session) handle(f frame) error {
 		return s.settle(f.id, nil, false, fail)
 	case kindNote:
 		return s.noted(f)
+	case kindAsk:
+		return s.asked(f)
+	case kindUnask:
+		return s.unasked(f)
 	case kindPong:
 		return s.pong(f)
 	case kindDrain:

@@ -3,11 +3,8 @@ package connector
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
-
-	"github.com/gatewright/gatewright/merkle/canon"
 )
 
 // A note is one notification about a call, on its way from the connector to the call's caller. Bounds of them, in either
@@ -53,11 +50,28 @@ type note struct {
 
 // hearing is what waits for the caller of one call. The reader of the stream never waits for a caller.
 type hearing struct {
-	wake chan struct{} // holds one
+	wake   chan struct{}                                                          // holds one
+	answer func(ctx context.Context, method string, params []byte) (Reply, error) // nil when the caller cannot be asked
+	ctx    context.Context                                                        //nolint:containedctx // of the questions; ends with the call
+	end    context.CancelFunc
+	asks   sync.WaitGroup
 
 	mu    sync.Mutex // guards what follows
 	notes []note
 	bytes int
+	open  map[uint32]context.CancelFunc // questions that are not answered
+}
+
+// newHearing is nil when nobody hears.
+func newHearing(ctx context.Context, r *Request) *hearing {
+	if r.Notify == nil {
+		return nil
+	}
+	h := &hearing{wake: make(chan struct{}, 1), answer: r.Ask}
+	if r.Ask != nil {
+		h.ctx, h.end = context.WithCancel(ctx)
+	}
+	return h
 }
 
 // put lets the oldest give way: the newest progress is worth the most.
@@ -100,18 +114,11 @@ func (s *Session) noted(f frame) error {
 	if err != nil {
 		return err
 	}
-	if f.id == 0 {
-		return s.stray()
+	sl, err := s.about(f.id)
+	if sl == nil {
+		return err
 	}
-	sl := s.slots[f.id%uint64(len(s.slots))]
-	sl.mu.Lock()
 	defer sl.mu.Unlock()
-	if sl.id != f.id {
-		return s.stray()
-	}
-	if sl.notes++; sl.notes > maxNotes {
-		return fmt.Errorf("it says over %d things about one call", maxNotes)
-	}
 	if sl.heard != nil && sl.reply != nil {
 		sl.heard.put(n)
 	}
@@ -138,23 +145,18 @@ func (s *Session) attend(ctx context.Context, sl *slot, h *hearing, r *Request) 
 	}
 }
 
-// wantsNotes tells a call whose caller gave a progress token: what is said about it is heard.
-func wantsNotes(r *Request) bool {
-	if len(r.Meta) == 0 {
-		return false
-	}
-	_, ok := canon.Get(r.Meta, "progressToken")
-	return ok
-}
-
 // noter says what an author's server has to say about one call. It never waits: what the stream has no room for is lost, as
 // is what comes after the answer.
 type noter struct {
 	h    *host
 	id   uint64
+	ctx  context.Context //nolint:containedctx // the call's
 	said atomic.Int64
-	mu   sync.Mutex // guards over, and orders a note before the answer
-	over bool
+	over atomic.Bool // seen with the outbox locked: nothing comes after the answer
+
+	mu    sync.Mutex // guards what follows
+	asked map[uint32]chan<- Reply
+	last  uint32
 }
 
 func (n *noter) say(method string, params []byte) error {
@@ -164,14 +166,13 @@ func (n *noter) say(method string, params []byte) error {
 	case n.said.Add(1) > maxNotes:
 		return errNotes
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.over {
-		return errNoteLate
-	}
 	b, err := n.h.out.urgent()
 	if err != nil {
 		return err
+	}
+	if n.over.Load() {
+		n.h.out.abandon()
+		return errNoteLate
 	}
 	if len(*b) >= batchSize {
 		n.h.out.abandon()
@@ -184,10 +185,7 @@ func (n *noter) say(method string, params []byte) error {
 
 // end refuses what comes after the answer. A nil noter has said nothing.
 func (n *noter) end() {
-	if n == nil {
-		return
+	if n != nil {
+		n.over.Store(true)
 	}
-	n.mu.Lock()
-	n.over = true
-	n.mu.Unlock()
 }

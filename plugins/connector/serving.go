@@ -45,6 +45,7 @@ type host struct {
 
 	mu       sync.Mutex                    // guards what follows
 	calls    map[uint64]context.CancelFunc // those not answered
+	asking   map[uint64]*noter             // those of them whose callers can be asked
 	running  int                           // those whose answers are not in the outbox
 	draining bool
 	told     bool          // the gateway knows that we are draining
@@ -99,7 +100,7 @@ func newHost(stream grpc.ServerStream, server Server, theirs hello) *host {
 	h := &host{
 		stream: stream, server: server, max: int(min(maxFrame, theirs.max)),
 		limit: 2 * int(max(1, min(theirs.calls, maxCalls))),
-		calls: make(map[uint64]context.CancelFunc), idle: make(chan struct{}),
+		calls: make(map[uint64]context.CancelFunc), asking: make(map[uint64]*noter), idle: make(chan struct{}),
 	}
 	h.ctx, h.cancel = context.WithCancel(stream.Context())
 	h.out = newOutbox(h.max, func(m *message) error { return stream.SendMsg(m) })
@@ -137,8 +138,11 @@ func (h *host) read() error {
 }
 
 func (h *host) handle(f frame) error {
-	if f.kind == kindCall {
+	switch f.kind {
+	case kindCall:
 		return h.begin(f)
+	case kindAnswer:
+		return h.answered(f)
 	}
 	if len(f.body) != 0 {
 		return fmt.Errorf("a frame of kind %d has a body", f.kind)
@@ -224,12 +228,25 @@ func (h *host) begin(f frame) error {
 		h.refuse(f.id, refusal)
 		return nil
 	}
-	if wantsNotes(&c.req) {
-		c.notes = &noter{h: h, id: c.id}
-		c.req.Notify = c.notes.say
-	}
+	c.attach()
 	go c.run()
 	return nil
+}
+
+// attach lets the server speak to a caller who hears, before its answer.
+func (c *call) attach() {
+	notes, asks := hears(&c.req)
+	if !notes {
+		return
+	}
+	c.notes = &noter{h: c.h, id: c.id, ctx: c.ctx}
+	c.req.Notify = c.notes.say
+	if asks {
+		c.req.Ask = c.notes.ask
+		c.h.mu.Lock()
+		defer c.h.mu.Unlock()
+		c.h.asking[c.id] = c.notes
+	}
 }
 
 // enter registers a call, or says why it is not begun. An id in use is an error of the gateway's.
@@ -278,6 +295,7 @@ func (c *call) finish() {
 	c.notes.end()
 	h.mu.Lock()
 	delete(h.calls, c.id)
+	delete(h.asking, c.id)
 	h.mu.Unlock()
 	h.answer(c.id, c.reply, c.fail)
 	h.mu.Lock()

@@ -235,10 +235,8 @@ func (s *Session) take(ctx context.Context) (*slot, *Failure) {
 
 // carry sends a call, waits until it is settled and frees the slot. When it returns nobody else refers to reply.
 func (s *Session) carry(ctx context.Context, sl *slot, r *Request, reply *Reply, size int) *Failure {
-	var h *hearing
-	if r.Notify != nil {
-		h = &hearing{wake: make(chan struct{}, 1)}
-	}
+	h := newHearing(ctx, r)
+	defer h.close()
 	id := sl.claim(reply, h, uint64(len(s.slots)))
 	if f := s.post(ctx, id, r, size); f != nil {
 		if !sl.retract(id) {

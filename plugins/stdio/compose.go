@@ -24,13 +24,14 @@ const (
 	metaOwn      = "gatewright/"
 	metaProgress = "progressToken"                     // of the caller; the server is given our own, the request's id
 	metaCan      = metaReserved + "clientCapabilities" // what the caller can be asked, as the gateway judged it
+	metaLevel    = metaReserved + "logLevel"           // which logs a caller of the newer era asks for
 )
 
 const (
 	clientInfo = `{"name":"gatewright","version":"1"}`
 	clientMeta = `"io.modelcontextprotocol/protocolVersion":"` + modernVersion +
 		`","io.modelcontextprotocol/clientInfo":` + clientInfo + `,"io.modelcontextprotocol/clientCapabilities":`
-	initializeParams = `{"protocolVersion":"` + legacyVersion + `","capabilities":{},"clientInfo":` + clientInfo + `}`
+	initializeParams = `{"protocolVersion":"` + legacyVersion + `","capabilities":{"elicitation":{},"sampling":{},"roots":{}},"clientInfo":` + clientInfo + `}`
 
 	initialized = `{"jsonrpc":"2.0","method":"notifications/initialized"}` + "\n"
 )
@@ -143,6 +144,7 @@ func appendMeta(dst []byte, id uint64, r *connector.Request, open int, meta []by
 	if meta == nil && !modern {
 		return append(dst, '}'), nil
 	}
+	bare := len(dst)
 	dst = append(comma(dst, open), `"_meta":{`...)
 	inner := len(dst)
 	if modern {
@@ -156,7 +158,7 @@ func appendMeta(dst []byte, id uint64, r *connector.Request, open int, meta []by
 	if meta != nil {
 		err := canon.Each(meta, func(key, value []byte) error {
 			k := string(key)
-			if strings.HasPrefix(k, metaReserved) || strings.HasPrefix(k, metaOwn) || k == metaProgress && r.Notify == nil {
+			if reserved(k) && (k != metaLevel || !modern || r.Notify == nil) || k == metaProgress && r.Notify == nil {
 				return nil
 			}
 			dst = canon.AppendString(comma(dst, inner), k)
@@ -171,7 +173,14 @@ func appendMeta(dst []byte, id uint64, r *connector.Request, open int, meta []by
 			return dst, refused("_meta is not an object")
 		}
 	}
+	if len(dst) == inner { // nothing of it is for the server
+		return append(dst[:bare], '}'), nil
+	}
 	return append(dst, '}', '}'), nil
+}
+
+func reserved(key string) bool {
+	return strings.HasPrefix(key, metaReserved) || strings.HasPrefix(key, metaOwn)
 }
 
 // cancelled tells the server that nobody waits for an answer any more.

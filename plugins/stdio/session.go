@@ -34,11 +34,13 @@ type session struct {
 
 	mu    sync.Mutex // guards what follows
 	calls map[uint64]*call
-	last  uint64        // the last id given out
-	owed  time.Time     // since when the server owes an answer and is silent; zero when not
-	said  bool          // pinged in that time
-	err   error         // why the conversation ended; nil while it goes on
-	grace time.Duration // what the process is given to end by itself
+	given given                // calls that nobody waits for any more
+	open  map[string]*question // of the server, by its id
+	last  uint64               // the last id given out
+	owed  time.Time            // since when the server owes an answer and is silent; zero when not
+	said  bool                 // pinged in that time
+	err   error                // why the conversation ended; nil while it goes on
+	grace time.Duration        // what the process is given to end by itself
 
 	noise, unasked tally // of run's goroutine alone
 }
@@ -51,7 +53,11 @@ type call struct {
 	// binding means that its cancellation is not told to the server: it is part
 	// of the greeting.
 	binding bool
-	notify  func(method string, params []byte) error // nil when its caller did not ask for progress
+	notify  func(method string, params []byte) error // nil when its caller hears nothing
+	// principal is for whom the call is; ask has that one asked, until ctx ends, and is nil when that cannot be.
+	principal string
+	ask       func(ctx context.Context, method string, params []byte) (connector.Reply, error)
+	ctx       context.Context //nolint:containedctx // ends with the call
 }
 
 type outcome struct {
@@ -79,7 +85,7 @@ func begin(c Config, log io.Writer) (*session, error) {
 		config: c, log: log, child: p,
 		limits: canon.Limits{Bytes: c.MaxMessage, Depth: c.JSONDepth, Values: c.JSONValues},
 		slots:  make(chan struct{}, c.InFlight), out: make(chan *outgoing, 2*c.InFlight+queueSpare),
-		quit: make(chan struct{}), finished: make(chan struct{}), calls: map[uint64]*call{},
+		quit: make(chan struct{}), finished: make(chan struct{}), calls: map[uint64]*call{}, open: map[string]*question{},
 		noise: tally{max: c.MaxNoise}, unasked: tally{max: c.MaxUnasked},
 	}
 	s.wg.Go(s.write)
@@ -257,7 +263,7 @@ func (s *session) watch() {
 func (s *session) silence(now time.Time) (d time.Duration, ask bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.owed.IsZero() {
+	if s.owed.IsZero() || len(s.open) > 0 { // it may wait for its answers
 		return 0, false
 	}
 	d = now.Sub(s.owed)
@@ -291,7 +297,12 @@ func (s *session) exchange(ctx context.Context, r *connector.Request) (connector
 		return connector.Reply{}, &connector.Failure{Kind: connector.Busy, Detail: "too many calls are under way"}
 	}
 	defer func() { <-s.slots }()
-	c, fail := s.enter(r)
+	own, over := ctx, func() {}
+	if r.Ask != nil {
+		own, over = context.WithCancel(ctx)
+	}
+	defer over()
+	c, fail := s.enter(own, r)
 	if fail != nil {
 		return connector.Reply{}, fail
 	}
@@ -311,10 +322,10 @@ func (s *session) exchange(ctx context.Context, r *connector.Request) (connector
 }
 
 // enter makes the call and registers it.
-func (s *session) enter(r *connector.Request) (*call, *connector.Failure) {
+func (s *session) enter(ctx context.Context, r *connector.Request) (*call, *connector.Failure) {
 	s.mu.Lock()
 	s.last++
-	c := &call{id: s.last, done: make(chan outcome, 1), binding: ours(r.Method), notify: r.Notify}
+	c := &call{id: s.last, done: make(chan outcome, 1), binding: ours(r.Method), notify: r.Notify, principal: r.Principal, ask: r.Ask, ctx: ctx}
 	s.mu.Unlock()
 	var fail *connector.Failure
 	c.out.text, fail = appendRequest(make([]byte, 0, sizeOf(r)), c.id, r, s.modern.Load())
@@ -354,6 +365,10 @@ func (s *session) leave(ctx context.Context, c *call) (connector.Reply, *connect
 	s.mu.Lock()
 	_, waiting := s.calls[c.id]
 	delete(s.calls, c.id)
+	sent := waiting && !c.out.take()
+	if sent && !c.binding {
+		s.given.add(c.id, c.principal)
+	}
 	s.mu.Unlock()
 	if !waiting {
 		o := <-c.done
@@ -363,7 +378,7 @@ func (s *session) leave(ctx context.Context, c *call) (connector.Reply, *connect
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		fail = &connector.Failure{Kind: connector.Timeout, Detail: "the server did not answer in time"}
 	}
-	if fail.Sent = !c.out.take(); fail.Sent && !c.binding {
+	if fail.Sent = sent; sent && !c.binding {
 		s.courtesy(cancelled(c.id))
 	}
 	return connector.Reply{}, fail

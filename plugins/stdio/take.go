@@ -44,12 +44,12 @@ func (s *session) take(line []byte, cut bool) error {
 		return nil
 	case m.kind == answer && !s.wasAsked(m.id):
 		return s.noMessage(line, malformed("it answers nothing that was asked"))
-	case m.kind == notice && s.tell(&m):
+	case m.kind == notice && (s.withdraw(&m) || s.tell(&m)):
 		return nil
 	case m.kind == request && s.modern.Load():
 		return s.noMessage(line, malformed("servers of this era ask nothing"))
 	case m.kind == request:
-		s.courtesy(respond(m.rawID, m.method))
+		s.ask(&m)
 	}
 	if s.unasked.over(time.Now()) {
 		return fmt.Errorf("the server wrote more than %d messages in a minute that answer no call", s.config.MaxUnasked)
@@ -61,38 +61,58 @@ func (s *session) take(line []byte, cut bool) error {
 func (s *session) heard() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.stir()
+}
+
+// stir begins the silence anew in which the server owes an answer. s.mu is held.
+func (s *session) stir() {
 	s.owed = time.Time{}
 	if len(s.calls) > 0 {
 		s.owed, s.said = time.Now(), false
 	}
 }
 
-// tell hands progress to the call that it names and whose caller asked for it. Nothing else that a server says without being
-// asked names a call: one process serves many callers, and what is nobody's for certain is told to nobody. It reports false
-// for that, and for a call that has said too much.
+// tell hands progress to the call that it names and whose caller asked for it, and a log, which names none, to the call that
+// it belongs to for certain. One process serves many callers, and what is nobody's for certain is told to nobody. It reports
+// false for that, and for a call that has said too much.
 func (s *session) tell(m *message) bool {
-	if m.method != "notifications/progress" || canon.KindOf(m.params) != '{' {
+	if canon.KindOf(m.params) != '{' {
 		return false
 	}
-	token, _ := canon.Get(m.params, metaProgress)
-	id, ok := parseID(token)
-	if !ok {
-		return false
-	}
-	s.mu.Lock()
 	var notify func(string, []byte) error
-	if c := s.calls[id]; c != nil {
+	s.mu.Lock()
+	if c := s.about(m); c != nil {
 		notify = c.notify
 	}
 	s.mu.Unlock()
 	return notify != nil && notify(m.method, m.params) == nil
 }
 
+// about is the call that a notification is about, nil if none is. s.mu is held.
+func (s *session) about(m *message) *call {
+	switch m.method {
+	case "notifications/message":
+		return s.whose()
+	case "notifications/progress":
+		token, _ := canon.Get(m.params, metaProgress)
+		if id, ok := parseID(token); ok {
+			return s.calls[id]
+		}
+	}
+	return nil
+}
+
 // settle gives an answer to the call that waits for it. It reports false when
 // none does.
 func (s *session) settle(m *message) bool {
 	reply := connector.Reply{Result: bytes.Clone(m.result), Error: bytes.Clone(m.failure)}
-	return s.finish(m.id, outcome{reply: reply})
+	if s.finish(m.id, outcome{reply: reply}) {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.given.remove(m.id)
+	return false
 }
 
 func (s *session) finish(id uint64, o outcome) bool {

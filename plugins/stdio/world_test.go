@@ -269,6 +269,8 @@ func playCalls(a *actor, act string) {
 		playRounds(a, h)
 	case "asks":
 		playAsking(a, h)
+	case "question", "two", "given-up", "idle", "takes-back", "for-ever":
+		playQuestions(a, act, h)
 	case "never":
 		for {
 			if got := a.hear(); got.Method == "notifications/cancelled" {

@@ -116,6 +116,13 @@ func rooted(ctx context.Context, s *mcp.ServerSession) string {
 // holding is a gateway with small bounds before the asker.
 func holding(t testing.TB, hcl, era string) (*Gateway, *asker) {
 	t.Helper()
+	if era == "connector" {
+		a := newAsker(t, "legacy")
+		hcl += fmt.Sprintf("server \"asker\" {\n  tenant        = \"demo\"\n  url           = %q\n  allow_private = true\n  via           = \"connector\"\n}\n", a.url)
+		g := start(t, Setup{HCL: hcl})
+		g.offers(t, "asker", "together")
+		return g, a
+	}
 	g, a := start(t, Setup{HCL: hcl}), newAsker(t, era)
 	g.behind(t, "asker", a.url, map[string]any{"era": era})
 	return g, a
@@ -123,7 +130,7 @@ func holding(t testing.TB, hcl, era string) (*Gateway, *asker) {
 
 func TestANewerClientAnswersWhatAnOlderServerAsksInTheMiddleOfACall(t *testing.T) {
 	t.Parallel()
-	for _, era := range []string{"auto", "legacy", "sse"} {
+	for _, era := range []string{"auto", "legacy", "sse", "connector"} {
 		t.Run(era, func(t *testing.T) {
 			t.Parallel()
 			answersOlder(t, era)

@@ -80,13 +80,15 @@ func accepts(_ context.Context, r *mcp.ElicitRequest) (*mcp.ElicitResult, error)
 	if err != nil {
 		return nil, err
 	}
-	var schema struct{ Properties map[string]any }
+	var schema struct{ Properties map[string]map[string]any }
 	if err := json.Unmarshal(b, &schema); err != nil {
 		return nil, err
 	}
 	content := map[string]any{}
-	for name := range schema.Properties {
-		content[name] = "Ada"
+	for name, p := range schema.Properties {
+		if p["type"] == "string" && p["enum"] == nil && p["oneOf"] == nil && p["format"] == nil {
+			content[name] = "Ada"
+		}
 	}
 	return &mcp.ElicitResult{Action: "accept", Content: content}, nil
 }

@@ -47,6 +47,7 @@ func TestServersOfOthersWorkBehindTheGateway(t *testing.T) {
 	npm, npmURL := overTheWire(t, others)
 	apart, apartURL := overTheWire(t, others)
 	pipe, hcl := everythingOverAPipe(t)
+	hcl += strings.Replace(everythingOverStdio(t), `"everything"`, `"asking"`, 1) // no call of this one is given up
 	hcl += filesOverStdio(t, dir) + fmt.Sprintf("server \"apart\" {\n  tenant        = \"demo\"\n  url           = %q\n  allow_private = true\n  via           = \"connector\"\n}\n", apartURL)
 	for name, u := range map[string]string{"npm": npmURL, "python": sdkURL, "fastmcp": fastURL} {
 		hcl += fmt.Sprintf("server %q {\n  tenant        = \"demo\"\n  url           = %q\n  allow_private = true\n}\n", name, u)
@@ -60,6 +61,7 @@ func TestServersOfOthersWorkBehindTheGateway(t *testing.T) {
 		{operation{Op: "progress", Name: "trigger-long-running-operation", Args: map[string]any{"duration": 1, "steps": 3}}, "completed"},
 	}
 	long := wanted{operation{Op: "cancel", Name: "trigger-long-running-operation", Args: map[string]any{"duration": 6, "steps": 20}, Times: cancels}, ""}
+	asks := wanted{operation{Op: "elicit", Name: "trigger-elicitation-request", Args: map[string]any{}}, "User provided the requested information"}
 	small := []wanted{
 		{operation{Op: "tools"}, "add"}, {operation{Op: "resources"}, "note://today"}, {operation{Op: "prompts"}, "greet"},
 		{operation{Op: "call", Name: "add", Args: map[string]any{"a": 2, "b": 40}}, "42"}, {operation{Op: "read", URI: "note://today"}, "rain"},
@@ -68,6 +70,7 @@ func TestServersOfOthersWorkBehindTheGateway(t *testing.T) {
 	}
 	for _, s := range []standing{
 		{name: "everything", wants: append(slices.Clone(everything), long), wire: pipe},
+		{name: "asking", wants: []wanted{{operation{Op: "tools"}, "trigger-elicitation-request"}, asks}},
 		{name: "apart", wants: append(slices.Clone(everything), long), wire: apart},
 		{name: "npm", wants: append(slices.Clone(everything), long), wire: npm},
 		{name: "files", wants: []wanted{
@@ -104,7 +107,7 @@ func (s *standing) served(t *testing.T, g *Gateway, era string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		op := map[string]string{"call": "tools/call", "cancel": "tools/call", "progress": "tools/call", "read": "resources/read", "prompt": "prompts/get"}[w.Op]
+		op := map[string]string{"call": "tools/call", "elicit": "tools/call", "cancel": "tools/call", "progress": "tools/call", "read": "resources/read", "prompt": "prompts/get"}[w.Op]
 		if op == "" {
 			continue
 		}

@@ -63,13 +63,10 @@ func (s *session) whose() *call {
 	return nil
 }
 
-// questions are what a server of the older era may ask of a call's caller.
+// isQuestion tells what a server of the older era may ask of a call's caller. Roots are not among it: they are facts of a
+// whole conversation, which servers ask for once and keep, and one caller's folders would be everybody's.
 func isQuestion(method string) bool {
-	switch method {
-	case "elicitation/create", "sampling/createMessage", "roots/list":
-		return true
-	}
-	return false
+	return method == "elicitation/create" || method == "sampling/createMessage"
 }
 
 // question is a request of the server that a caller answers.
@@ -128,7 +125,7 @@ func (s *session) pose(m *message) (c *call, q *question, why string) {
 	defer s.mu.Unlock()
 	switch c = s.whose(); {
 	case c == nil:
-		return nil, nil, "this belongs to no call for certain: one call alone must be under way"
+		return nil, nil, "this belongs to no call for certain: others are under way, or were given up and are not answered; call again alone, or have the process restarted"
 	case c.ask == nil:
 		return nil, nil, ""
 	case m.params != nil && canon.KindOf(m.params) != '{':

@@ -61,9 +61,13 @@ func playQuestions(a *actor, act string, h heard) {
 		say(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"q"}}`)
 		say(`{"jsonrpc":"2.0","id":"p","method":"ping"}`)
 		tell(h, fmt.Sprintf("%s %s, then %s", twice.ID, twice.Error, a.hear().ID))
+	case "roots":
+		say(`{"jsonrpc":"2.0","id":"q","method":"roots/list"}`)
+		got := a.hear()
+		tell(h, string(got.Result)+string(got.Error))
 	case "for-ever":
 		for i := 0; ; i++ {
-			say(`{"jsonrpc":"2.0","id":%d,"method":"roots/list"}`, i)
+			say(`{"jsonrpc":"2.0","id":%d,"method":"sampling/createMessage"}`, i)
 		}
 	default:
 		tell(h, ask("q"))
@@ -231,4 +235,14 @@ func TestAServerThatAsksForEverIsEnded(t *testing.T) {
 	if got := p.call(t.Context(), s); !strings.Contains(got, "answer no call") {
 		t.Error(got)
 	}
+}
+
+// TestNobodysRootsBecomeEverybodys: a server keeps them for its one conversation.
+func TestNobodysRootsBecomeEverybodys(t *testing.T) {
+	s, _ := start(t, config("legacy roots"))
+	p := newMouth("a")
+	if got := p.call(t.Context(), s); !strings.Contains(got, "Method not found") {
+		t.Error(got)
+	}
+	p.wants(t)
 }

@@ -31,7 +31,7 @@ const (
 	clientInfo = `{"name":"gatewright","version":"1"}`
 	clientMeta = `"io.modelcontextprotocol/protocolVersion":"` + modernVersion +
 		`","io.modelcontextprotocol/clientInfo":` + clientInfo + `,"io.modelcontextprotocol/clientCapabilities":`
-	initializeParams = `{"protocolVersion":"` + legacyVersion + `","capabilities":{"elicitation":{},"sampling":{},"roots":{}},"clientInfo":` + clientInfo + `}`
+	initializeParams = `{"protocolVersion":"` + legacyVersion + `","capabilities":{"elicitation":{},"sampling":{}},"clientInfo":` + clientInfo + `}`
 
 	initialized = `{"jsonrpc":"2.0","method":"notifications/initialized"}` + "\n"
 )

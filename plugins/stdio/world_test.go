@@ -269,7 +269,7 @@ func playCalls(a *actor, act string) {
 		playRounds(a, h)
 	case "asks":
 		playAsking(a, h)
-	case "question", "two", "given-up", "idle", "takes-back", "for-ever":
+	case "question", "two", "given-up", "idle", "takes-back", "roots", "for-ever":
 		playQuestions(a, act, h)
 	case "never":
 		for {

@@ -85,7 +85,7 @@ func TestAQuestionEnds(t *testing.T) {
 			p, again := r.Ask(ctx, "roots/list", []byte("{}"))
 			return connector.Text(fmt.Sprintf("%v, then %s %v", err, p.Result, again)), nil
 		}
-		go r.Ask(ctx, "roots/list", nil) //nolint:errcheck // the call ends first
+		go r.Ask(ctx, "roots/list", nil)
 		time.Sleep(50 * time.Millisecond)
 		return connector.Text("done"), nil
 	}), connector.Bounds{})

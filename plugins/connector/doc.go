@@ -38,12 +38,13 @@
 // takes, in bytes; the lower of the two holds both ways. calls is how many calls the gateway makes at once. Where a
 // call's params, arguments or meta are absent the field is empty.
 //
-// The gateway sends call, answer, cancel, ping and drain, the connector reply, failure, note, ask, unask, pong and drain. Each call has an id
-// of its own and is answered by exactly one reply or failure with that id, in any order, a cancelled one too. At
-// most 2 * calls of them are unanswered at a time, cancelled ones included. An answer to an unknown id is
-// dropped, a flood of them ends the stream. A note is a notification about the call with its id and comes before the answer;
-// it is heard when the call's meta has a progressToken, and one that is not progress (notifications/message) where it has
-// gatewright/hears. One has up to 16 KiB of params, and a call up to 10,000 of notes, asks and unasks.
+// The gateway sends call, answer, cancel, ping and drain, the connector reply, failure, note, ask, unask, pong and
+// drain. Each call has an id of its own and is answered by exactly one reply or failure with that id, in any order, a
+// cancelled one too. At most 2 * calls of them are unanswered at a time, cancelled ones included. An answer to an
+// unknown id is dropped, a flood of them ends the stream. A note is a notification about the call with its id and
+// comes before the answer; it is heard when the call's meta has a progressToken, and one that is not progress
+// (notifications/message) where it has gatewright/hears. One has up to 16 KiB of params, and a call up to 10,000 of
+// notes, asks and unasks.
 //
 // An ask is a request of an older server to the caller of the call with its id, who can be asked only what the object
 // gatewright/hears in the call's meta names; where that is empty or absent the connector must not ask. Asks have up to 1 MiB of
@@ -51,8 +52,8 @@
 // number unless it is taken back by unask or the call is answered. Members of meta that begin with gatewright/ are for the
 // connector alone, and so a gateway or a connector that knows nothing of asks never meets one.
 //
-// A pong repeats its ping's id and must come whatever the calls are
-// doing. After drain no new call is to be made or taken, those under way are finished; the gateway then closes its
-// side of the stream, and the connector ends. Anything else (an unknown kind, a second hello, a frame that is cut
-// or too large) ends the stream, and every call under way has failed.
+// A pong repeats its ping's id and must come whatever the calls are doing. After drain no new call is to be made or
+// taken, those under way are finished; the gateway then closes its side of the stream, and the connector ends. Anything
+// else (an unknown kind, a second hello, a frame that is cut or too large) ends the stream, and every call under way
+// has failed.
 package connector

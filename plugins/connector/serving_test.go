@@ -487,6 +487,9 @@ func TestAGatewayThatBreaksTheProtocolLosesItsStream(t *testing.T) {
 		"an id twice":      append(append([]byte{}, call...), call...),
 		"no timeout":       connector.Frame(connector.KindCall, 1, 0, 0),
 		"a field too long": connector.Frame(connector.KindCall, 1, append(make([]byte, 4), 0xff, 0xff, 0xff, 0xff)...),
+		"an answer cut":    connector.Frame(connector.KindAnswer, 1, 1, 0, 0, 0),
+		"no answer":        connector.Frame(connector.KindAnswer, 1, 1, 0, 0, 0, 2, '{', '}'),
+		"a question":       askFrame(1, 1),
 		"half a header":    connector.Frame(connector.KindCall, 1, make([]byte, 4+6*4+4)...),
 		"too many headers": connector.CallFrame(1, &connector.Request{Headers: make([][2]string, 257)}, 0),
 	} {

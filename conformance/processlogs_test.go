@@ -1,3 +1,4 @@
+//nolint:staticcheck // logs are deprecated in the newer era, and what servers of the older one write
 package conformance_test
 
 import (

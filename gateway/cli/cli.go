@@ -122,6 +122,7 @@ type commands struct {
 	Approval       approvalCmd       `cmd:"" help:"Decide about calls that policy holds (control port)."`
 	Proposal       proposalCmd       `cmd:"" help:"Decide about profiles and servers that agents propose (control port)."`
 	Profile        profileCmd        `cmd:"" help:"Look after the profile that narrows the organisation's calls (control port)."`
+	Organisation   organisationCmd   `cmd:"" help:"Make organisations (control port; with a key of the gateway's own)."`
 	Agent          agentCmd          `cmd:"" help:"Manage agents and their keys (control port)."`
 	Seal           sealCmd           `cmd:"" help:"Look after the keys that seal session ids, cursors and states (control port)."`
 	User           userCmd           `cmd:"" help:"Manage people and their management keys (control port)."`
@@ -205,6 +206,7 @@ var lists = map[string]string{
 	"agent approve": "a code is good for a few minutes; let the program ask again",
 	"agent deny":    "a code is good for a few minutes; let the program ask again",
 	"agent":         "`gatewright agent list` and `gatewright agent keys` show what there is",
+	"connector":     "`gatewright connector pins --all` shows servers and their tools, `gatewright connector list` those that are processes",
 	"approval":      "`gatewright approval list --state all` shows what there is",
 	"proposal":      "`gatewright proposal list --state all` shows what there is",
 	"profile":       "no profile is in force; `gatewright proposal list` shows what is proposed",

@@ -354,6 +354,10 @@ func permitted(route *Route, who identity.Caller) *problem {
 	if route.Instance && who.Tenant() != pipeline.InstanceTenant {
 		return refuse(http.StatusForbidden, "instance_only", "this is for the operators of the gateway", "use a key of the gateway's own tenant")
 	}
+	if route.Organised && who.Tenant() == pipeline.InstanceTenant {
+		return refuse(http.StatusConflict, "instance_tenant", "the gateway's own organisation has no agents and no servers",
+			"make an organisation (gatewright organisation create ID, or POST /api/v1/organisations), and use its admin's key")
+	}
 	return nil
 }
 

@@ -274,6 +274,9 @@ func TestANewOrganisationCanBeUsedByItsFirstAdminOnly(t *testing.T) {
 	}
 	w.call("GET", "/api/v1/whoami", text, "").refused(t, http.StatusUnauthorized, "unauthenticated")
 	w.call("PUT", "/api/v1/organisations/_instance/status", w.operator, `{"status":"suspended"}`).refused(t, http.StatusConflict, "instance_tenant")
+	for path, body := range map[string]string{"/api/v1/agents": `{"name":"a"}`, "/api/v1/servers": `{"name":"new","url":"https://mcp.example/mcp"}`} { // neither would ever work there
+		w.call("POST", path, w.operator, body).refused(t, http.StatusConflict, "instance_tenant")
+	}
 }
 
 func TestAClientThatHangsUpDoesNotStopTheRecord(t *testing.T) {

@@ -63,7 +63,7 @@ func (p *problem) GetStatus() int { return p.Status }
 func (p *problem) ContentType(string) string { return "application/problem+json" }
 
 func notFound() *problem {
-	return refuse(http.StatusNotFound, "not_found", "there is no such thing in this organisation", "check the name or id; a list shows what there is")
+	return refuse(http.StatusNotFound, "not_found", "there is no such thing in this organisation", "")
 }
 
 func internal() *problem {

@@ -32,6 +32,7 @@ type Route struct {
 	Open      bool   // needs no credential
 	Loopback  bool   // needs no credential from a direct loopback peer
 	Instance  bool   // only for callers of the gateway's own tenant
+	Organised bool   // for all but those: that tenant has no agents and no servers
 	Writes    bool   // changes something: an intent record comes first
 	Body      bool   // takes a JSON body, and must have one
 	Bare      bool   // may come without its body
@@ -68,7 +69,7 @@ var routes = []Route{
 	{Op: "create-management-key", Method: "POST", Path: "/api/v1/users/{id}/keys", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, Sensitive: true, Status: 201, About: "make a management key for a user, shown once"},
 
 	{Op: "list-agents", Method: "GET", Path: "/api/v1/agents", Roles: anyRole, Kinds: managementKeys, About: "the organisation's agents"},
-	{Op: "create-agent", Method: "POST", Path: "/api/v1/agents", Roles: managers, Kinds: managementKeys, Writes: true, Body: true, Status: 201, About: "register an agent"},
+	{Op: "create-agent", Method: "POST", Path: "/api/v1/agents", Roles: managers, Kinds: managementKeys, Organised: true, Writes: true, Body: true, Status: 201, About: "register an agent"},
 	{Op: "get-agent", Method: "GET", Path: "/api/v1/agents/{id}", Roles: anyRole, Kinds: managementKeys, About: "one agent"},
 	{Op: "set-agent-status", Method: "PUT", Path: "/api/v1/agents/{id}/status", Roles: managers, Kinds: managementKeys, Writes: true, Body: true, About: "activate, suspend or revoke an agent"},
 	{Op: "set-agent-owner", Method: "PUT", Path: "/api/v1/agents/{id}/owner", Roles: managers, Kinds: managementKeys, Writes: true, Body: true, About: "let another user answer for an agent"},
@@ -88,7 +89,7 @@ var routes = []Route{
 	{Op: "deny-device-code", Method: "POST", Path: "/api/v1/device-codes/{code}/deny", Roles: members, Kinds: managementKeys, Writes: true, About: "refuse to sign the program in"},
 
 	{Op: "list-servers", Method: "GET", Path: "/api/v1/servers", Roles: anyRole, Kinds: managementKeys, About: "the organisation's MCP servers"},
-	{Op: "add-server", Method: "POST", Path: "/api/v1/servers", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, Status: 201, About: "add an MCP server"},
+	{Op: "add-server", Method: "POST", Path: "/api/v1/servers", Roles: admins, Kinds: managementKeys, Organised: true, Writes: true, Body: true, Status: 201, About: "add an MCP server"},
 	{Op: "get-server", Method: "GET", Path: "/api/v1/servers/{name}", Roles: anyRole, Kinds: managementKeys, About: "one server"},
 	{Op: "update-server", Method: "PUT", Path: "/api/v1/servers/{name}", Roles: admins, Kinds: managementKeys, Writes: true, Body: true, About: "replace a server's settings"},
 	{Op: "remove-server", Method: "DELETE", Path: "/api/v1/servers/{name}", Roles: admins, Kinds: managementKeys, Writes: true, Status: 204, About: "remove a server and its tools"},

@@ -55,6 +55,7 @@ func (g *Gateway) firstAdmin(ctx context.Context) error {
 	}
 	if seeded.AdminKey != "" {
 		fmt.Fprintf(g.o.Out, "first management key, shown this once: %s\n", seeded.AdminKey)
+		fmt.Fprintln(g.o.Out, "it makes organisations, which have agents and servers: gatewright organisation create ID")
 	}
 	return nil
 }

@@ -79,7 +79,7 @@ type planCmd struct {
 	dataPort
 	File  string   `arg:"" optional:"" help:"Draft as JSON; - reads standard input." placeholder:"FILE"`
 	Tool  string   `help:"Instead of a draft: plan one call of this tool." placeholder:"SERVER/TOOL"`
-	Arg   []string `help:"An argument of that call; the value is JSON if it parses as JSON, else a string." placeholder:"NAME=VALUE" sep:"none"`
+	Arg   []string `help:"An argument of that call; the value is JSON if it parses as JSON, else a string; to send the string 7: --arg 'NAME=\"7\"'." placeholder:"NAME=VALUE" sep:"none"`
 	Args  string   `help:"All arguments of that call as one JSON object." placeholder:"JSON"`
 	Goal  string   `help:"What the plan is for." placeholder:"TEXT"`
 	Uses  uint32   `help:"How often the step may be taken; 0 is without limit." default:"1"`

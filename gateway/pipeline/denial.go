@@ -78,7 +78,7 @@ var codes = map[Code]meaning{
 	HostRefused:       {http.StatusMisdirectedRequest, "this Host is not served here", "use the address that the gateway printed, or add the name to proxy.hosts"},
 	OriginRefused:     {http.StatusForbidden, "calls from this web origin are refused", "add the origin to proxy.origins if it is yours"},
 	HeaderMismatch:    {http.StatusBadRequest, "a header contradicts the body", "make the header say what the body says, or leave it out"},
-	Unsupported:       {http.StatusBadRequest, "not supported", "see the list of supported versions in the answer"},
+	Unsupported:       {http.StatusBadRequest, "not supported", "the message says what is, or instead of what"},
 	MethodNotFound:    {http.StatusNotFound, "no such method", "ask initialize or server/discover what this gateway offers"},
 	MethodNotAllowed:  {http.StatusMethodNotAllowed, "this address does not take this HTTP method", "see the Allow header"},
 	NotFound:          {http.StatusNotFound, "no such thing for this caller", "check the id; what belongs to others is not shown"},

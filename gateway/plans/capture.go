@@ -136,6 +136,9 @@ func (r *Register) bind(who Owner, p *intent.Plan, allowLocal bool) error {
 // resolve binds a step to the tool it calls, as the tool is now.
 func (r *Register) resolve(tenant string, s *intent.Step, at string, allowLocal bool) error {
 	list, reaches := reaching[s.Op]
+	if !reaches && !s.Local && !allowLocal {
+		return &intent.Error{Reason: intent.PlanInvalid, Pointer: at + "/op", Msg: "no call is of this operation", Hint: "allowed: tools/call (which it is without op), resources/read, prompts/get"}
+	}
 	if !reaches || s.Local {
 		return nil
 	}

@@ -21,6 +21,7 @@ func TestDraftsTheTenantsToolsDoNotFitAreRefusedAndLeaveNothing(t *testing.T) {
 	for _, c := range []struct{ draft, at string }{
 		{``, ""}, {`[]`, ""}, {`{"steps":[]}`, "/steps"}, {`{"steps":[{"server":"files","tool":"read","tool":"write"}]}`, ""},
 		{step(`{"server":"files","tool":"delete"}`), "/steps/1/tool"}, {step(`{"server":"other","tool":"read"}`), "/steps/1/tool"}, {step(`{"server":"files","tool":"Read"}`), "/steps/1/tool"},
+		{step(`{"op":"resource/read","server":"files","tool":"read"}`), "/steps/1/op"}, {step(`{"op":"tools/list","server":"files","tool":"read"}`), "/steps/1/op"},
 		{step(`{"server":"files","tool":"write"}`), "/steps/1/args"}, {step(`{"server":"files","tool":"write","args":{"text":1}}`), "/steps/1/args"},
 		{step(`{"server":"files","tool":"write","where":{"text":{"const":1}}}`), "/steps/1/args"}, {step(`{"server":"files","tool":"read","after":[1]}`), "/steps/1/after/0"},
 		{`{"steps":[` + strings.Repeat(`{"server":"files","tool":"read"},`, 4) + `{"server":"files","tool":"read"}]}`, "/steps"},

@@ -37,7 +37,9 @@ func (e *exchange) readMessage(_ context.Context, c *pipeline.Call) error {
 		return e.readStream(c)
 	}
 	if t, _, _ := bytes.Cut(x.Head.ContentType, []byte(";")); !strings.EqualFold(string(bytes.TrimSpace(t)), "application/json") {
-		return deny(pipeline.Unsupported, "Content-Type must be application/json")
+		d := deny(pipeline.Unsupported, "Content-Type must be application/json")
+		d.Hint = "send the message as application/json"
+		return d
 	}
 	if len(x.Head.Retry) > maxRetry {
 		return deny(pipeline.Malformed, fmt.Sprintf("Idempotency-Key is longer than %d bytes", maxRetry))
@@ -269,6 +271,7 @@ func mismatch(text string) *pipeline.Denial { return deny(pipeline.HeaderMismatc
 
 func (e *exchange) unsupported(version string) error {
 	d := deny(pipeline.Unsupported, "unsupported protocol version").WithReason("protocol_version")
+	d.Hint = "see the list of supported versions in the answer"
 	b := append([]byte(nil), `{"supported":["`+modernVersion+`"`...)
 	for _, v := range legacyVersions {
 		b = append(b, `,"`+v+`"`...)

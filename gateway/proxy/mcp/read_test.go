@@ -127,7 +127,7 @@ func TestOnlyPostOfJSONIsTaken(t *testing.T) {
 		}
 	}
 	for _, kind := range []string{"", "text/plain", "application/json-seq", "application/jsonx", "text/json", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded"} {
-		if a := w.old(callRead, map[string]string{"Content-Type": kind}); a.status != http.StatusUnsupportedMediaType {
+		if a := w.old(callRead, map[string]string{"Content-Type": kind}); a.status != http.StatusUnsupportedMediaType || !strings.Contains(string(a.raw), "send the message as application/json") {
 			t.Errorf("%q: %d %s", kind, a.status, a.raw)
 		}
 	}

@@ -127,7 +127,7 @@ func (e *exchange) subscribed(ctx context.Context, c *pipeline.Call) error {
 // watch has a server watch a resource for somebody, and returns when it does.
 func (h *Hub) watch(ctx context.Context, c *pipeline.Call, w watcher, u uri) error {
 	if h.Servers == nil {
-		return deny(pipeline.Unsupported, "resources of this gateway cannot be watched")
+		return deny(pipeline.Unsupported, "resources of this gateway cannot be watched: read them again instead")
 	}
 	key := watchKey{tenant: c.Caller.Tenant(), server: u.server, principal: c.Caller.Session(), by: upstream.Subject{User: c.Caller.User(), Agent: c.Caller.Agent()}}
 	if w.session != nil {

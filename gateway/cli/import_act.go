@@ -221,6 +221,7 @@ func (i *importing) next(out *imported) {
 		fmt.Fprintln(i.sh.err, "there is nothing to take over")
 		return
 	}
+	defer i.policies(out)
 	if len(out.Added) == len(fresh) {
 		return
 	}
@@ -245,8 +246,15 @@ func (i *importing) next(out *imported) {
 			fmt.Fprintf(i.sh.err, "the vault must have %s: --apply puts it there, or PUT /api/v1/secrets/%s\n", s.Credential, s.Credential)
 		}
 	}
-	if i.Policies != "" {
-		fmt.Fprintf(i.sh.err, "the bundle in %s: gatewright policy push %s\n", plainly(i.Policies), plainly(i.Policies))
+}
+
+// policies says that the starter policies hold nothing until somebody puts them in force, which matters most for what is added already.
+func (i *importing) policies(out *imported) {
+	switch dir := plainly(i.Policies); {
+	case dir != "":
+		fmt.Fprintf(i.sh.err, "the bundle in %s: gatewright policy push %s, and activate the revision that it prints; until then it holds nothing\n", dir, dir)
+	case len(out.Added) > 0:
+		fmt.Fprintln(i.sh.err, "the starter policies are not in force: --policies DIR writes them as a bundle for gatewright policy push and activate")
 	}
 }
 

@@ -262,7 +262,7 @@ func TestAnImportIsAppliedServerByServer(t *testing.T) {
 	o := h.run(t, "connector", "import", file, "--apply")
 	want := `PUT /api/v1/secrets/basic-authorization {"value":"hunter2-basic"}` + "\n" +
 		`POST /api/v1/servers {"name":"basic","url":"https://basic.example/mcp","credential":"basic-authorization","header":"Authorization","prefix":"Basic "}`
-	if got := strings.Join(*seen, "\n"); got != want || o.code != 0 || !strings.Contains(o.errOut, "basic is added") || strings.Contains(o.out+o.errOut, "hunter2") || !strings.Contains(o.out, `"acme"`) {
+	if got := strings.Join(*seen, "\n"); got != want || o.code != 0 || !strings.Contains(o.errOut, "basic is added") || !strings.Contains(o.errOut, "the starter policies are not in force: --policies DIR") || strings.Contains(o.out+o.errOut, "hunter2") || !strings.Contains(o.out, `"acme"`) {
 		t.Errorf("sent %s\nwant %s\n%+v", got, want, o)
 	}
 	*seen = nil

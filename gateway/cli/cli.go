@@ -213,9 +213,16 @@ var lists = map[string]string{
 	"user":          "`gatewright user list` shows who there is",
 }
 
-// sought adds to what was not found where to look: the ledger has no reason for that.
+// sought adds to what was not found where to look, for the ledger has no reason for that, to a key that is not taken where it
+// comes from, and to a value of the wrong type how the shell writes the right one.
 func sought(command string, err error) error {
 	refused, ok := errors.AsType[*gatewright.Error](err)
+	if ok && refused.Code == "unauthenticated" {
+		return &hinted{err, "GATEWRIGHT_API_KEY (agents) or GATEWRIGHT_ADMIN_KEY (people) is not, or no more, a key of this gateway; in development source demo.env again, its keys are new at each start"}
+	}
+	if ok && strings.Contains(refused.Error(), " breaks type") && (refused.Code == "invalid_plan" || refused.Code == "invalid_arguments") {
+		return &hinted{err, "give the value the type that the tool's schema wants; --arg reads JSON where it can, so a string of digits is --arg 'NAME=\"7\"'"}
+	}
 	if !ok || refused.Code != "not_found" || refused.Hint != "" {
 		return err
 	}

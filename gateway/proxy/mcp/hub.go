@@ -52,6 +52,7 @@ type audience struct {
 	shown  digests // what its lists were when it was last looked at
 	all    map[*listener]struct{}
 	ears   []earKey
+	owed   said // what it was not told of because its caller was over a rate; only who looks has it
 }
 
 // digests are those of the lists of changes, in their order.
@@ -123,10 +124,7 @@ func (h *Hub) join(l *listener, shown digests) {
 	if a.shown != shown { // the others of it have not been told yet
 		h.kick(a.tenant)
 	}
-	if !h.ticking {
-		h.ticking = true
-		time.AfterFunc(or(h.Every, 30*time.Second), h.tick)
-	}
+	h.tickOn()
 }
 
 // leave takes a listener out; it is called when its stream has ended.
@@ -153,14 +151,21 @@ func (h *Hub) leave(l *listener) {
 func (h *Hub) tick() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.audiences) == 0 {
-		h.ticking = false
+	h.ticking = false
+	if h.closed {
 		return
 	}
 	for _, a := range h.audiences {
 		h.kick(a.tenant)
 	}
-	time.AfterFunc(or(h.Every, 30*time.Second), h.tick)
+	for w := range h.watched {
+		if w.session != nil {
+			h.kick(w.session.tenant)
+		}
+	}
+	if len(h.audiences) > 0 || len(h.watched) > 0 {
+		h.tickOn()
+	}
 }
 
 // Changed is to be called when something has changed that a tenant's callers may be shown: its servers and what they offer,
@@ -171,7 +176,7 @@ func (h *Hub) Changed(tenant string) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.audiences) > 0 {
+	if len(h.audiences) > 0 || len(h.watched) > 0 {
 		h.kick(tenant)
 	}
 }
@@ -203,6 +208,7 @@ func (h *Hub) look() {
 				due = append(due, a)
 			}
 		}
+		silent := h.silent()
 		clear(h.changed)
 		heard := h.said
 		h.said = said{}
@@ -210,15 +216,23 @@ func (h *Hub) look() {
 		for _, a := range due {
 			h.lookAt(a, heard)
 		}
+		for key, all := range silent {
+			h.lookAtSilent(key, all)
+		}
 	}
 }
 
 // lookAt tells an audience what has changed for it, or cuts it off. What a server itself says has changed is told to those who are
 // shown something of it.
 func (h *Hub) lookAt(a *audience, heard said) {
+	heard = a.hears(heard)
 	var now view
-	denial := h.Dialect.lookFor(a.key, func(e *exchange, c *pipeline.Call) { now = e.view(c) })
+	denial := h.Dialect.lookFor(a.key, func(e *exchange, c *pipeline.Call) {
+		now = e.view(c)
+		h.endOver(c, h.sessionsOf(a))
+	})
 	if denial != nil && denial.Code == pipeline.RateLimited {
+		a.owed = heard
 		return // the next look will do
 	}
 	h.mu.Lock()
@@ -245,6 +259,37 @@ func (h *Hub) lookAt(a *audience, heard said) {
 			}
 		}
 	}
+}
+
+// hears is what an audience is to be told of, with what it is still owed. heard is other audiences', too, and stays as it is.
+func (a *audience) hears(heard said) said {
+	if a.owed == nil {
+		return heard
+	}
+	all := said{}
+	for _, part := range []said{a.owed, heard} {
+		for k, which := range part {
+			for i, yes := range which {
+				if yes {
+					all.mark(k, i)
+				}
+			}
+		}
+	}
+	a.owed = nil
+	return all
+}
+
+// sessionsOf are those that an audience listens in.
+func (h *Hub) sessionsOf(a *audience) (all []*session) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for l := range a.all {
+		if l.session != nil {
+			all = append(all, l.session)
+		}
+	}
+	return all
 }
 
 // lookFor judges, through the line, whether an audience may still listen, and then has f see what it may.

@@ -17,7 +17,6 @@ type listener struct {
 	tenant string
 	wants  [len(changes)]bool
 	tag    []byte // raw id of the request, which each message of it carries; nil for a session's
-	many   bool   // several servers stand behind its path, and URIs carry theirs
 
 	session *session // of an older client
 	can     []byte   // capabilities of a newer one that are carried
@@ -30,10 +29,14 @@ type listener struct {
 // newListener is one of the caller at the exchange's path.
 func (e *exchange) newListener(c *pipeline.Call) *listener {
 	return &listener{
-		key:    audienceKey{string(c.Credential), c.Certificate, c.Remote, c.TLS, c.Path, e.server},
+		key:    e.audience(c),
 		tenant: c.Caller.Tenant(), stream: e.stream, session: e.session,
-		many: e.server == "" && len(e.d.Catalogue.Servers(c.Caller.Tenant())) > 1,
 	}
+}
+
+// audience is the one that the caller is of.
+func (e *exchange) audience(c *pipeline.Call) audienceKey {
+	return audienceKey{string(c.Credential), c.Certificate, c.Remote, c.TLS, c.Path, e.server}
 }
 
 // readListen reads subscriptions/listen.
@@ -92,10 +95,12 @@ func (e *exchange) readStream(c *pipeline.Call) error {
 // beginListening opens the stream, as part of the answer: what cannot be opened is refused and not on record as done.
 func (e *exchange) beginListening(ctx context.Context, c *pipeline.Call) error {
 	e.shownNow = e.view(c).lists
-	for _, u := range e.watching {
-		if err := e.d.Hub.watch(ctx, c, e.listener.watcher(), u); err != nil {
-			return err
+	if len(e.watching) > 0 {
+		agreed, err := e.d.Hub.watch(ctx, c, e.listener.watcher(), e.watching)
+		if len(agreed) == 0 && e.listener.wants == [len(changes)]bool{} {
+			return err // nothing of what it wishes for is done
 		}
+		e.watching = agreed
 	}
 	e.x.SetRecord(c)
 	e.x.SetStatusCode(http.StatusOK)

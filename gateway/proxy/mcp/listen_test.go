@@ -22,14 +22,21 @@ type town struct {
 	open      int                               // who listens now
 	ears      map[string]*upstream.Subscription // by principal
 	refreshed int
-	refuses   bool // to have anything watched
+	refuses   bool           // to have anything watched
+	deaf      string         // a server that refuses so
+	began     map[string]int // how often a server was asked to have something watched
 }
 
-func (s *town) Listen(ctx context.Context, _, _ string, _ upstream.Subject, sub *upstream.Subscription) error {
+func (s *town) Listen(ctx context.Context, _, server string, _ upstream.Subject, sub *upstream.Subscription) error {
 	s.mu.Lock()
-	s.ears[sub.Principal] = sub
+	refuses := s.refuses || server == s.deaf
+	if sub.Resources == nil || !refuses {
+		s.ears[sub.Principal] = sub
+	}
 	s.open++
-	refuses := s.refuses
+	if sub.Resources != nil {
+		s.began[server]++
+	}
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
@@ -77,7 +84,7 @@ func listened(t *testing.T) (*world, *town) {
 	w, _ := streaming(t)
 	w.offers["acme/files resources/list"] = []string{`{"uri":"note:///a","name":"a"}`}
 	w.refresh("acme", "files")
-	s := &town{ears: map[string]*upstream.Subscription{}}
+	s := &town{ears: map[string]*upstream.Subscription{}, began: map[string]int{}}
 	hub := &mcp.Hub{Dialect: w.dialect, Servers: s, Every: 100 * time.Millisecond, MaxURIs: 3}
 	w.dialect.Hub, w.dialect.Sessions = hub, &mcp.Sessions{Hub: hub}
 	w.tools.OnChange(hub.Changed)

@@ -42,12 +42,13 @@ type session struct {
 	place          *list.Element
 	logs           logsOf
 
-	mu     sync.Mutex // guards what follows
-	asked  map[string]chan reply
-	last   uint64
-	level  string              // of logging, raw JSON; "" when the client did not say
-	hearer *listener           // its GET stream; nil when there is none
-	runs   map[string]*running // by raw id; as many as there are requests of the session on their way
+	mu      sync.Mutex // guards what follows
+	asked   map[string]chan reply
+	last    uint64
+	level   string              // of logging, raw JSON; "" when the client did not say
+	hearer  *listener           // its GET stream; nil when there is none
+	watcher *audienceKey        // whom it is looked at as, once resources are watched for it; nil before
+	runs    map[string]*running // by raw id; as many as there are requests of the session on their way
 }
 
 // listens makes l the session's stream. One that it had before ends: a client that comes again may have lost it.
@@ -232,6 +233,7 @@ func (e *exchange) inSession(c *pipeline.Call) error {
 	if e.session = e.d.Sessions.find(c, e.x.Path, string(id)); e.session == nil {
 		return deny(pipeline.NotFound, "no such session: it has ended, or it is another caller's or another path's; initialize anew").WithReason(noSession)
 	}
+	e.session.again(e, c)
 	return nil
 }
 

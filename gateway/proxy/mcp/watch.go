@@ -1,6 +1,7 @@
 package mcp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -118,74 +119,113 @@ func (e *exchange) readSubscribe(c *pipeline.Call) error {
 func (e *exchange) subscribed(ctx context.Context, c *pipeline.Call) error {
 	w := watcher{session: e.session}
 	if e.method == "resources/unsubscribe" {
-		e.d.Hub.unwatch(w, e.watching[0])
+		e.d.Hub.unwatch(w, e.watching)
 		return nil
 	}
-	return e.d.Hub.watch(ctx, c, w, e.watching[0])
+	e.session.watches(e.audience(c))
+	_, err := e.d.Hub.watch(ctx, c, w, e.watching)
+	return err
 }
 
-// watch has a server watch a resource for somebody, and returns when it does.
-func (h *Hub) watch(ctx context.Context, c *pipeline.Call, w watcher, u uri) error {
+// watch has servers watch resources for somebody, each asked once for all that are its own, and returns when all have answered.
+// Those that are watched then are agreed; the error says why the first of the others is not.
+func (h *Hub) watch(ctx context.Context, c *pipeline.Call, w watcher, uris []uri) (agreed []uri, err error) {
 	if h.Servers == nil {
-		return deny(pipeline.Unsupported, "resources of this gateway cannot be watched: read them again instead")
+		return nil, deny(pipeline.Unsupported, "resources of this gateway cannot be watched: read them again instead")
 	}
-	key := watchKey{tenant: c.Caller.Tenant(), server: u.server, principal: c.Caller.Session(), by: upstream.Subject{User: c.Caller.User(), Agent: c.Caller.Agent()}}
+	key := watchKey{tenant: c.Caller.Tenant(), principal: c.Caller.Session(), by: upstream.Subject{User: c.Caller.User(), Agent: c.Caller.Agent()}}
 	if w.session != nil {
 		key.capabilities = string(w.session.can)
 	} else if len(w.listener.can) > len("{}") { // its calls are carried in a session of these
 		key.capabilities = string(w.listener.can)
 	}
-	done, err := h.add(key, w, u)
-	if err != nil || done == nil {
-		return err
+	waits, err := h.add(key, w, uris)
+	if err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, watchWithin)
 	defer cancel()
-	select {
-	case err = <-done:
-	case <-ctx.Done():
-		err = errors.New("it did not agree in time")
+	var refused []uri
+	for i, u := range uris {
+		if fail := answered(ctx, waits[i]); fail == nil {
+			agreed = append(agreed, u)
+		} else {
+			refused = append(refused, u)
+			err = cmp.Or(err, error(deny(pipeline.UpstreamRefused, "the server does not let this resource be watched").Because(fail)))
+		}
 	}
-	if err != nil {
-		h.unwatch(w, u)
-		return deny(pipeline.UpstreamRefused, "the server does not let this resource be watched").Because(err)
-	}
-	return nil
+	h.unwatch(w, refused)
+	return agreed, err
 }
 
-// add notes who watches what. The channel is told when the server has agreed, or not; nil: it has already.
-func (h *Hub) add(key watchKey, w watcher, u uri) (done chan error, err error) {
+// answered waits for what a server says to one resource; nil is what it has said before.
+func answered(ctx context.Context, said <-chan error) error {
+	if said == nil {
+		return nil
+	}
+	select {
+	case err := <-said:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-said: // in time, while another was waited for
+		return err
+	default:
+		return errors.New("it did not agree in time")
+	}
+}
+
+// add notes who watches what: all, or nothing where that is too much. A resource's channel is told when the server has agreed, or
+// not; nil: it has already.
+func (h *Hub) add(key watchKey, w watcher, uris []uri) ([]chan error, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.init()
 	if h.closed {
 		return nil, deny(pipeline.UpstreamDown, "the gateway is stopping")
 	}
-	at := h.watches[key]
-	if at == nil {
-		at = newWatch(key)
-		h.watches[key] = at
-	}
-	if _, again := at.who[u.own][w]; !again {
-		if h.watched[w] >= h.maxURIs() {
-			if len(at.who)+len(at.logs) == 0 {
-				delete(h.watches, key)
-			}
-			return nil, deny(pipeline.RateLimited, "this client watches too many resources; let go of one")
+	more := 0
+	for _, u := range uris {
+		key.server = u.server
+		if at := h.watches[key]; at == nil || !at.has(w, u) {
+			more++
 		}
-		h.watched[w]++
 	}
-	if at.who[u.own] == nil {
-		at.who[u.own] = map[watcher]string{}
+	if more > 0 && h.watched[w]+more > h.maxURIs() {
+		return nil, deny(pipeline.RateLimited, "this client watches too many resources; let go of one")
 	}
-	at.who[u.own][w] = u.shown
-	if at.agreed[u.own] {
-		return nil, nil
+	h.tickOn()
+	waits, asked := make([]chan error, len(uris)), map[*watch]bool{}
+	for i, u := range uris {
+		key.server = u.server
+		at := h.watches[key]
+		if at == nil {
+			at = newWatch(key)
+			h.watches[key] = at
+		}
+		if !at.has(w, u) {
+			h.watched[w]++
+		}
+		if at.who[u.own] == nil {
+			at.who[u.own] = map[watcher]string{}
+		}
+		at.who[u.own][w] = u.shown
+		if !at.agreed[u.own] {
+			waits[i] = make(chan error, 1)
+			at.ready[u.own] = append(at.ready[u.own], waits[i])
+			asked[at] = true
+		}
 	}
-	done = make(chan error, 1)
-	at.ready[u.own] = append(at.ready[u.own], done)
-	h.restart(at)
-	return done, nil
+	for at := range asked {
+		h.restart(at)
+	}
+	return waits, nil
+}
+
+func (at *watch) has(w watcher, u uri) bool {
+	_, ok := at.who[u.own][w]
+	return ok
 }
 
 // canWatch tells whether servers can be listened to.
@@ -252,13 +292,20 @@ func (h *Hub) answer(ctx context.Context, at *watch, agreed []string, err error)
 	clear(at.ready)
 }
 
-// unwatch takes somebody's watching of a resource back.
-func (h *Hub) unwatch(w watcher, u uri) {
+// unwatch takes somebody's watching of resources back.
+func (h *Hub) unwatch(w watcher, uris []uri) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	of := map[string]map[string]bool{} // by server
+	for _, u := range uris {
+		if of[u.server] == nil {
+			of[u.server] = map[string]bool{}
+		}
+		of[u.server][u.own] = true
+	}
 	for _, at := range h.watches {
-		if at.key.server == u.server {
-			h.forget(at, func(own string, who watcher) bool { return who == w && own == u.own })
+		if these := of[at.key.server]; these != nil {
+			h.forget(at, func(own string, who watcher) bool { return who == w && these[own] })
 		}
 	}
 }
@@ -279,13 +326,18 @@ func (h *Hub) ended(s *session) {
 		return
 	}
 	h.mu.Lock()
-	for _, at := range h.watches {
-		h.forget(at, func(_ string, who watcher) bool { return who.session == s })
-	}
+	h.unwatchSession(s)
 	h.hearLogs(s)
 	h.mu.Unlock()
 	if l := s.stream(); l != nil {
 		l.end()
+	}
+}
+
+// unwatchSession takes back all that is watched for a session. h.mu is held.
+func (h *Hub) unwatchSession(s *session) {
+	for _, at := range h.watches {
+		h.forget(at, func(_ string, who watcher) bool { return who.session == s })
 	}
 }
 
@@ -365,7 +417,8 @@ func (w *watching) Notify(method string, params []byte) error {
 	return nil
 }
 
-// updated tells those who watch a resource, and may still read it.
+// updated tells those who watch a resource, and may still read it. Who may not even listen is cut off, so that what a server says
+// next is not judged, refused and recorded again and again.
 func (h *Hub) updated(at *watch, own string) {
 	told := map[*listener]string{}
 	h.mu.Lock()
@@ -375,15 +428,19 @@ func (h *Hub) updated(at *watch, own string) {
 		}
 	}
 	h.mu.Unlock()
-	may := map[audienceKey]bool{}
+	type look struct{ may, cut bool }
+	looks := map[audienceKey]look{}
 	for l, shown := range told {
-		ok, known := may[l.key]
+		found, known := looks[l.key]
 		if !known {
-			denial := h.Dialect.lookFor(l.key, func(e *exchange, c *pipeline.Call) { ok = e.readable(c, at.key.server, own) })
-			ok = ok && denial == nil
-			may[l.key] = ok
+			denial := h.Dialect.lookFor(l.key, func(e *exchange, c *pipeline.Call) { found.may = e.readable(c, at.key.server, own) })
+			found.cut = denial != nil && denial.Code != pipeline.RateLimited
+			looks[l.key] = found
 		}
-		if ok {
+		switch {
+		case found.cut:
+			l.end()
+		case found.may:
 			l.tell("notifications/resources/updated", `"uri":`+string(canon.AppendString(nil, shown)))
 		}
 	}

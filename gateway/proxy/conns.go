@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
 
 // boundedListener accepts connections that know when their client leaves, and bounds how many one address may have open;
@@ -84,10 +86,17 @@ func newConn(raw net.Conn, silent time.Duration, free func()) *conn {
 
 // Read gives first what was read too early.
 func (c *conn) Read(p []byte) (int, error) {
+	c.read = true
 	if n := c.again(p); n > 0 {
 		return n, nil
 	}
 	return c.Conn.Read(p)
+}
+
+// SetReadDeadline notes what was read before it.
+func (c *conn) SetReadDeadline(t time.Time) error {
+	c.turn()
+	return c.Conn.SetReadDeadline(t)
 }
 
 // Close closes the connection, ends its context and frees its place, once.
@@ -127,15 +136,45 @@ type secured struct {
 
 // Read gives first what was read too early.
 func (c *secured) Read(p []byte) (int, error) {
+	c.read = true
 	if n := c.again(p); n > 0 {
 		return n, nil
 	}
 	return c.Conn.Read(p)
 }
 
+// SetReadDeadline notes what was read before it.
+func (c *secured) SetReadDeadline(t time.Time) error {
+	c.turn()
+	return c.Conn.SetReadDeadline(t)
+}
+
 // early are bytes of requests to come that were read while a stream took the connection over. They are read again by
 // whoever serves the connection after it.
-type early struct{ bytes []byte }
+type early struct {
+	bytes []byte
+
+	read   bool // since the last deadline for reading was set
+	waited bool // there was a read between the two deadlines before
+}
+
+func (e *early) turn() { e.waited, e.read = e.read, false }
+
+// awaited says whether the request at hand was waited for, so that every answer before it was sent: fasthttp keeps answers
+// back while it has bytes of another request. It sets one deadline to wait for a request's first byte, which it reads only
+// when it has none, and another one to read the rest. The first request of a connection has none before it.
+func awaited(ctx *fasthttp.RequestCtx) bool {
+	if ctx.ConnRequestNum() == 1 {
+		return true
+	}
+	switch c := ctx.Conn().(type) {
+	case *conn:
+		return c.waited
+	case *secured:
+		return c.waited
+	}
+	return false
+}
 
 func (e *early) again(p []byte) int {
 	if len(e.bytes) == 0 {

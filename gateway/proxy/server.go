@@ -94,7 +94,6 @@ type Server struct {
 	ready    func() error
 	departed atomic.Uint64
 	streams  streams
-	workers  workers
 }
 
 // New makes a data port. routes are keyed by the first segment of the path; ready says whether the gateway can serve.
@@ -133,9 +132,7 @@ func (s *Server) Serve(ln net.Listener, tlsConfig *tls.Config) error {
 // streamed or not. What still runs when ctx ends is cut off.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.streams.drain()
-	err := errors.Join(s.http.ShutdownWithContext(ctx), s.streams.wait(ctx))
-	s.workers.stop()
-	if err != nil {
+	if err := errors.Join(s.http.ShutdownWithContext(ctx), s.streams.wait(ctx)); err != nil {
 		return fmt.Errorf("drain the data port: %w", err)
 	}
 	return nil
@@ -146,7 +143,7 @@ func (s *Server) Departed() uint64 { return s.departed.Load() }
 
 // Connections is how many connections are open.
 func (s *Server) Connections() int {
-	return int(s.http.GetOpenConnectionsCount()) + s.streams.count() + s.streams.silent()
+	return int(s.http.GetOpenConnectionsCount()) + s.streams.count() - int(s.streams.inside.Load()) + s.streams.silent()
 }
 
 func (s *Server) serve(ctx *fasthttp.RequestCtx) {

@@ -30,16 +30,18 @@ var (
 // its own: whoever sends one is never held up by its reader, and a reader that lets more wait than the queue takes is cut
 // off. It may be used by several goroutines.
 //
-// A call runs on a worker while fasthttp's handler waits. If it opens its stream, the handler returns and fasthttp hands
-// the connection over (take); the request's bytes stay valid until the work has returned. Nobody reads the connection
-// meanwhile: the kernel tells of a departure (see departures), and bytes of further requests stay where they are until the
-// stream has ended and the connection is served on.
+// A call runs in fasthttp's handler. If it opens its stream, events are written beside the handler, which writes nothing itself;
+// when the work has returned, fasthttp hands the connection over (take), so that a stream on Hold has no goroutine. Only where
+// answers to earlier requests may still lie in fasthttp's buffer, behind pipelined requests, the work gets a goroutine of its own
+// and the handler returns first. Nobody reads the connection meanwhile: the kernel tells of a departure (see departures), and
+// bytes of further requests stay where they are until the stream has ended and the connection is served on.
 type Stream struct {
 	server *Server
 	x      *Exchange // until the work has returned
 	link   *conn
-	work   func(ctx context.Context, s *Stream)
-	told   chan struct{} // one word to the handler: answered in one piece, or opened
+	work   Work
+	beside bool          // the work has a goroutine beside the handler
+	told   chan struct{} // one word to a handler that waits: answered in one piece, or opened
 
 	// What follows is for an open stream.
 
@@ -69,6 +71,9 @@ type Stream struct {
 	left      bool // it is not counted any more
 }
 
+// Work answers a request: in one piece by x, or by opening s. ctx ends when the client leaves.
+type Work func(ctx context.Context, x *Exchange, s *Stream)
+
 // noStream stands in where a request cannot be streamed.
 var noStream = &Stream{}
 
@@ -91,18 +96,21 @@ func acceptsEvents(accept []byte) bool {
 	return false
 }
 
-// Run runs work, which answers the request: in one piece by x, or by opening s. Run returns as soon as either is known, so
-// nothing that work uses may be touched after it; work itself must give back what it took. ctx ends when the client
-// leaves. When the work returns, an open stream ends, unless it was put on Hold.
-func (x *Exchange) Run(work func(ctx context.Context, s *Stream)) {
+// Run runs work. It may return before the work has, once that has opened its stream, so nothing that work uses may be touched
+// after it; work itself must give back what it took. When the work returns, an open stream ends, unless it was put on Hold.
+func (x *Exchange) Run(work Work) {
 	if !x.MayStream() {
-		work(x.Context(), noStream)
+		work(x.Context(), x, noStream)
 		return
 	}
 	s := x.server.spare()
 	s.server, s.x, s.link, s.work = x.server, x, connOf(x.Conn()), work
-	x.server.workers.start(s)
-	<-s.told
+	if s.beside = !awaited(x.RequestCtx); s.beside {
+		go s.perform()
+		<-s.told
+	} else {
+		s.perform()
+	}
 	if !s.opened { // nobody else has it any more
 		*s = Stream{told: s.told}
 		x.server.streams.spares.Put(s)
@@ -120,14 +128,19 @@ func (s *Server) spare() *Stream {
 	return &Stream{told: make(chan struct{}, 1)}
 }
 
-// perform runs the work, on a worker.
+// perform runs the work.
 func (s *Stream) perform() {
 	panicked := s.guarded()
 	s.mu.Lock()
 	if !s.opened {
 		s.mu.Unlock()
-		s.told <- struct{}{}
+		if s.beside {
+			s.told <- struct{}{}
+		}
 		return
+	}
+	if !s.beside {
+		s.server.streams.inside.Add(-1)
 	}
 	if panicked { // nobody may take it for a whole answer
 		s.sever()
@@ -155,7 +168,7 @@ func (s *Stream) guarded() (panicked bool) {
 		}
 		s.server.broke(s.x, p)
 	}()
-	s.work(s.link.ctx, s)
+	s.work(s.link.ctx, s.x, s)
 	return
 }
 
@@ -185,9 +198,16 @@ func (s *Stream) Open(owner string) error {
 	s.waiting = len(s.queue)
 	s.worked, s.flushed = make(chan struct{}), make(chan struct{})
 	s.opened = true
+	if !s.beside {
+		s.server.streams.inside.Add(1)
+		s.conn, s.wrote = s.x.Conn(), time.Now()
+		s.kick()
+	}
 	s.mu.Unlock()
 	s.unwatch = context.AfterFunc(s.link.ctx, s.lost)
-	s.told <- struct{}{}
+	if s.beside {
+		s.told <- struct{}{}
+	}
 	return nil
 }
 

@@ -23,6 +23,8 @@ type streams struct {
 	empty    chan struct{} // closed when it drains and none is open any more
 	beating  bool
 
+	inside atomic.Int64 // open ones whose work runs in the handler: fasthttp counts their connections still
+
 	opened, refused, slow, gone atomic.Uint64
 }
 

@@ -37,7 +37,7 @@ func told(t testing.TB, f func(ctx context.Context, x *proxy.Exchange, s *proxy.
 	t.Helper()
 	results = make(chan error, 10_000)
 	return func(x *proxy.Exchange) {
-		x.Run(func(ctx context.Context, s *proxy.Stream) { results <- f(ctx, x, s) })
+		x.Run(func(ctx context.Context, _ *proxy.Exchange, s *proxy.Stream) { results <- f(ctx, x, s) })
 	}, results
 }
 
@@ -233,7 +233,7 @@ func TestASilentStreamIsKeptAlive(t *testing.T) {
 func TestAPanicOfTheWorkIsARefusalOrACut(t *testing.T) {
 	both(t, func(t *testing.T, secured bool) {
 		h := moor(t, secured, flowing, func(x *proxy.Exchange) {
-			x.Run(func(_ context.Context, s *proxy.Stream) {
+			x.Run(func(_ context.Context, _ *proxy.Exchange, s *proxy.Stream) {
 				if len(x.Request.Body()) == 20 {
 					_ = s.Open("")
 					_ = s.Event("", []byte("half"))

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -321,5 +322,65 @@ func TestStreamTraps6And7TheConnectionIsServedOn(t *testing.T) {
 		}
 		_ = c.Close()
 		settle(t, "connections and goroutines are gone", func() bool { return h.s.Connections() == 0 && runtime.NumGoroutine() <= before+5 })
+	})
+}
+
+// A stream is written beside fasthttp's handler, which may have kept answers back until then: none of them is overtaken, however
+// the requests are cut up on their way. Where all were sent the work needs no goroutine of its own.
+func TestAStreamOvertakesNoAnswer(t *testing.T) {
+	both(t, func(t *testing.T, secured bool) {
+		inside := make(chan bool, 1)
+		route, results := told(t, func(ctx context.Context, x *proxy.Exchange, s *proxy.Stream) error {
+			inside <- strings.Contains(string(debug.Stack()), "fasthttp.(*Server).serveConn")
+			return three(ctx, x, s)
+		})
+		h := moor(t, secured, flowing, route)
+		short, long := ask("", 100), ask("", 20_000)
+		for name, c := range map[string]struct {
+			segments []string
+			inside   bool
+		}{
+			"apart":                  {[]string{health, short}, true},
+			"alone":                  {[]string{short}, true},
+			"in one":                 {[]string{health + short}, false},
+			"the head later":         {[]string{health + short[:9], short[9:]}, false},
+			"the body later":         {[]string{health + short[:len(short)-50], short[len(short)-50:]}, false},
+			"a long body later":      {[]string{health + long[:len(long)-19_950], long[len(long)-19_950:]}, false},
+			"all of the body later":  {[]string{health + short[:len(short)-100], short[len(short)-100:]}, false},
+			"behind two":             {[]string{health + health + short}, false},
+			"behind one, then apart": {[]string{health + health, short}, true},
+			"cut, apart":             {[]string{health, short[:9], short[9 : len(short)-50], short[len(short)-50:]}, true},
+		} {
+			t.Run(name, func(t *testing.T) {
+				conn := h.dial()
+				healths := 0
+				for _, text := range c.segments {
+					conn.say(t, text)
+					time.Sleep(20 * time.Millisecond) // so that it is read by itself
+					for n := strings.Count(text, health); n > 0 && strings.HasSuffix(text, health); n-- {
+						conn.response(t)
+						healths++
+					}
+				}
+				for ; healths < strings.Count(strings.Join(c.segments, ""), health); healths++ {
+					if _, body := conn.response(t); body != `{"status":"ok"}` {
+						t.Errorf("the answer before it is %q", body)
+					}
+				}
+				if _, body := conn.response(t); body != threeEvents {
+					t.Errorf("the stream is %q", body)
+				}
+				if got := <-inside; got != c.inside {
+					t.Errorf("the work ran in the handler: %v", got)
+				}
+				if err := result(t, results); err != nil {
+					t.Error(err)
+				}
+				conn.say(t, health)
+				if _, body := conn.response(t); body != `{"status":"ok"}` {
+					t.Errorf("after the stream: %q", body)
+				}
+			})
+		}
 	})
 }

@@ -23,8 +23,12 @@ func (s *Stream) take(c net.Conn) {
 		_ = s.link.Close()
 	}
 	s.mu.Lock()
-	s.conn, s.wrote = base, time.Now()
-	s.kick()
+	if s.conn == nil {
+		s.conn, s.wrote = base, time.Now()
+		s.kick()
+	} else if s.writing { // under a deadline that fasthttp has taken away
+		_ = base.SetWriteDeadline(time.Now().Add(s.server.config.WriteTimeout))
+	}
 	s.mu.Unlock()
 	<-s.worked
 	s.server.recycle(s.x)

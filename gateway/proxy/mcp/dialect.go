@@ -129,7 +129,7 @@ func (d *Dialect) put(e *exchange) {
 
 // Serve answers one HTTP request.
 func (d *Dialect) Serve(x *proxy.Exchange) {
-	x.Run(func(ctx context.Context, s *proxy.Stream) { d.serve(ctx, x, s) })
+	x.Run(d.serve)
 }
 
 // serve answers in one piece, or by opening the stream.

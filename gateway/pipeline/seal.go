@@ -10,6 +10,8 @@ import (
 type Sealer interface {
 	Seal(ctx context.Context, tenant, purpose string, bound, plain []byte) (string, error)
 	Open(ctx context.Context, tenant, purpose string, bound []byte, text string) ([]byte, bool)
+	// Opens says of a text that was sealed here whether its key still opens.
+	Opens(ctx context.Context, tenant, text string) bool
 }
 
 // roundSeal is what states of calls that go on are sealed for.

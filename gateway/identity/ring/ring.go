@@ -228,6 +228,29 @@ func (r *Ring) Open(ctx context.Context, tenant, purpose string, bound []byte, t
 	return nil, false
 }
 
+// Opens says whether the key that a text names still opens. It says nothing of the text itself, and so is enough only for one
+// that is known to have been sealed here.
+func (r *Ring) Opens(ctx context.Context, tenant, text string) bool {
+	var b [6]byte
+	if len(text) < 8 || len(text) > maxText {
+		return false
+	}
+	if n, err := base64.RawURLEncoding.Decode(b[:], []byte(text[:8])); err != nil || n < 4 {
+		return false
+	}
+	keys, err := r.keys(ctx, tenant)
+	if err != nil {
+		return false
+	}
+	id, now := binary.BigEndian.Uint32(b[:]), r.now()
+	for i := range keys {
+		if keys[i].ID == id {
+			return keys[i].opens(now)
+		}
+	}
+	return false
+}
+
 // about parts purpose and bound; no purpose has a NUL.
 func about(purpose string, bound []byte) []byte {
 	return append(append([]byte(purpose), 0), bound...)

@@ -49,6 +49,9 @@ func (w *world) seal(r *ring.Ring, text string) string {
 
 func opens(r *ring.Ring, sealed string) bool {
 	_, ok := r.Open(context.Background(), "acme", "cursor", []byte("ada"), sealed)
+	if ok && !r.Opens(context.Background(), "acme", sealed) {
+		panic("it opens, and its key does not")
+	}
 	return ok
 }
 
@@ -192,5 +195,31 @@ func TestManyCallersMakeOneFirstKey(t *testing.T) {
 		if !opens(r, s) {
 			t.Fatal("sealed under a key that was lost")
 		}
+	}
+}
+
+func TestAKnownTextLivesAsLongAsItsKey(t *testing.T) {
+	w, r := newWorld(t)
+	first := w.seal(r, "place")
+	for name, text := range map[string]string{"nothing": "", "short": first[:7], "no base64": "!!!!!!!!" + first[8:], "no such key": "AAAACQAA" + first[8:]} {
+		if r.Opens(t.Context(), "acme", text) {
+			t.Errorf("%s lives", name)
+		}
+	}
+	rotate := func(atOnce bool) {
+		if _, err := r.Rotate(t.Context(), "acme", atOnce); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rotate(false)
+	second := w.seal(r, "place")
+	if !r.Opens(t.Context(), "acme", first) || !r.Opens(t.Context(), "acme", second) {
+		t.Error("the key before ends later")
+	}
+	if w.at = w.at.Add(time.Hour); r.Opens(t.Context(), "acme", first) || !r.Opens(t.Context(), "acme", second) {
+		t.Error("the key before has ended, and the other one has not")
+	}
+	if rotate(true); r.Opens(t.Context(), "acme", second) {
+		t.Error("the key was ended at once")
 	}
 }

@@ -35,7 +35,7 @@ type Sessions struct {
 type session struct {
 	id, who, route string
 	can            []byte // capabilities of the client that are carried
-	tenant         string
+	tenant, caller string // whose it is; who is both
 	agent, key     string // who opened it, for lists
 	begun, used    time.Time
 	over           chan struct{} // closed when it has ended
@@ -121,7 +121,7 @@ func (k *Sessions) begin(c *pipeline.Call, path string, can []byte) *session {
 	}
 	s := &session{
 		id: id, who: whose(c), route: path, can: bytes.Clone(can), begun: c.Started, used: c.Started, asked: map[string]chan reply{},
-		tenant: c.Caller.Tenant(), agent: c.Caller.Agent(), key: c.Caller.KeyID(), over: make(chan struct{}),
+		tenant: c.Caller.Tenant(), caller: c.Caller.Session(), agent: c.Caller.Agent(), key: c.Caller.KeyID(), over: make(chan struct{}),
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -156,13 +156,13 @@ func (k *Sessions) begin(c *pipeline.Call, path string, can []byte) *session {
 
 // find returns a session that is the caller's own, on this path, and notes that it is used.
 func (k *Sessions) find(c *pipeline.Call, path, id string) *session {
-	if k == nil || !k.genuine(c, path, id) {
+	if k == nil || !k.lives(c, id) {
 		return nil
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	s := k.open[id]
-	if s == nil || s.who != whose(c) || s.route != path {
+	if s == nil || s.tenant != c.Caller.Tenant() || s.caller != c.Caller.Session() || s.route != path {
 		return nil
 	}
 	if k.ended(s, c.Started) {

@@ -34,14 +34,10 @@ func (k *Sessions) seal(c *pipeline.Call, path string, random []byte) (string, e
 	return k.Seals.Seal(context.Background(), c.Caller.Tenant(), sessionSeal, sessionBound(c, path), random)
 }
 
-// genuine refuses an id before anything is looked up by it: one that was made up, is another caller's or another path's, or is sealed
-// under a key that has ended.
-func (k *Sessions) genuine(c *pipeline.Call, path, id string) bool {
-	if k.Seals == nil {
-		return true
-	}
-	_, ok := k.Seals.Open(context.Background(), c.Caller.Tenant(), sessionSeal, sessionBound(c, path), id)
-	return ok
+// lives says whether the key that an id is sealed under still opens. That the id is one that was sealed here is known by finding
+// its session.
+func (k *Sessions) lives(c *pipeline.Call, id string) bool {
+	return k.Seals == nil || k.Seals.Opens(context.Background(), c.Caller.Tenant(), id)
 }
 
 // ended says whether a session's time is over; whoever listens uses it. k.mu is held.

@@ -77,10 +77,10 @@ func (k *Sessions) endIfOver(c *pipeline.Call, s *session) {
 	if k == nil {
 		return
 	}
-	genuine := k.genuine(c, s.route, s.id)
+	lives := k.lives(c, s.id)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.open[s.id] == s && (!genuine || k.ended(s, c.Started)) {
+	if k.open[s.id] == s && (!lives || k.ended(s, c.Started)) {
 		k.drop(s)
 	}
 }

@@ -172,8 +172,8 @@ type Replier interface {
 // Reset makes the call ready for reuse, keeping its buffers.
 func (c *Call) Reset() {
 	counted := c.Counted[:0]
-	stages, ask, bound, seal, receipt, rec := c.stages[:0], c.ask[:0], c.bound[:0], c.seal[:0], c.Receipt[:0], c.rec
-	policies, after := rec.Policies[:0], rec.After[:0]
+	stages, ask, bound, seal, receipt := c.stages[:0], c.ask[:0], c.bound[:0], c.seal[:0], c.Receipt[:0]
+	policies, after := c.rec.Policies[:0], c.rec.After[:0]
 	if c.Sent != nil {
 		*c.Sent = upstream.Request{}
 	}

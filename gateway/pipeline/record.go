@@ -25,28 +25,31 @@ func (l *Line) record(c *Call, kind ledger.Kind) (*ledger.Record, error) {
 		}
 	}
 	r := &c.rec
-	policies, after, request, ask := r.Policies[:0], r.After[:0], r.Request, r.Ask
+	policies, after, request := r.Policies[:0], r.After[:0], r.Request
 	*r = ledger.Record{
 		ID: id, Time: now.UnixMicro(), Tenant: c.Caller.Tenant(), Instance: l.Instance, Kind: kind,
-		Agent: c.Caller.Agent(), User: c.Caller.User(), Key: c.Caller.KeyID(), Route: c.Route,
+		Agent: c.Caller.Agent(), User: c.Caller.User(), Key: c.Caller.KeyID(),
 		Op: c.Op, Server: c.Server, Tool: c.Name, Step: -1, Labels: c.Labels, Bundle: c.Decision.Bundle(),
 	}
-	if c.addr == "" && c.Remote.IsValid() {
-		c.addr = c.Remote.String()
-	}
-	r.Addr = c.addr
 	if c.Grant.Valid() {
 		r.Plan, r.PlanID, r.Token = c.Grant.PlanRoot(), c.Grant.PlanID(), c.Grant.TokenID()
-		r.Step, r.Uses, r.PlanExpires = int32(c.Grant.Step()), c.Grant.Uses(), c.Grant.PlanExpires()
+		r.Step, r.Uses = int32(c.Grant.Step()), c.Grant.Uses()
 		after = append(after, c.Grant.After()...)
 	}
 	if t := c.Token; t != nil && kind == ledger.Refused && !c.Grant.Valid() && t.Claims().Tenant == r.Tenant {
 		r.Plan, r.PlanID, r.Token = t.PlanRoot(), t.Claims().PlanID, t.Claims().ID
 	}
 	r.After = after
-	if kind == ledger.Settled {
-		r.Request, r.Ask, r.Policies = request, ask, policies
+	if kind == ledger.Settled { // what was asked, and over what, stands in the admitted record that it names
+		r.Request, r.Policies = request, policies
 		return r, nil
+	}
+	if c.addr == "" && c.Remote.IsValid() {
+		c.addr = c.Remote.String()
+	}
+	r.Addr, r.Route = c.addr, c.Route
+	if c.Grant.Valid() {
+		r.PlanExpires = c.Grant.PlanExpires()
 	}
 	r.Snapshot = c.Caller.Snapshot()
 	r.Policies = append(policies, c.Decision.Policies()...)

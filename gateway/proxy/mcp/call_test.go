@@ -326,11 +326,11 @@ func TestTheReplysDigestIsOfWhatTheUpstreamSaid(t *testing.T) {
 	w := newWorld(t)
 	w.old(callRead, map[string]string{"Gatewright-Intent": w.anything("files")})
 	r := w.book.last()
-	if r.Kind.String() != "settled" || r.Reply.IsZero() || r.Tool != "read" || r.Server != "files" || r.Op != "tools/call" || r.Route != "/mcp" {
+	if r.Kind.String() != "settled" || r.Reply.IsZero() || r.Tool != "read" || r.Server != "files" || r.Op != "tools/call" || w.book.admitted(r).Route != "/mcp" {
 		t.Errorf("%+v", r)
 	}
 	w.send("POST", "/mcp/files", callRead, map[string]string{"Gatewright-Intent": w.anything("files")})
-	if r := w.book.last(); r.Route != "/mcp/{server}" {
+	if r := w.book.admitted(w.book.last()); r.Route != "/mcp/{server}" {
 		t.Errorf("route %q", r.Route)
 	}
 	if err := canon.Check(w.sent[0].Args, canon.DefaultLimits()); err != nil {

@@ -65,14 +65,22 @@ var legacyVersions = []string{latestLegacy, "2025-06-18", "2025-03-26", "2024-11
 
 // exchange is one message on its way, reused from call to call.
 type exchange struct {
-	d      *Dialect
+	oneUse
+	d     *Dialect
+	call  pipeline.Call
+	out   []byte
+	proof []merkle.Hash
+
+	read   func(context.Context, *pipeline.Call) error
+	answer func(context.Context, *pipeline.Call) error
+}
+
+// oneUse is what of an exchange ends with its message.
+type oneUse struct {
 	x      *proxy.Exchange
 	stream *proxy.Stream   // what the answer may become
 	ctx    context.Context //nolint:containedctx // of the one call that the exchange is for
-	call   pipeline.Call
-	server string // from the path; empty on /mcp
-	out    []byte
-	proof  []merkle.Hash
+	server string          // from the path; empty on /mcp
 
 	id      []byte // raw JSON: a string or an integer; nil on a notification
 	method  string
@@ -100,9 +108,6 @@ type exchange struct {
 	failure    []byte
 	talk       sync.Mutex // held by whoever speaks to the client before the answer
 	body       bool       // the message was read far enough to be answered as JSON-RPC
-
-	read   func(context.Context, *pipeline.Call) error
-	answer func(context.Context, *pipeline.Call) error
 }
 
 // keepBuffer is the largest answer buffer, in bytes, that is kept from call to call.
@@ -123,7 +128,7 @@ func (d *Dialect) put(e *exchange) {
 	if cap(e.out) > keepBuffer {
 		e.out = nil
 	}
-	*e = exchange{d: d, call: e.call, out: e.out[:0], proof: e.proof[:0], read: e.read, answer: e.answer} // nobody holds talk any more
+	e.oneUse, e.out, e.proof = oneUse{}, e.out[:0], e.proof[:0] // nobody holds talk any more
 	d.pool.Put(e)
 }
 

@@ -13,6 +13,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -83,6 +84,14 @@ func (b *book) last() ledger.Record {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.records[len(b.records)-1]
+}
+
+// admitted is the record that a settled one is of.
+func (b *book) admitted(settled ledger.Record) ledger.Record {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	i := slices.IndexFunc(b.records, func(r ledger.Record) bool { return r.ID == settled.Of })
+	return b.records[i]
 }
 
 type lister map[string][]string

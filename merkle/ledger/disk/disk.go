@@ -40,12 +40,12 @@ var _ FS = OS{}
 
 // Open implements FS. A new file is the owner's alone (0600), its folders too (0700).
 func (OS) Open(name string, flag int) (File, error) {
-	if flag&os.O_CREATE != 0 {
-		if err := makeDir(filepath.Dir(name)); err != nil {
-			return nil, err
+	f, err := os.OpenFile(name, flag, 0o600)
+	if flag&os.O_CREATE != 0 && errors.Is(err, fs.ErrNotExist) {
+		if err = makeDir(filepath.Dir(name)); err == nil {
+			f, err = os.OpenFile(name, flag, 0o600)
 		}
 	}
-	f, err := os.OpenFile(name, flag, 0o600)
 	if err != nil {
 		return nil, err
 	}

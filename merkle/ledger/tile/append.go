@@ -136,7 +136,8 @@ type change struct {
 type pending struct {
 	name string
 	data []byte
-	full bool // a bundle that is read no more unless somebody asks for it
+	full bool // nobody reads it before the commit
+	last bool // a bundle that is read no more unless somebody asks for it
 }
 
 // full writes a bundle that became full, its tile, and every tile above that became full with it.
@@ -186,7 +187,8 @@ func (c *change) finish(bundle []byte) error {
 func (c *change) put(n Name, data []byte) error {
 	name := file(c.t.dir, n)
 	c.dirs[filepath.Dir(name)] = true
-	c.files = append(c.files, pending{name, data, n.Level == Entries && n.Wide == Width})
+	full := n.Wide == Width
+	c.files = append(c.files, pending{name, data, full, full && n.Level == Entries})
 	c.bytes += len(data)
 	if c.bytes < maxPending {
 		return nil
@@ -253,9 +255,13 @@ func keep(b []byte) {
 	}
 }
 
-// writeFile writes one file under its name.
+// writeFile writes one file under its name. A partial one may be that of the edge as it is, and must not be seen half written; a
+// full one is part of the tree with the commit, and what a crash leaves of it is written again.
 func (t *Tree) writeFile(p pending) error {
-	tmp := p.name + ".tmp"
+	tmp := p.name
+	if !p.full {
+		tmp += ".tmp"
+	}
 	f, err := t.on.Open(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
 	if err != nil {
 		return err
@@ -264,10 +270,10 @@ func (t *Tree) writeFile(p pending) error {
 	if err == nil {
 		err = f.Sync()
 	}
-	if err == nil && p.full {
+	if err == nil && p.last {
 		disk.Forget(f, 0, 0)
 	}
-	if err = errors.Join(err, f.Close()); err != nil {
+	if err = errors.Join(err, f.Close()); err != nil || p.full {
 		return err
 	}
 	return t.on.Rename(tmp, p.name)

@@ -24,8 +24,9 @@ type item struct {
 	buf     []byte // leaf, then side
 	leafLen int
 	leaf    merkle.Hash
-	signed  bool // wants a receipt
-	own     bool // the log's own: may use the reserve, nobody waits
+	tenant  uint32 // its number, once the record is laid
+	signed  bool   // wants a receipt
+	own     bool   // the log's own: may use the reserve, nobody waits
 
 	mark  Mark
 	at    place

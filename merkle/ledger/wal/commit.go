@@ -289,7 +289,7 @@ func (l *Log) layFrame(c *chain, it *item) {
 		w.first = false
 	}
 	it.at = place{w.segment, w.off + int64(len(w.buf))}
-	it.mark = Mark{Tenant: c.name, Index: seq, Leaf: it.leaf}
+	it.mark, it.tenant = Mark{Tenant: c.name, Index: seq, Leaf: it.leaf}, c.number
 	it.event.Index = seq
 	w.buf = appendFrame(w.buf, w.seed, &f)
 }
@@ -458,4 +458,5 @@ func (l *Log) publish(c *committer) {
 	l.stats.Records += n
 	l.stats.Batches++
 	l.follow.offer(c.q, c.start, c.end)
+	l.hashes.keep(c.q)
 }

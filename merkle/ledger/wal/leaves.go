@@ -38,7 +38,7 @@ func (l *Log) ReadLeaves(ctx context.Context, into *Leaves, tenant string, from 
 		rd.close()
 		into.window = rd.w.buf
 	}()
-	bytes := 0
+	bytes, number := 0, uint32(0)
 	for i, at := range places {
 		if bytes >= maxLeavesBytes {
 			break
@@ -51,8 +51,9 @@ func (l *Log) ReadLeaves(ctx context.Context, into *Leaves, tenant string, from 
 			return fmt.Errorf("read leaves: %w", err)
 		}
 		into.add(f.leaf)
-		bytes += len(f.leaf)
+		bytes, number = bytes+len(f.leaf), f.tenant
 	}
+	into.Hashes = l.hashes.of(into.Hashes, into.Data, number, from)
 	return nil
 }
 
@@ -67,7 +68,6 @@ func (s *Leaves) reset() {
 
 // add copies a leaf to where there is room for it; one of another size than most lies by itself, and is not kept.
 func (s *Leaves) add(leaf []byte) {
-	s.Hashes = append(s.Hashes, merkle.LeafHash(leaf))
 	if len(leaf) > leavesBlock/4 {
 		s.Data = append(s.Data, slices.Clone(leaf))
 		return

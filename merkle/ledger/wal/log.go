@@ -87,6 +87,7 @@ type Log struct {
 	uses   *uses
 	spare  *spare
 	follow *follower
+	hashes hashes
 
 	mu      sync.Mutex // guards the lists of waiting items and closing
 	queue   []*item    // to be written

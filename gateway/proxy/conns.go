@@ -71,8 +71,10 @@ type conn struct {
 	net.Conn
 	ctx    context.Context //nolint:containedctx // the connection's own life
 	cancel context.CancelFunc
-	free   func() // gives its place back; nil: it has none
-	watch  uint64 // its number among the departures; 0: it is not watched
+	calls  context.Context    //nolint:containedctx // of its requests that can be stopped; ends before ctx when one of them was
+	stop   context.CancelFunc // ends calls
+	free   func()             // gives its place back; nil: it has none
+	watch  uint64             // its number among the departures; 0: it is not watched
 	once   sync.Once
 	early
 }

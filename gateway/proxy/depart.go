@@ -27,3 +27,17 @@ func (x *Exchange) Context() context.Context {
 	}
 	return context.Background()
 }
+
+// Stoppable is Context with a way to end the work of this request alone. The context is the connection's, and later requests have
+// it too until it is stopped; so it must not be stopped when the request is over.
+func (x *Exchange) Stoppable() (context.Context, context.CancelFunc) {
+	if x.RequestCtx != nil {
+		if c := connOf(x.Conn()); c != nil {
+			if c.calls == nil || c.calls.Err() != nil {
+				c.calls, c.stop = context.WithCancel(c.ctx)
+			}
+			return c.calls, c.stop
+		}
+	}
+	return context.WithCancel(context.Background())
+}

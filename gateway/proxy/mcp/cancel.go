@@ -10,7 +10,8 @@ import (
 // open meanwhile (MCP 2025-11-25, cancellation). Ids are a client's own, so only calls of the very session are looked at: a
 // client without one gives a call up by leaving, as every client of the newer era does.
 
-// running is one exchange of a session that has not been answered.
+// running is one exchange of a session that has not been answered. It is stopped under its session's lock, and by nobody once it
+// is over: what stops it is the connection's, for the next exchange too.
 type running struct {
 	in   *session
 	id   string
@@ -30,20 +31,19 @@ func requestKey(id []byte) string {
 }
 
 // running notes an exchange under its id, until its end. A client that uses an id twice at a time gives up the later one.
-func (s *session) running(id []byte, stop context.CancelFunc) *running {
-	r := &running{s, requestKey(id), stop}
+func (s *session) running(r *running, id []byte, stop context.CancelFunc) {
+	*r = running{s, requestKey(id), stop}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.runs == nil {
 		s.runs = map[string]*running{}
 	}
 	s.runs[r.id] = r
-	return r
 }
 
-// end forgets an exchange that is over. A nil one was never noted.
+// end forgets an exchange that is over, if it was ever noted.
 func (r *running) end() {
-	if r == nil {
+	if r.in == nil {
 		return
 	}
 	r.in.mu.Lock()
@@ -60,9 +60,8 @@ func (e *exchange) cancelled() {
 		return
 	}
 	e.session.mu.Lock()
-	r := e.session.runs[requestKey(id)]
-	e.session.mu.Unlock()
-	if r != nil {
+	defer e.session.mu.Unlock()
+	if r := e.session.runs[requestKey(id)]; r != nil {
 		r.stop()
 	}
 }

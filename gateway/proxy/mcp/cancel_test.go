@@ -2,9 +2,12 @@ package mcp_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -80,5 +83,67 @@ func TestAModernNotificationSaysItsVersionInTheHeader(t *testing.T) {
 	said["Mcp-Method"] = "tools/list"
 	if a := w.send("POST", "/mcp", `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`, said); a.status != http.StatusBadRequest {
 		t.Errorf("a request: %d %s", a.status, a.raw)
+	}
+}
+
+// TestACallIsGivenUpAlone: its connection's next call runs, and one that is given up too late is not the next one.
+func TestACallIsGivenUpAlone(t *testing.T) {
+	w, _ := conversing(t)
+	begun, ended, givenUp := make(chan struct{}, 1), make(chan error, 1), make(chan bool, 1)
+	w.during = func(ctx context.Context) {
+		begun <- struct{}{}
+		patience := time.Millisecond
+		if <-givenUp {
+			patience = 5 * time.Second
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(patience):
+		}
+		ended <- ctx.Err()
+	}
+	w.reply = func(*pipeline.Call) (pipeline.Reply, error) {
+		return pipeline.Reply{Status: 200, Result: []byte(`{"content":[]}`)}, nil
+	}
+	token, session := w.anything("files"), w.initialize("/mcp", w.key)
+	one := &http.Client{Transport: &http.Transport{MaxConnsPerHost: 1}}
+	t.Cleanup(one.CloseIdleConnections)
+	used := map[string]bool{}
+	call := func(i int, give bool) {
+		t.Helper()
+		givenUp <- give
+		q, err := http.NewRequestWithContext(t.Context(), "POST", w.base+"/mcp", strings.NewReader(strings.Replace(callMore, `"id":1`, fmt.Sprintf(`"id":%d`, i), 1)))
+		w.must(err)
+		q = q.WithContext(httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) { used[c.Conn.LocalAddr().String()] = true }}))
+		for name, value := range map[string]string{"Content-Type": "application/json", "Accept": "application/json, text/event-stream", "Authorization": "Bearer " + w.key, "Mcp-Session-Id": session, "Gatewright-Intent": token} {
+			q.Header.Set(name, value)
+		}
+		resp, err := one.Do(q)
+		w.must(err)
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+	}
+	giveUp := func(i int) {
+		w.post("POST", "/mcp", session, fmt.Sprintf(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%d}}`, i), w.key, "")
+	}
+	for i := range 40 {
+		give := i%4 == 0
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			<-begun
+			if give {
+				giveUp(i)
+			} else {
+				giveUp(i - 1) // late
+			}
+		})
+		call(i, give)
+		wg.Wait()
+		if err := <-ended; give != (err != nil) {
+			t.Fatalf("call %d, given up %v: %v", i, give, err)
+		}
+	}
+	if len(used) != 1 {
+		t.Errorf("%d connections were used", len(used))
 	}
 }

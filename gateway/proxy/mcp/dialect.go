@@ -102,7 +102,7 @@ type oneUse struct {
 
 	session    *session           // of an older client; nil when it has none
 	stop       context.CancelFunc // ends the work of a message that names a session
-	running    *running           // as the session knows the message; nil when it cannot be given up
+	running    running            // as the session knows the message, once it can be given up
 	responseTo []byte             // raw id of the question that the message answers; nil when it answers none
 	result     []byte             // of such an answer, raw, or
 	failure    []byte
@@ -124,6 +124,7 @@ func (d *Dialect) get() *exchange {
 }
 
 func (d *Dialect) put(e *exchange) {
+	e.running.end()
 	e.call.Reset()
 	if cap(e.out) > keepBuffer {
 		e.out = nil
@@ -142,8 +143,7 @@ func (d *Dialect) serve(ctx context.Context, x *proxy.Exchange, s *proxy.Stream)
 	e := d.get()
 	defer d.put(e)
 	if x.Head.Session != nil && x.IsPost() {
-		ctx, e.stop = context.WithCancel(ctx)
-		defer e.stop()
+		ctx, e.stop = x.Stoppable()
 	}
 	e.x, e.stream, e.ctx = x, s, ctx
 	c := &e.call

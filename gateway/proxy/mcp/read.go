@@ -67,7 +67,7 @@ func (e *exchange) readMessage(_ context.Context, c *pipeline.Call) error {
 			return err
 		}
 		if e.session != nil && e.id != nil {
-			e.running = e.session.running(e.id, e.stop)
+			e.session.running(&e.running, e.id, e.stop)
 		}
 	}
 	if e.responseTo != nil {

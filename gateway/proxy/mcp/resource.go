@@ -2,6 +2,7 @@ package mcp
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 
 	"github.com/gatewright/gatewright/gateway/catalogue"
@@ -35,11 +36,17 @@ func (e *exchange) textMember(raw []byte, name string) (string, error) {
 	if raw == nil {
 		return "", deny(pipeline.Malformed, `"params.`+name+`" is missing`)
 	}
-	text, err := stringOf(raw, `"params.`+name+`"`)
-	if err == nil && (text == "" || len(text) > maxName) {
-		err = deny(pipeline.Malformed, `"params.`+name+`" must have 1 to 1,024 bytes`)
+	if canon.KindOf(raw) != '"' {
+		return "", deny(pipeline.Malformed, `"params.`+name+`" must be a string`)
 	}
-	return text, err
+	text, err := canon.Unquote(raw)
+	if err != nil {
+		return "", fmt.Errorf("read params.%s: %w", name, err)
+	}
+	if text == "" || len(text) > maxName {
+		return text, deny(pipeline.Malformed, `"params.`+name+`" must have 1 to 1,024 bytes`)
+	}
+	return text, nil
 }
 
 // resolveURI finds the server that a URI on this path means, and the URI as that server knows it. On /mcp a URI without a

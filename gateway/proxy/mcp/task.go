@@ -87,18 +87,24 @@ func (e *exchange) mayBeTask(c *pipeline.Call) error {
 	if k == nil {
 		return nil
 	}
+	raw, asked := canon.Get(e.params, "task")
+	if e.modern {
+		asked = e.declaresTasks()
+	}
+	if !asked { // as most do
+		return nil
+	}
 	tool, found := e.d.Catalogue.Find(c.Caller.Tenant(), catalogue.CallTool, c.Server, c.Name)
 	has := e.d.Catalogue.Tasks(c.Caller.Tenant(), c.Server)
 	t := &pipeline.Task{All: k, Older: !e.modern, Modern: has.Modern, Hear: e.hear}
 	if e.modern {
 		bridged := has.Older && found && tool.TaskSupport() == "required"
-		if e.declaresTasks() && !c.Alone && (has.Modern || bridged) && len(c.Args) <= pipeline.MaxTaskArgs && k.Room(c) {
+		if !c.Alone && (has.Modern || bridged) && len(c.Args) <= pipeline.MaxTaskArgs && k.Room(c) {
 			t.Asked, t.TTL, c.Task = bridged, k.Life(0), t
 		}
 		return nil // without room the server answers at once, or refuses
 	}
-	raw, asked := canon.Get(e.params, "task")
-	if !asked || !e.pathTasks(c).Older || !found { // who declares no tasks leaves it out of account (MCP 2025-11-25, tasks)
+	if !e.pathTasks(c).Older || !found { // who declares no tasks leaves it out of account (MCP 2025-11-25, tasks)
 		return nil
 	}
 	ttl, err := ttlOf(raw)

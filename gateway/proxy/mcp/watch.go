@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -44,7 +45,8 @@ type watch struct {
 	cancel context.CancelFunc            // of the listening at hand
 	ready  map[string][]chan error       // of those who wait to know whether a URI is watched
 	agreed map[string]bool
-	logs   []*session // who hear its log messages
+	logs   []*session                    // who hear its log messages
+	owed   map[string]map[watcher]string // updates, of those of who that were over a rate
 }
 
 func newWatch(key watchKey) *watch {
@@ -417,31 +419,66 @@ func (w *watching) Notify(method string, params []byte) error {
 	return nil
 }
 
-// updated tells those who watch a resource, and may still read it. Who may not even listen is cut off, so that what a server says
-// next is not judged, refused and recorded again and again.
+// updated tells those who watch a resource.
 func (h *Hub) updated(at *watch, own string) {
-	told := map[*listener]string{}
 	h.mu.Lock()
-	for w, shown := range at.who[own] {
-		if l := w.hearing(); l != nil {
-			told[l] = shown
-		}
-	}
+	who := maps.Clone(at.who[own])
 	h.mu.Unlock()
-	type look struct{ may, cut bool }
+	h.tellUpdated(at, own, who)
+}
+
+// tellUpdated tells of these watchers those who may still read a resource. Who may not even listen is cut off, so that what a server
+// says next is not judged, refused and recorded again and again. Who is over a rate is told once it is not.
+func (h *Hub) tellUpdated(at *watch, own string, who map[watcher]string) {
+	type look struct{ may, cut, later bool }
 	looks := map[audienceKey]look{}
-	for l, shown := range told {
+	for w, shown := range who {
+		l := w.hearing()
+		if l == nil {
+			continue
+		}
 		found, known := looks[l.key]
 		if !known {
 			denial := h.Dialect.lookFor(l.key, func(e *exchange, c *pipeline.Call) { found.may = e.readable(c, at.key.server, own) })
-			found.cut = denial != nil && denial.Code != pipeline.RateLimited
+			found.later = denial != nil && denial.Code == pipeline.RateLimited
+			found.cut = denial != nil && !found.later
 			looks[l.key] = found
 		}
 		switch {
+		case found.later:
+			h.owe(at, own, w, shown)
 		case found.cut:
 			l.end()
 		case found.may:
 			l.tell("notifications/resources/updated", `"uri":`+string(canon.AppendString(nil, shown)))
 		}
+	}
+}
+
+// owe has a watcher told of an update in a while, however many more there are until then.
+func (h *Hub) owe(at *watch, own string, w watcher, shown string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if at.owed == nil {
+		at.owed = map[string]map[watcher]string{}
+		time.AfterFunc(rest, func() { h.payOwed(at) })
+	}
+	if at.owed[own] == nil {
+		at.owed[own] = map[watcher]string{}
+	}
+	at.owed[own][w] = shown
+}
+
+// payOwed tells what is owed to those who still watch.
+func (h *Hub) payOwed(at *watch) {
+	h.mu.Lock()
+	owed := at.owed
+	at.owed = nil
+	for own, who := range owed {
+		maps.DeleteFunc(who, func(w watcher, _ string) bool { _, still := at.who[own][w]; return !still || h.closed })
+	}
+	h.mu.Unlock()
+	for own, who := range owed {
+		h.tellUpdated(at, own, who)
 	}
 }

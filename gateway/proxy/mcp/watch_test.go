@@ -127,3 +127,28 @@ func TestWhatIsSaidWhileACallerIsOverItsRateIsToldLater(t *testing.T) {
 		t.Errorf("heard %q", got)
 	}
 }
+
+func TestUpdatesWhileACallerIsOverItsRateAreToldOnceLater(t *testing.T) {
+	w, s := listened(t)
+	w.dialect.Hub.Every = time.Hour
+	b := new(busy)
+	w.line.Stages = append(w.line.Stages, b)
+	r := bufio.NewReader(w.wish(w.key, `"notifications":{"resourceSubscriptions":["note:///a"]},`).Body)
+	if got := next(r); got != "notifications/subscriptions/acknowledged" {
+		t.Fatal(got)
+	}
+	b.Store(true)
+	for range 3 {
+		s.say(t, w.alice.Session(), "notifications/resources/updated", `{"uri":"note:///a"}`)
+	}
+	time.Sleep(1300 * time.Millisecond) // it is still over it when it is looked at again
+	b.Store(false)
+	if got := soon(t, r); got != "notifications/resources/updated" {
+		t.Errorf("heard %q", got)
+	}
+	w.must(w.people.SetAgentStatus(t.Context(), "acme", w.alice.Agent(), identity.Revoked))
+	s.say(t, w.alice.Session(), "notifications/resources/updated", `{"uri":"note:///a"}`)
+	if got := soon(t, r); got != "result" { // and no update more
+		t.Errorf("heard %q", got)
+	}
+}

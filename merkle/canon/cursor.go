@@ -48,6 +48,15 @@ func (c *Cursor) Value() []byte {
 	return c.b[from:to:to]
 }
 
+// From returns the raw text of the value between an earlier place of the cursor and this one. It shares the document's memory.
+func (c *Cursor) From(place Cursor) []byte {
+	to := max(c.i, place.i)
+	for to > place.i && c.b[to-1] <= ' ' {
+		to--
+	}
+	return c.b[place.i:to:to]
+}
+
 // Enter steps into the object or array ahead. It returns false when that is empty, and steps over it then.
 func (c *Cursor) Enter() bool {
 	if open := c.ahead(); open != '{' && open != '[' {

@@ -210,3 +210,33 @@ func readBehind(path string, end *atomic.Int64, size int64, at func(int) byte, r
 		}
 	}
 }
+
+// A file that is written at once holds just that, whatever of it went past the cache, and where none can.
+func TestWhatIsWrittenOnceStandsInTheFile(t *testing.T) {
+	for name, on := range map[string]disk.FS{"operating system": disk.OS{}, "blocks": disktest.New()} {
+		for _, cannot := range []bool{false, true} {
+			for _, size := range []int{0, 1, 4096, 32 << 10, 8*4096 + 1, 64 << 10, 300_001} {
+				for _, skip := range []int{0, 1} { // memory that begins at no page
+					want := make([]byte, skip+size, max(skip+size, 64<<10))[skip:]
+					for i := range want {
+						want[i] = byte(i*7) | 1
+					}
+					path := filepath.Join(t.TempDir(), "f")
+					f, err := on.Open(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if cannot {
+						f = &promising{File: f}
+					}
+					if err := errors.Join(disk.WriteOnce(f, want), f.Close()); err != nil {
+						t.Fatal(name, size, skip, err)
+					}
+					if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want) {
+						t.Fatalf("%s, %d bytes, %d, cannot %v: the file differs (%v)", name, size, skip, cannot, err)
+					}
+				}
+			}
+		}
+	}
+}

@@ -18,9 +18,9 @@ const (
 	// maxCommit is how many entries one commit takes at most. It divides the span of a tile of level 1.
 	maxCommit = 16 * Width
 	// maxPending is how many bytes of files wait to be written, the last file not counted.
-	maxPending = 1 << 20
+	maxPending = 4 << 20
 	// maxWriters is how many files are written at a time.
-	maxWriters = 4
+	maxWriters = 16
 )
 
 // Append adds entries, each of at most MaxEntry bytes, and returns when they are durable. After an error the tree takes
@@ -222,7 +222,7 @@ func (c *change) flush() error {
 
 // Bounds of the buffers that are kept for the bundles of all trees: the same few, so that they stay warm.
 const (
-	maxSpares = 2 * maxWriters
+	maxSpares = maxWriters
 	minSpare  = 32 << 10 // bytes of one
 	maxSpare  = 512 << 10
 )
@@ -266,12 +266,10 @@ func (t *Tree) writeFile(p pending) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteAt(p.data, 0)
-	if err == nil {
+	if p.last {
+		err = disk.WriteOnce(f, p.data)
+	} else if _, err = f.WriteAt(p.data, 0); err == nil {
 		err = f.Sync()
-	}
-	if err == nil && p.last {
-		disk.Forget(f, 0, 0)
 	}
 	if err = errors.Join(err, f.Close()); err != nil || p.full {
 		return err

@@ -15,7 +15,8 @@ func (c *Call) extraNote(r *ledger.Record) {
 		return
 	}
 	digest := saltedDigest(&c.seal, c.Salt, c.Extra)
-	note(r, "with _meta "+hex.EncodeToString(digest[:]))
+	text := append(make([]byte, 0, 80), "with _meta "...)
+	note(r, string(hex.AppendEncode(text, digest[:])))
 }
 
 // extraDigest is over what of Extra makes two requests the same: all but the trace context, which each try has its own of.

@@ -62,8 +62,9 @@ func (g *Gateway) target(ctx context.Context, s catalogue.Server) (*upstream.Tar
 		return t, nil
 	}
 	var value string
+	header, prefix := s.Header, s.Prefix // s itself would move to the heap, in calls without a credential too
 	err := g.vault.Use(ctx, s.Tenant, s.Credential, func(secret []byte) error {
-		value = s.Prefix + string(secret)
+		value = prefix + string(secret)
 		return nil
 	})
 	if errors.Is(err, vault.ErrNotFound) {
@@ -72,7 +73,7 @@ func (g *Gateway) target(ctx context.Context, s catalogue.Server) (*upstream.Tar
 	if err != nil {
 		return nil, fmt.Errorf("credential of server %s: %w", s.Name, err)
 	}
-	t.Headers = func(add func(name, value string)) { add(s.Header, value) }
+	t.Headers = func(add func(name, value string)) { add(header, value) }
 	return t, nil
 }
 

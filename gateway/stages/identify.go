@@ -44,7 +44,7 @@ func (Identify) Name() string { return "identify" }
 
 // Check fills c.Caller.
 func (s Identify) Check(ctx context.Context, c *pipeline.Call) error {
-	if wait, ok := s.Sources.Allow(sourceKey(c.Remote), c.Started); !ok {
+	if wait, ok := (Sources{s.Sources}).Allow(c.Remote, c.Started); !ok {
 		return limited("source address", wait)
 	}
 	if len(c.Credential) == 0 && c.Reveal != nil {

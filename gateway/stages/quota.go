@@ -51,7 +51,10 @@ func (l *Limiter) Allow(key string, now time.Time) (wait time.Duration, ok bool)
 	if l == nil {
 		return 0, true
 	}
-	h := maphash.String(l.seed, key)
+	return l.allow(maphash.String(l.seed, key), now)
+}
+
+func (l *Limiter) allow(h uint64, now time.Time) (wait time.Duration, ok bool) {
 	s := &l.shards[h%uint64(len(l.shards))]
 	t := now.UnixNano()
 	s.mu.Lock()
@@ -117,17 +120,20 @@ type Sources struct{ Limiter *Limiter }
 
 // Allow counts one request of the address.
 func (s Sources) Allow(source netip.Addr, now time.Time) (wait time.Duration, ok bool) {
-	return s.Limiter.Allow(sourceKey(source), now)
+	if s.Limiter == nil {
+		return 0, true
+	}
+	of := sourceOf(source).As16()
+	return s.Limiter.allow(maphash.Bytes(s.Limiter.seed, of[:]), now)
 }
 
-// sourceKey counts an IPv6 client by its /64, since that is what one client is given.
-func sourceKey(a netip.Addr) string {
+// sourceOf counts an IPv6 client by its /64, since that is what one client is given.
+func sourceOf(a netip.Addr) netip.Addr {
 	a = a.Unmap()
 	if a.Is6() {
 		if p, err := a.WithZone("").Prefix(64); err == nil {
 			a = p.Addr()
 		}
 	}
-	b := a.As16()
-	return string(b[:])
+	return a
 }

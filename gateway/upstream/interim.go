@@ -45,7 +45,7 @@ func (r *Request) who() who { return identify(r.Principal, r.Peer) }
 func identify(principal string, p Peer) who {
 	w := who{principal: principal, capabilities: "{}"}
 	if p != nil {
-		if caps := p.Capabilities(); caps != nil {
+		if caps := p.Capabilities(); caps != nil && string(caps) != w.capabilities {
 			w.capabilities = string(caps)
 		}
 	}

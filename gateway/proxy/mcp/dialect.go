@@ -73,6 +73,7 @@ type exchange struct {
 
 	read   func(context.Context, *pipeline.Call) error
 	answer func(context.Context, *pipeline.Call) error
+	work   proxy.Work
 }
 
 // oneUse is what of an exchange ends with its message.
@@ -89,6 +90,7 @@ type oneUse struct {
 	args    []byte   // params.arguments, raw
 	input   []byte   // params.inputResponses, raw
 	state   []byte   // params.requestState, raw
+	taskRaw []byte   // params.task, raw
 	metaRaw []byte   // params._meta, raw
 	carries struct { // of params._meta: what the server may be told
 		trace, progress, level []byte // raw
@@ -120,6 +122,7 @@ func (d *Dialect) get() *exchange {
 	e := &exchange{d: d}
 	e.read = e.readMessage
 	e.answer = e.answerHere
+	e.work = e.serve
 	return e
 }
 
@@ -135,13 +138,12 @@ func (d *Dialect) put(e *exchange) {
 
 // Serve answers one HTTP request.
 func (d *Dialect) Serve(x *proxy.Exchange) {
-	x.Run(d.serve)
+	x.Run(d.get().work)
 }
 
-// serve answers in one piece, or by opening the stream.
-func (d *Dialect) serve(ctx context.Context, x *proxy.Exchange, s *proxy.Stream) {
-	e := d.get()
-	defer d.put(e)
+// serve answers in one piece, or by opening the stream. The exchange is anybody's then.
+func (e *exchange) serve(ctx context.Context, x *proxy.Exchange, s *proxy.Stream) {
+	defer e.d.put(e)
 	if x.Head.Session != nil && x.IsPost() {
 		ctx, e.stop = x.Stoppable()
 	}
@@ -153,7 +155,7 @@ func (d *Dialect) serve(ctx context.Context, x *proxy.Exchange, s *proxy.Stream)
 	if rest, ok := strings.CutPrefix(x.Path, "/mcp/"); ok && rest != "" {
 		c.Route, e.server = "/mcp/{server}", strings.TrimSuffix(rest, "/")
 	}
-	d.Line.Run(ctx, c)
+	e.d.Line.Run(ctx, c)
 	e.running.end()
 	e.write()
 }

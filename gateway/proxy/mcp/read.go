@@ -87,32 +87,40 @@ func (e *exchange) checkTenant(c *pipeline.Call) error {
 	return nil
 }
 
-// envelope reads the JSON-RPC 2.0 members. The message is checked JSON.
+// envelope reads the JSON-RPC 2.0 members, and those of params that many operations have. The message is checked JSON, and large
+// ones are walked through once.
 func (e *exchange) envelope(body []byte) error {
-	if canon.KindOf(bytes.TrimSpace(body)) != '{' {
+	doc := canon.NewCursor(body)
+	if doc.Kind() != '{' {
 		return deny(pipeline.Malformed, "send one JSON-RPC message, not a batch")
 	}
-	var version, method []byte
-	id := []byte(nil)
-	err := canon.Each(body, func(key, value []byte) error {
-		switch string(key) {
+	var version, id, method []byte
+	for more := doc.Enter(); more; more = doc.More() {
+		switch string(doc.Key()) {
 		case "jsonrpc":
-			version = value
+			version = doc.Value()
 		case "id":
-			id = value
+			id = doc.Value()
 		case "method":
-			method = value
+			method = doc.Value()
 		case "params":
-			e.params = value
+			place := doc
+			if doc.Kind() == '{' {
+				e.members(&doc)
+			} else {
+				doc.Value()
+			}
+			e.params = doc.From(place)
 		case "result":
-			e.result = value
+			e.result = doc.Value()
 		case "error":
-			e.failure = value
+			e.failure = doc.Value()
+		default:
+			doc.Value()
 		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("read the envelope: %w", err)
+	}
+	if doc.Broken() {
+		return deny(pipeline.Malformed, "the message is not read as JSON")
 	}
 	if validID(id) {
 		e.id = id // also a refusal of what follows is answered under it
@@ -137,6 +145,7 @@ func (e *exchange) envelope(body []byte) error {
 	}
 	m := "tools/call"
 	if string(method) != `"tools/call"` {
+		var err error
 		if m, err = canon.Unquote(method); err != nil {
 			return fmt.Errorf("read the method: %w", err)
 		}
@@ -146,6 +155,28 @@ func (e *exchange) envelope(body []byte) error {
 		return deny(pipeline.Malformed, "a request has an id and a notification has none")
 	}
 	return nil
+}
+
+// members steps over params.
+func (e *exchange) members(params *canon.Cursor) {
+	for more := params.Enter(); more; more = params.More() {
+		key := params.Key()
+		value := params.Value()
+		switch string(key) {
+		case "name":
+			e.name = value
+		case "arguments":
+			e.args = value
+		case "_meta":
+			e.metaRaw = value
+		case "task":
+			e.taskRaw = value
+		case "inputResponses":
+			e.input = value
+		case "requestState":
+			e.state = value
+		}
+	}
 }
 
 func validID(id []byte) bool {
@@ -170,32 +201,14 @@ type meta struct {
 
 func (e *exchange) meta() (meta, error) {
 	var m meta
-	if e.params == nil {
-		return m, nil
-	}
-	err := canon.Each(e.params, func(key, value []byte) error {
-		switch string(key) {
-		case "name":
-			e.name = value
-		case "arguments":
-			e.args = value
-		case "_meta":
-			e.metaRaw = value
-		case "inputResponses":
-			e.input = value
-		case "requestState":
-			e.state = value
-		}
-		return nil
-	})
 	raw := e.metaRaw
-	if err != nil || raw == nil {
-		return m, err
+	if raw == nil {
+		return m, nil
 	}
 	if canon.KindOf(raw) != '{' {
 		return m, deny(pipeline.Malformed, `"_meta" must be an object`)
 	}
-	err = canon.Each(raw, func(key, value []byte) error {
+	err := canon.Each(raw, func(key, value []byte) error {
 		switch string(key) {
 		case "io.modelcontextprotocol/protocolVersion":
 			if string(value) == `"`+modernVersion+`"` {

@@ -87,7 +87,7 @@ func (e *exchange) mayBeTask(c *pipeline.Call) error {
 	if k == nil {
 		return nil
 	}
-	raw, asked := canon.Get(e.params, "task")
+	asked := e.taskRaw != nil
 	if e.modern {
 		asked = e.declaresTasks()
 	}
@@ -107,7 +107,7 @@ func (e *exchange) mayBeTask(c *pipeline.Call) error {
 	if !e.pathTasks(c).Older || !found { // who declares no tasks leaves it out of account (MCP 2025-11-25, tasks)
 		return nil
 	}
-	ttl, err := ttlOf(raw)
+	ttl, err := ttlOf(e.taskRaw)
 	switch {
 	case err != nil:
 		return err

@@ -108,6 +108,7 @@ func New(c Config, line *pipeline.Line, routes map[string]Route, ready func() er
 		ReadBufferSize: c.MaxHeader, WriteBufferSize: 16 << 10, MaxRequestBodySize: c.MaxBody,
 		ReadTimeout: c.ReadTimeout, WriteTimeout: c.WriteTimeout, IdleTimeout: c.IdleTimeout,
 		Concurrency:           c.MaxConns,
+		MaxIdleWorkerDuration: time.Second, // as many run at once as streams have work under way; kept, they keep their stacks
 		SecureErrorLogMessage: true, NoDefaultServerHeader: true, NoDefaultContentType: true, CloseOnShutdown: true,
 		DisablePreParseMultipartForm: true, TCPKeepalive: true,
 		KeepHijackedConns: true, // what a stream took over is closed, or served on, by the stream

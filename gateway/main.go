@@ -37,7 +37,7 @@ func serve(ctx context.Context, o cli.ServeOptions) error {
 	}
 	return server.Run(ctx, server.Options{
 		Config: conf, Version: cli.Version(), Self: []string{self}, Out: o.Stdout,
-		Log: server.Logger(conf.Log, o.Stderr), Now: time.Now, Rand: rand.Reader,
+		Log: server.Logger(conf.Log, o.Stderr), Now: time.Now, Since: time.Since, Rand: rand.Reader,
 	})
 }
 

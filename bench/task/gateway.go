@@ -83,7 +83,7 @@ func ServeGateway(ctx context.Context, settings json.RawMessage) (rig.Serving, e
 	}
 	g, err := server.Start(ctx, server.Options{
 		Config: c, Version: "bench", Out: io.Discard, Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
-		Now: time.Now, Rand: rand.Reader,
+		Now: time.Now, Since: time.Since, Rand: rand.Reader,
 	})
 	if err != nil {
 		return rig.Serving{}, err

@@ -106,10 +106,17 @@ func (e *entry) follow(ev *wal.Event, step, limit int) {
 		Index: ev.Index, Record: ev.ID, Time: time.UnixMicro(ev.Time).UTC(), Kind: ev.Kind.String(), Step: step,
 		Act: ev.Code, Token: ev.Token, Outcome: ev.Outcome,
 	})
-	if len(e.past) > limit { // the capture stays, the oldest after it goes
-		e.past = slices.Delete(e.past, 1, 2)
-		e.lost++
+	if len(e.past) > limit+limit/4 { // many at a time: what stays is moved
+		e.past, e.lost = kept(e.past, limit), e.lost+len(e.past)-limit
 	}
+}
+
+// kept leaves so many events: the capture stays, the oldest after it go.
+func kept(past []Event, limit int) []Event {
+	if len(past) <= limit {
+		return past
+	}
+	return slices.Delete(past, 1, 1+len(past)-limit)
 }
 
 // allDone tells whether nothing is left to do: no step is without limit, and each was settled ok as often as
@@ -125,9 +132,10 @@ func (e *entry) allDone() bool {
 	return len(e.uses) > 0
 }
 
-func (e *entry) history() History {
+func (e *entry) history(limit int) History {
 	e.events.Lock()
 	defer e.events.Unlock()
 	partial := len(e.past) == 0 || e.past[0].Kind != ledger.Plan.String()
-	return History{Events: append([]Event{}, e.past...), Lost: e.lost, Partial: partial}
+	lost := e.lost + max(0, len(e.past)-limit)
+	return History{Events: kept(append([]Event{}, e.past...), limit), Lost: lost, Partial: partial}
 }

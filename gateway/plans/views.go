@@ -172,7 +172,7 @@ func (r *Register) History(tenant, id string) (History, error) {
 	if e == nil {
 		return History{}, fmt.Errorf("plan history: %w", ErrNotFound)
 	}
-	return e.history(), nil
+	return e.history(r.cfg.History), nil
 }
 
 // Tokens returns the tenant's tokens that are not long expired, oldest first.

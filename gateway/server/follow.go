@@ -11,6 +11,13 @@ import (
 // followAgain is the pause before the ledger is followed again after it could not be read.
 const followAgain = time.Second
 
+// After fewer events than followMany there is a pause of followPause: what comes meanwhile comes together, since being woken
+// for each commit of the ledger costs more than the work.
+const (
+	followMany  = 64
+	followPause = 3 * time.Millisecond
+)
+
 // followPlans lets the register of plans follow the ledger: from the capture of the oldest plan that may still be worked
 // on, so that a start does not depend on how long the history is.
 func (g *Gateway) followPlans(ctx context.Context) error {
@@ -40,6 +47,12 @@ func (g *Gateway) follow(ctx context.Context, from wal.Cursor) {
 		err := g.ledger.Follow(ctx, from, func(_ context.Context, events []wal.Event, next wal.Cursor) error {
 			g.plans.Follow(events)
 			from = next
+			if len(events) < followMany {
+				select {
+				case <-ctx.Done():
+				case <-time.After(followPause):
+				}
+			}
 			return nil
 		})
 		if gap, ok := errors.AsType[*wal.GapError](err); ok {

@@ -59,6 +59,7 @@ func (g *Gateway) buildLine(context.Context) error {
 		Instance:  g.o.Config.Ledger.Instance,
 		Receipts:  g.o.Config.Ledger.Receipts,
 		Now:       g.o.Now,
+		Since:     g.o.Since,
 		Rand:      g.o.Rand,
 		Log:       g.o.Log,
 		Limit:     g.o.Config.Proxy.ReadTimeout,

@@ -56,6 +56,7 @@ type Options struct {
 	Out     io.Writer // what people and scripts read: where it serves, and the ready line
 	Log     *slog.Logger
 	Now     func() time.Time
+	Since   func(time.Time) time.Duration // time.Since, where Now is time.Now; nil: by Now
 	Rand    io.Reader
 }
 

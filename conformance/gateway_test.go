@@ -44,6 +44,10 @@ var common struct {
 }
 
 func TestMain(m *testing.M) {
+	if os.Getenv(changingProgram) != "" {
+		playChanging()
+		return
+	}
 	code := m.Run()
 	if common.g != nil {
 		_ = common.g.Kill()

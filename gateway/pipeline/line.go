@@ -134,13 +134,6 @@ func (l *Line) end(c *Call) {
 	}
 }
 
-// ended is the time at which the call has ended, or its start when the clock panics.
-func (l *Line) ended(c *Call) time.Time {
-	now := c.Started
-	_ = l.guard("clock", func() error { now = l.Now(); return nil })
-	return now
-}
-
 // check runs the row, each stage whole. It stops at the first refusal, or when ctx has ended.
 func (l *Line) check(ctx, whole context.Context, c *Call) error {
 	var last time.Duration
@@ -160,13 +153,6 @@ func (l *Line) check(ctx, whole context.Context, c *Call) error {
 		}
 	}
 	return l.proved(c)
-}
-
-func (l *Line) since(t time.Time) time.Duration {
-	if l.Since != nil {
-		return l.Since(t)
-	}
-	return l.Now().Sub(t)
 }
 
 // proved is the last look before anything leaves: what the stages proved must be about exactly this call.

@@ -35,6 +35,7 @@ type connectors struct {
 	// unfit are those that cannot be started as they are configured, and why: the others are served all the same.
 	unfit map[place]error
 	paths map[place][]string // what of a host's file system an error of theirs may name
+	ears  map[place]*ears
 	log   *slog.Logger
 	// live is set when catalogue and policies stand: who runs before is read with all other servers.
 	live atomic.Bool
@@ -44,7 +45,7 @@ type connectors struct {
 // openConnectors starts a process for each server that is reached by one. It does not wait for them: a server that is down
 // must not keep the others from being served.
 func (g *Gateway) openConnectors(ctx context.Context) error {
-	g.connectors = &connectors{all: map[place]*plugins.Connector{}, ours: map[place]string{}, unfit: map[place]error{}, paths: map[place][]string{}, log: g.o.Log}
+	g.connectors = &connectors{all: map[place]*plugins.Connector{}, ours: map[place]string{}, unfit: map[place]error{}, paths: map[place][]string{}, ears: map[place]*ears{}, log: g.o.Log}
 	if g.demoRuns() {
 		if err := g.addConnector(ctx, place{demoTenant, demoServerName}, g.builtinCommand(builtin.Demo, nil)); err != nil {
 			return err
@@ -100,6 +101,7 @@ func (g *Gateway) addConnector(ctx context.Context, at place, cmd plugins.Comman
 		return err
 	}
 	g.connectors.all[at], g.connectors.paths[at] = p, []string{cmd.Path, cmd.Dir}
+	g.connectors.ears[at] = &ears{most: int32(max(1, c.InFlight/4))} //nolint:gosec // a few thousand at most
 	if len(g.o.Self) > 0 && cmd.Path == g.o.Self[0] {
 		g.connectors.ours[at] = cmd.Args[len(cmd.Args)-1]
 	}
@@ -218,7 +220,7 @@ func (c *connectors) carrier(tenant, name string) upstream.Carrier {
 		return unfit{}
 	}
 	if p := c.all[place{tenant, name}]; p != nil {
-		return carrier{p, c.log, c.ours[place{tenant, name}]}
+		return carrier{p, c.log, c.ours[place{tenant, name}], c.ears[place{tenant, name}]}
 	}
 	return nil
 }
@@ -242,11 +244,32 @@ type carrier struct {
 	c    *plugins.Connector
 	log  *slog.Logger
 	kind string // of one that is this same binary
+	ears *ears
+}
+
+// ears counts those who listen to a process: they must leave most of its places to calls.
+type ears struct {
+	most int32
+	now  atomic.Int32
+}
+
+func (e *ears) enter() bool {
+	if e.now.Add(1) > e.most {
+		e.now.Add(-1)
+		return false
+	}
+	return true
 }
 
 // Carry sends the request through the process.
 func (k carrier) Carry(ctx context.Context, t *upstream.Target, r *upstream.Request, reply *upstream.Reply) error {
 	req := connector.Request{Method: r.Method, Name: r.Name, Principal: r.Principal, Params: r.Params, Arguments: r.Arguments, Meta: r.Meta}
+	if r.Method == connector.MethodListen {
+		if !k.ears.enter() {
+			return &upstream.Error{Kind: upstream.Busy, Detail: "too many listen to this process; raise connectors.in_flight"}
+		}
+		defer k.ears.now.Add(-1)
+	}
 	add := func(name, value string) { req.Headers = append(req.Headers, [2]string{name, value}) }
 	if t.Headers != nil {
 		t.Headers(add)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"time"
 
@@ -63,8 +64,11 @@ func (s *httpServer) Call(ctx context.Context, r *connector.Request) (connector.
 		Method: r.Method, Name: r.Name, Principal: r.Principal, Params: r.Params, Arguments: r.Arguments, Meta: r.Meta,
 		Mirror: func(add func(name, value string)) { addHeaders(r.Headers, true, add) },
 	}
-	if r.Method == "server/discover" {
+	switch r.Method {
+	case "server/discover":
 		return s.discover(ctx, t)
+	case connector.MethodListen:
+		return s.listen(ctx, t, r)
 	}
 	takeCaller(req, r)
 	var reply upstream.Reply
@@ -84,6 +88,50 @@ func (s *httpServer) discover(ctx context.Context, t *upstream.Target) (connecto
 		return connector.Reply{}, httpFailure(err)
 	}
 	return connector.Reply{Result: append(append([]byte(`{"capabilities":`), declares...), '}')}, nil
+}
+
+// listen hears what the server says on its own, in the session of the principal's calls.
+func (s *httpServer) listen(ctx context.Context, t *upstream.Target, r *connector.Request) (connector.Reply, error) {
+	if r.Notify == nil {
+		return connector.Reply{}, &connector.Failure{Kind: connector.Refused, Detail: "nobody hears"}
+	}
+	can, _ := canon.Get(r.Meta, connector.MemberHears)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	sub := &upstream.Subscription{Principal: r.Principal, Peer: &distantEar{distantPeer{r: r, can: can}, stop}}
+	sub.Filter, _ = canon.Get(r.Params, "notifications")
+	if list, ok := canon.Get(sub.Filter, "resourceSubscriptions"); ok {
+		if err := json.Unmarshal(list, &sub.Resources); err != nil {
+			return connector.Reply{}, &connector.Failure{Kind: connector.Refused, Detail: "resourceSubscriptions is no array of names"}
+		}
+		sub.Filter = nil
+	}
+	err := s.client.Listen(ctx, t, sub)
+	fail, known := errors.AsType[*upstream.Error](err)
+	switch {
+	case ctx.Err() != nil:
+		return connector.Reply{Result: []byte("{}")}, nil
+	case known && fail.Kind == upstream.Status && fail.Code == http.StatusMethodNotAllowed:
+		return connector.Reply{Error: []byte(`{"code":-32601,"message":"Method not found"}`)}, nil
+	}
+	return connector.Reply{}, httpFailure(err)
+}
+
+// distantEar is one who listens, beyond the gateway.
+type distantEar struct {
+	distantPeer
+	stop func()
+}
+
+// Notify hands on what is said; when the call takes no more it has come to its end, and is made anew.
+func (e *distantEar) Notify(method string, params []byte) error {
+	if len(params) == 0 {
+		params = []byte("{}")
+	}
+	if e.r.Notify(method, params) != nil {
+		e.stop()
+	}
+	return nil
 }
 
 // takeCaller makes of what the gateway says in _meta and params what our client wants to know: what the caller can be asked,

@@ -15,7 +15,8 @@ type Carrier interface {
 	// once; the error of Notify ends the call. Neither runs when it has returned. Only what belongs to this very call may
 	// reach the Peer. Its Meta and Params are as the server is to see them: without what is reserved, but with the caller's
 	// capabilities as io.modelcontextprotocol/clientCapabilities, and with gatewright/hears, which is for the connector: it
-	// is there when a Peer is, and its value is the object of what an older server may ask.
+	// is there when a Peer is, and its value is the object of what an older server may ask. The Method gatewright/listen is for
+	// the connector too: it hears what the server says outside of calls, until ctx ends.
 	// It fills in exactly one of reply.Result and reply.Error, raw. The error, if any, is an *Error; any other counts as
 	// Unreachable. ctx ends when the time for the call is up.
 	Carry(ctx context.Context, t *Target, r *Request, reply *Reply) error

@@ -54,7 +54,7 @@ func (c *Client) Listen(ctx context.Context, t *Target, s *Subscription) error {
 		return fail.named(t.Name, false)
 	}
 	if t.Carrier != nil {
-		return coded(Status, "a connector's server has no stream of its own", 405).named(t.Name, false)
+		return c.listenCarried(ctx, t, s).named(t.Name, true)
 	}
 	p, fail := c.peer(t)
 	if fail != nil {

@@ -52,6 +52,10 @@
 // number unless it is taken back by unask or the call is answered. Members of meta that begin with gatewright/ are for the
 // connector alone, and so a gateway or a connector that knows nothing of asks never meets one.
 //
+// A call of the method gatewright/listen is not answered before it is cancelled or drained: its notes are what the server says
+// outside of calls. It has no bound in time and counts among the calls at once; whoever has sent 10,000 notes of one answers
+// it with an empty result, and is asked anew.
+//
 // A pong repeats its ping's id and must come whatever the calls are doing. After drain no new call is to be made or
 // taken, those under way are finished; the gateway then closes its side of the stream, and the connector ends. Anything
 // else (an unknown kind, a second hello, a frame that is cut or too large) ends the stream, and every call under way

@@ -15,6 +15,9 @@ const (
 	maxNotes     = 10_000   // of one call: ten times what the gateway hears of an answer by default
 	waitingNotes = 32       // of one call, while its caller is busy with an earlier one
 	waitingBytes = 64 << 10 // of these
+
+	listenedNotes = 1024 // as waitingNotes, of a call that listens, whose notes are no news of the same thing
+	listenedBytes = 1 << 20
 )
 
 var (
@@ -56,6 +59,8 @@ type hearing struct {
 	end    context.CancelFunc
 	asks   sync.WaitGroup
 
+	mostNotes, mostBytes int
+
 	mu    sync.Mutex // guards what follows
 	notes []note
 	bytes int
@@ -67,7 +72,10 @@ func newHearing(ctx context.Context, r *Request) *hearing {
 	if r.Notify == nil {
 		return nil
 	}
-	h := &hearing{wake: make(chan struct{}, 1), answer: r.Ask}
+	h := &hearing{wake: make(chan struct{}, 1), answer: r.Ask, mostNotes: waitingNotes, mostBytes: waitingBytes}
+	if r.Method == MethodListen {
+		h.mostNotes, h.mostBytes = listenedNotes, listenedBytes
+	}
 	if r.Ask != nil {
 		h.ctx, h.end = context.WithCancel(ctx)
 	}
@@ -80,7 +88,7 @@ func (h *hearing) put(n note) {
 	defer h.mu.Unlock()
 	h.notes = append(h.notes, note{n.method, append([]byte(nil), n.params...)})
 	h.bytes += len(n.params)
-	for len(h.notes) > waitingNotes || h.bytes > waitingBytes {
+	for len(h.notes) > h.mostNotes || h.bytes > h.mostBytes {
 		h.bytes -= len(h.notes[0].params)
 		h.notes = append(h.notes[:0], h.notes[1:]...)
 	}

@@ -42,6 +42,8 @@ type host struct {
 	limit  int // calls at once, cancelled ones included
 	ctx    context.Context
 	cancel context.CancelFunc
+	ears   context.Context // of calls that listen; ends when we drain
+	deafen context.CancelFunc
 
 	mu       sync.Mutex                    // guards what follows
 	calls    map[uint64]context.CancelFunc // those not answered
@@ -103,6 +105,7 @@ func newHost(stream grpc.ServerStream, server Server, theirs hello) *host {
 		calls: make(map[uint64]context.CancelFunc), asking: make(map[uint64]*noter), idle: make(chan struct{}),
 	}
 	h.ctx, h.cancel = context.WithCancel(stream.Context())
+	h.ears, h.deafen = context.WithCancel(h.ctx)
 	h.out = newOutbox(h.max, func(m *message) error { return stream.SendMsg(m) })
 	return h
 }
@@ -176,6 +179,7 @@ func (h *host) drain(tell bool) <-chan struct{} {
 	}
 	if !h.draining {
 		h.draining = true
+		h.deafen()
 		h.rest()
 	}
 	return h.idle
@@ -214,10 +218,14 @@ func (h *host) begin(f frame) error {
 	if err != nil {
 		return err
 	}
+	parent := h.ctx
+	if c.req.Method == MethodListen {
+		parent = h.ears
+	}
 	if timeout > 0 {
-		c.ctx, c.cancel = context.WithTimeout(h.ctx, timeout)
+		c.ctx, c.cancel = context.WithTimeout(parent, timeout)
 	} else {
-		c.ctx, c.cancel = context.WithCancel(h.ctx)
+		c.ctx, c.cancel = context.WithCancel(parent)
 	}
 	refusal, err := h.enter(c)
 	if err != nil {

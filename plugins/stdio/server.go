@@ -16,7 +16,8 @@
 // call of another principal was given up and is still unanswered; otherwise questions are refused with an error, and logs
 // dropped. So one principal's question never reaches another. Roots are
 // refused: they are the conversation's, and servers keep them. A server of the newer era asks by a result, which names its
-// call by nature. Progress names its call by a token of ours and reaches that one; any other notification reaches nobody.
+// call by nature. Progress names its call by a token of ours and reaches that one. That a list has changed or a resource was
+// updated is for whoever listens (connector.MethodListen); any other notification reaches nobody.
 //
 // There is one process, and so one session of the older era, for everybody who
 // may use this server. A server of that era that keeps state per session shows
@@ -95,6 +96,13 @@ func (s *Server) Era() string {
 func (s *Server) Call(ctx context.Context, r *connector.Request) (connector.Reply, error) {
 	if r.Method == "server/discover" && s.session.declares != nil { // it was asked when it started
 		return connector.Reply{Result: append(append([]byte(`{"capabilities":`), s.session.declares...), '}')}, nil
+	}
+	if r.Method == connector.MethodListen {
+		reply, fail := s.session.listen(ctx, r)
+		if fail != nil {
+			return connector.Reply{}, fail
+		}
+		return reply, nil
 	}
 	if ours(r.Method) {
 		return connector.Reply{Error: []byte(`{"code":-32601,"message":"Method not found"}`)}, nil

@@ -36,6 +36,8 @@ type session struct {
 	calls map[uint64]*call
 	given given                // calls that nobody waits for any more
 	open  map[string]*question // of the server, by its id
+	ears  map[uint64]*ear      // who listens, by the id of the request that says so, or would
+	subs  map[string]*watched  // resources that an older server was asked to tell of
 	last  uint64               // the last id given out
 	owed  time.Time            // since when the server owes an answer and is silent; zero when not
 	said  bool                 // pinged in that time
@@ -86,6 +88,7 @@ func begin(c Config, log io.Writer) (*session, error) {
 		limits: canon.Limits{Bytes: c.MaxMessage, Depth: c.JSONDepth, Values: c.JSONValues},
 		slots:  make(chan struct{}, c.InFlight), out: make(chan *outgoing, 2*c.InFlight+queueSpare),
 		quit: make(chan struct{}), finished: make(chan struct{}), calls: map[uint64]*call{}, open: map[string]*question{},
+		ears: map[uint64]*ear{}, subs: map[string]*watched{},
 		noise: tally{max: c.MaxNoise}, unasked: tally{max: c.MaxUnasked},
 	}
 	s.wg.Go(s.write)

@@ -40,7 +40,7 @@ func (s *session) take(line []byte, cut bool) error {
 		return s.noMessage(line, bad)
 	}
 	switch {
-	case m.kind == answer && s.settle(&m):
+	case m.kind == answer && (s.settle(&m) || s.silenced(&m)):
 		return nil
 	case m.kind == answer && !s.wasAsked(m.id):
 		return s.noMessage(line, malformed("it answers nothing that was asked"))
@@ -50,6 +50,8 @@ func (s *session) take(line []byte, cut bool) error {
 		return s.noMessage(line, malformed("servers of this era ask nothing"))
 	case m.kind == request:
 		s.ask(&m)
+	case m.kind == notice:
+		s.spread(&m)
 	}
 	if s.unasked.over(time.Now()) {
 		return fmt.Errorf("the server wrote more than %d messages in a minute that answer no call", s.config.MaxUnasked)

@@ -204,6 +204,9 @@ func playStart(a *actor, start string) {
 
 // playCalls plays what a server does with calls.
 func playCalls(a *actor, act string) {
+	if act == "tells" {
+		playTelling(a)
+	}
 	h := a.next()
 	switch act {
 	case "":

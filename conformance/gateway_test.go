@@ -44,8 +44,12 @@ var common struct {
 }
 
 func TestMain(m *testing.M) {
-	if os.Getenv(changingProgram) != "" {
+	switch os.Getenv(program) {
+	case "changing":
 		playChanging()
+		return
+	case "tasks":
+		playTasks()
 		return
 	}
 	code := m.Run()

@@ -11,9 +11,25 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// changingProgram, in the environment, makes of the test binary a server over stdio that changes when its tool is called.
-const changingProgram = "GATEWRIGHT_TEST_CHANGING"
+// program, in the environment, makes of the test binary a server over stdio.
+const program = "GATEWRIGHT_TEST_PROGRAM"
 
+// overStdio is the test binary as a server.
+func overStdio(t testing.TB, name, plays, era string) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("server %q {\n  tenant = \"demo\"\n  command = [%q]\n  env = [\"%s=%s\"]\n  era = %q\n}\n", name, self, program, plays, era)
+}
+
+// throughProcess is a server over HTTP that is reached by a process of the gateway's.
+func throughProcess(name, url string) string {
+	return fmt.Sprintf("server %q {\n  tenant = \"demo\"\n  url = %q\n  via = \"connector\"\n  allow_private = true\n}\n", name, url)
+}
+
+// playChanging is a server that changes when its tool is called.
 func playChanging() {
 	s := mcp.NewServer(&mcp.Implementation{Name: "changing", Version: "1"}, &mcp.ServerOptions{
 		SubscribeHandler:   func(context.Context, *mcp.SubscribeRequest) error { return nil },
@@ -42,15 +58,11 @@ func playChanging() {
 // TestWhatALocalProgramChangesIsToldToWhoWatches: clients of both eras, a server over stdio on the Go SDK, two agents of whom one watches.
 func TestWhatALocalProgramChangesIsToldToWhoWatches(t *testing.T) {
 	t.Parallel()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, client := range []string{olderEra, newerEra} {
 		for _, server := range []string{"legacy", "modern"} {
 			t.Run("client "+client+", server "+server, func(t *testing.T) {
 				t.Parallel()
-				g := start(t, Setup{HCL: fmt.Sprintf("server \"news\" {\n  tenant = \"demo\"\n  command = [%q]\n  env = [\"%s=1\"]\n  era = %q\n}\n", self, changingProgram, server)})
+				g := start(t, Setup{HCL: overStdio(t, "news", "changing", server)})
 				g.offers(t, "news", "change")
 				change := g.changer(t, "news")
 				c, hears := listening(t, g, "/mcp/news", client, g.newAgent(t).key)
@@ -95,7 +107,7 @@ func TestWhatAServerThroughAProcessChangesIsTold(t *testing.T) {
 		t.Run(era, func(t *testing.T) {
 			t.Parallel()
 			s, url := changing(t, era)
-			g := start(t, Setup{HCL: fmt.Sprintf("server \"news\" {\n  tenant = \"demo\"\n  url = %q\n  via = \"connector\"\n  allow_private = true\n}\n", url)})
+			g := start(t, Setup{HCL: throughProcess("news", url)})
 			g.offers(t, "news", "first")
 			c, hears := listening(t, g, "/mcp/news", newerEra, g.newAgent(t).key)
 			if err := c.Subscribe(t.Context(), &mcp.SubscribeParams{URI: noteURI}); err != nil {

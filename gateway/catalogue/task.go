@@ -15,11 +15,8 @@ type Tasks struct {
 // Tasks returns what a server has of tasks; nothing when it is not there.
 func (c *Catalogue) Tasks(tenant, server string) Tasks { return c.offersOf(tenant, server).tasks }
 
-// tasks is what a server declares of tasks. Tasks of a server that is reached by a process are not carried.
-func (d declaring) tasks(s *Server) (t Tasks) {
-	if s.Process {
-		return t
-	}
+// tasks is what a server declares of tasks.
+func (d declaring) tasks() (t Tasks) {
 	extensions, _ := canon.Get(d, "extensions")
 	if extension, _ := canon.Get(extensions, tasksExtension); canon.KindOf(extension) == '{' {
 		return Tasks{Modern: true}

@@ -50,8 +50,63 @@ func (g *given) only(principal string) bool {
 	return !g.full && len(g.of) == min(1, g.of[principal])
 }
 
-// whose is the call to which belongs what names none; nil when that is not certain. s.mu is held.
-func (s *session) whose() *call {
+// metaRelatedTask names the task that a message is about (MCP 2025-11-25, tasks).
+const metaRelatedTask = metaReserved + "related-task"
+
+// relatedTask is the task that a message names, "" when it names none.
+func relatedTask(params []byte) string {
+	meta, _ := canon.Get(params, "_meta")
+	related, _ := canon.Get(meta, metaRelatedTask)
+	return textOf(related, "taskId")
+}
+
+func textOf(object []byte, member string) string {
+	raw, _ := canon.Get(object, member)
+	if canon.KindOf(raw) != '"' {
+		return ""
+	}
+	text, _ := canon.Unquote(raw) // checked JSON: cannot fail
+	return text
+}
+
+// unknownTask is how a server says that there is no such task, or that it has ended and cannot be cancelled.
+const unknownTask = "-32602"
+
+// tasked keeps account of what a server works on beyond its answer: a task that it began is as a call that was given up, until
+// somebody is told that it has ended. s.mu is held.
+func (s *session) tasked(c *call, reply *connector.Reply) {
+	switch c.method {
+	case "tools/call":
+		task, _ := canon.Get(reply.Result, "task")
+		if id := textOf(task, "taskId"); id != "" {
+			s.tasks[id] = c.id
+			s.given.add(c.id, c.principal)
+		}
+	case "tasks/get", "tasks/cancel", "tasks/result":
+		code, _ := canon.Get(reply.Error, "code")
+		ended := string(code) == unknownTask || reply.Error == nil && c.method == "tasks/result"
+		switch textOf(reply.Result, "status") {
+		case "completed", "failed", "cancelled":
+			ended = true
+		}
+		if ended {
+			s.given.remove(s.tasks[c.name])
+			delete(s.tasks, c.name)
+		}
+	}
+}
+
+// whose is the call to which belongs what a server says without naming one; nil when that is not certain. What names a task
+// belongs to the call that waits for the task's result. s.mu is held.
+func (s *session) whose(params []byte) *call {
+	if task := relatedTask(params); task != "" {
+		for _, c := range s.calls {
+			if c.method == "tasks/result" && c.name == task {
+				return c
+			}
+		}
+		return nil
+	}
 	if len(s.calls) != 1 {
 		return nil
 	}
@@ -123,7 +178,7 @@ func (s *session) ask(m *message) {
 func (s *session) pose(m *message) (c *call, q *question, why string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch c = s.whose(); {
+	switch c = s.whose(m.params); {
 	case c == nil:
 		return nil, nil, "this belongs to no call for certain: others are under way, or were given up and are not answered; call again alone, or have the process restarted"
 	case c.ask == nil:

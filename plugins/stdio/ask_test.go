@@ -65,6 +65,18 @@ func playQuestions(a *actor, act string, h heard) {
 		say(`{"jsonrpc":"2.0","id":"q","method":"roots/list"}`)
 		got := a.hear()
 		tell(h, string(got.Result)+string(got.Error))
+	case "task": // begins one, and asks in everything that comes after
+		say(`{"jsonrpc":"2.0","id":%s,"result":{"task":{"taskId":"t1","status":"working"}}}`, h.ID)
+		for {
+			h := a.hear()
+			got := ""
+			for _, meta := range []string{`{}`, `{"io.modelcontextprotocol/related-task":{"taskId":"t1"}}`} {
+				say(`{"jsonrpc":"2.0","id":"q","method":"elicitation/create","params":{"_meta":%s}}`, meta)
+				answered := a.hear()
+				got += string(answered.Result) + string(answered.Error)
+			}
+			tell(h, got)
+		}
 	case "for-ever":
 		for i := 0; ; i++ {
 			say(`{"jsonrpc":"2.0","id":%d,"method":"sampling/createMessage"}`, i)
@@ -79,9 +91,10 @@ func playQuestions(a *actor, act string, h heard) {
 
 // mouth is a caller that can be asked.
 type mouth struct {
-	principal   string
-	heard, gone chan string
-	mute        bool
+	principal    string
+	heard, gone  chan string
+	mute         bool
+	method, name string
 }
 
 func newMouth(principal string) *mouth {
@@ -92,6 +105,9 @@ func (p *mouth) call(ctx context.Context, s interface {
 	Call(context.Context, *connector.Request) (connector.Reply, error)
 }) string {
 	r := connector.Request{Method: "tools/call", Name: "t", Principal: p.principal, Arguments: []byte("{}")}
+	if p.method != "" {
+		r = connector.Request{Method: p.method, Name: p.name, Principal: p.principal}
+	}
 	r.Notify = func(method string, params []byte) error {
 		p.heard <- method + string(params)
 		return nil
@@ -186,6 +202,29 @@ func TestACallThatWasGivenUpMayStillAsk(t *testing.T) {
 			t.Errorf("the call that was given up has been answered since: %s", got)
 		}
 	}
+}
+
+// TestAQuestionOfATaskIsForWhoWaitsForIt: what a task asks reaches no call of another while the task may run, whether it names
+// itself or not.
+func TestAQuestionOfATaskIsForWhoWaitsForIt(t *testing.T) {
+	s, _ := start(t, config("legacy task"))
+	a, b := newMouth("a"), newMouth("b")
+	if got := a.call(t.Context(), s); !strings.Contains(got, `"t1"`) {
+		t.Fatal(got)
+	}
+	if got := b.call(t.Context(), s); strings.Count(got, "belongs to no call for certain") != 2 {
+		t.Error(got)
+	}
+	b.wants(t)
+	a.method, a.name = "tasks/result", "t1"
+	if got := a.call(t.Context(), s); strings.Count(got, `{\"i\": \"a\"}`) != 2 {
+		t.Error(got)
+	}
+	a.wants(t, "elicitation/create", `elicitation/create{"_meta":{"io.modelcontextprotocol/related-task"`)
+	if got := b.call(t.Context(), s); strings.Count(got, "belongs to no call for certain") != 1 || !strings.Contains(got, `\"b\"`) {
+		t.Error(got)
+	}
+	b.wants(t, "elicitation/create")
 }
 
 // TestAServerThatAsksWhenNoCallRunsIsRefused.

@@ -94,8 +94,11 @@ func appendParams(dst []byte, id uint64, r *connector.Request, modern bool) ([]b
 
 // nameMember is the member of params that holds a request's Name.
 func nameMember(method string) string {
-	if strings.HasPrefix(method, "resources/") {
+	switch {
+	case strings.HasPrefix(method, "resources/"):
 		return "uri"
+	case strings.HasPrefix(method, "tasks/"):
+		return "taskId"
 	}
 	return "name"
 }

@@ -13,7 +13,8 @@
 // older one with initialize, and 2026-07-28, whose requests each say who asks.
 // A server of the older era may ask the caller of a call (elicitation, sampling) and write logs, but neither says
 // which call it belongs to, and there are several callers. They are that call's while it is the only one under way and no
-// call of another principal was given up and is still unanswered; otherwise questions are refused with an error, and logs
+// call of another principal was given up and is still unanswered, nor a task of another may still run, or that call's which
+// waits for the result of the task that they name; otherwise questions are refused with an error, and logs
 // dropped. So one principal's question never reaches another. Roots are
 // refused: they are the conversation's, and servers keep them. A server of the newer era asks by a result, which names its
 // call by nature. Progress names its call by a token of ours and reaches that one. That a list has changed or a resource was

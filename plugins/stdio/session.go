@@ -36,6 +36,7 @@ type session struct {
 	calls map[uint64]*call
 	given given                // calls that nobody waits for any more
 	open  map[string]*question // of the server, by its id
+	tasks map[string]uint64    // that an older server works on, to the calls that began them
 	ears  map[uint64]*ear      // who listens, by the id of the request that says so, or would
 	subs  map[string]*watched  // resources that an older server was asked to tell of
 	last  uint64               // the last id given out
@@ -51,7 +52,9 @@ type session struct {
 type call struct {
 	id   uint64
 	done chan outcome // holds one
-	out  outgoing
+	// method and name are the request's.
+	method, name string
+	out          outgoing
 	// binding means that its cancellation is not told to the server: it is part
 	// of the greeting.
 	binding bool
@@ -88,7 +91,7 @@ func begin(c Config, log io.Writer) (*session, error) {
 		limits: canon.Limits{Bytes: c.MaxMessage, Depth: c.JSONDepth, Values: c.JSONValues},
 		slots:  make(chan struct{}, c.InFlight), out: make(chan *outgoing, 2*c.InFlight+queueSpare),
 		quit: make(chan struct{}), finished: make(chan struct{}), calls: map[uint64]*call{}, open: map[string]*question{},
-		ears: map[uint64]*ear{}, subs: map[string]*watched{},
+		tasks: map[string]uint64{}, ears: map[uint64]*ear{}, subs: map[string]*watched{},
 		noise: tally{max: c.MaxNoise}, unasked: tally{max: c.MaxUnasked},
 	}
 	s.wg.Go(s.write)
@@ -328,7 +331,7 @@ func (s *session) exchange(ctx context.Context, r *connector.Request) (connector
 func (s *session) enter(ctx context.Context, r *connector.Request) (*call, *connector.Failure) {
 	s.mu.Lock()
 	s.last++
-	c := &call{id: s.last, done: make(chan outcome, 1), binding: ours(r.Method), notify: r.Notify, principal: r.Principal, ask: r.Ask, ctx: ctx}
+	c := &call{id: s.last, done: make(chan outcome, 1), method: r.Method, name: r.Name, binding: ours(r.Method), notify: r.Notify, principal: r.Principal, ask: r.Ask, ctx: ctx}
 	s.mu.Unlock()
 	var fail *connector.Failure
 	c.out.text, fail = appendRequest(make([]byte, 0, sizeOf(r)), c.id, r, s.modern.Load())

@@ -94,7 +94,7 @@ func (s *session) tell(m *message) bool {
 func (s *session) about(m *message) *call {
 	switch m.method {
 	case "notifications/message":
-		return s.whose()
+		return s.whose(m.params)
 	case "notifications/progress":
 		token, _ := canon.Get(m.params, metaProgress)
 		if id, ok := parseID(token); ok {
@@ -125,6 +125,9 @@ func (s *session) finish(id uint64, o outcome) bool {
 		return false
 	}
 	delete(s.calls, id)
+	if o.fail == nil {
+		s.tasked(c, &o.reply)
+	}
 	if len(s.calls) == 0 {
 		s.owed = time.Time{}
 	}

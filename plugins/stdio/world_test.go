@@ -272,7 +272,7 @@ func playCalls(a *actor, act string) {
 		playRounds(a, h)
 	case "asks":
 		playAsking(a, h)
-	case "question", "two", "given-up", "idle", "takes-back", "roots", "for-ever":
+	case "question", "two", "given-up", "idle", "takes-back", "roots", "task", "for-ever":
 		playQuestions(a, act, h)
 	case "never":
 		for {

@@ -33,7 +33,7 @@ func ListTools(ctx context.Context, l Listing) (_ []json.RawMessage, err error) 
 	}
 	l.Config.Connectors.MaxCrashes = 1 // nobody waits here for a second try
 	g := &Gateway{o: Options{Config: l.Config, Self: l.Self, Log: slog.New(slog.DiscardHandler), Now: time.Now}}
-	g.connectors = &connectors{all: map[place]*plugins.Connector{}, ours: map[place]string{}, paths: map[place][]string{}, log: g.o.Log}
+	g.connectors = &connectors{all: map[place]*plugins.Connector{}, ours: map[place]string{}, paths: map[place][]string{}, ears: map[place]*ears{}, log: g.o.Log}
 	client, err := upstream.New(upstream.Options{Config: upstreamConfig(l.Config.Upstream, l.Config.Catalogue.MaxTools), Now: time.Now})
 	if err != nil {
 		return nil, fmt.Errorf("reach the server: %w", err)

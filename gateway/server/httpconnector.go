@@ -98,7 +98,7 @@ func (s *httpServer) listen(ctx context.Context, t *upstream.Target, r *connecto
 	can, _ := canon.Get(r.Meta, connector.MemberHears)
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	sub := &upstream.Subscription{Principal: r.Principal, Peer: &distantEar{distantPeer{r: r, can: can}, stop}}
+	sub := &upstream.Subscription{Principal: r.Principal, Peer: &distantEar{distantPeer{r: r, can: can}, ctx, stop}}
 	sub.Filter, _ = canon.Get(r.Params, "notifications")
 	if list, ok := canon.Get(sub.Filter, "resourceSubscriptions"); ok {
 		if err := json.Unmarshal(list, &sub.Resources); err != nil {
@@ -120,6 +120,7 @@ func (s *httpServer) listen(ctx context.Context, t *upstream.Target, r *connecto
 // distantEar is one who listens, beyond the gateway.
 type distantEar struct {
 	distantPeer
+	ctx  context.Context //nolint:containedctx // of the listening
 	stop func()
 }
 
@@ -128,10 +129,17 @@ func (e *distantEar) Notify(method string, params []byte) error {
 	if len(params) == 0 {
 		params = []byte("{}")
 	}
-	if e.r.Notify(method, params) != nil {
-		e.stop()
+	for {
+		err := e.r.Notify(method, params)
+		if errors.Is(err, connector.ErrLater) && e.ctx.Err() == nil { // the server waits meanwhile
+			time.Sleep(10 * time.Millisecond)
+			continue
+		}
+		if err != nil {
+			e.stop()
+		}
+		return nil
 	}
-	return nil
 }
 
 // takeCaller makes of what the gateway says in _meta and params what our client wants to know: what the caller can be asked,

@@ -22,7 +22,7 @@ func (i Info) clean() Info {
 
 // MethodListen is a call that hears what the server says outside of calls: its params are those of MCP's subscriptions/listen
 // ("notifications", an object), and its notes are notifications/.../list_changed, notifications/resources/updated and, first,
-// notifications/subscriptions/acknowledged with what is agreed. It lasts until it is cancelled, the connector is drained, or the
+// notifications/subscriptions/acknowledged with what is agreed; its Notify may give ErrLater. It lasts until it is cancelled, the connector is drained, or the
 // server has nothing more to say, and is answered with an empty result then. A connector that does not know it answers, as to any
 // other method, that there is none. Servers never see it.
 const MethodListen = "gatewright/listen"

@@ -20,6 +20,10 @@ const (
 	listenedBytes = 1 << 20
 )
 
+// ErrLater is what Notify gives in a call of MethodListen when there is no room for the notification now; in other calls it is
+// dropped then.
+var ErrLater = errors.New("there is no room for a notification now; say it again soon")
+
 var (
 	errNoteSize = errors.New("a notification is over the bound")
 	errNoteLate = errors.New("the call has its answer")
@@ -160,7 +164,9 @@ type noter struct {
 	id   uint64
 	ctx  context.Context //nolint:containedctx // the call's
 	said atomic.Int64
-	over atomic.Bool // seen with the outbox locked: nothing comes after the answer
+	// listens is set of a call of MethodListen, whose notes are no news of the same thing and are not dropped unsaid.
+	listens bool
+	over    atomic.Bool // seen with the outbox locked: nothing comes after the answer
 
 	mu    sync.Mutex // guards what follows
 	asked map[uint32]chan<- Reply
@@ -184,6 +190,10 @@ func (n *noter) say(method string, params []byte) error {
 	}
 	if len(*b) >= batchSize {
 		n.h.out.abandon()
+		if n.listens {
+			n.said.Add(-1)
+			return ErrLater
+		}
 		return nil
 	}
 	*b = appendNote(*b, n.id, method, params)

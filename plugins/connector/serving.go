@@ -247,7 +247,7 @@ func (c *call) attach() {
 	if !notes {
 		return
 	}
-	c.notes = &noter{h: c.h, id: c.id, ctx: c.ctx}
+	c.notes = &noter{h: c.h, id: c.id, ctx: c.ctx, listens: c.req.Method == MethodListen}
 	c.req.Notify = c.notes.say
 	if asks {
 		c.req.Ask = c.notes.ask

@@ -3,6 +3,7 @@ package stdio
 import (
 	"bytes"
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -133,8 +134,13 @@ func (s *session) hearken(ctx context.Context, e *ear, notify func(string, []byt
 			return reply, nil
 		case <-e.wake:
 		}
-		for _, n := range e.take() {
-			if notify(n.method, n.params) != nil {
+		for i, notes := 0, e.take(); i < len(notes); i++ {
+			err := notify(notes[i].method, notes[i].params)
+			if errors.Is(err, connector.ErrLater) {
+				e.putBack(notes[i:])
+				break
+			}
+			if err != nil {
 				return rest, nil // it has heard as much as one call may; it is asked anew
 			}
 		}
@@ -333,6 +339,17 @@ func (e *ear) put(n told) {
 	select {
 	case e.wake <- struct{}{}:
 	default:
+	}
+}
+
+// putBack has notes told later, but for those that came anew.
+func (e *ear) putBack(notes []told) {
+	e.mu.Lock()
+	newer := e.notes
+	e.notes = nil
+	e.mu.Unlock()
+	for _, n := range append(notes, newer...) {
+		e.put(n)
 	}
 }
 

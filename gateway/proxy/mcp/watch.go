@@ -280,7 +280,9 @@ func (h *Hub) answer(ctx context.Context, at *watch, agreed []string, err error)
 		err = errors.New("it did not agree")
 	}
 	for _, u := range agreed {
-		at.agreed[u] = true
+		if at.who[u] != nil { // whatever else a server says it agrees to
+			at.agreed[u] = true
+		}
 	}
 	for u, waiting := range at.ready {
 		for _, done := range waiting {

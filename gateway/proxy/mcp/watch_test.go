@@ -152,3 +152,18 @@ func TestUpdatesWhileACallerIsOverItsRateAreToldOnceLater(t *testing.T) {
 		t.Errorf("heard %q", got)
 	}
 }
+
+func TestAServerAgreesToNothingThatItWasNotAskedFor(t *testing.T) {
+	w, s := listened(t)
+	w.offers["acme/files resources/list"] = []string{`{"uri":"note:///a","name":"a"}`, `{"uri":"note:///b","name":"b"}`}
+	w.refresh("acme", "files")
+	session := w.initialize("/mcp", w.key)
+	w.subscribe(session, "note:///a")
+	s.say(t, w.alice.Session(), "notifications/subscriptions/acknowledged", `{"notifications":{"resourceSubscriptions":["note:///a","note:///b"]}}`)
+	w.subscribe(session, "note:///b")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.began["files"] != 2 {
+		t.Errorf("the server was asked %d times to be listened to, want once for each resource", s.began["files"])
+	}
+}

@@ -51,6 +51,7 @@ type Stream struct {
 	last    bool          // the connection ends with it
 	unwatch func() bool   // stops looking for the connection's end
 	worked  chan struct{} // closed when the work has returned
+	taken   chan struct{} // closed when fasthttp has handed the connection over
 	flushed chan struct{} // closed when the last byte is out, or never will be
 
 	mu        sync.Mutex // guards what follows
@@ -196,7 +197,7 @@ func (s *Stream) Open(owner string) error {
 	s.mu.Lock()
 	s.queue = s.appendHead(nil)
 	s.waiting = len(s.queue)
-	s.worked, s.flushed = make(chan struct{}), make(chan struct{})
+	s.worked, s.taken, s.flushed = make(chan struct{}), make(chan struct{}), make(chan struct{})
 	s.opened = true
 	if !s.beside {
 		s.server.streams.inside.Add(1)

@@ -30,6 +30,7 @@ func (s *Stream) take(c net.Conn) {
 		_ = base.SetWriteDeadline(time.Now().Add(s.server.config.WriteTimeout))
 	}
 	s.mu.Unlock()
+	close(s.taken)
 	<-s.worked
 	s.server.recycle(s.x)
 	s.mu.Lock()
@@ -228,6 +229,10 @@ func (s *Stream) finish() {
 	}
 	s.mu.Unlock()
 	<-s.flushed
+	select { // until then the connection is fasthttp's, to whom nobody may come between
+	case <-s.taken:
+	case <-s.link.ctx.Done():
+	}
 	if !s.unwatch() { // lost has run, or runs
 		return
 	}

@@ -52,6 +52,18 @@ func (r *recorder) methods() string {
 	return strings.Join(out, " ")
 }
 
+// inSession counts the requests that named a session.
+func (r *recorder) inSession() (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, h := range r.heads {
+		if h.Get("Mcp-Session-Id") != "" {
+			n++
+		}
+	}
+	return n
+}
+
 func (r *recorder) sessions() map[string]bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -69,7 +69,7 @@ func TestAServerIsHeardOnItsOwn(t *testing.T) {
 				l.hears(t, `notifications/subscriptions/acknowledged`)
 			} else {
 				call("resources/subscribe")
-				for strings.Count(fmt.Sprint(rec.heads), "Mcp-Session-Id") < 3 {
+				for rec.inSession() < 3 {
 					time.Sleep(5 * time.Millisecond)
 				}
 			}
